@@ -1,0 +1,13 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod classifier;
+pub mod mim;
+
+pub use classifier::{Classifier, ClassifierConfig, Pooling};
+pub use mim::{Mim, MimConfig, masked_rows, patch_rows};

@@ -1,0 +1,123 @@
+//! Masked image modelling: the visual tokens of masked patches (paper §2.3).
+
+use alloc::vec::Vec;
+use beit_ops::init::Stream;
+use beit_ops::{Linear, Norm, Ops, Shape, Tree, tree};
+use beit_vit::{Config, Init, Input, Saved as VitSaved, Vit};
+
+/// What a model for masked image modelling looks like.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MimConfig {
+    /// The transformer, with a mask token and a final norm.
+    pub vit: Config,
+    /// V, the number of visual tokens.
+    pub vocab: usize,
+}
+
+tree! {
+    /// The transformer and a linear layer that names the visual token of a patch.
+    pub struct Mim {
+        /// The transformer.
+        vit: Vit<T> = tree "",
+        /// `[V, C]`
+        lm_head: Linear<T> = tree "lm_head.",
+    }
+}
+
+impl Mim<Shape> {
+    /// The definition of the parameters.
+    pub fn of(config: &MimConfig) -> Self {
+        let weight = Shape::from([config.vocab, config.vit.width]);
+        let lm_head = Linear { weight, bias: Some(Shape::from([config.vocab])) };
+        Self { vit: Vit::<Shape>::of(&config.vit), lm_head }
+    }
+}
+
+/// What `forward` keeps for `backward`.
+pub struct Saved<O: Ops> {
+    vit: VitSaved<O>,
+    gathered: O::Tensor,
+    normed: Option<(O::Tensor, O::Stats)>,
+}
+
+impl<T: Clone> Mim<T> {
+    /// Draws the initial values of the pre-training model.
+    pub fn init<O: Ops<Tensor = T>>(ops: &O, config: &MimConfig, seed: u64) -> Self {
+        let (v, c) = (config.vocab, config.vit.width);
+        let weight = Init::Pretraining.weights(v * c, &mut Stream::new(seed, 0));
+        Self {
+            vit: beit_vit::init(ops, &config.vit, Init::Pretraining, seed),
+            lm_head: Linear { weight: ops.upload([v, c], &weight), bias: Some(ops.zeros([v])) },
+        }
+    }
+
+    /// `images -> logits [rows, V]` of the named rows of `[B·T, C]` only; see [`masked_rows`].
+    pub fn forward<O: Ops<Tensor = T>>(
+        &self,
+        ops: &O,
+        config: &MimConfig,
+        input: &Input<'_, T>,
+        rows: &O::Ids,
+    ) -> (T, Saved<O>) {
+        let (tokens, vit) = self.vit.forward(ops, &config.vit, input);
+        // The norm works row by row, so gathering first gives the same numbers for less work.
+        let gathered = ops.gather_rows(&tokens, rows);
+        let normed =
+            self.vit.norm.as_ref().map(|norm| ops.layer_norm(&gathered, norm, config.vit.layer_norm_eps));
+        let features = normed.as_ref().map_or(&gathered, |(normed, _)| normed);
+        let logits = ops.linear(features, &self.lm_head);
+        (logits, Saved { vit, gathered, normed })
+    }
+
+    /// `d_logits [rows, V]`; adds to `grads`.
+    pub fn backward<O: Ops<Tensor = T>>(
+        &self,
+        ops: &O,
+        config: &MimConfig,
+        input: &Input<'_, T>,
+        rows: &O::Ids,
+        d_logits: &T,
+        saved: Saved<O>,
+        grads: &mut Self,
+    ) {
+        let Saved { vit, gathered, normed } = saved;
+        let features = normed.as_ref().map_or(&gathered, |(normed, _)| normed);
+        let mut d_rows = ops.linear_backward(d_logits, features, &self.lm_head, &mut grads.lm_head);
+        if let (Some(norm), Some(d_norm), Some((_, stats))) = (&self.vit.norm, &mut grads.vit.norm, &normed) {
+            d_rows = ops.layer_norm_backward(&d_rows, &gathered, norm, stats, d_norm);
+        }
+        let batch = ops.shape(input.images)[0];
+        let d_tokens = ops.gather_rows_backward(&d_rows, rows, batch * config.vit.tokens());
+        self.vit.backward(ops, &config.vit, input, d_tokens, vit, &mut grads.vit);
+    }
+
+    /// `images -> logits [rows, V]`, keeping nothing.
+    pub fn infer<O: Ops<Tensor = T>>(
+        &self,
+        ops: &O,
+        config: &MimConfig,
+        input: &Input<'_, T>,
+        rows: &O::Ids,
+    ) -> T {
+        let tokens = self.vit.infer(ops, &config.vit, input, &mut |_, _| {});
+        let gathered = ops.gather_rows(&tokens, rows);
+        let norm = |norm: &Norm<T>| ops.layer_norm(&gathered, norm, config.vit.layer_norm_eps).0;
+        let normed = self.vit.norm.as_ref().map(norm);
+        ops.linear(normed.as_ref().unwrap_or(&gathered), &self.lm_head)
+    }
+}
+
+/// The rows of `[B·T, C]` that hold masked patches, for masks `[B, N]`: image by image, row-major.
+///
+/// ```
+/// assert_eq!(beit_heads::masked_rows(&[false, true, true, false], 2), [2, 4]);
+/// ```
+pub fn masked_rows(masks: &[bool], patches: usize) -> Vec<u32> {
+    let row = |i: usize| (i + i / patches + 1) as u32;
+    masks.iter().enumerate().filter(|(_, masked)| **masked).map(|(i, _)| row(i)).collect()
+}
+
+/// The rows of `[B·T, C]` that hold patches, for B images.
+pub fn patch_rows(images: usize, patches: usize) -> Vec<u32> {
+    masked_rows(&alloc::vec![true; images * patches], patches)
+}

@@ -1,0 +1,75 @@
+//! Parameter counts to the unit, and the wiring of forward and backward at full size, without data.
+
+use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling};
+use beit_ops::{Ops, Plan, Shape, Tree};
+use beit_vit::{Config, DropPath, Input, Preset, RelativePositions};
+
+fn elements(shapes: Vec<&Shape>) -> usize {
+    shapes.iter().map(|shape| shape.elements()).sum()
+}
+
+fn mim(vit: Config) -> usize {
+    elements(Mim::of(&MimConfig { vit, vocab: 8192 }).leaves())
+}
+
+fn classifier(preset: Preset, side: usize, classes: usize) -> usize {
+    let per_layer = RelativePositions::PerLayer;
+    let vit = Config { image: [side; 2], relative_positions: per_layer, ..Config::new(preset) };
+    elements(Classifier::of(&ClassifierConfig::on(vit, classes, Pooling::Mean)).leaves())
+}
+
+/// The counts of the released models; base MIM is also the `n_parameters` in the authors' log.
+#[test]
+fn released_models() {
+    assert_eq!(mim(Config::new(Preset::Base)), 91_965_776);
+    assert_eq!(mim(Config::new(Preset::Large)), 311_534_016);
+    assert_eq!(classifier(Preset::Base, 224, 1000), 86_530_984);
+    assert_eq!(classifier(Preset::Base, 384, 1000), 86_744_104);
+    assert_eq!(classifier(Preset::Large, 224, 1000), 304_430_568);
+    assert_eq!(classifier(Preset::Large, 384, 1000), 304_998_888);
+    assert_eq!(classifier(Preset::Large, 512, 1000), 305_674_728);
+    assert_eq!(classifier(Preset::Base, 224, 21841), 102_557_713);
+    assert_eq!(classifier(Preset::Large, 224, 21841), 325_792_593);
+}
+
+#[test]
+fn paper_models() {
+    assert_eq!(mim(Config::paper(Preset::Base)), 92_089_856);
+    assert_eq!(mim(Config::paper(Preset::Large)), 311_674_880);
+}
+
+/// `Plan` runs a whole step of BEiT-B without a number in it: every shape fits, the work is what arithmetic says, nothing leaks.
+#[test]
+fn a_step_of_base_on_paper() {
+    let ops = Plan::default();
+    let config = MimConfig { vit: Config::new(Preset::Base), vocab: 8192 };
+    let upload = |shape: &Shape| ops.zeros(*shape);
+    let params = Mim::of(&config).map(&mut |shape| upload(shape));
+    let mut grads = params.clone();
+    let weights = ops.live_bytes();
+    assert_eq!(weights, 2 * 4 * 91_965_776);
+
+    let (batch, masked) = (2, 150);
+    let images = ops.zeros([batch, 3, 224, 224]);
+    let mask = ops.zeros([batch, 196]);
+    let rows = ops.upload_ids(&vec![1; masked]);
+    let keep = DropPath((0..12).map(|_| [ops.zeros([batch]), ops.zeros([batch])]).collect());
+    let input = Input { images: &images, mask: Some(&mask), drop_path: Some(&keep) };
+    let before = ops.live_bytes();
+    let (logits, saved) = params.forward(&ops, &config, &input, &rows);
+    assert_eq!(&*ops.shape(&logits), [masked, 8192]);
+
+    let (c, tokens, m) = (768, 197, (batch * 197) as u64);
+    let per_token = (12 * c * c + 2 * tokens * c) as u64;
+    let embed = (batch * 196 * 768 * 768) as u64;
+    let head = (masked * c * 8192) as u64;
+    let forward = 2 * (12 * m * per_token + embed + head);
+    assert_eq!(ops.flops(), forward);
+
+    params.backward(&ops, &config, &input, &rows, &logits, saved, &mut grads);
+    // The backward does everything twice, but for the gradient of the images.
+    assert_eq!(ops.flops(), 3 * forward - 2 * embed);
+    drop(logits);
+    assert_eq!(ops.live_bytes(), before);
+    assert!(ops.peak_bytes() > before);
+}

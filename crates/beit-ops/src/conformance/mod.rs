@@ -1,0 +1,261 @@
+//! One call that proves a device: every operation against `Host<f64>`, every backward against finite differences.
+//!
+//! ```
+//! use beit_ops::{Host, conformance};
+//! let report = conformance::run(&Host::<f32>::new(), conformance::Tolerance::F32);
+//! assert!(report.failures.is_empty(), "{report}");
+//! ```
+
+mod tokenizer;
+mod transformer;
+
+use crate::philox::uniforms;
+use crate::{Host, Ops, Shape};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// How far a device may be from the reference, relative to the largest element of the tensor (or to 1 if that is larger).
+#[derive(Clone, Copy, Debug)]
+pub struct Tolerance {
+    /// Of forward results.
+    pub value: f64,
+    /// Of gradients.
+    pub gradient: f64,
+}
+
+impl Tolerance {
+    /// `Host<f64>` against itself: the central differences are good to 1e-8, reading as f32 rounds at 6e-8.
+    pub const F64: Self = Self { value: 1e-7, gradient: 1e-6 };
+    /// f32 storage and sums: reductions here are at most 600 long, 600 roundings of 6e-8 stay below 4e-5.
+    pub const F32: Self = Self { value: 5e-6, gradient: 2e-5 };
+}
+
+/// What [`run`] found.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Tensors that were compared.
+    pub compared: usize,
+    /// One line for each tensor that is off: operation, tensor, index, got, want, allowed.
+    pub failures: Vec<String>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} tensors compared, {} off", self.compared, self.failures.len())?;
+        self.failures.iter().try_for_each(|line| writeln!(f, "{line}"))
+    }
+}
+
+/// Checks every operation of `ops` on odd shapes: one row, one column, primes, larger than a tile.
+pub fn run<O: Ops>(ops: &O, tolerance: Tolerance) -> Report {
+    let mut check = Check { ops, tolerance, report: Report::default() };
+    transformer::check(&mut check);
+    tokenizer::check(&mut check);
+    check.report
+}
+
+/// What an input of a [`Case`] is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Its gradient is returned.
+    Activation,
+    /// Its gradient is added to.
+    Param,
+    /// It has no gradient.
+    Constant,
+}
+
+/// One input of a [`Case`].
+struct Input {
+    name: &'static str,
+    kind: Kind,
+    shape: Shape,
+    data: Vec<f32>,
+}
+
+/// One operation at one shape.
+trait Case {
+    /// Operation and shape, for the report.
+    fn name(&self) -> String;
+    fn inputs(&self) -> Vec<Input>;
+    /// The outputs; only the first [`differentiable`](Case::differentiable) of them have gradients.
+    fn forward<O: Ops>(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor>;
+    /// How many of the outputs the backward takes gradients of.
+    fn differentiable(&self) -> usize {
+        1
+    }
+    /// The gradient of each input, `None` for constants. Those of parameters must be added to the tensors in `grads`.
+    fn backward<O: Ops>(
+        &self,
+        ops: &O,
+        x: &[O::Tensor],
+        dy: &[O::Tensor],
+        grads: Vec<O::Tensor>,
+    ) -> Vec<Option<O::Tensor>>;
+}
+
+/// Elements in \[-1, 1) from the counter-based stream; `tag` keeps tensors apart.
+fn random(shape: impl Into<Shape>, tag: u64) -> (Shape, Vec<f32>) {
+    let shape = shape.into();
+    let data = (0..shape.elements()).map(|i| 2.0 * uniforms(17, tag, i as u64 / 4)[i % 4] - 1.0).collect();
+    (shape, data)
+}
+
+fn input(name: &'static str, kind: Kind, shape: impl Into<Shape>, tag: u64) -> Input {
+    let (shape, data) = random(shape, tag);
+    Input { name, kind, shape, data }
+}
+
+fn activation(name: &'static str, shape: impl Into<Shape>, tag: u64) -> Input {
+    input(name, Kind::Activation, shape, tag)
+}
+
+fn param(name: &'static str, shape: impl Into<Shape>, tag: u64) -> Input {
+    input(name, Kind::Param, shape, tag)
+}
+
+fn constant(name: &'static str, shape: impl Into<Shape>, tag: u64) -> Input {
+    input(name, Kind::Constant, shape, tag)
+}
+
+/// What gradients of parameters start from: a backward that overwrites instead of adding is found out.
+const GRAD_START: f32 = 0.5;
+/// Step of the central differences: truncation (1e-8) and cancellation (1e-16 / 1e-4) both stay below 1e-7.
+const STEP: f64 = 1e-4;
+/// At most this many elements of one input are differenced.
+const DIFFERENCED: usize = 48;
+
+struct Check<'a, O: Ops> {
+    ops: &'a O,
+    tolerance: Tolerance,
+    report: Report,
+}
+
+impl<O: Ops> Check<'_, O> {
+    fn case(&mut self, case: &impl Case) {
+        let inputs = case.inputs();
+        let x: Vec<_> = inputs.iter().map(|i| self.ops.upload(i.shape, &i.data)).collect();
+        let y = case.forward(self.ops, &x);
+        let reference = Reference::new(case, &inputs);
+        let name = case.name();
+        for (k, (got, want)) in y.iter().zip(&reference.outputs).enumerate() {
+            let want: Vec<_> = want.iter().copied().enumerate().collect();
+            self.compare(&format!("{name}: output {k}"), got, &want, self.tolerance.value);
+        }
+        if inputs.iter().all(|i| i.kind == Kind::Constant) {
+            return;
+        }
+        let dy = reference.dy.iter().map(|(shape, dy)| self.ops.upload(*shape, dy)).collect::<Vec<_>>();
+        let starts = inputs.iter().map(|i| self.ops.upload(i.shape, &start(i))).collect();
+        let grads = case.backward(self.ops, &x, &dy, starts);
+        assert_eq!(grads.len(), inputs.len(), "{name}: a gradient for every input");
+        for (k, (input, grad)) in inputs.iter().zip(&grads).enumerate() {
+            let Some(grad) = grad else {
+                assert!(input.kind == Kind::Constant, "{name}: no gradient of {}", input.name);
+                continue;
+            };
+            let want = reference.gradient(case, k);
+            self.compare(
+                &format!("{name}: gradient of {}", input.name),
+                grad,
+                &want,
+                self.tolerance.gradient,
+            );
+        }
+    }
+
+    /// Compares the named elements of `got`.
+    fn compare(&mut self, what: &str, got: &O::Tensor, want: &[(usize, f64)], tolerance: f64) {
+        self.report.compared += 1;
+        let got = match self.ops.read(got) {
+            Ok(got) => got,
+            Err(error) => return self.report.failures.push(format!("{what}: {error}")),
+        };
+        let scale = want.iter().fold(1f64, |a, w| a.max(w.1.abs()));
+        let allowed = tolerance * scale;
+        let off = |&(i, want): &(usize, f64)| {
+            let error = (f64::from(got[i]) - want).abs();
+            if error <= allowed { 0.0 } else { if error.is_nan() { f64::INFINITY } else { error } }
+        };
+        let worst = want.iter().max_by(|a, b| off(a).total_cmp(&off(b)));
+        if let Some(&(i, w)) = worst.filter(|w| off(w) > 0.0) {
+            let line = format!("{what}[{i}]: got {}, want {w}, allowed ±{allowed:e}", got[i]);
+            self.report.failures.push(line);
+        }
+    }
+
+    /// Compares integers.
+    fn ids(&mut self, what: &str, got: &O::Ids, want: &[u32]) {
+        self.report.compared += 1;
+        match self.ops.read_ids(got) {
+            Ok(got) if got == want => {}
+            Ok(got) => self.report.failures.push(format!("{what}: got {got:?}, want {want:?}")),
+            Err(error) => self.report.failures.push(format!("{what}: {error}")),
+        }
+    }
+}
+
+fn start(input: &Input) -> Vec<f32> {
+    input.data.iter().map(|_| GRAD_START).collect()
+}
+
+/// The results of `Host<f64>`.
+struct Reference<'a> {
+    inputs: &'a [Input],
+    outputs: Vec<Vec<f64>>,
+    /// Random gradients of the differentiable outputs.
+    dy: Vec<(Shape, Vec<f32>)>,
+}
+
+impl<'a> Reference<'a> {
+    fn new(case: &impl Case, inputs: &'a [Input]) -> Self {
+        let host = Host::<f64>::new();
+        let x: Vec<_> = inputs.iter().map(|i| host.upload(i.shape, &i.data)).collect();
+        let y = case.forward(&host, &x);
+        let dy = y.iter().take(case.differentiable()).enumerate();
+        let dy = dy.map(|(k, y)| random(host.shape(y), 1000 + k as u64)).collect();
+        let outputs = y.iter().map(|y| y.iter().copied().collect()).collect();
+        Self { inputs, outputs, dy }
+    }
+
+    /// Central differences of `Σ y · dy` in some elements of input `k`, and what they are added to.
+    fn gradient(&self, case: &impl Case, k: usize) -> Vec<(usize, f64)> {
+        let input = &self.inputs[k];
+        let stride = input.data.len().div_ceil(DIFFERENCED).max(1);
+        let begin = if input.kind == Kind::Param { f64::from(GRAD_START) } else { 0.0 };
+        let loss = |i: usize, step: f64| self.loss(case, k, i, step);
+        let difference = |i| (loss(i, STEP) - loss(i, -STEP)) / (2.0 * STEP);
+        (0..input.data.len()).step_by(stride).map(|i| (i, begin + difference(i))).collect()
+    }
+
+    /// `Σ y · dy` with element `i` of input `k` moved by `step`.
+    fn loss(&self, case: &impl Case, k: usize, i: usize, step: f64) -> f64 {
+        let host = Host::<f64>::new();
+        let mut x: Vec<_> = self.inputs.iter().map(|i| host.upload(i.shape, &i.data)).collect();
+        x[k].as_slice_mut().expect("uploads are contiguous")[i] += step;
+        let y = case.forward(&host, &x);
+        let dot = |(y, (_, dy)): (&ndarray::ArrayD<f64>, &(Shape, Vec<f32>))| -> f64 {
+            y.iter().zip(dy).map(|(y, &dy)| y * f64::from(dy)).sum()
+        };
+        y.iter().zip(&self.dy).map(dot).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_f64() {
+        let report = run(&Host::<f64>::new(), Tolerance::F64);
+        assert!(report.compared > 100 && report.failures.is_empty(), "{report}");
+    }
+
+    #[test]
+    fn host_f32() {
+        let report = run(&Host::<f32>::new(), Tolerance::F32);
+        assert!(report.compared > 100 && report.failures.is_empty(), "{report}");
+    }
+}

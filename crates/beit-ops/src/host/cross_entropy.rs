@@ -1,0 +1,103 @@
+//! Cross-entropy against classes, smoothed classes or distributions.
+
+use super::Host;
+use super::array::{Array, array, data, data_mut, last, shape, zeros};
+use super::par;
+use super::real::Real;
+use super::rows::{argmax_row, maximum, sum};
+use crate::ops::Targets;
+
+/// One row's target: `on` for a class, `off` for every class, or a distribution.
+enum Target<'a, F> {
+    Class { class: usize, on: F, off: F },
+    Distribution(&'a [F]),
+}
+
+impl<F: Real> Target<'_, F> {
+    /// The probability of class `v`.
+    #[inline(always)]
+    fn at(&self, v: usize) -> F {
+        match *self {
+            Target::Class { class, on, off } => off + if v == class { on } else { F::of(0.0) },
+            Target::Distribution(p) => p[v],
+        }
+    }
+
+    fn argmax(&self) -> usize {
+        match *self {
+            Target::Class { class, .. } => class,
+            Target::Distribution(p) => argmax_row(p),
+        }
+    }
+}
+
+fn target<'a, F: Real>(targets: &Targets<'a, Host<F>>, row: usize, v: usize) -> Target<'a, F> {
+    match *targets {
+        Targets::Classes { ids, smoothing } => {
+            let smoothing = f64::from(smoothing);
+            Target::Class {
+                class: ids[row] as usize,
+                on: F::of(1.0 - smoothing),
+                off: F::of(smoothing / v as f64),
+            }
+        }
+        Targets::Probabilities(p) => Target::Distribution(&data(p)[row * v..][..v]),
+    }
+}
+
+/// `loss_m = lse_m Σ_v p_v - Σ_v p_v logit_v`; returns `([mean, right], lse [M])`.
+pub(super) fn forward<F: Real>(logits: &Array<F>, targets: &Targets<'_, Host<F>>) -> (Array<F>, Array<F>) {
+    let v = last(logits);
+    let m = logits.len() / v;
+    let logits = data(logits);
+    let rows = par::map(m, |row| {
+        let target = target(targets, row, v);
+        let logits = &logits[row * v..][..v];
+        let (largest, lse) = par::simd(|| log_sum_exp(logits));
+        let loss = match target {
+            Target::Class { class, on, off } if off == F::of(0.0) => on * (lse - logits[class]),
+            _ => par::simd(|| sum(v, |i| target.at(i) * (lse - logits[i]))),
+        };
+        let right = logits[target.argmax()] == largest && argmax_row(logits) == target.argmax();
+        (loss, right, lse)
+    });
+    let mean = sum(m, |i| rows[i].0) / F::of(m as f64);
+    let right = rows.iter().filter(|row| row.1).count();
+    let lse = rows.iter().map(|row| row.2).collect();
+    (array([2], alloc::vec![mean, F::of(right as f64)]), array([m], lse))
+}
+
+/// The largest element, and `ln Σ exp`.
+#[inline(always)]
+fn log_sum_exp<F: Real>(row: &[F]) -> (F, F) {
+    let largest = maximum(row);
+    (largest, largest + sum(row.len(), |i| (row[i] - largest).exp()).ln())
+}
+
+/// `d_logit_v = scale / M · (softmax_v Σ p - p_v)`, where every target sums to one.
+pub(super) fn backward<F: Real>(
+    logits: &Array<F>,
+    targets: &Targets<'_, Host<F>>,
+    lse: &Array<F>,
+    scale: f32,
+) -> Array<F> {
+    let v = last(logits);
+    let m = logits.len() / v;
+    let scale = F::of(f64::from(scale) / m as f64);
+    let mut d_logits = zeros(shape(logits));
+    let (logits, lse) = (data(logits), data(lse));
+    let rows = par::rows_per_task(v);
+    par::chunks(data_mut(&mut d_logits), rows * v, |i, d_logits| {
+        for (j, d) in d_logits.chunks_exact_mut(v).enumerate() {
+            let row = i * rows + j;
+            let target = target(targets, row, v);
+            let logits = &logits[row * v..][..v];
+            par::simd(|| {
+                for k in 0..v {
+                    d[k] = scale * ((logits[k] - lse[row]).exp() - target.at(k));
+                }
+            });
+        }
+    });
+    d_logits
+}

@@ -1,0 +1,95 @@
+//! `(x - mean) / sqrt(var + eps) · weight + bias`
+
+use super::array::{Array, data, data_mut, last, shape, zeros};
+use super::par;
+use super::real::Real;
+use super::rows::{add_partials, sum};
+use crate::params::Norm;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// Mean and reciprocal deviation of each row.
+#[derive(Clone, Debug)]
+pub struct RowStats<F> {
+    mean: Vec<F>,
+    rstd: Vec<F>,
+}
+
+pub(super) fn forward<F: Real>(x: &Array<F>, p: &Norm<Array<F>>, eps: f64) -> (Array<F>, RowStats<F>) {
+    let c = last(x);
+    let m = x.len() / c;
+    let (weight, bias) = (data(&p.weight), data(&p.bias));
+    let mut y = zeros(shape(x));
+    let mut stats = vec![(F::of(0.0), F::of(0.0)); m];
+    let rows = par::rows_per_task(c);
+    let source = data(x);
+    par::chunks2((data_mut(&mut y), rows * c), (&mut stats, rows), |i, y, stats| {
+        par::simd(|| {
+            let x = &source[i * rows * c..][..y.len()];
+            for ((x, y), stats) in x.chunks_exact(c).zip(y.chunks_exact_mut(c)).zip(stats) {
+                *stats = moments(x, eps);
+                let (mean, rstd) = *stats;
+                for k in 0..c {
+                    y[k] = (x[k] - mean) * rstd * weight[k] + bias[k];
+                }
+            }
+        });
+    });
+    let (mean, rstd) = stats.into_iter().unzip();
+    (y, RowStats { mean, rstd })
+}
+
+/// Mean and reciprocal deviation; the variance is that of the deviations from the mean, not a difference of moments.
+#[inline(always)]
+fn moments<F: Real>(x: &[F], eps: f64) -> (F, F) {
+    let n = F::of(x.len() as f64);
+    let mean = sum(x.len(), |k| x[k]) / n;
+    let var = sum(x.len(), |k| (x[k] - mean) * (x[k] - mean)) / n;
+    (mean, F::of(1.0) / (var + F::of(eps)).sqrt())
+}
+
+/// With `h = (x - mean) rstd` and `g = dy · weight`: `dx = rstd (g - mean(g) - h mean(g h))`.
+pub(super) fn backward<F: Real>(
+    dy: &Array<F>,
+    x: &Array<F>,
+    p: &Norm<Array<F>>,
+    stats: &RowStats<F>,
+    dp: &mut Norm<Array<F>>,
+) -> Array<F> {
+    let c = last(x);
+    let n = F::of(c as f64);
+    let weight = data(&p.weight);
+    let mut dx = zeros(shape(x));
+    let rows = par::rows_per_task(c);
+    let (x, dy) = (data(x), data(dy));
+    par::chunks(data_mut(&mut dx), rows * c, |i, dx| {
+        par::simd(|| {
+            for (j, dx) in dx.chunks_exact_mut(c).enumerate() {
+                let row = i * rows + j;
+                let (x, dy) = (&x[row * c..][..c], &dy[row * c..][..c]);
+                let (mean, rstd) = (stats.mean[row], stats.rstd[row]);
+                let mean_g = sum(c, |k| dy[k] * weight[k]) / n;
+                let mean_gh = sum(c, |k| dy[k] * weight[k] * ((x[k] - mean) * rstd)) / n;
+                for k in 0..c {
+                    let h = (x[k] - mean) * rstd;
+                    dx[k] = rstd * (dy[k] * weight[k] - mean_g - h * mean_gh);
+                }
+            }
+        });
+    });
+    let mut sums = [data_mut(&mut dp.weight), data_mut(&mut dp.bias)];
+    add_partials(x.len() / c, &mut sums, |rows, out| {
+        let [d_weight, d_bias] = out;
+        par::simd(|| {
+            for row in rows {
+                let (x, dy) = (&x[row * c..][..c], &dy[row * c..][..c]);
+                let (mean, rstd) = (stats.mean[row], stats.rstd[row]);
+                for k in 0..c {
+                    d_weight[k] += dy[k] * ((x[k] - mean) * rstd);
+                    d_bias[k] += dy[k];
+                }
+            }
+        });
+    });
+    dx
+}

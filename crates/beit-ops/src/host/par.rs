@@ -1,0 +1,69 @@
+//! Fixed chunks over all cores.
+//!
+//! How work is cut depends on the shapes only, and partial sums are added in the order of the chunks. One thread and many
+//! therefore give the same bits.
+
+use alloc::vec::Vec;
+#[cfg(feature = "std")]
+use rayon::prelude::*;
+
+/// Elements that one task should at least touch: below this the hand-over costs more than it gains.
+const GRAIN: usize = 16 * 1024;
+/// At most this many partial sums of a reduction over rows.
+const PARTIALS: usize = 16;
+
+/// Rows of `width` elements that one task takes.
+pub(crate) fn rows_per_task(width: usize) -> usize {
+    (GRAIN / width.max(1)).max(1)
+}
+
+/// Rows that one partial sum covers when `rows` are reduced.
+pub(crate) fn rows_per_partial(rows: usize) -> usize {
+    rows.div_ceil(PARTIALS).max(1)
+}
+
+/// Runs `f` with the vector instructions that this machine has. `f` must be small enough to be inlined here.
+#[inline(always)]
+pub(crate) fn simd<R>(f: impl FnOnce() -> R) -> R {
+    #[cfg(feature = "std")]
+    return pulp::Arch::new().dispatch(f);
+    #[cfg(not(feature = "std"))]
+    f()
+}
+
+/// `f(i)` for `0..n`, in order of `i`.
+pub(crate) fn map<R: Send>(n: usize, f: impl Fn(usize) -> R + Send + Sync) -> Vec<R> {
+    #[cfg(feature = "std")]
+    return (0..n).into_par_iter().map(f).collect();
+    #[cfg(not(feature = "std"))]
+    (0..n).map(f).collect()
+}
+
+/// `f(i, chunk)` for the chunks of `a`.
+pub(crate) fn chunks<A: Send>(a: &mut [A], chunk: usize, f: impl Fn(usize, &mut [A]) + Send + Sync) {
+    #[cfg(feature = "std")]
+    a.par_chunks_mut(chunk).enumerate().for_each(|(i, a)| f(i, a));
+    #[cfg(not(feature = "std"))]
+    a.chunks_mut(chunk).enumerate().for_each(|(i, a)| f(i, a));
+}
+
+/// `f(i, chunk of a, chunk of b)`; both are cut into the same number of chunks.
+pub(crate) fn chunks2<A: Send, B: Send>(
+    (a, chunk_a): (&mut [A], usize),
+    (b, chunk_b): (&mut [B], usize),
+    f: impl Fn(usize, &mut [A], &mut [B]) + Send + Sync,
+) {
+    debug_assert_eq!(a.len().div_ceil(chunk_a), b.len().div_ceil(chunk_b));
+    #[cfg(feature = "std")]
+    a.par_chunks_mut(chunk_a).zip(b.par_chunks_mut(chunk_b)).enumerate().for_each(|(i, (a, b))| f(i, a, b));
+    #[cfg(not(feature = "std"))]
+    a.chunks_mut(chunk_a).zip(b.chunks_mut(chunk_b)).enumerate().for_each(|(i, (a, b))| f(i, a, b));
+}
+
+/// `f(i, item)` for every item.
+pub(crate) fn each<T: Send>(items: Vec<T>, f: impl Fn(usize, T) + Send + Sync) {
+    #[cfg(feature = "std")]
+    items.into_par_iter().enumerate().for_each(|(i, item)| f(i, item));
+    #[cfg(not(feature = "std"))]
+    items.into_iter().enumerate().for_each(|(i, item)| f(i, item));
+}

@@ -1,0 +1,149 @@
+//! The distribution over visual tokens at each position: relaxed samples of it, and its divergence from the uniform one.
+
+use super::array::{Array, array, data, data_mut, last, shape, zeros};
+use super::par;
+use super::real::Real;
+use super::rows::{add_column_sums, maximum, sum};
+use crate::ops::GumbelNoise;
+use crate::philox::uniforms;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// Elements of noise that are drawn at a time: a multiple of the four of one Philox block.
+const NOISE: usize = 256;
+
+/// `softmax((logits + g) / tau)` with `g = -ln(-ln u)`; element `n` of the tensor takes element `n` of the stream.
+pub(super) fn gumbel_softmax<F: Real>(logits: &Array<F>, noise: GumbelNoise, tau: f64) -> Array<F> {
+    let v = last(logits);
+    let mut y = zeros(shape(logits));
+    let rows = par::rows_per_task(v);
+    let scale = F::of(1.0 / tau);
+    let logits = data(logits);
+    par::chunks(data_mut(&mut y), rows * v, |n, y| {
+        let first = n * rows * v;
+        par::simd(|| {
+            gumbel(noise, first, y);
+            for (row, logits) in y.chunks_exact_mut(v).zip(logits[first..].chunks_exact(v)) {
+                for (y, &logit) in row.iter_mut().zip(logits) {
+                    *y = (*y + logit) * scale;
+                }
+                softmax(row);
+            }
+        });
+    });
+    y
+}
+
+/// `y = -ln(-ln u)` for the elements of the stream from `first` on.
+#[inline(always)]
+fn gumbel<F: Real>(noise: GumbelNoise, first: usize, y: &mut [F]) {
+    let mut u = [0.0; NOISE];
+    let (mut y, mut element) = (y, first);
+    while !y.is_empty() {
+        let block = element / 4;
+        for (i, u) in u.chunks_exact_mut(4).enumerate() {
+            u.copy_from_slice(&uniforms(noise.seed, noise.step, (block + i) as u64));
+        }
+        let u = &u[element - 4 * block..];
+        let (now, rest) = y.split_at_mut(u.len().min(y.len()));
+        for (y, &u) in now.iter_mut().zip(u) {
+            *y = -(-F::of(f64::from(u)).ln()).ln();
+        }
+        element += now.len();
+        y = rest;
+    }
+}
+
+/// `d_logits = y ⊙ (dy - Σ dy ⊙ y) / tau`
+pub(super) fn gumbel_softmax_backward<F: Real>(dy: &Array<F>, y: &Array<F>, tau: f64) -> Array<F> {
+    let scale = F::of(1.0 / tau);
+    let dy = data(dy);
+    softmax_backward(y, |m, y, d| {
+        let dy = &dy[m * y.len()..][..y.len()];
+        for (d, &dy) in d.iter_mut().zip(dy) {
+            *d = scale * dy;
+        }
+    })
+}
+
+/// `q = softmax(logits)` and its mean over rows; `KL(p ‖ U) = ln V + Σ p ln p` for each row and for the mean.
+pub(super) fn kl<F: Real>(logits: &Array<F>) -> (Array<F>, [Array<F>; 2]) {
+    let v = last(logits);
+    let m = logits.len() / v;
+    let mut q = logits.clone();
+    let rows = par::rows_per_task(v);
+    par::chunks(data_mut(&mut q), rows * v, |_, q| {
+        par::simd(|| q.chunks_exact_mut(v).for_each(softmax));
+    });
+    let q = super::array::reshape(q, [m, v]);
+    let mut mean = zeros([v]);
+    add_column_sums(data(&q), data_mut(&mut mean));
+    mean.mapv_inplace(|p| p / F::of(m as f64));
+    let of_each = mean_negentropy(data(&q), v);
+    let of_mean = mean_negentropy(data(&mean), v);
+    let uniform = F::of(libm::log(v as f64));
+    (array([2], vec![uniform + of_each, uniform + of_mean]), [q, mean])
+}
+
+/// The mean of `Σ p ln p` over rows of V.
+fn mean_negentropy<F: Real>(p: &[F], v: usize) -> F {
+    let rows = par::rows_per_task(v);
+    let count = p.len() / v;
+    let partials = par::map(count.div_ceil(rows), |n| {
+        let p = &p[n * rows * v..count.min((n + 1) * rows) * v];
+        par::simd(|| sum(p.len(), |i| p[i] * floored_ln(p[i]))).to_f64()
+    });
+    F::of(partials.iter().sum::<f64>() / count as f64)
+}
+
+/// With `g = w0 ln q + w1 ln p` and `p` the mean of the rows: `d_logits = q ⊙ (g - Σ g ⊙ q) / M`.
+pub(super) fn kl_backward<F: Real>([q, mean]: &[Array<F>; 2], weights: [f64; 2]) -> Array<F> {
+    let m = q.len() / last(q);
+    let [of_each, of_mean] = weights.map(|w| F::of(w / m as f64));
+    let mean: Vec<F> = data(mean).iter().map(|&p| of_mean * floored_ln(p)).collect();
+    softmax_backward(q, |_, q, d| {
+        for ((d, &q), &mean) in d.iter_mut().zip(q).zip(&mean) {
+            *d = of_each * floored_ln(q) + mean;
+        }
+    })
+}
+
+/// `d_logits = y ⊙ (g - Σ g ⊙ y)` over each row of `y`, the softmax; `gradient(row, y, g)` writes `g`.
+fn softmax_backward<F: Real>(
+    y: &Array<F>,
+    gradient: impl Fn(usize, &[F], &mut [F]) + Send + Sync,
+) -> Array<F> {
+    let v = last(y);
+    let mut d_logits = zeros(shape(y));
+    let rows = par::rows_per_task(v);
+    let y = data(y);
+    par::chunks(data_mut(&mut d_logits), rows * v, |n, d| {
+        par::simd(|| {
+            for (i, d) in d.chunks_exact_mut(v).enumerate() {
+                let row = n * rows + i;
+                let y = &y[row * v..][..v];
+                gradient(row, y, d);
+                let dot = sum(v, |k| d[k] * y[k]);
+                for (d, &y) in d.iter_mut().zip(y) {
+                    *d = y * (*d - dot);
+                }
+            }
+        });
+    });
+    d_logits
+}
+
+/// In place, over one row.
+#[inline(always)]
+fn softmax<F: Real>(row: &mut [F]) {
+    let largest = maximum(row);
+    row.iter_mut().for_each(|v| *v = (*v - largest).exp());
+    let scale = F::of(1.0) / sum(row.len(), |i| row[i]);
+    row.iter_mut().for_each(|v| *v *= scale);
+}
+
+/// `ln p`, finite where `p` has underflowed, so that `p ln p` is zero there.
+#[inline(always)]
+fn floored_ln<F: Real>(p: F) -> F {
+    p.max(F::of(f64::from(f32::MIN_POSITIVE))).ln()
+}

@@ -1,0 +1,118 @@
+//! Sums of a trunk and a branch.
+
+use super::activation::{binary, unary};
+use super::array::{Array, data, data_mut, last, shape, zeros};
+use super::par;
+use super::real::Real;
+use super::rows::{add, add_partials};
+use crate::ops::Residual;
+
+pub(super) fn add_assign<F: Real>(a: &mut Array<F>, b: &Array<F>) {
+    let chunk = par::rows_per_task(1);
+    let b = data(b);
+    par::chunks(data_mut(a), chunk, |i, a| par::simd(|| add(a, &b[i * chunk..])));
+}
+
+/// `a + scale · b`
+pub(super) fn add_scaled<F: Real>(a: &Array<F>, b: &Array<F>, scale: f64) -> Array<F> {
+    let scale = F::of(scale);
+    binary(a, b, move |a, b| a + scale * b)
+}
+
+/// `scale · x`
+pub(super) fn scaled<F: Real>(x: &Array<F>, scale: f64) -> Array<F> {
+    let scale = F::of(scale);
+    unary(x, move |x| scale * x)
+}
+
+/// The factor of row `m`, column `k` of a branch: LayerScale times drop path.
+struct Factor<'a, F> {
+    gamma: Option<&'a [F]>,
+    keep: Option<&'a [F]>,
+    rows_per_image: usize,
+}
+
+impl<'a, F: Real> Factor<'a, F> {
+    fn new(scale: &Residual<'a, Array<F>>, rows: usize) -> Self {
+        let keep = scale.keep.map(data);
+        let rows_per_image = keep.map_or(1, |keep| rows / keep.len());
+        Self { gamma: scale.gamma.map(data), keep, rows_per_image }
+    }
+
+    #[inline(always)]
+    fn keep(&self, row: usize) -> F {
+        self.keep.map_or(F::of(1.0), |keep| keep[row / self.rows_per_image])
+    }
+}
+
+/// `x + keep · gamma ⊙ branch`
+pub(super) fn forward<F: Real>(x: &Array<F>, branch: &Array<F>, scale: &Residual<'_, Array<F>>) -> Array<F> {
+    let c = last(x);
+    let factor = Factor::new(scale, x.len() / c);
+    let mut y = x.clone();
+    let rows = par::rows_per_task(c);
+    let branch = data(branch);
+    par::chunks(data_mut(&mut y), rows * c, |i, y| {
+        par::simd(|| {
+            for (j, y) in y.chunks_exact_mut(c).enumerate() {
+                let row = i * rows + j;
+                add_branch(y, &branch[row * c..][..c], factor.gamma, factor.keep(row));
+            }
+        });
+    });
+    y
+}
+
+/// `y += keep · gamma ⊙ branch`
+#[inline(always)]
+fn add_branch<F: Real>(y: &mut [F], branch: &[F], gamma: Option<&[F]>, keep: F) {
+    match gamma {
+        Some(gamma) => {
+            for ((y, &b), &g) in y.iter_mut().zip(branch).zip(gamma) {
+                *y += keep * g * b;
+            }
+        }
+        None => {
+            for (y, &b) in y.iter_mut().zip(branch) {
+                *y += keep * b;
+            }
+        }
+    }
+}
+
+/// `d_branch = keep · gamma ⊙ dy`, `d_gamma += Σ keep · dy ⊙ branch`
+pub(super) fn backward<F: Real>(
+    dy: &Array<F>,
+    branch: &Array<F>,
+    scale: &Residual<'_, Array<F>>,
+    d_gamma: Option<&mut Array<F>>,
+) -> Array<F> {
+    let c = last(dy);
+    let factor = Factor::new(scale, dy.len() / c);
+    let mut d_branch = zeros(shape(dy));
+    let rows = par::rows_per_task(c);
+    let dy = data(dy);
+    par::chunks(data_mut(&mut d_branch), rows * c, |i, d_branch| {
+        par::simd(|| {
+            for (j, d_branch) in d_branch.chunks_exact_mut(c).enumerate() {
+                let row = i * rows + j;
+                add_branch(d_branch, &dy[row * c..][..c], factor.gamma, factor.keep(row));
+            }
+        });
+    });
+    if let Some(d_gamma) = d_gamma {
+        let branch = data(branch);
+        add_partials(dy.len() / c, &mut [data_mut(d_gamma)], |rows, out| {
+            par::simd(|| {
+                for row in rows {
+                    let keep = factor.keep(row);
+                    let (dy, branch) = (&dy[row * c..][..c], &branch[row * c..][..c]);
+                    for k in 0..c {
+                        out[0][k] += keep * dy[k] * branch[k];
+                    }
+                }
+            });
+        });
+    }
+    d_branch
+}

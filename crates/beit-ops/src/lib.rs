@@ -1,0 +1,33 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![deny(unsafe_code)]
+
+extern crate alloc;
+#[cfg(any(test, feature = "std"))]
+extern crate std;
+
+pub mod conformance;
+pub mod host;
+pub mod init;
+mod ops;
+pub mod params;
+pub mod philox;
+pub mod plan;
+mod relative;
+mod shape;
+mod tree;
+
+pub use host::Host;
+pub use ops::{
+    AdamW, AttentionShape, DeviceError, Embeddings, GumbelNoise, Ops, QkvBias, QkvBiasGrad, Residual, Targets,
+};
+pub use params::{Conv2d, Linear, Norm};
+pub use plan::Plan;
+pub use relative::{relative_position_index, relative_position_rows};
+pub use shape::Shape;
+pub use tree::Tree;
+
+#[doc(hidden)]
+pub use alloc::{string::String as __String, vec::Vec as __Vec};
+#[doc(hidden)]
+pub use tree::{item as __item, join as __join};

@@ -1,0 +1,160 @@
+//! One transformer block: forward, and its mirror below.
+
+use beit_ops::{AttentionShape, Linear, Norm, Ops, QkvBias, QkvBiasGrad, Residual, tree};
+
+tree! {
+    /// Self-attention. One product gives q, k and v; q and v have a bias, **k has none**.
+    pub struct Attention {
+        /// `[3C, C]`, rows q | k | v, without bias.
+        qkv: Linear<T> = tree "qkv.",
+        /// `[C]`
+        q_bias: T = leaf "q_bias",
+        /// `[C]`
+        v_bias: T = leaf "v_bias",
+        /// `[R, H]`
+        relative_position_bias_table: Option<T> = maybe_leaf "relative_position_bias_table",
+        /// `[C, C]`
+        proj: Linear<T> = tree "proj.",
+    }
+}
+
+tree! {
+    /// `fc2(gelu(fc1(x)))`
+    pub struct Mlp {
+        /// `[hidden, C]`
+        fc1: Linear<T> = tree "fc1.",
+        /// `[C, hidden]`
+        fc2: Linear<T> = tree "fc2.",
+    }
+}
+
+tree! {
+    /// Pre-norm: `x + γ₁ attn(norm1(x))`, then `x + γ₂ mlp(norm2(x))`.
+    pub struct Block {
+        /// LayerScale of the attention `[C]`.
+        gamma_1: Option<T> = maybe_leaf "gamma_1",
+        /// LayerScale of the MLP `[C]`.
+        gamma_2: Option<T> = maybe_leaf "gamma_2",
+        /// Before the attention.
+        norm1: Norm<T> = tree "norm1.",
+        /// Attention.
+        attn: Attention<T> = tree "attn.",
+        /// Before the MLP.
+        norm2: Norm<T> = tree "norm2.",
+        /// MLP.
+        mlp: Mlp<T> = tree "mlp.",
+    }
+}
+
+/// What a block needs to know besides its own parameters.
+#[derive(Debug)]
+pub struct Context<'a, T> {
+    /// How the rows belong together.
+    pub shape: AttentionShape,
+    /// Of the layer norms.
+    pub eps: f64,
+    /// The relative position table `[R, H]` that all layers share.
+    pub shared: Option<&'a T>,
+    /// Drop path of the attention and of the MLP, `[B]` each.
+    pub keep: [Option<&'a T>; 2],
+}
+
+/// What `forward` keeps for `backward`; dropping it gives the memory back.
+pub struct Saved<O: Ops> {
+    pub(crate) x: O::Tensor,
+    stats1: O::Stats,
+    normed1: O::Tensor,
+    qkv: O::Tensor,
+    probs: O::Probs,
+    context: O::Tensor,
+    branch1: O::Tensor,
+    mid: O::Tensor,
+    stats2: O::Stats,
+    normed2: O::Tensor,
+    pre: O::Tensor,
+    act: O::Tensor,
+    branch2: O::Tensor,
+}
+
+impl<T: Clone> Block<T> {
+    /// `x [B·T, C] -> y [B·T, C]`
+    pub fn forward<O: Ops<Tensor = T>>(&self, ops: &O, x: T, cx: &Context<'_, T>) -> (T, Saved<O>) {
+        let (normed1, stats1) = ops.layer_norm(&x, &self.norm1, cx.eps);
+        let qkv = ops.linear(&normed1, &self.attn.qkv);
+        let (context, probs) = ops.attention(&qkv, &self.attn.bias(cx.shared), cx.shape);
+        let branch1 = ops.linear(&context, &self.attn.proj);
+        let mid = ops.scale_residual(&x, &branch1, &self.scale1(cx));
+
+        let (normed2, stats2) = ops.layer_norm(&mid, &self.norm2, cx.eps);
+        let (pre, act) = ops.linear_gelu(&normed2, &self.mlp.fc1);
+        let branch2 = ops.linear(&act, &self.mlp.fc2);
+        let y = ops.scale_residual(&mid, &branch2, &self.scale2(cx));
+
+        let saved = Saved {
+            x,
+            stats1,
+            normed1,
+            qkv,
+            probs,
+            context,
+            branch1,
+            mid,
+            stats2,
+            normed2,
+            pre,
+            act,
+            branch2,
+        };
+        (y, saved)
+    }
+
+    /// `dy [B·T, C] -> dx [B·T, C]`, adding to `grads` and to the gradient of the shared table.
+    pub fn backward<O: Ops<Tensor = T>>(
+        &self,
+        ops: &O,
+        dy: T,
+        s: Saved<O>,
+        cx: &Context<'_, T>,
+        grads: &mut Self,
+        d_shared: Option<&mut T>,
+    ) -> T {
+        let d_branch2 =
+            ops.scale_residual_backward(&dy, &s.branch2, &self.scale2(cx), grads.gamma_2.as_mut());
+        let d_act = ops.linear_backward(&d_branch2, &s.act, &self.mlp.fc2, &mut grads.mlp.fc2);
+        let d_pre = ops.gelu_backward(&d_act, &s.pre);
+        let d_normed2 = ops.linear_backward(&d_pre, &s.normed2, &self.mlp.fc1, &mut grads.mlp.fc1);
+        let mut d_mid = ops.layer_norm_backward(&d_normed2, &s.mid, &self.norm2, &s.stats2, &mut grads.norm2);
+        ops.add_assign(&mut d_mid, &dy);
+
+        let d_branch1 =
+            ops.scale_residual_backward(&d_mid, &s.branch1, &self.scale1(cx), grads.gamma_1.as_mut());
+        let d_context = ops.linear_backward(&d_branch1, &s.context, &self.attn.proj, &mut grads.attn.proj);
+        let bias = self.attn.bias(cx.shared);
+        let mut d_bias = grads.attn.bias_grad(d_shared);
+        let d_qkv = ops.attention_backward(&d_context, &s.qkv, &bias, &s.probs, cx.shape, &mut d_bias);
+        let d_normed1 = ops.linear_backward(&d_qkv, &s.normed1, &self.attn.qkv, &mut grads.attn.qkv);
+        let mut dx = ops.layer_norm_backward(&d_normed1, &s.x, &self.norm1, &s.stats1, &mut grads.norm1);
+        ops.add_assign(&mut dx, &d_mid);
+        dx
+    }
+
+    fn scale1<'a>(&'a self, cx: &Context<'a, T>) -> Residual<'a, T> {
+        Residual { gamma: self.gamma_1.as_ref(), keep: cx.keep[0] }
+    }
+
+    fn scale2<'a>(&'a self, cx: &Context<'a, T>) -> Residual<'a, T> {
+        Residual { gamma: self.gamma_2.as_ref(), keep: cx.keep[1] }
+    }
+}
+
+impl<T> Attention<T> {
+    fn bias<'a>(&'a self, shared: Option<&'a T>) -> QkvBias<'a, T> {
+        let table = self.relative_position_bias_table.as_ref();
+        QkvBias { q: &self.q_bias, v: &self.v_bias, table, shared }
+    }
+
+    fn bias_grad<'a>(&'a mut self, shared: Option<&'a mut T>) -> QkvBiasGrad<'a, T> {
+        let table = self.relative_position_bias_table.as_mut();
+        QkvBiasGrad { q: &mut self.q_bias, v: &mut self.v_bias, table, shared }
+    }
+}

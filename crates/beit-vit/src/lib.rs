@@ -1,0 +1,22 @@
+#![doc = include_str!("../README.md")]
+//!
+//! ## Dimensions
+//!
+//! B images, N patches, T = N + 1 tokens, C channels (the width), H heads, D head size, M = B·T rows, R rows of a relative
+//! position table. Tokens are kept as rows, `[B·T, C]`, \[CLS\] first in each image.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod block;
+mod config;
+mod init;
+mod vit;
+
+pub use block::{Attention, Block, Context, Mlp, Saved as BlockSaved};
+pub use config::{Config, Error, Preset, RelativePositions};
+pub use init::{Init, init};
+pub use vit::{DropPath, Input, Saved, Vit};

@@ -1,0 +1,166 @@
+//! The transformer: forward, and its mirror below.
+
+use crate::block::{self, Block, Context};
+use crate::{Attention, Config, Mlp, RelativePositions};
+use alloc::vec::Vec;
+use beit_ops::{AttentionShape, Embeddings, Linear, Norm, Ops, Shape, Tree, relative_position_rows, tree};
+
+tree! {
+    /// The parameters of the transformer, by the names of the official checkpoints.
+    pub struct Vit {
+        /// \[CLS\], mask token, absolute positions.
+        embeddings: Embeddings<T> = tree "",
+        /// `[C, 3, h, w]`
+        patch_embed: Linear<T> = tree "patch_embed.proj.",
+        /// The relative position table `[R, H]` that all layers share.
+        rel_pos_bias: Option<T> = maybe_leaf "rel_pos_bias.relative_position_bias_table",
+        /// The blocks.
+        blocks: Vec<Block<T>> = list "blocks.",
+        /// After the last block.
+        norm: Option<Norm<T>> = maybe_tree "norm.",
+    }
+}
+
+impl Vit<Shape> {
+    /// The definition of the parameters.
+    pub fn of(config: &Config) -> Self {
+        let c = config.width;
+        let vector = || Shape::from([c]);
+        let norm = || Norm { weight: vector(), bias: vector() };
+        let linear =
+            |n: usize, c: usize| Linear { weight: Shape::from([n, c]), bias: Some(Shape::from([n])) };
+        let table = Shape::from([relative_position_rows(config.grid()), config.heads]);
+        let gamma = config.layer_scale.map(|_| vector());
+        let block = || Block {
+            gamma_1: gamma,
+            gamma_2: gamma,
+            norm1: norm(),
+            attn: Attention {
+                qkv: Linear { weight: Shape::from([3 * c, c]), bias: None },
+                q_bias: vector(),
+                v_bias: vector(),
+                relative_position_bias_table: (config.relative_positions == RelativePositions::PerLayer)
+                    .then_some(table),
+                proj: linear(c, c),
+            },
+            norm2: norm(),
+            mlp: Mlp { fc1: linear(config.hidden, c), fc2: linear(c, config.hidden) },
+        };
+        let token = Shape::from([1, 1, c]);
+        Self {
+            embeddings: Embeddings {
+                cls_token: token,
+                mask_token: config.mask_token.then_some(token),
+                pos_embed: config.absolute_positions.then(|| Shape::from([1, config.tokens(), c])),
+            },
+            patch_embed: Linear {
+                weight: Shape::from([c, config.channels, config.patch[0], config.patch[1]]),
+                bias: Some(vector()),
+            },
+            rel_pos_bias: (config.relative_positions == RelativePositions::Shared).then_some(table),
+            blocks: (0..config.depth).map(|_| block()).collect(),
+            norm: config.final_norm.then(norm),
+        }
+    }
+
+    /// Number of trainable parameters.
+    pub fn parameters(&self) -> usize {
+        self.leaves().iter().map(|shape| shape.elements()).sum()
+    }
+}
+
+/// What the transformer looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a, T> {
+    /// `[B, 3, height, width]`, normalised.
+    pub images: &'a T,
+    /// `[B, N]`, 1 where a patch is masked, else 0.
+    pub mask: Option<&'a T>,
+    /// Stochastic depth; none at inference.
+    pub drop_path: Option<&'a DropPath<T>>,
+}
+
+/// The factor of every branch for every image: for each block, attention and MLP, `[B]` of 0 or `1 / (1 - rate)`.
+#[derive(Clone, Debug)]
+pub struct DropPath<T>(pub Vec<[T; 2]>);
+
+/// What `forward` keeps for `backward`.
+pub struct Saved<O: Ops> {
+    patches: O::Tensor,
+    blocks: Vec<block::Saved<O>>,
+}
+
+impl<O: Ops> Saved<O> {
+    /// The output of block `i`, `[B·T, C]`, of all blocks but the last, whose output `forward` returns.
+    pub fn block_output(&self, i: usize) -> Option<&O::Tensor> {
+        self.blocks.get(i + 1).map(|saved| &saved.x)
+    }
+}
+
+impl<T: Clone> Vit<T> {
+    /// `images -> tokens [B·T, C]`: the output of the last block, before the final norm.
+    pub fn forward<O: Ops<Tensor = T>>(
+        &self,
+        ops: &O,
+        config: &Config,
+        input: &Input<'_, T>,
+    ) -> (T, Saved<O>) {
+        let (mut x, patches) = self.embed(ops, config, input);
+        let mut blocks = Vec::with_capacity(self.blocks.len());
+        for (i, block) in self.blocks.iter().enumerate() {
+            let (y, saved) = block.forward(ops, x, &self.context(config, input, i));
+            blocks.push(saved);
+            x = y;
+        }
+        (x, Saved { patches, blocks })
+    }
+
+    /// `d_tokens [B·T, C]` of the last block's output; adds to `grads`.
+    pub fn backward<O: Ops<Tensor = T>>(
+        &self,
+        ops: &O,
+        config: &Config,
+        input: &Input<'_, T>,
+        mut d_tokens: T,
+        saved: Saved<O>,
+        grads: &mut Self,
+    ) {
+        for (i, (block, saved)) in self.blocks.iter().zip(saved.blocks).enumerate().rev() {
+            let context = self.context(config, input, i);
+            let (grads, d_shared) = (&mut grads.blocks[i], grads.rel_pos_bias.as_mut());
+            d_tokens = block.backward(ops, d_tokens, saved, &context, grads, d_shared);
+        }
+        let d_embedded = ops.embed_backward(&d_tokens, input.mask, config.tokens(), &mut grads.embeddings);
+        ops.linear_backward_params(&d_embedded, &saved.patches, &mut grads.patch_embed);
+    }
+
+    /// [`forward`](Vit::forward) that keeps nothing. `tap(i, x)` sees the output of every block, `[B·T, C]`.
+    pub fn infer<O: Ops<Tensor = T>>(
+        &self,
+        ops: &O,
+        config: &Config,
+        input: &Input<'_, T>,
+        tap: &mut dyn FnMut(usize, &T),
+    ) -> T {
+        let (mut x, _) = self.embed(ops, config, input);
+        for (i, block) in self.blocks.iter().enumerate() {
+            x = block.forward(ops, x, &self.context(config, input, i)).0;
+            tap(i, &x);
+        }
+        x
+    }
+
+    /// Returns the tokens and the patches `[B·N, 3·h·w]`.
+    fn embed<O: Ops<Tensor = T>>(&self, ops: &O, config: &Config, input: &Input<'_, T>) -> (T, T) {
+        let patches = ops.patchify(input.images, config.patch);
+        let embedded = ops.linear(&patches, &self.patch_embed);
+        let tokens = ops.embed(&embedded, &self.embeddings, input.mask, config.tokens());
+        (tokens, patches)
+    }
+
+    fn context<'a>(&'a self, config: &Config, input: &Input<'a, T>, i: usize) -> Context<'a, T> {
+        let shape = AttentionShape { heads: config.heads, tokens: config.tokens(), window: config.grid() };
+        let keep = [0, 1].map(|branch| input.drop_path.map(|DropPath(keep)| &keep[i][branch]));
+        Context { shape, eps: config.layer_norm_eps, shared: self.rel_pos_bias.as_ref(), keep }
+    }
+}

@@ -1,0 +1,1 @@
+//! Goldens and end-to-end runs; the tests are in `tests/`.
