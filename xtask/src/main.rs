@@ -1,2 +1,66 @@
-//! The command line.
-fn main() {}
+//! The command line: `cargo xtask VERB`.
+//!
+//! Every verb is a file; this one parses, chooses the device and turns errors into exit codes.
+
+mod data;
+mod device;
+mod evaluate;
+mod finetune;
+mod infer;
+mod model;
+mod output;
+mod picture;
+mod pretrain;
+mod reconstruction;
+mod run;
+mod show;
+mod tokenizer;
+mod usage;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// BEiT in Rust: pre-train an image transformer without labels, fine-tune it, use it.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    version,
+    propagate_version = true,
+    max_term_width = 110
+)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Pretrain(pretrain::Args),
+    Finetune(finetune::Args),
+    Evaluate(evaluate::Args),
+    #[command(subcommand)]
+    Tokenizer(tokenizer::Verb),
+    #[command(subcommand)]
+    Show(show::Verb),
+    Infer(infer::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse_from(usage::dashes(std::env::args_os()));
+    let done = match cli.verb {
+        Verb::Pretrain(args) => pretrain::run(args),
+        Verb::Finetune(args) => finetune::run(args),
+        Verb::Evaluate(args) => evaluate::run(&args),
+        Verb::Tokenizer(verb) => tokenizer::run(verb),
+        Verb::Show(verb) => show::run(verb),
+        Verb::Infer(args) => infer::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::note(&format!("error: {error:#}"));
+            ExitCode::from(usage::exit_code(&error))
+        }
+    }
+}

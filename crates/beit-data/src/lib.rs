@@ -1,2 +1,27 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+
+mod batch;
+mod error;
+mod image;
+mod loader;
+mod ordered;
+mod rng;
+mod source;
+mod subset;
+mod transform;
+
+pub use batch::{LabelledBatch, LabelledSample, PretrainBatch, PretrainSample, Sample};
+pub use error::{BadFile, Error, Result};
+pub use image::{Image, MAX_DECODED_BYTES};
+pub use loader::{Batch, Batches, Item, Loader, LoaderConfig, Shard};
+pub use rng::{Purpose, SampleRng, sample_rng, shuffled};
+pub use source::{Cached, Folder, Idx, SCHEMES, Source, Split, open};
+pub use subset::{labels, stratified_subset, training_labels};
+pub use transform::{
+    ColourJitter, CropBox, EvalTransform, Filter, FinetuneTransform, Fit, LOGIT_LAPLACE_EPS, Normalise,
+    PretrainTransform, RandomErasing, RandomResizedCrop, TokenizerTransform, logit_laplace,
+};
+
+#[cfg(feature = "fashion-mnist")]
+pub use source::fashion_mnist;

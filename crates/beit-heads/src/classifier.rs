@@ -1,7 +1,7 @@
 //! Classification of whole images (paper §2.6, "Image classification").
 
 use beit_ops::init::Stream;
-use beit_ops::{Linear, Norm, Ops, Shape, Tree, tree};
+use beit_ops::{Linear, Norm, Ops, Shape, tree};
 use beit_vit::{Config, Init, Input, Saved as VitSaved, Vit};
 
 /// What represents an image.

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 use beit_ops::init::Stream;
-use beit_ops::{Linear, Norm, Ops, Shape, Tree, tree};
+use beit_ops::{Linear, Norm, Ops, Shape, tree};
 use beit_vit::{Config, Init, Input, Saved as VitSaved, Vit};
 
 /// What a model for masked image modelling looks like.

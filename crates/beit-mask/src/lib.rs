@@ -2,6 +2,17 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-extern crate alloc;
-#[cfg(any(test, feature = "std"))]
-extern crate std;
+mod block_wise;
+mod config;
+mod draw;
+mod error;
+mod fit;
+mod masker;
+mod paper;
+mod random;
+mod rect;
+
+pub use config::{BlockShape, Config, Grid, OFFICIAL_RATIO, Strategy};
+pub use error::Error;
+pub use masker::Masker;
+pub use rect::Rect;

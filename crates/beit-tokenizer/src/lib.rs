@@ -5,3 +5,30 @@
 extern crate alloc;
 #[cfg(any(test, feature = "std"))]
 extern crate std;
+
+mod block;
+mod config;
+mod decoder;
+mod encoder;
+mod error;
+mod groups;
+mod init;
+mod objective;
+pub mod pixels;
+mod recipe;
+mod schedule;
+mod tokenizer;
+mod usage;
+
+pub use block::{Block, ResPath};
+pub use config::Config;
+pub use decoder::Decoder;
+pub use encoder::Encoder;
+pub use error::Error;
+pub use groups::Groups;
+pub use init::init;
+pub use objective::{Losses, Objective, Terms};
+pub use recipe::Recipe;
+pub use schedule::{Cosine, Schedule};
+pub use tokenizer::{Saved, Tokenizer};
+pub use usage::Usage;

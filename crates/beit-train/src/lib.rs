@@ -1,2 +1,30 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+
+mod accuracy;
+mod checkpoint;
+mod drop_path;
+mod error;
+mod finetune;
+mod guard;
+mod meter;
+mod metrics;
+mod optimiser;
+mod pretrain;
+mod progress;
+mod schedule;
+mod steps;
+mod tokenizer;
+
+pub use accuracy::{Accuracy, TokenAccuracy, evaluate, evaluate_tokens};
+pub use checkpoint::{Position, TRAINING, load_training, save_training};
+pub use drop_path::drop_path;
+pub use error::{Error, Result};
+pub use finetune::{FinetuneRecipe, Finetuning};
+pub use metrics::{Metrics, read_metrics};
+pub use optimiser::{Hyper, Optimiser, decays, layer_scale};
+pub use pretrain::{PretrainRecipe, Pretraining};
+pub use progress::{Progress, Silent, StepReport};
+pub use schedule::Schedule;
+pub use steps::Listeners;
+pub use tokenizer::{TokenizerQuality, TokenizerTraining, tokenizer_quality};

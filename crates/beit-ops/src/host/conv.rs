@@ -3,6 +3,9 @@
 //! A block is a run of whole lines, which may cross from one image into the next. Its columns are unrolled into a buffer that
 //! stays in the cache, so the `k²`-fold copy of the batch never exists.
 
+mod lines;
+
+use self::lines::Lines;
 use super::array::{Array, data, data_mut, matrix_mut, shape, view, view_mut, zeros};
 use super::gemm::{gemm, gemm_serial};
 use super::par;
@@ -13,10 +16,14 @@ use alloc::vec;
 use alloc::vec::Vec;
 use ndarray::ArrayView2;
 
-/// Elements of a column buffer: 256 KiB of f32, a quarter of the second-level cache of the machines this was measured on.
-const BUFFER: usize = 64 * 1024;
-/// At most this many partial weight gradients.
+/// At most this many tasks a convolution.
+const TASKS: usize = 64;
+/// At most this many partial weight gradients,
 const PARTIALS: usize = 16;
+/// and at most this many elements of them together: 128 MiB of f32.
+const PARTIAL_ELEMENTS: usize = 32 * 1024 * 1024;
+/// From this many outputs on, the rows of a one-tap weight gradient are work enough for all cores.
+const WIDE: usize = 256;
 
 /// `[B, C, h, w] -> [B, h, w, C]`
 pub(super) fn channels_last<F: Real>(x: &Array<F>) -> Array<F> {
@@ -58,7 +65,7 @@ pub(super) fn backward_input<F: Real>(dy: &Array<F>, p: &Conv2d<Array<F>>) -> Ar
 pub(super) fn backward_params<F: Real>(dy: &Array<F>, x: &Array<F>, dp: &mut Conv2d<Array<F>>) {
     let [o, i, k, _] = extents(&dp.weight);
     add_column_sums(data(dy), data_mut(&mut dp.bias));
-    if k == 1 {
+    if k == 1 && o >= WIDE {
         let rows = x.len() / i;
         let dy = view(data(dy), [rows, o]);
         return gemm(dy.t(), view(data(x), [rows, i]), F::of(1.0), matrix_mut(&mut dp.weight));
@@ -72,8 +79,9 @@ fn product<F: Real>(x: &Array<F>, weight: ArrayView2<'_, F>, bias: Option<&[F]>)
     let [b, h, w, i] = extents(x);
     let mut y = zeros([b, h, w, weight.ncols()]);
     fill(data_mut(&mut y), bias);
-    let rows = [b * h * w, weight.ncols()];
-    gemm(view(data(x), [b * h * w, i]), weight, F::of(1.0), view_mut(data_mut(&mut y), rows));
+    let extents = [b * h * w, weight.ncols()];
+    let beta = F::of(if bias.is_some() { 1.0 } else { 0.0 });
+    gemm(view(data(x), [b * h * w, i]), weight, beta, view_mut(data_mut(&mut y), extents));
     y
 }
 
@@ -81,31 +89,35 @@ fn product<F: Real>(x: &Array<F>, weight: ArrayView2<'_, F>, bias: Option<&[F]>)
 fn convolve<F: Real>(lines: Lines<'_, F>, weight: ArrayView2<'_, F>, bias: Option<&[F]>) -> Array<F> {
     let o = weight.ncols();
     let mut y = zeros([lines.count / lines.h, lines.h, lines.w, o]);
-    let block = lines.per_block();
-    par::chunks(data_mut(&mut y), block * lines.w * o, |n, y| {
+    let span = lines.count.div_ceil(TASKS);
+    par::chunks(data_mut(&mut y), span * lines.w * o, |n, y| {
         fill(y, bias);
-        let first = n * block;
-        let count = y.len() / (lines.w * o);
-        let columns = lines.unroll(first..first + count);
-        let rows = count * lines.w;
-        gemm_serial(view(&columns, [rows, weight.nrows()]), weight, F::of(1.0), view_mut(y, [rows, o]));
+        let mut buffer = Vec::new();
+        let block = lines.per_block();
+        for (i, y) in y.chunks_mut(block * lines.w * o).enumerate() {
+            let rows = y.len() / o;
+            let first = n * span + i * block;
+            let columns = lines.columns(first..first + rows / lines.w, &mut buffer);
+            gemm_serial(view(columns, [rows, weight.nrows()]), weight, F::of(1.0), view_mut(y, [rows, o]));
+        }
     });
     y
 }
 
 /// `Σ columnsᵀ [k·k·I, M] · dy [M, O]`, in at most [`PARTIALS`] sums that are added in order.
 fn correlate<F: Real>(lines: Lines<'_, F>, dy: &[F], o: usize) -> Vec<F> {
-    let span = lines.count.div_ceil(PARTIALS);
     let inner = lines.taps();
+    let span = lines.count.div_ceil((PARTIAL_ELEMENTS / (inner * o)).clamp(1, PARTIALS));
     let partials = par::map(lines.count.div_ceil(span), |n| {
         let mut sum = vec![F::of(0.0); inner * o];
+        let mut buffer = Vec::new();
         let end = lines.count.min((n + 1) * span);
         for first in (n * span..end).step_by(lines.per_block()) {
             let block = first..end.min(first + lines.per_block());
             let rows = block.len() * lines.w;
-            let columns = lines.unroll(block);
+            let columns = lines.columns(block, &mut buffer);
             let dy = view(&dy[first * lines.w * o..][..rows * o], [rows, o]);
-            gemm_serial(view(&columns, [rows, inner]).t(), dy, F::of(1.0), view_mut(&mut sum, [inner, o]));
+            gemm_serial(view(columns, [rows, inner]).t(), dy, F::of(1.0), view_mut(&mut sum, [inner, o]));
         }
         sum
     });
@@ -113,81 +125,11 @@ fn correlate<F: Real>(lines: Lines<'_, F>, dy: &[F], o: usize) -> Vec<F> {
 }
 
 fn sum_of<F: Real>(mut a: Vec<F>, b: Vec<F>) -> Vec<F> {
-    par::simd(|| add(&mut a, &b));
+    par::simd(
+        #[inline(always)]
+        || add(&mut a, &b),
+    );
     a
-}
-
-/// The lines of all images of `x [B, h, w, C]`, to be convolved with a kernel of `k x k`.
-#[derive(Clone, Copy)]
-struct Lines<'a, F> {
-    x: &'a [F],
-    /// `B·h`
-    count: usize,
-    h: usize,
-    w: usize,
-    c: usize,
-    k: usize,
-}
-
-impl<'a, F: Real> Lines<'a, F> {
-    fn new(x: &'a Array<F>, k: usize) -> Self {
-        let [b, h, w, c] = extents(x);
-        debug_assert!(k % 2 == 1, "a kernel of {k} has no middle");
-        Self { x: data(x), count: b * h, h, w, c, k }
-    }
-
-    /// Elements under the kernel: `k·k·C`.
-    fn taps(&self) -> usize {
-        self.k * self.k * self.c
-    }
-
-    /// Lines whose columns fill the buffer.
-    fn per_block(&self) -> usize {
-        (BUFFER / (self.w * self.taps()).max(1)).max(1)
-    }
-
-    /// The surroundings of every pixel of the lines: `[M, k·k·C]`, zero outside of the image.
-    fn unroll(&self, lines: core::ops::Range<usize>) -> Vec<F> {
-        let mut columns = vec![F::of(0.0); lines.len() * self.w * self.taps()];
-        par::simd(|| {
-            let mut rest = columns.as_mut_slice();
-            for line in lines {
-                for x in 0..self.w {
-                    let column;
-                    (column, rest) = rest.split_at_mut(self.taps());
-                    self.unroll_pixel(line, x, column);
-                }
-            }
-        });
-        columns
-    }
-
-    #[inline(always)]
-    fn unroll_pixel(&self, line: usize, x: usize, column: &mut [F]) {
-        let p = self.k / 2;
-        let y = line % self.h;
-        let (left, right) = (p.saturating_sub(x), self.k.min(self.w + p - x));
-        for (ky, column) in column.chunks_exact_mut(self.k * self.c).enumerate() {
-            if y + ky >= p && y + ky < self.h + p {
-                let source = ((line + ky - p) * self.w + x + left - p) * self.c;
-                let column = &mut column[left * self.c..right * self.c];
-                copy(column, &self.x[source..][..column.len()]);
-            }
-        }
-    }
-}
-
-/// Copies in steps of constant length: a call of `memcpy` costs as much as the few elements it would move here.
-#[inline(always)]
-fn copy<F: Copy>(to: &mut [F], from: &[F]) {
-    const STEP: usize = 8;
-    let (mut to, mut from) = (to.chunks_exact_mut(STEP), from.chunks_exact(STEP));
-    for (to, from) in (&mut to).zip(&mut from) {
-        to.copy_from_slice(from);
-    }
-    for (to, &from) in to.into_remainder().iter_mut().zip(from.remainder()) {
-        *to = from;
-    }
 }
 
 /// Every row becomes the bias.
@@ -233,4 +175,45 @@ fn add_unpacked<F: Real>(packed: &[F], [o_n, i_n, k]: [usize; 3], weight: &mut [
 
 fn extents<F>(x: &Array<F>) -> [usize; 4] {
     shape(x)[..].try_into().expect("images, feature maps and kernels have four extents")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::array::array;
+    use super::*;
+    use crate::init::Stream;
+
+    fn random(shape: [usize; 4], number: u64) -> Array<f64> {
+        let values = Stream::new(1, number).normals(shape.iter().product(), 1.0);
+        array(shape, values.into_iter().map(f64::from).collect())
+    }
+
+    /// The definition, one element at a time. Larger than a block of lines, than a span, and smaller than the kernel.
+    #[test]
+    fn against_the_definition() {
+        for ([b, h, w, i], o, k) in
+            [([2, 5, 4, 3], 2, 3), ([70, 2, 3, 2], 3, 3), ([1, 2, 1, 3], 2, 7), ([2, 3, 3, 4], 5, 1)]
+        {
+            let (x, weight) = (random([b, h, w, i], 1), random([o, i, k, k], 2));
+            let p = Conv2d { weight, bias: array([o], (0..o).map(|o| o as f64).collect()) };
+            let y = forward(&x, &p);
+            for (at, &got) in y.indexed_iter() {
+                let want = element(&x, &p, [at[0], at[1], at[2], at[3]]);
+                assert!((got - want).abs() < 1e-12, "{k}x{k} at {at:?}: got {got}, want {want}");
+            }
+        }
+    }
+
+    fn element(x: &Array<f64>, p: &Conv2d<Array<f64>>, [b, y, x_, o]: [usize; 4]) -> f64 {
+        let [_, h, w, i] = extents(x);
+        let k = extents(&p.weight)[2];
+        let mut sum = p.bias[o];
+        for (ky, kx) in (0..k * k).map(|tap| (tap / k, tap % k)) {
+            let (sy, sx) = ((y + ky).wrapping_sub(k / 2), (x_ + kx).wrapping_sub(k / 2));
+            if sy < h && sx < w {
+                sum += (0..i).map(|i| p.weight[[o, i, ky, kx]] * x[[b, sy, sx, i]]).sum::<f64>();
+            }
+        }
+        sum
+    }
 }

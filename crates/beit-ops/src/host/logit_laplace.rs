@@ -14,17 +14,20 @@ pub(super) fn forward<F: Real>(params: &Array<F>, x: &Array<F>) -> Array<F> {
     let ln_2 = F::of(core::f64::consts::LN_2);
     let partials = par::map(count.div_ceil(rows), |n| {
         let range = n * rows..count.min((n + 1) * rows);
-        par::simd(|| {
-            let mut total = F::of(0.0);
-            for m in range {
-                let (mu, ln_b) = params[m * 2 * c..][..2 * c].split_at(c);
-                for (k, &x) in x[m * c..][..c].iter().enumerate() {
-                    let density = ln_2 + ln_b[k] + (x * (F::of(1.0) - x)).ln();
-                    total += density + (logit(x) - mu[k]).abs() * (-ln_b[k]).exp();
+        par::simd(
+            #[inline(always)]
+            || {
+                let mut total = F::of(0.0);
+                for m in range {
+                    let (mu, ln_b) = params[m * 2 * c..][..2 * c].split_at(c);
+                    for (k, &x) in x[m * c..][..c].iter().enumerate() {
+                        let density = ln_2 + ln_b[k] + (x * (F::of(1.0) - x)).ln();
+                        total += density + (logit(x) - mu[k]).abs() * (-ln_b[k]).exp();
+                    }
                 }
-            }
-            total.to_f64()
-        })
+                total.to_f64()
+            },
+        )
     });
     array([1], vec![F::of(partials.iter().sum::<f64>() / x.len() as f64)])
 }
@@ -37,19 +40,22 @@ pub(super) fn backward<F: Real>(params: &Array<F>, x: &Array<F>) -> Array<F> {
     let scale = F::of(1.0 / x.len() as f64);
     let rows = par::rows_per_task(2 * c);
     par::chunks(data_mut(&mut d_params), rows * 2 * c, |n, d_params| {
-        par::simd(|| {
-            for (i, d) in d_params.chunks_exact_mut(2 * c).enumerate() {
-                let m = n * rows + i;
-                let (mu, ln_b) = params[m * 2 * c..][..2 * c].split_at(c);
-                let (d_mu, d_ln_b) = d.split_at_mut(c);
-                for (k, &x) in x[m * c..][..c].iter().enumerate() {
-                    let inverse_b = (-ln_b[k]).exp();
-                    let residual = logit(x) - mu[k];
-                    d_mu[k] = -sign(residual) * inverse_b * scale;
-                    d_ln_b[k] = (F::of(1.0) - residual.abs() * inverse_b) * scale;
+        par::simd(
+            #[inline(always)]
+            || {
+                for (i, d) in d_params.chunks_exact_mut(2 * c).enumerate() {
+                    let m = n * rows + i;
+                    let (mu, ln_b) = params[m * 2 * c..][..2 * c].split_at(c);
+                    let (d_mu, d_ln_b) = d.split_at_mut(c);
+                    for (k, &x) in x[m * c..][..c].iter().enumerate() {
+                        let inverse_b = (-ln_b[k]).exp();
+                        let residual = logit(x) - mu[k];
+                        d_mu[k] = -sign(residual) * inverse_b * scale;
+                        d_ln_b[k] = (F::of(1.0) - residual.abs() * inverse_b) * scale;
+                    }
                 }
-            }
-        });
+            },
+        );
     });
     d_params
 }

@@ -4,7 +4,7 @@ use super::array::{Array, data, data_mut, shape, zeros};
 use super::par;
 use super::real::Real;
 
-/// The four elements of a square and where their lines begin: `[(line, column)]` in reading order.
+/// The elements of a square in reading order: line and column.
 const SQUARE: [(usize, usize); 4] = [(0, 0), (0, 1), (1, 0), (1, 1)];
 
 /// `y[i, j] = max x[2i..2i+2, 2j..2j+2]`
@@ -14,17 +14,20 @@ pub(super) fn max_pool2<F: Real>(x: &Array<F>) -> Array<F> {
     let x = data(x);
     let lines = par::rows_per_task(w * c);
     par::chunks(data_mut(&mut y), (lines * (w / 2) * c).max(1), |n, y| {
-        par::simd(|| {
-            for (l, y) in y.chunks_exact_mut(w / 2 * c).enumerate() {
-                let x = &x[(n * lines + l) * 2 * w * c..][..2 * w * c];
-                for (j, y) in y.chunks_exact_mut(c).enumerate() {
-                    let [x0, x1, x2, x3] = square(x, w, c, j);
-                    for k in 0..c {
-                        y[k] = x0[k].max(x1[k]).max(x2[k].max(x3[k]));
+        par::simd(
+            #[inline(always)]
+            || {
+                for (l, y) in y.chunks_exact_mut(w / 2 * c).enumerate() {
+                    let x = &x[(n * lines + l) * 2 * w * c..][..2 * w * c];
+                    for (j, y) in y.chunks_exact_mut(c).enumerate() {
+                        let [x0, x1, x2, x3] = square(x, w, c, j);
+                        for k in 0..c {
+                            y[k] = x0[k].max(x1[k]).max(x2[k].max(x3[k]));
+                        }
                     }
                 }
-            }
-        });
+            },
+        );
     });
     y
 }
@@ -36,34 +39,41 @@ pub(super) fn max_pool2_backward<F: Real>(dy: &Array<F>, x: &Array<F>) -> Array<
     let (dy, x) = (data(dy), data(x));
     let lines = par::rows_per_task(2 * w * c);
     par::chunks(data_mut(&mut dx), (lines * 2 * w * c).max(1), |n, dx| {
-        par::simd(|| {
-            for (l, dx) in dx.chunks_exact_mut(2 * w * c).enumerate() {
-                let line = n * lines + l;
-                let x = &x[line * 2 * w * c..][..2 * w * c];
-                let dy = &dy[line * (w / 2) * c..][..w / 2 * c];
-                for (j, dy) in dy.chunks_exact(c).enumerate() {
-                    route(dy, square(x, w, c, j), dx, [w, c, j]);
+        par::simd(
+            #[inline(always)]
+            || {
+                for (l, dx) in dx.chunks_exact_mut(2 * w * c).enumerate() {
+                    let line = n * lines + l;
+                    let x = &x[line * 2 * w * c..][..2 * w * c];
+                    let dy = dy[line * (w / 2) * c..].chunks_exact(c);
+                    let (upper, lower) = dx.split_at_mut(w * c);
+                    let pairs = upper.chunks_exact_mut(2 * c).zip(lower.chunks_exact_mut(2 * c));
+                    for (j, ((upper, lower), dy)) in pairs.zip(dy).enumerate() {
+                        route(dy, square(x, w, c, j), [upper, lower]);
+                    }
                 }
-            }
-        });
+            },
+        );
     });
     dx
 }
 
-/// Adds `dy [C]` to the place of the largest element of a square.
+/// Writes `dy [C]` where the largest element of a square is, zero to its other three places.
 #[inline(always)]
-fn route<F: Real>(dy: &[F], x: [&[F]; 4], dx: &mut [F], [w, c, j]: [usize; 3]) {
-    for (place, &(line, column)) in SQUARE.iter().enumerate() {
-        let dx = &mut dx[(line * w + 2 * j + column) * c..][..c];
-        for k in 0..c {
-            let v = x[place][k];
-            // Strictly larger than what comes before it, at least as large as what comes after.
-            let mut largest = true;
-            for other in 0..4 {
-                largest &= if other < place { v > x[other][k] } else { v >= x[other][k] };
-            }
-            dx[k] = if largest { dy[k] } else { F::of(0.0) };
-        }
+fn route<F: Real>(dy: &[F], [x0, x1, x2, x3]: [&[F]; 4], [upper, lower]: [&mut [F]; 2]) {
+    let c = dy.len();
+    let ((d0, d1), (d2, d3)) = (upper.split_at_mut(c), lower.split_at_mut(c));
+    let (x0, x1, x2, x3) = (&x0[..c], &x1[..c], &x2[..c], &x3[..c]);
+    let (d1, d3) = (&mut d1[..c], &mut d3[..c]);
+    for k in 0..c {
+        let largest = x0[k].max(x1[k]).max(x2[k].max(x3[k]));
+        let mut rest = dy[k];
+        let mut take = |x: F| {
+            let taken = if x == largest { rest } else { F::of(0.0) };
+            rest = if x == largest { F::of(0.0) } else { rest };
+            taken
+        };
+        (d0[k], d1[k], d2[k], d3[k]) = (take(x0[k]), take(x1[k]), take(x2[k]), take(x3[k]));
     }
 }
 
@@ -100,17 +110,20 @@ pub(super) fn upsample2_backward<F: Real>(dy: &Array<F>) -> Array<F> {
     let dy = data(dy);
     let lines = par::rows_per_task(w * c);
     par::chunks(data_mut(&mut dx), (lines * (w / 2) * c).max(1), |n, dx| {
-        par::simd(|| {
-            for (l, dx) in dx.chunks_exact_mut(w / 2 * c).enumerate() {
-                let dy = &dy[(n * lines + l) * 2 * w * c..][..2 * w * c];
-                for (j, dx) in dx.chunks_exact_mut(c).enumerate() {
-                    let [d0, d1, d2, d3] = square(dy, w, c, j);
-                    for k in 0..c {
-                        dx[k] = (d0[k] + d1[k]) + (d2[k] + d3[k]);
+        par::simd(
+            #[inline(always)]
+            || {
+                for (l, dx) in dx.chunks_exact_mut(w / 2 * c).enumerate() {
+                    let dy = &dy[(n * lines + l) * 2 * w * c..][..2 * w * c];
+                    for (j, dx) in dx.chunks_exact_mut(c).enumerate() {
+                        let [d0, d1, d2, d3] = square(dy, w, c, j);
+                        for k in 0..c {
+                            dx[k] = (d0[k] + d1[k]) + (d2[k] + d3[k]);
+                        }
                     }
                 }
-            }
-        });
+            },
+        );
     });
     dx
 }

@@ -9,8 +9,8 @@ use crate::philox::uniforms;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Elements of noise that are drawn at a time: a multiple of the four of one Philox block.
-const NOISE: usize = 256;
+/// Blocks of Philox, four numbers each, that are computed side by side.
+const BLOCKS: usize = 64;
 
 /// `softmax((logits + g) / tau)` with `g = -ln(-ln u)`; element `n` of the tensor takes element `n` of the stream.
 pub(super) fn gumbel_softmax<F: Real>(logits: &Array<F>, noise: GumbelNoise, tau: f64) -> Array<F> {
@@ -21,15 +21,18 @@ pub(super) fn gumbel_softmax<F: Real>(logits: &Array<F>, noise: GumbelNoise, tau
     let logits = data(logits);
     par::chunks(data_mut(&mut y), rows * v, |n, y| {
         let first = n * rows * v;
-        par::simd(|| {
-            gumbel(noise, first, y);
-            for (row, logits) in y.chunks_exact_mut(v).zip(logits[first..].chunks_exact(v)) {
-                for (y, &logit) in row.iter_mut().zip(logits) {
-                    *y = (*y + logit) * scale;
+        par::simd(
+            #[inline(always)]
+            || {
+                gumbel(noise, first, y);
+                for (row, logits) in y.chunks_exact_mut(v).zip(logits[first..].chunks_exact(v)) {
+                    for (y, &logit) in row.iter_mut().zip(logits) {
+                        *y = (*y + logit) * scale;
+                    }
+                    softmax(row);
                 }
-                softmax(row);
-            }
-        });
+            },
+        );
     });
     y
 }
@@ -37,33 +40,51 @@ pub(super) fn gumbel_softmax<F: Real>(logits: &Array<F>, noise: GumbelNoise, tau
 /// `y = -ln(-ln u)` for the elements of the stream from `first` on.
 #[inline(always)]
 fn gumbel<F: Real>(noise: GumbelNoise, first: usize, y: &mut [F]) {
-    let mut u = [0.0; NOISE];
-    let (mut y, mut element) = (y, first);
+    let mut y = y;
+    let mut element = first;
     while !y.is_empty() {
-        let block = element / 4;
-        for (i, u) in u.chunks_exact_mut(4).enumerate() {
-            u.copy_from_slice(&uniforms(noise.seed, noise.step, (block + i) as u64));
-        }
-        let u = &u[element - 4 * block..];
-        let (now, rest) = y.split_at_mut(u.len().min(y.len()));
-        for (y, &u) in now.iter_mut().zip(u) {
-            *y = -(-F::of(f64::from(u)).ln()).ln();
+        let lanes = gumbel_lanes::<F>(noise, element / 4);
+        let skipped = element % 4;
+        let (now, rest) = y.split_at_mut((4 * BLOCKS - skipped).min(y.len()));
+        for (i, y) in now.iter_mut().enumerate() {
+            let i = i + skipped;
+            *y = lanes[i % 4][i / 4];
         }
         element += now.len();
         y = rest;
     }
 }
 
+/// Noise from [`BLOCKS`] blocks of Philox: word `w` of block `first + i` at `[w][i]`, an order that vectorises.
+#[inline(always)]
+fn gumbel_lanes<F: Real>(noise: GumbelNoise, first: usize) -> [[F; BLOCKS]; 4] {
+    let mut lanes = [[F::of(0.0); BLOCKS]; 4];
+    for i in 0..BLOCKS {
+        let words = uniforms(noise.seed, noise.step, (first + i) as u64);
+        for w in 0..4 {
+            lanes[w][i] = F::of(f64::from(words[w]));
+        }
+    }
+    for g in lanes.as_flattened_mut() {
+        *g = -(-g.ln()).ln();
+    }
+    lanes
+}
+
 /// `d_logits = y ⊙ (dy - Σ dy ⊙ y) / tau`
 pub(super) fn gumbel_softmax_backward<F: Real>(dy: &Array<F>, y: &Array<F>, tau: f64) -> Array<F> {
     let scale = F::of(1.0 / tau);
     let dy = data(dy);
-    softmax_backward(y, |m, y, d| {
-        let dy = &dy[m * y.len()..][..y.len()];
-        for (d, &dy) in d.iter_mut().zip(dy) {
-            *d = scale * dy;
-        }
-    })
+    softmax_backward(
+        y,
+        #[inline(always)]
+        |m, y, d| {
+            let dy = &dy[m * y.len()..][..y.len()];
+            for (d, &dy) in d.iter_mut().zip(dy) {
+                *d = scale * dy;
+            }
+        },
+    )
 }
 
 /// `q = softmax(logits)` and its mean over rows; `KL(p ‖ U) = ln V + Σ p ln p` for each row and for the mean.
@@ -73,7 +94,14 @@ pub(super) fn kl<F: Real>(logits: &Array<F>) -> (Array<F>, [Array<F>; 2]) {
     let mut q = logits.clone();
     let rows = par::rows_per_task(v);
     par::chunks(data_mut(&mut q), rows * v, |_, q| {
-        par::simd(|| q.chunks_exact_mut(v).for_each(softmax));
+        par::simd(
+            #[inline(always)]
+            || {
+                for row in q.chunks_exact_mut(v) {
+                    softmax(row);
+                }
+            },
+        );
     });
     let q = super::array::reshape(q, [m, v]);
     let mut mean = zeros([v]);
@@ -90,8 +118,16 @@ fn mean_negentropy<F: Real>(p: &[F], v: usize) -> F {
     let rows = par::rows_per_task(v);
     let count = p.len() / v;
     let partials = par::map(count.div_ceil(rows), |n| {
-        let p = &p[n * rows * v..count.min((n + 1) * rows) * v];
-        par::simd(|| sum(p.len(), |i| p[i] * floored_ln(p[i]))).to_f64()
+        let mut terms = p[n * rows * v..count.min((n + 1) * rows) * v].to_vec();
+        par::simd(
+            #[inline(always)]
+            || {
+                for p in terms.iter_mut() {
+                    *p *= floored_ln(*p);
+                }
+                sum(terms.len(), |i| terms[i]).to_f64()
+            },
+        )
     });
     F::of(partials.iter().sum::<f64>() / count as f64)
 }
@@ -101,11 +137,15 @@ pub(super) fn kl_backward<F: Real>([q, mean]: &[Array<F>; 2], weights: [f64; 2])
     let m = q.len() / last(q);
     let [of_each, of_mean] = weights.map(|w| F::of(w / m as f64));
     let mean: Vec<F> = data(mean).iter().map(|&p| of_mean * floored_ln(p)).collect();
-    softmax_backward(q, |_, q, d| {
-        for ((d, &q), &mean) in d.iter_mut().zip(q).zip(&mean) {
-            *d = of_each * floored_ln(q) + mean;
-        }
-    })
+    softmax_backward(
+        q,
+        #[inline(always)]
+        |_, q, d| {
+            for ((d, &q), &mean) in d.iter_mut().zip(q).zip(&mean) {
+                *d = of_each * floored_ln(q) + mean;
+            }
+        },
+    )
 }
 
 /// `d_logits = y ⊙ (g - Σ g ⊙ y)` over each row of `y`, the softmax; `gradient(row, y, g)` writes `g`.
@@ -118,17 +158,20 @@ fn softmax_backward<F: Real>(
     let rows = par::rows_per_task(v);
     let y = data(y);
     par::chunks(data_mut(&mut d_logits), rows * v, |n, d| {
-        par::simd(|| {
-            for (i, d) in d.chunks_exact_mut(v).enumerate() {
-                let row = n * rows + i;
-                let y = &y[row * v..][..v];
-                gradient(row, y, d);
-                let dot = sum(v, |k| d[k] * y[k]);
-                for (d, &y) in d.iter_mut().zip(y) {
-                    *d = y * (*d - dot);
+        par::simd(
+            #[inline(always)]
+            || {
+                for (i, d) in d.chunks_exact_mut(v).enumerate() {
+                    let row = n * rows + i;
+                    let y = &y[row * v..][..v];
+                    gradient(row, y, d);
+                    let dot = sum(v, |k| d[k] * y[k]);
+                    for (d, &y) in d.iter_mut().zip(y) {
+                        *d = y * (*d - dot);
+                    }
                 }
-            }
-        });
+            },
+        );
     });
     d_logits
 }
@@ -137,9 +180,13 @@ fn softmax_backward<F: Real>(
 #[inline(always)]
 fn softmax<F: Real>(row: &mut [F]) {
     let largest = maximum(row);
-    row.iter_mut().for_each(|v| *v = (*v - largest).exp());
+    for v in row.iter_mut() {
+        *v = (*v - largest).exp();
+    }
     let scale = F::of(1.0) / sum(row.len(), |i| row[i]);
-    row.iter_mut().for_each(|v| *v *= scale);
+    for v in row.iter_mut() {
+        *v *= scale;
+    }
 }
 
 /// `ln p`, finite where `p` has underflowed, so that `p ln p` is zero there.

@@ -1,0 +1,78 @@
+//! Time per image of the pre-training pipeline, and images per second of the loader.
+
+use beit_data::{
+    ColourJitter, Filter, Image, Item, Loader, LoaderConfig, Normalise, PretrainTransform, Purpose, Split,
+    TokenizerTransform, open, sample_rng,
+};
+use beit_mask::{Config, Grid, Masker};
+use divan::counter::ItemsCount;
+
+fn main() {
+    divan::main();
+}
+
+/// A picture with some structure in it.
+fn picture(height: usize, width: usize) -> Image {
+    let value = |i: usize| ((i * 31) ^ (i / 97)) as u8;
+    Image::new(height, width, (0..height * width * 3).map(value).collect())
+}
+
+#[divan::bench(args = [Filter::Bilinear, Filter::Bicubic, Filter::Lanczos])]
+fn resize_500x375_to_224(bencher: divan::Bencher<'_, '_>, filter: Filter) {
+    let image = picture(375, 500);
+    bencher.bench(|| image.resize([224, 224], filter));
+}
+
+#[divan::bench]
+fn pretrain_500x375(bencher: divan::Bencher<'_, '_>) {
+    let (image, masker) = (picture(375, 500), Masker::new(Config::official()).unwrap());
+    bencher.bench(|| {
+        PretrainTransform::half().apply(image.clone(), &masker, &mut sample_rng(1, 0, 0, Purpose::Sample))
+    });
+}
+
+#[divan::bench]
+fn tokenizer_28x28(bencher: divan::Bencher<'_, '_>) {
+    let PretrainTransform { token_size, crop, flip, .. } = PretrainTransform::small();
+    let transform = TokenizerTransform { size: token_size, crop, flip };
+    let image = picture(28, 28);
+    bencher.bench(|| transform.apply(image.clone(), &mut sample_rng(1, 0, 0, Purpose::Sample)));
+}
+
+#[divan::bench]
+fn jitter_500x375(bencher: divan::Bencher<'_, '_>) {
+    let mut image = picture(375, 500);
+    bencher
+        .bench_local(|| ColourJitter::STANDARD.apply(&mut image, &mut sample_rng(1, 0, 0, Purpose::Sample)));
+}
+
+#[divan::bench]
+fn saturation_500x375(bencher: divan::Bencher<'_, '_>) {
+    let mut image = picture(375, 500);
+    bencher.bench_local(|| image.adjust_saturation(0.8));
+}
+
+#[divan::bench]
+fn flip_500x375(bencher: divan::Bencher<'_, '_>) {
+    let mut image = picture(375, 500);
+    bencher.bench_local(|| image.flip_horizontal());
+}
+
+#[divan::bench]
+fn normalise_224(bencher: divan::Bencher<'_, '_>) {
+    let image = picture(224, 224);
+    bencher.bench(|| Normalise::HALF.planes(&image));
+}
+
+#[divan::bench(args = [1, 2], sample_count = 10)]
+fn load_fashion_mnist_50_batches_of_64(bencher: divan::Bencher<'_, '_>, workers: usize) {
+    let source = open("fashion-mnist", Split::Train).unwrap();
+    let masker = Masker::new(Config::scaled(Grid { rows: 7, cols: 7 }, 0.4)).unwrap();
+    let config = LoaderConfig { workers, ..LoaderConfig::training(64, 1) };
+    let make = move |item: Item, rng: &mut _| PretrainTransform::small().apply(item.image, &masker, rng);
+    let loader = Loader::new(source.clone(), (0..source.len()).collect(), config, make).unwrap();
+    let mut batches = loader.batches(0..u64::MAX).unwrap();
+    bencher.counter(ItemsCount::new(50 * 64_usize)).bench_local(|| {
+        batches.by_ref().take(50).for_each(|batch| drop(divan::black_box(batch.unwrap())));
+    });
+}

@@ -1,0 +1,160 @@
+use std::path::PathBuf;
+
+use crate::source::{SCHEMES, Split};
+
+/// A result whose error is [`enum@Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A file that could not be decoded and was left out of its batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadFile {
+    /// Its index in the source.
+    pub index: usize,
+    /// Its name, for people.
+    pub name: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// What can go wrong between a data source and a batch.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The string names no known kind of source.
+    #[error("unknown data source `{spec}`: expected {}", SCHEMES.join(", "))]
+    UnknownSource {
+        /// The string.
+        spec: String,
+    },
+    /// The folder is not there, or is not a folder.
+    #[error("no folder at {}", .path.display())]
+    NoFolder {
+        /// Where it was expected.
+        path: PathBuf,
+    },
+    /// The operating system could not read a file or folder.
+    #[error("cannot read {}", .path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A folder is nested deeper than [`depth`](Self::TooDeep::depth) levels: most likely a link to its own parent.
+    #[error("{} is nested more than {depth} folders deep: is it a link to its own parent?", .path.display())]
+    TooDeep {
+        /// The folder.
+        path: PathBuf,
+        /// The greatest depth that is read.
+        depth: usize,
+    },
+    /// The folder holds no image.
+    #[error("no images in {}: expected files ending in jpg, jpeg, png or webp", .path.display())]
+    NoImages {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder has no such split.
+    #[error(
+        "no {split} split in {}: expected a folder {} in it; to use other images, name their own folder", .path.display(),
+        .split.folder_names().join(" or ")
+    )]
+    NoSplit {
+        /// The folder.
+        path: PathBuf,
+        /// What was asked for.
+        split: Split,
+    },
+    /// A class of the test split is unknown to the training split.
+    #[error("class folder {} has no counterpart among the training classes", .path.display())]
+    UnknownClass {
+        /// The folder of the class.
+        path: PathBuf,
+    },
+    /// None of the IDX files that belong to the split is there.
+    #[error("no {name} (or {name}.gz) in {}", .folder.display())]
+    NoIdx {
+        /// The folder.
+        folder: PathBuf,
+        /// The usual name of the file.
+        name: &'static str,
+    },
+    /// An IDX file is not what its header claims.
+    #[error("{file} is not a valid IDX file: {problem}")]
+    Idx {
+        /// The file.
+        file: String,
+        /// Expected and found.
+        problem: String,
+    },
+    /// An image could not be decoded.
+    #[error("cannot decode {name}: {reason}")]
+    Decode {
+        /// The image.
+        name: String,
+        /// What the decoder says.
+        reason: String,
+    },
+    /// An image that must have a label has none.
+    #[error(
+        "expected a label for every image, found none for {name}: put the images of each class in a folder of its own"
+    )]
+    NoLabel {
+        /// The first image without a label.
+        name: String,
+    },
+    /// A label that is not the number of a class.
+    #[error("expected a label below {classes}, found {label} for {name}")]
+    LabelOutOfRange {
+        /// The first such image.
+        name: String,
+        /// Its label.
+        label: u32,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// Fewer than two classes: nothing to tell apart.
+    #[error("expected at least 2 classes to tell apart, found {found}")]
+    TooFewClasses {
+        /// How many.
+        found: usize,
+    },
+    /// A class without a single training image.
+    #[error("class {class} has no training image")]
+    EmptyClass {
+        /// Its name.
+        class: String,
+    },
+    /// A subset of no images, or of more than there are.
+    #[error("expected a subset of 1 to {available} images, found {asked}")]
+    Subset {
+        /// Asked for.
+        asked: usize,
+        /// At hand.
+        available: usize,
+    },
+    /// A loader setting that cannot work.
+    #[error("loader: {0}")]
+    Config(String),
+    /// Too many files could not be decoded.
+    #[error("{} of {total} files cannot be decoded, at most {allowed:.1} % may; first {}: {}", .bad.len(), .bad[0].name, .bad[0].reason)]
+    TooManyBad {
+        /// Those met so far, at least one.
+        bad: Vec<BadFile>,
+        /// Files in the set.
+        total: usize,
+        /// The limit in percent.
+        allowed: f64,
+    },
+    /// A worker thread panicked while it made a batch: a bug in a source or a transform.
+    #[error("a loader thread panicked on batch {batch}: {message}")]
+    WorkerPanicked {
+        /// The batch, counted from the first of the first epoch.
+        batch: u64,
+        /// What the panic said.
+        message: String,
+    },
+    /// The operating system gave no thread.
+    #[error("cannot start a loader thread")]
+    Thread(#[source] std::io::Error),
+}

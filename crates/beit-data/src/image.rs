@@ -1,0 +1,197 @@
+//! Decoded pictures.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use ::image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+
+use crate::error::{Error, Result};
+use crate::transform::CropBox;
+
+/// Most memory that one decoded picture may take, in bytes. A file that asks for more is an error, before anything is allocated.
+pub const MAX_DECODED_BYTES: u64 = 1 << 29;
+
+/// An RGB picture of 8 bits a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    height: usize,
+    width: usize,
+    pixels: Vec<u8>,
+}
+
+impl Image {
+    /// A picture from `pixels [height, width, 3]`, row by row from the top left.
+    ///
+    /// # Panics
+    ///
+    /// If a side is zero or the lengths do not match.
+    #[must_use]
+    pub fn new(height: usize, width: usize, pixels: Vec<u8>) -> Self {
+        assert!(height > 0 && width > 0, "expected a picture with pixels, found {height} x {width}");
+        assert_eq!(pixels.len(), height * width * 3, "expected {height} x {width} x 3 bytes");
+        Self { height, width, pixels }
+    }
+
+    /// A grey picture `[height, width]`, its channel repeated three times.
+    ///
+    /// # Panics
+    ///
+    /// If a side is zero or the lengths do not match.
+    #[must_use]
+    pub fn from_grey(height: usize, width: usize, grey: &[u8]) -> Self {
+        Self::new(height, width, grey.iter().flat_map(|&value| [value; 3]).collect())
+    }
+
+    /// Reads and decodes a JPEG, PNG or WebP file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] and [`Error::Decode`], both naming the file.
+    pub fn open(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        Self::decode(&bytes, &path.display().to_string())
+    }
+
+    /// Decodes a JPEG, PNG or WebP file, whichever its first bytes say. The EXIF orientation is applied, so that the picture
+    /// stands upright; transparency is dropped, not blended, and grey, palette, CMYK and 16-bit pictures become 8-bit RGB, as
+    /// `convert("RGB")` of the Python Imaging Library does. A truncated file is an error.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Decode`] with `name` in it.
+    pub fn decode(bytes: &[u8], name: &str) -> Result<Self> {
+        let error = |reason: String| Error::Decode { name: name.to_owned(), reason };
+        if is_truncated_jpeg(bytes) {
+            return Err(error("the file ends before the end of the image".to_owned()));
+        }
+        let image = decode_upright(bytes).map_err(|source| error(source.to_string()))?.into_rgb8();
+        let (width, height) = image.dimensions();
+        if width == 0 || height == 0 {
+            return Err(error(format!("it has {height} x {width} pixels")));
+        }
+        Ok(Self::new(height as usize, width as usize, image.into_raw()))
+    }
+
+    /// Pixels from top to bottom.
+    #[must_use]
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// Pixels from left to right.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// `[height, width, 3]`.
+    #[must_use]
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+
+    /// `[height, width, 3]`.
+    pub fn pixels_mut(&mut self) -> &mut [u8] {
+        &mut self.pixels
+    }
+
+    /// The part inside `region`.
+    ///
+    /// # Panics
+    ///
+    /// If the region is empty or not inside the picture.
+    #[must_use]
+    pub fn crop(&self, region: CropBox) -> Self {
+        let CropBox { top, left, height, width } = region;
+        assert!(
+            top + height <= self.height && left + width <= self.width,
+            "{region:?} is outside the picture"
+        );
+        let rows = self.pixels.chunks_exact(self.width * 3).skip(top).take(height);
+        let pixels = rows.flat_map(|row| &row[left * 3..(left + width) * 3]).copied().collect();
+        Self::new(height, width, pixels)
+    }
+
+    /// Mirrors left and right.
+    pub fn flip_horizontal(&mut self) {
+        for row in self.pixels.chunks_exact_mut(self.width * 3) {
+            let (mut left, mut right) = (0, self.width - 1);
+            while left < right {
+                for channel in 0..3 {
+                    row.swap(left * 3 + channel, right * 3 + channel);
+                }
+                left += 1;
+                right -= 1;
+            }
+        }
+    }
+
+    /// Channel-first floats `[3, height, width]`: channel `c` of a pixel becomes `table[c][value]`.
+    pub(crate) fn planes(&self, table: &[[f32; 256]; 3]) -> Vec<f32> {
+        let channel = |c: usize| self.pixels.chunks_exact(3).map(move |rgb| table[c][usize::from(rgb[c])]);
+        let mut planes = Vec::with_capacity(self.pixels.len());
+        (0..3).for_each(|c| planes.extend(channel(c)));
+        planes
+    }
+}
+
+fn decode_upright(bytes: &[u8]) -> ::image::ImageResult<DynamicImage> {
+    let mut decoder = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?.into_decoder()?;
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MAX_DECODED_BYTES);
+    limits.reserve(decoder.total_bytes())?;
+    decoder.set_limits(limits)?;
+    let orientation = decoder.orientation()?;
+    let mut image = DynamicImage::from_decoder(decoder)?;
+    image.apply_orientation(orientation);
+    Ok(image)
+}
+
+/// Whether a JPEG has no end-of-image marker after the header of its first scan. The decoder would fill the rest with grey.
+/// Coded data never contains the marker, thumbnails lie before the scan and trailers after the end.
+fn is_truncated_jpeg(bytes: &[u8]) -> bool {
+    const START_OF_IMAGE: [u8; 2] = [0xff, 0xd8];
+    const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
+    bytes.starts_with(&START_OF_IMAGE)
+        && first_scan(bytes).is_none_or(|coded| !coded.windows(2).any(|pair| pair == END_OF_IMAGE))
+}
+
+/// What follows the marker of the first scan of a JPEG: its segments are walked by their lengths.
+fn first_scan(bytes: &[u8]) -> Option<&[u8]> {
+    const START_OF_SCAN: u8 = 0xda;
+    let mut rest = bytes.get(2..)?;
+    loop {
+        match *rest {
+            [0xff, START_OF_SCAN, ..] => return Some(rest),
+            [0xff, 0xff, ..] => rest = &rest[1..],
+            [0xff, _, high, low, ..] => {
+                rest = rest.get(2 + usize::from(u16::from_be_bytes([high, low]))..)?
+            }
+            _ => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbered(height: usize, width: usize) -> Image {
+        Image::new(height, width, (0..height * width * 3).map(|i| i as u8).collect())
+    }
+
+    #[test]
+    fn flipping_mirrors_whole_pixels() {
+        let mut image = numbered(2, 3);
+        image.flip_horizontal();
+        assert_eq!(image.pixels(), [6, 7, 8, 3, 4, 5, 0, 1, 2, 15, 16, 17, 12, 13, 14, 9, 10, 11]);
+        image.flip_horizontal();
+        assert_eq!(image, numbered(2, 3));
+    }
+
+    #[test]
+    fn cropping_keeps_the_region() {
+        let part = numbered(4, 4).crop(CropBox { top: 1, left: 2, height: 2, width: 1 });
+        assert_eq!(part.pixels(), [18, 19, 20, 30, 31, 32]);
+    }
+}

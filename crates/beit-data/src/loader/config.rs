@@ -1,0 +1,98 @@
+use std::ops::Range;
+
+use crate::error::{Error, Result};
+
+/// How a loader makes batches.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoaderConfig {
+    /// Images of a batch, over all ranks.
+    pub batch_size: usize,
+    /// Key of order and augmentation.
+    pub seed: u64,
+    /// A new order in each epoch, or the order of the indices.
+    pub shuffle: bool,
+    /// Whether the images of an epoch that do not fill a batch are left out.
+    pub drop_last: bool,
+    /// How often each image occurs in an epoch, each time augmented anew.
+    pub repeats: usize,
+    /// Which part of each batch is made here.
+    pub shard: Shard,
+    /// Threads; 0 counts as 1.
+    pub workers: usize,
+    /// Batches kept ready beyond those in work.
+    pub prefetch: usize,
+    /// Share of the images that may be undecodable before loading ends with an error.
+    pub max_bad_share: f64,
+}
+
+/// One of several processes that share each batch: rank `rank` takes positions rank, rank + of, rank + 2 of, … of it. Together
+/// they see what a single process would see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Shard {
+    /// This process, below `of`.
+    pub rank: usize,
+    /// Number of processes.
+    pub of: usize,
+}
+
+impl LoaderConfig {
+    /// Shuffled, full batches only, a thread per core, at most 1 % undecodable.
+    #[must_use]
+    pub fn training(batch_size: usize, seed: u64) -> Self {
+        Self { seed, shuffle: true, drop_last: true, ..Self::evaluation(batch_size) }
+    }
+
+    /// In order, every image once, a thread per core, at most 1 % undecodable.
+    #[must_use]
+    pub fn evaluation(batch_size: usize) -> Self {
+        Self {
+            batch_size,
+            seed: 0,
+            shuffle: false,
+            drop_last: false,
+            repeats: 1,
+            shard: Shard { rank: 0, of: 1 },
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            prefetch: 2,
+            max_bad_share: 0.01,
+        }
+    }
+
+    pub(super) fn check(&self, images: usize) -> Result<()> {
+        let Self { batch_size, drop_last, repeats, shard: Shard { rank, of }, max_bad_share, .. } = *self;
+        let total = images.checked_mul(repeats).unwrap_or(0);
+        let problem = if batch_size == 0 || total == 0 {
+            format!(
+                "expected at least 1 image, repeat and image per batch, found {images}, {repeats} and {batch_size}"
+            )
+        } else if drop_last && total < batch_size {
+            format!(
+                "expected enough images for one batch of {batch_size}, found {total}: lower the batch size or repeat them"
+            )
+        } else if rank >= of {
+            format!("expected a rank below {of}, found {rank}")
+        } else if of > 1 && (batch_size % of != 0 || !drop_last) {
+            format!(
+                "expected full batches that {of} ranks share evenly, found batches of {batch_size}, drop_last = {drop_last}"
+            )
+        } else if !(0.0..=1.0).contains(&max_bad_share) {
+            format!("expected a share of undecodable files in 0 to 1, found {max_bad_share}")
+        } else {
+            return Ok(());
+        };
+        Err(Error::Config(problem))
+    }
+
+    pub(super) fn batches_per_epoch(&self, images: usize) -> u64 {
+        let total = images * self.repeats;
+        let batches = if self.drop_last { total / self.batch_size } else { total.div_ceil(self.batch_size) };
+        batches as u64
+    }
+
+    /// Positions in an epoch of `total` that make this rank's part of a batch.
+    pub(super) fn positions(&self, number: u64, total: usize) -> std::iter::StepBy<Range<usize>> {
+        let start = number as usize * self.batch_size;
+        let end = (start + self.batch_size).min(total);
+        (start + self.shard.rank..end).step_by(self.shard.of)
+    }
+}

@@ -1,0 +1,209 @@
+//! Batches in a reproducible order, decoded ahead on threads.
+
+mod batches;
+mod config;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use batches::{Batch, Batches};
+pub use config::{LoaderConfig, Shard};
+
+use crate::batch::Sample;
+use crate::error::{BadFile, Error, Result};
+use crate::image::Image;
+use crate::ordered::Ordered;
+use crate::rng::{Purpose, SampleRng, sample_rng, shuffled};
+use crate::source::Source;
+
+/// One decoded picture on its way into a batch.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// Its index in the source.
+    pub index: usize,
+    /// Its class, if it has one.
+    pub label: Option<u32>,
+    /// The picture.
+    pub image: Image,
+}
+
+type MakeSample<S> = dyn Fn(Item, &mut SampleRng) -> S + Send + Sync;
+type OnBadFile = dyn Fn(&BadFile) + Send + Sync;
+
+/// Turns a source into batches of samples `S`.
+///
+/// Batches are numbered through all epochs: batch `g` is number `g % batches_per_epoch` of epoch `g / batches_per_epoch`.
+/// What is in it depends on the seed, the settings and `g` only, not on the number of threads or the batch at which
+/// loading began, so a run is resumed by asking for the batches it has not seen; no image is read to get there.
+pub struct Loader<S> {
+    shared: Arc<Shared<S>>,
+    on_bad_file: Option<Arc<OnBadFile>>,
+}
+
+/// What the worker threads need.
+struct Shared<S> {
+    source: Arc<dyn Source>,
+    /// The images of an epoch, as indices of the source.
+    indices: Vec<usize>,
+    config: LoaderConfig,
+    make: Box<MakeSample<S>>,
+    /// The epoch whose order was asked for last, and that order.
+    order: Mutex<Option<(u64, Arc<[usize]>)>>,
+    /// Files that could not be decoded, by index, as far as their batches were handed out.
+    bad: Mutex<BTreeMap<usize, BadFile>>,
+}
+
+impl<S: Sample> Loader<S> {
+    /// A loader of the images `indices` of a source. `make` turns a decoded picture into a sample, with a generator that
+    /// is keyed by (seed, epoch, index).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`], saying which setting cannot work and why.
+    ///
+    /// # Panics
+    ///
+    /// If an index is not one of the source's.
+    pub fn new(
+        source: Arc<dyn Source>,
+        indices: Vec<usize>,
+        config: LoaderConfig,
+        make: impl Fn(Item, &mut SampleRng) -> S + Send + Sync + 'static,
+    ) -> Result<Self> {
+        config.check(indices.len())?;
+        assert!(indices.iter().all(|&index| index < source.len()), "an index is outside the source");
+        let (order, bad) = (Mutex::new(None), Mutex::new(BTreeMap::new()));
+        let shared = Shared { source, indices, config, make: Box::new(make), order, bad };
+        Ok(Self { shared: Arc::new(shared), on_bad_file: None })
+    }
+
+    /// Calls `report` once for each file that cannot be decoded, when its batch is handed out.
+    #[must_use]
+    pub fn on_bad_file(mut self, report: impl Fn(&BadFile) + Send + Sync + 'static) -> Self {
+        self.on_bad_file = Some(Arc::new(report));
+        self
+    }
+
+    /// Number of batches in an epoch, at least 1.
+    #[must_use]
+    pub fn batches_per_epoch(&self) -> u64 {
+        self.shared.config.batches_per_epoch(self.shared.indices.len())
+    }
+
+    /// Number of different images in an epoch.
+    #[must_use]
+    pub fn images(&self) -> usize {
+        self.shared.indices.len()
+    }
+
+    /// Files that could not be decoded so far, by index.
+    #[must_use]
+    pub fn bad_files(&self) -> Vec<BadFile> {
+        self.shared.bad_files()
+    }
+
+    /// The batches of one epoch.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Thread`].
+    pub fn epoch(&self, epoch: u64) -> Result<Batches<S>> {
+        let batches = self.batches_per_epoch();
+        self.batches(epoch * batches..(epoch + 1) * batches)
+    }
+
+    /// The batches of a range of numbers, which may begin anywhere and span epochs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Thread`].
+    pub fn batches(&self, range: Range<u64>) -> Result<Batches<S>> {
+        let (shared, per_epoch) = (Arc::clone(&self.shared), self.batches_per_epoch());
+        let job = move |number| shared.batch(number / per_epoch, number % per_epoch);
+        let LoaderConfig { workers, prefetch, .. } = self.shared.config;
+        let ordered =
+            Ordered::start(range.clone(), workers, workers.max(1) + prefetch, job).map_err(Error::Thread)?;
+        Ok(Batches::new(ordered, range.start, Arc::clone(&self.shared), self.on_bad_file.clone()))
+    }
+}
+
+/// What a worker makes of one batch.
+struct Made<S: Sample> {
+    /// `None` where no image of it can be decoded.
+    batch: Option<Batch<S>>,
+    bad: Vec<BadFile>,
+}
+
+impl<S> Shared<S> {
+    fn bad_files(&self) -> Vec<BadFile> {
+        self.bad.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Adds files; those that are new, and all there are now.
+    fn add_bad(&self, found: Vec<BadFile>) -> (Vec<BadFile>, Vec<BadFile>) {
+        let mut bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
+        let new: Vec<BadFile> = found.into_iter().filter(|file| !bad.contains_key(&file.index)).collect();
+        bad.extend(new.iter().map(|file| (file.index, file.clone())));
+        (new, bad.values().cloned().collect())
+    }
+
+    fn too_many_bad(&self, bad: Vec<BadFile>) -> Error {
+        Error::TooManyBad { bad, total: self.indices.len(), allowed: 100.0 * self.config.max_bad_share }
+    }
+}
+
+impl<S: Sample> Shared<S> {
+    fn batch(&self, epoch: u64, number: u64) -> Made<S> {
+        let order = self.order(epoch);
+        let (mut samples, mut indices, mut bad) = (Vec::new(), Vec::new(), Vec::new());
+        for position in self.config.positions(number, order.len()) {
+            let (index, repeat) =
+                (self.indices[order[position] % self.indices.len()], order[position] / self.indices.len());
+            match self.source.image(index) {
+                Ok(image) => {
+                    let pass = epoch * self.config.repeats as u64 + repeat as u64;
+                    let mut rng = sample_rng(self.config.seed, pass, index as u64, Purpose::Sample);
+                    samples
+                        .push((self.make)(Item { index, label: self.source.label(index), image }, &mut rng));
+                    indices.push(index);
+                }
+                Err(error) => {
+                    let reason = reason(&error);
+                    bad.push(BadFile { index, name: self.source.name(index), reason });
+                }
+            }
+        }
+        let batch =
+            (!samples.is_empty()).then(|| Batch { epoch, number, indices, data: S::collate(samples) });
+        Made { batch, bad }
+    }
+
+    /// The order of an epoch: numbers below images · repeats.
+    fn order(&self, epoch: u64) -> Arc<[usize]> {
+        let n = self.indices.len() * self.config.repeats;
+        let epoch = if self.config.shuffle { epoch } else { 0 };
+        let mut last = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((cached, order)) if *cached == epoch => Arc::clone(order),
+            _ => {
+                let order: Arc<[usize]> = if self.config.shuffle {
+                    shuffled(n, self.config.seed, epoch).into()
+                } else {
+                    (0..n).collect()
+                };
+                *last = Some((epoch, Arc::clone(&order)));
+                order
+            }
+        }
+    }
+}
+
+/// What a decoder says, without the name of the file, which is told apart.
+fn reason(error: &Error) -> String {
+    match error {
+        Error::Decode { reason, .. } => reason.clone(),
+        Error::Read { source, .. } => source.to_string(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,59 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use super::Source;
+use crate::error::Result;
+use crate::image::Image;
+
+/// Keeps decoded pictures of another source in memory, the first ones met until the budget is spent.
+pub struct Cached {
+    source: Arc<dyn Source>,
+    pictures: Vec<OnceLock<Image>>,
+    /// Bytes that may still be used.
+    budget: AtomicUsize,
+}
+
+impl Cached {
+    /// Caches at most `budget` bytes of pixels.
+    #[must_use]
+    pub fn new(source: Arc<dyn Source>, budget: usize) -> Self {
+        let pictures = (0..source.len()).map(|_| OnceLock::new()).collect();
+        Self { source, pictures, budget: AtomicUsize::new(budget) }
+    }
+
+    /// Takes `bytes` from the budget, if they are there.
+    fn reserve(&self, bytes: usize) -> bool {
+        self.budget.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
+    }
+}
+
+impl Source for Cached {
+    fn len(&self) -> usize {
+        self.source.len()
+    }
+
+    fn image(&self, index: usize) -> Result<Image> {
+        if let Some(image) = self.pictures[index].get() {
+            return Ok(image.clone());
+        }
+        let image = self.source.image(index)?;
+        let bytes = image.pixels().len();
+        if self.reserve(bytes) && self.pictures[index].set(image.clone()).is_err() {
+            // Another thread was first.
+            self.budget.fetch_add(bytes, Ordering::Relaxed);
+        }
+        Ok(image)
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        self.source.label(index)
+    }
+
+    fn class_names(&self) -> &[String] {
+        self.source.class_names()
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.source.name(index)
+    }
+}

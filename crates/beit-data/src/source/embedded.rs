@@ -1,0 +1,51 @@
+use std::sync::{Arc, OnceLock};
+
+use super::idx::{Idx, read_idx};
+use super::{Source, Split};
+
+/// Class names of Fashion-MNIST, in the order of its labels.
+const CLASS_NAMES: [&str; 10] = [
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+];
+
+macro_rules! asset {
+    ($name:literal) => {
+        include_bytes!(concat!("../../assets/fashion-mnist/", $name))
+    };
+}
+
+/// The embedded part of Fashion-MNIST, 28 x 28 grey pictures of clothes in 10 classes: 16,000 of its training set, 1,600 a
+/// class, and 4,000 of its test set, 400 a class. Decompressed when first asked for, then shared.
+///
+/// Fashion-MNIST is copyright 2017 Zalando SE, MIT licence; see `assets/fashion-mnist/LICENSE`.
+#[must_use]
+pub fn fashion_mnist(split: Split) -> Arc<dyn Source> {
+    static TRAIN: OnceLock<Arc<Idx>> = OnceLock::new();
+    static TEST: OnceLock<Arc<Idx>> = OnceLock::new();
+    let source = match split {
+        Split::Train => TRAIN.get_or_init(|| {
+            read(split, asset!("train-images-idx3-ubyte.gz"), asset!("train-labels-idx1-ubyte.gz"))
+        }),
+        Split::Test => TEST.get_or_init(|| {
+            read(split, asset!("t10k-images-idx3-ubyte.gz"), asset!("t10k-labels-idx1-ubyte.gz"))
+        }),
+    };
+    Arc::clone(source) as Arc<dyn Source>
+}
+
+fn read(split: Split, images: &[u8], labels: &[u8]) -> Arc<Idx> {
+    let name = format!("fashion-mnist/{split}");
+    let valid = "the embedded files are valid: a test reads them";
+    let ([_], labels) = read_idx(labels, &name).expect(valid);
+    let class_names = CLASS_NAMES.map(str::to_owned).to_vec();
+    Arc::new(Idx::read(images, Some(labels), class_names, name).expect(valid))
+}

@@ -1,0 +1,58 @@
+use super::{ColourJitter, Filter, Normalise, RandomErasing, RandomResizedCrop};
+use crate::image::Image;
+use crate::rng::{SampleRng, chance};
+
+/// Augmentation of supervised training: random region (bicubic), horizontal flip, colour jitter, normalisation, random erasing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FinetuneTransform {
+    /// `[H, W]` pixels.
+    pub size: [usize; 2],
+    /// The random region.
+    pub crop: RandomResizedCrop,
+    /// Probability of a horizontal flip.
+    pub flip: f64,
+    /// Colour jitter.
+    pub colour_jitter: ColourJitter,
+    /// Normalisation.
+    pub normalise: Normalise,
+    /// Random erasing, after normalisation.
+    pub erase: Option<RandomErasing>,
+}
+
+impl FinetuneTransform {
+    /// `size` x `size` pixels with the released settings (regions of 0.08 to 1, flip 0.5, erasing 0.25, mean and deviation 0.5).
+    /// No colour jitter: the released code ignores it where RandAugment is on.
+    #[must_use]
+    pub const fn official(size: usize) -> Self {
+        Self {
+            size: [size; 2],
+            crop: RandomResizedCrop::STANDARD,
+            flip: 0.5,
+            colour_jitter: ColourJitter::NONE,
+            normalise: Normalise::HALF,
+            erase: Some(RandomErasing::STANDARD),
+        }
+    }
+
+    /// For pictures of about 28 x 28 pixels: regions of 0.6 to 1 of the area, no erasing.
+    #[must_use]
+    pub const fn small() -> Self {
+        Self { crop: RandomResizedCrop::SMALL, erase: None, ..Self::official(28) }
+    }
+
+    /// `[3, H, W]`.
+    #[must_use]
+    pub fn apply(&self, image: &Image, rng: &mut SampleRng) -> Vec<f32> {
+        let region = self.crop.sample(image.height(), image.width(), rng);
+        let mut view = image.crop(region).resize(self.size, Filter::Bicubic);
+        if chance(rng, self.flip) {
+            view.flip_horizontal();
+        }
+        self.colour_jitter.apply(&mut view, rng);
+        let mut pixels = self.normalise.planes(&view);
+        if let Some(erase) = self.erase {
+            erase.apply(&mut pixels, self.size, rng);
+        }
+        pixels
+    }
+}

@@ -1,0 +1,21 @@
+//! From a decoded picture to the numbers a model sees. All randomness comes in as a generator.
+
+mod crop;
+mod erase;
+mod evaluate;
+mod finetune;
+mod jitter;
+mod normalise;
+mod pretrain;
+mod resize;
+mod tokenizer;
+
+pub use crop::{CropBox, RandomResizedCrop};
+pub use erase::RandomErasing;
+pub use evaluate::{EvalTransform, Fit};
+pub use finetune::FinetuneTransform;
+pub use jitter::ColourJitter;
+pub use normalise::{LOGIT_LAPLACE_EPS, Normalise, logit_laplace};
+pub use pretrain::PretrainTransform;
+pub use resize::Filter;
+pub use tokenizer::TokenizerTransform;

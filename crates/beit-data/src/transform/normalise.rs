@@ -1,0 +1,35 @@
+use crate::image::Image;
+
+/// Distance that [`logit_laplace`] keeps from 0 and 1. DALL-E (arXiv 2102.12092), §A.3: its logit-Laplace density lives on (0, 1).
+pub const LOGIT_LAPLACE_EPS: f32 = 0.1;
+
+/// Per-channel mean and standard deviation of pixels in 0..=1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Normalise {
+    /// Red, green, blue.
+    pub mean: [f32; 3],
+    /// Red, green, blue; not zero.
+    pub std: [f32; 3],
+}
+
+impl Normalise {
+    /// Statistics of ImageNet: the ImageNet-1k commands of the released code (`--imagenet_default_mean_and_std`), BEiT v2.
+    pub const IMAGENET: Self = Self { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+    /// 0.5 and 0.5, to [-1, 1]: every released checkpoint that starts from ImageNet-22k.
+    pub const HALF: Self = Self { mean: [0.5; 3], std: [0.5; 3] };
+
+    /// `(x / 255 - mean) / std`, channel-first: `[height, width, 3] -> [3, height, width]`.
+    #[must_use]
+    pub fn planes(&self, image: &Image) -> Vec<f32> {
+        let value = |c: usize, byte: usize| (byte as f32 / 255.0 - self.mean[c]) / self.std[c];
+        image.planes(&std::array::from_fn(|c| std::array::from_fn(|byte| value(c, byte))))
+    }
+}
+
+/// `(1 - 2 eps) · x / 255 + eps` with [`LOGIT_LAPLACE_EPS`], channel-first: `[height, width, 3] -> [3, height, width]`, in
+/// 0.1..=0.9. This is what the tokenizer takes (`map_pixels` of DALL-E's code).
+#[must_use]
+pub fn logit_laplace(image: &Image) -> Vec<f32> {
+    let value = |byte: usize| (1.0 - 2.0 * LOGIT_LAPLACE_EPS) * (byte as f32 / 255.0) + LOGIT_LAPLACE_EPS;
+    image.planes(&[std::array::from_fn(value); 3])
+}

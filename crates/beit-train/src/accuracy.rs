@@ -1,0 +1,199 @@
+//! Accuracy of a classifier, and of the tokens named for masked patches.
+
+use crate::error::Result;
+use crate::pretrain::Masked;
+use beit_data::{LabelledSample, Loader, PretrainSample};
+use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig};
+use beit_ops::{Ops, Targets};
+use beit_tokenizer::{Encoder, Usage};
+use beit_vit::Input;
+use serde::Serialize;
+
+/// How a classifier did on a set of images.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Accuracy {
+    /// Images.
+    pub images: usize,
+    /// Share whose most likely class is the right one.
+    pub top1: f64,
+    /// Share whose right class is among the five most likely.
+    pub top5: f64,
+    /// Mean cross-entropy in nats.
+    pub loss: f64,
+}
+
+/// Classifies every image of a loader.
+///
+/// # Errors
+///
+/// The data or the device.
+pub fn evaluate<O: Ops>(
+    ops: &O,
+    config: &ClassifierConfig,
+    params: &Classifier<O::Tensor>,
+    loader: &Loader<LabelledSample>,
+    on_batch: &mut dyn FnMut(usize),
+) -> Result<Accuracy> {
+    let [height, width] = config.vit.image;
+    let (mut images, mut top1, mut top5, mut loss) = (0, 0, 0, 0.0);
+    for batch in loader.epoch(0)? {
+        let batch = batch?;
+        let b = batch.indices.len();
+        let pixels = ops.upload([b, 3, height, width], &batch.data.pixels);
+        let logits = params.infer(ops, config, &pixels);
+        let ids = ops.upload_ids(&batch.data.labels);
+        let (metrics, _) = ops.cross_entropy(&logits, &Targets::Classes { ids: &ids, smoothing: 0.0 });
+        loss += f64::from(ops.read(&metrics)?[0]) * b as f64;
+        for (row, &label) in ops.read(&logits)?.chunks_exact(config.classes).zip(&batch.data.labels) {
+            let rank = rank(row, label as usize);
+            top1 += usize::from(rank == 0);
+            top5 += usize::from(rank < 5);
+        }
+        images += b;
+        on_batch(images);
+    }
+    let share = |n: usize| n as f64 / images.max(1) as f64;
+    Ok(Accuracy { images, top1: share(top1), top5: share(top5), loss: loss / images.max(1) as f64 })
+}
+
+/// How many classes are more likely than `label`; of equals, the first counts as more likely.
+fn rank(logits: &[f32], label: usize) -> usize {
+    let value = logits[label];
+    logits.iter().enumerate().filter(|&(i, &v)| v > value || (v == value && i < label)).count()
+}
+
+/// How well the tokens of masked patches were named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct TokenAccuracy {
+    /// Masked patches.
+    pub patches: usize,
+    /// Mean cross-entropy in nats.
+    pub loss: f64,
+    /// Share of masked patches whose token was named.
+    pub accuracy: f64,
+    /// Share of the commonest token among them: the accuracy of always naming that one.
+    pub majority: f64,
+    /// Masked patches that are not background, that is whose pixels are not all alike (within 4 of 255).
+    pub content_patches: usize,
+    /// Share of those whose token was named.
+    pub content_accuracy: f64,
+    /// Share of the commonest token among those.
+    pub content_majority: f64,
+}
+
+/// Names the tokens of the masked patches of every image of a loader.
+///
+/// # Errors
+///
+/// The data or the device.
+pub fn evaluate_tokens<O: Ops>(
+    ops: &O,
+    config: &MimConfig,
+    params: &Mim<O::Tensor>,
+    tokenizer: &Encoder<O::Tensor>,
+    loader: &Loader<PretrainSample>,
+) -> Result<TokenAccuracy> {
+    let (mut all, mut content) = (Tally::new(config.vocab), Tally::new(config.vocab));
+    let mut loss = 0.0;
+    for batch in loader.epoch(0)? {
+        let batch = batch?;
+        let masked = Masked::new(ops, &config.vit, &batch.data, batch.indices.len());
+        let codes = masked.codes(ops, tokenizer)?;
+        let input = Input { images: &masked.images, mask: Some(&masked.mask), drop_path: None };
+        let logits = params.infer(ops, config, &input, &masked.rows);
+        let ids = ops.upload_ids(&codes);
+        let (metrics, _) = ops.cross_entropy(&logits, &Targets::Classes { ids: &ids, smoothing: 0.0 });
+        loss += f64::from(ops.read(&metrics)?[0]) * codes.len() as f64;
+        let named = ops.read_ids(&ops.argmax_rows(&logits))?;
+        let size = ops.shape(&masked.token_pixels);
+        let flat = FlatPatches {
+            pixels: &batch.data.token_pixels,
+            size: [size[2], size[3]],
+            grid: config.vit.grid(),
+        };
+        for ((&named, &code), &position) in named.iter().zip(&codes).zip(&masked.positions) {
+            all.add(named, code);
+            if !flat.is_flat(position) {
+                content.add(named, code);
+            }
+        }
+    }
+    Ok(TokenAccuracy {
+        patches: all.patches(),
+        loss: loss / all.patches().max(1) as f64,
+        accuracy: all.accuracy(),
+        majority: all.usage.majority(),
+        content_patches: content.patches(),
+        content_accuracy: content.accuracy(),
+        content_majority: content.usage.majority(),
+    })
+}
+
+/// Counts tokens and how many were named.
+struct Tally {
+    usage: Usage,
+    right: usize,
+}
+
+impl Tally {
+    fn new(vocab: usize) -> Self {
+        Self { usage: Usage::new(vocab), right: 0 }
+    }
+    fn add(&mut self, named: u32, code: u32) {
+        self.usage.add(&[code]);
+        self.right += usize::from(named == code);
+    }
+    fn patches(&self) -> usize {
+        self.usage.total() as usize
+    }
+    fn accuracy(&self) -> f64 {
+        self.right as f64 / self.patches().max(1) as f64
+    }
+}
+
+/// Background: patches of `pixels [B, 3, h, w]`, mapped to 0.1..0.9, that have no content.
+struct FlatPatches<'a> {
+    pixels: &'a [f32],
+    size: [usize; 2],
+    grid: [usize; 2],
+}
+
+/// Four grey levels of 255, on pixels that were scaled by 0.8.
+const FLAT: f32 = 0.8 * 4.0 / 255.0;
+
+impl FlatPatches<'_> {
+    /// Whether patch `position` of `[B·N]` has pixels that are all alike in each channel.
+    fn is_flat(&self, position: usize) -> bool {
+        let ([height, width], [rows, cols]) = (self.size, self.grid);
+        let (image, patch) = (position / (rows * cols), position % (rows * cols));
+        let (h, w) = (height / rows, width / cols);
+        let (top, left) = (patch / cols * h, patch % cols * w);
+        (0..3).all(|channel| {
+            let plane = &self.pixels[(image * 3 + channel) * height * width..][..height * width];
+            let lines = (top..top + h).map(|y| &plane[y * width + left..][..w]);
+            let (low, high) = lines.flatten().fold((f32::MAX, f32::MIN), |(l, h), &v| (l.min(v), h.max(v)));
+            high - low <= FLAT
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks() {
+        let logits = [0.5, 2.0, 2.0, -1.0];
+        assert_eq!([0, 1, 2, 3].map(|label| rank(&logits, label)), [2, 0, 1, 3]);
+    }
+
+    #[test]
+    fn flat_patches() {
+        // One image of 2x4 pixels in a grid of 1x2; one bright pixel in the blue plane of the second patch.
+        let mut pixels = vec![0.1; 3 * 8];
+        pixels[2 * 8 + 4 + 3] = 0.2;
+        let flat = FlatPatches { pixels: &pixels, size: [2, 4], grid: [1, 2] };
+        assert!(flat.is_flat(0));
+        assert!(!flat.is_flat(1));
+    }
+}

@@ -1,0 +1,69 @@
+//! What can go wrong.
+
+use std::path::PathBuf;
+
+/// The result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why training stopped or did not begin.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] beit_data::Error),
+    /// The masks.
+    #[error("masks: {0}")]
+    Mask(#[from] beit_mask::Error),
+    /// The transformer's configuration.
+    #[error("model: {0}")]
+    Model(#[from] beit_vit::Error),
+    /// The tokenizer's configuration.
+    #[error("tokenizer: {0}")]
+    Tokenizer(#[from] beit_tokenizer::Error),
+    /// A checkpoint.
+    #[error(transparent)]
+    Weights(#[from] beit_weights::Error),
+    /// The device.
+    #[error(transparent)]
+    Device(#[from] beit_ops::DeviceError),
+    /// A number that is not one.
+    #[error(
+        "{phase} stopped at step {step}: {tensor} is not finite; the last checkpoint is good, lower the learning rate or clip the gradients"
+    )]
+    NotFinite {
+        /// Which loop.
+        phase: &'static str,
+        /// Counted from 0.
+        step: u64,
+        /// The first tensor found, by its name.
+        tensor: String,
+    },
+    /// A recipe that cannot work.
+    #[error("{0}")]
+    Recipe(String),
+    /// A file of the run.
+    #[error("cannot write {}", .path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file of the run.
+    #[error("cannot read {}", .path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The state of training beside a checkpoint does not fit the run.
+    #[error("{} does not fit this run: {problem}", .path.display())]
+    State {
+        /// Which.
+        path: PathBuf,
+        /// Expected and found.
+        problem: String,
+    },
+}

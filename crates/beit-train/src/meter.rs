@@ -1,0 +1,92 @@
+//! Means between two reports.
+
+use crate::guard::Measured;
+use crate::progress::StepReport;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Collects what the steps measured and how long they took.
+pub(crate) struct Meter {
+    phase: &'static str,
+    total: u64,
+    every: u64,
+    since: Instant,
+    waited: Duration,
+    steps: u64,
+    images: u64,
+    rows: u64,
+    loss: f64,
+    right: f64,
+    grad_norm: f64,
+    extra: BTreeMap<&'static str, f64>,
+}
+
+impl Meter {
+    /// Reports every `every` steps of `total`.
+    pub(crate) fn new(phase: &'static str, total: u64, every: u64) -> Self {
+        Self {
+            phase,
+            total,
+            every: every.max(1),
+            since: Instant::now(),
+            waited: Duration::ZERO,
+            steps: 0,
+            images: 0,
+            rows: 0,
+            loss: 0.0,
+            right: 0.0,
+            grad_norm: 0.0,
+            extra: BTreeMap::new(),
+        }
+    }
+
+    /// Runs `next`, counting its time as waiting for data.
+    pub(crate) fn wait<R>(&mut self, next: impl FnOnce() -> R) -> R {
+        let start = Instant::now();
+        let result = next();
+        self.waited += start.elapsed();
+        result
+    }
+
+    /// Counts a micro-batch: its images, and the rows that its predictions are about.
+    pub(crate) fn batch(&mut self, images: usize, rows: usize) {
+        self.images += images as u64;
+        self.rows += rows as u64;
+    }
+
+    /// Adds to the mean of a term that only some phases have.
+    pub(crate) fn term(&mut self, name: &'static str, value: f64) {
+        *self.extra.entry(name).or_default() += value;
+    }
+
+    /// Counts a step; returns the report when one is due after `step` steps.
+    pub(crate) fn step(&mut self, step: u64, epoch: u64, lr: f64, measured: Measured) -> Option<StepReport> {
+        self.steps += 1;
+        self.loss += measured.loss;
+        self.right += measured.right;
+        self.grad_norm += measured.grad_norm;
+        let due = step.is_multiple_of(self.every) || step == self.total;
+        due.then(|| self.report(step, epoch, lr))
+    }
+
+    fn report(&mut self, step: u64, epoch: u64, lr: f64) -> StepReport {
+        let (n, seconds) = (self.steps as f64, self.since.elapsed().as_secs_f64());
+        let mut extra = std::mem::take(&mut self.extra);
+        extra.values_mut().for_each(|v| *v /= n);
+        let report = StepReport {
+            phase: self.phase,
+            step,
+            total: self.total,
+            epoch,
+            loss: self.loss / n,
+            accuracy: (self.rows > 0).then(|| self.right / self.rows as f64),
+            lr,
+            grad_norm: Some(self.grad_norm / n),
+            images_per_second: self.images as f64 / seconds,
+            data_wait: self.waited.as_secs_f64() / seconds,
+            extra,
+        };
+        *self = Self::new(self.phase, self.total, self.every);
+        report
+    }
+}

@@ -1,0 +1,205 @@
+//! AdamW over a parameter tree: decay groups, layer-wise learning rates, clipping.
+
+use crate::schedule::Schedule;
+use beit_ops::{AdamW, Ops, Shape, Tree};
+use serde::{Deserialize, Serialize};
+
+/// The settings of the optimiser for a whole run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hyper {
+    /// Learning rate.
+    pub schedule: Schedule,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub eps: f64,
+    /// Decoupled weight decay of the parameters that [`decays`] names.
+    pub weight_decay: f64,
+    /// Limit of the global L2 norm of the gradients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip_grad: Option<f32>,
+    /// Layer-wise learning rate decay, for fine-tuning: see [`layer_scale`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer_decay: Option<f64>,
+}
+
+impl Hyper {
+    /// The constants of every recipe of the released code: betas 0.9 and 0.999, eps 1e-8, weight decay 0.05.
+    #[must_use]
+    pub const fn new(schedule: Schedule) -> Self {
+        Self {
+            schedule,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay: 0.05,
+            clip_grad: None,
+            layer_decay: None,
+        }
+    }
+}
+
+/// Whether weight decay applies: not to tensors of one extent (norms, biases, gammas), not to `pos_embed` and `cls_token`.
+/// `mask_token` and the relative position tables **are** decayed (`beit/optim_factory.py`).
+#[must_use]
+pub fn decays(name: &str, shape: &[usize]) -> bool {
+    shape.len() > 1 && !name.ends_with(".bias") && !matches!(name, "pos_embed" | "cls_token")
+}
+
+/// The factor of a parameter's learning rate, `decay^(depth + 1 - id)`: id 0 for tokens, positions and the patch embedding, i + 1
+/// for block i, depth + 1 (factor 1) for everything else (`beit/optim_factory.py`, `get_num_layer_for_vit`).
+#[must_use]
+pub fn layer_scale(name: &str, depth: usize, decay: f64) -> f64 {
+    let block = || name.strip_prefix("blocks.")?.split('.').next()?.parse::<usize>().ok();
+    let id = match name {
+        "cls_token" | "mask_token" | "pos_embed" => 0,
+        _ if name.starts_with("patch_embed.") => 0,
+        _ => block().map_or(depth + 1, |i| i + 1),
+    };
+    decay.powi((depth + 1 - id) as i32)
+}
+
+/// What the optimiser keeps of one parameter.
+struct Slot<T> {
+    name: String,
+    decays: bool,
+    lr_scale: f64,
+    moments: [T; 2],
+}
+
+/// AdamW and its moments.
+pub struct Optimiser<T> {
+    hyper: Hyper,
+    slots: Vec<Slot<T>>,
+    step: u64,
+}
+
+impl<T: Clone> Optimiser<T> {
+    /// With moments of zero. `depth` is the number of blocks, for the layer-wise decay.
+    pub fn new<O: Ops<Tensor = T>>(ops: &O, params: &impl Tree<T>, hyper: Hyper, depth: usize) -> Self {
+        let slot = |(name, param): (String, &T)| {
+            let shape = ops.shape(param);
+            Slot {
+                decays: decays(&name, &shape),
+                lr_scale: hyper.layer_decay.map_or(1.0, |decay| layer_scale(&name, depth, decay)),
+                moments: [ops.zeros(shape), ops.zeros(shape)],
+                name,
+            }
+        };
+        Self { hyper, slots: params.named().into_iter().map(slot).collect(), step: 0 }
+    }
+
+    /// Steps taken.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.step
+    }
+
+    /// The learning rate of the next step.
+    #[must_use]
+    pub fn lr(&self) -> f64 {
+        self.hyper.schedule.at(self.step)
+    }
+
+    /// `[norm, factor]` of the gradients, on the device: what [`step`](Optimiser::step) clips with.
+    pub fn clip<O: Ops<Tensor = T>>(&self, ops: &O, grads: &impl Tree<T>) -> T {
+        ops.clip_factor(&grads.leaves(), self.hyper.clip_grad)
+    }
+
+    /// One step with gradients scaled by `clip`; the gradients are cleared for the next one.
+    ///
+    /// # Panics
+    ///
+    /// If the trees are not of the shape that the optimiser was made for.
+    pub fn step<O: Ops<Tensor = T>, P: Tree<T>>(&mut self, ops: &O, params: &mut P, grads: &mut P, clip: &T) {
+        let lr = self.lr();
+        self.step += 1;
+        let (params, grads) = (params.leaves_mut(), grads.leaves_mut());
+        assert!(params.len() == self.slots.len() && grads.len() == self.slots.len(), "trees of one shape");
+        for ((param, grad), slot) in params.into_iter().zip(grads).zip(&mut self.slots) {
+            let [first, second] = &mut slot.moments;
+            let adamw = AdamW {
+                lr: lr * slot.lr_scale,
+                beta1: self.hyper.beta1,
+                beta2: self.hyper.beta2,
+                eps: self.hyper.eps,
+                weight_decay: if slot.decays { self.hyper.weight_decay } else { 0.0 },
+                step: self.step,
+            };
+            ops.adamw(param, grad, [first, second], clip, &adamw);
+            ops.clear(grad);
+        }
+    }
+
+    /// The moments with their names, `NAME.first` and `NAME.second`, for a checkpoint.
+    pub fn state(&self) -> impl Iterator<Item = (String, &T)> {
+        self.slots.iter().flat_map(|slot| {
+            let [first, second] = &slot.moments;
+            [(format!("{}.first", slot.name), first), (format!("{}.second", slot.name), second)]
+        })
+    }
+
+    /// Continues after `step` steps with the moments that `find(name, shape)` returns.
+    ///
+    /// # Errors
+    ///
+    /// The first that `find` returns.
+    pub fn restore<O: Ops<Tensor = T>, E>(
+        &mut self,
+        ops: &O,
+        step: u64,
+        mut find: impl FnMut(&str, Shape) -> Result<Vec<f32>, E>,
+    ) -> Result<(), E> {
+        for slot in &mut self.slots {
+            for (moment, suffix) in slot.moments.iter_mut().zip(["first", "second"]) {
+                let shape = ops.shape(moment);
+                *moment = ops.upload(shape, &find(&format!("{}.{suffix}", slot.name), shape)?);
+            }
+        }
+        self.step = step;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decay_groups_of_the_released_code() {
+        let rows: [(&str, &[usize], bool); 9] = [
+            ("cls_token", &[1, 1, 8], false),
+            ("pos_embed", &[1, 5, 8], false),
+            ("mask_token", &[1, 1, 8], true),
+            ("rel_pos_bias.relative_position_bias_table", &[9, 2], true),
+            ("blocks.0.attn.relative_position_bias_table", &[9, 2], true),
+            ("blocks.0.attn.q_bias", &[8], false),
+            ("blocks.0.gamma_1", &[8], false),
+            ("blocks.0.mlp.fc1.weight", &[32, 8], true),
+            ("patch_embed.proj.bias", &[8], false),
+        ];
+        for (name, shape, want) in rows {
+            assert_eq!(decays(name, shape), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn layer_wise_decay() {
+        let rows = [
+            ("cls_token", 0),
+            ("mask_token", 0),
+            ("patch_embed.proj.weight", 0),
+            ("blocks.0.norm1.weight", 1),
+            ("blocks.11.mlp.fc2.bias", 12),
+            ("rel_pos_bias.relative_position_bias_table", 13),
+            ("fc_norm.weight", 13),
+            ("head.weight", 13),
+        ];
+        for (name, id) in rows {
+            let want = 0.65f64.powi(13 - id);
+            assert!((layer_scale(name, 12, 0.65) - want).abs() < 1e-15, "{name}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! `BeitConfig` of transformers.
+
+use super::Labelled;
+use crate::error::{Error, Result};
+use beit_heads::{ClassifierConfig, MimConfig, Pooling};
+use beit_vit::RelativePositions;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+pub(super) const MIM: &str = "BeitForMaskedImageModeling";
+pub(super) const CLASSIFIER: &str = "BeitForImageClassification";
+
+/// The keys that matter here, with the values that transformers takes for absent ones. Other keys are ignored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Config {
+    #[serde(skip_deserializing)]
+    architectures: Vec<String>,
+    #[serde(skip_deserializing)]
+    model_type: String,
+    #[serde(skip_deserializing)]
+    dtype: String,
+    #[serde(skip_deserializing)]
+    torch_dtype: String,
+    image_size: Side,
+    patch_size: Side,
+    num_channels: usize,
+    hidden_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    intermediate_size: usize,
+    hidden_act: String,
+    layer_norm_eps: f64,
+    layer_scale_init_value: Option<f32>,
+    drop_path_rate: f32,
+    use_absolute_position_embeddings: bool,
+    use_relative_position_bias: bool,
+    use_shared_relative_position_bias: bool,
+    use_mask_token: bool,
+    use_mean_pooling: bool,
+    vocab_size: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id2label: Option<BTreeMap<usize, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label2id: Option<BTreeMap<String, usize>>,
+    #[serde(skip_serializing)]
+    num_labels: usize,
+}
+
+impl Default for Config {
+    /// `BeitConfig()` of transformers 5.23.
+    fn default() -> Self {
+        Self {
+            architectures: Vec::new(),
+            model_type: "beit".into(),
+            dtype: "float32".into(),
+            torch_dtype: "float32".into(),
+            image_size: Side::Square(224),
+            patch_size: Side::Square(16),
+            num_channels: 3,
+            hidden_size: 768,
+            num_hidden_layers: 12,
+            num_attention_heads: 12,
+            intermediate_size: 3072,
+            hidden_act: GELU.into(),
+            layer_norm_eps: 1e-12,
+            layer_scale_init_value: Some(0.1),
+            drop_path_rate: 0.1,
+            use_absolute_position_embeddings: false,
+            use_relative_position_bias: false,
+            use_shared_relative_position_bias: false,
+            use_mask_token: false,
+            use_mean_pooling: true,
+            vocab_size: 8192,
+            id2label: None,
+            label2id: None,
+            num_labels: 2,
+        }
+    }
+}
+
+/// The only activation that BEiT has: the exact GELU.
+const GELU: &str = "gelu";
+
+/// One number, or height and width.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Side {
+    Square(usize),
+    Rectangle([usize; 2]),
+}
+
+impl From<Side> for [usize; 2] {
+    fn from(side: Side) -> Self {
+        match side {
+            Side::Square(side) => [side; 2],
+            Side::Rectangle(sides) => sides,
+        }
+    }
+}
+
+impl From<[usize; 2]> for Side {
+    fn from([height, width]: [usize; 2]) -> Self {
+        if height == width { Self::Square(height) } else { Self::Rectangle([height, width]) }
+    }
+}
+
+impl Config {
+    /// The model for masked image modelling that is described.
+    pub(super) fn mim(self, path: &Path) -> Result<MimConfig> {
+        expect(path, "use_mean_pooling", self.use_mean_pooling, true)?;
+        expect(path, "use_mask_token", self.use_mask_token, true)?;
+        let vit = self.vit(path, true)?;
+        match self.vocab_size {
+            0 => Err(Error::config(path, "`vocab_size` is 0, expected at least 1")),
+            vocab => Ok(MimConfig { vit, vocab }),
+        }
+    }
+
+    /// The classifier that is described.
+    pub(super) fn classifier(mut self, path: &Path) -> Result<Labelled> {
+        let pooling = if self.use_mean_pooling { Pooling::Mean } else { Pooling::Cls };
+        let vit = self.vit(path, pooling == Pooling::Cls)?;
+        // Some published files leave numbers out; the classes are numbered in the order of those that are there.
+        let labels: Option<Vec<String>> = self.id2label.take().map(|labels| labels.into_values().collect());
+        let classes = labels.as_ref().map_or(self.num_labels, Vec::len);
+        if classes == 0 {
+            return Err(Error::config(path, "`id2label` is empty, expected a name for every class"));
+        }
+        let classifier = ClassifierConfig { vit, classes, pooling };
+        Ok(match labels {
+            Some(labels) => Labelled { classifier, labels },
+            None => Labelled::unnamed(classifier),
+        })
+    }
+
+    fn vit(&self, path: &Path, final_norm: bool) -> Result<beit_vit::Config> {
+        expect(path, "hidden_act", self.hidden_act.as_str(), GELU)?;
+        let vit = beit_vit::Config {
+            image: self.image_size.into(),
+            patch: self.patch_size.into(),
+            channels: self.num_channels,
+            width: self.hidden_size,
+            depth: self.num_hidden_layers,
+            heads: self.num_attention_heads,
+            hidden: self.intermediate_size,
+            absolute_positions: self.use_absolute_position_embeddings,
+            relative_positions: self.relative_positions(path)?,
+            layer_scale: self.layer_scale_init_value.filter(|&value| value > 0.0),
+            mask_token: self.use_mask_token,
+            final_norm,
+            layer_norm_eps: self.layer_norm_eps,
+            drop_path: self.drop_path_rate,
+        };
+        vit.validate().map_err(|error| Error::config(path, error))?;
+        Ok(vit)
+    }
+
+    fn relative_positions(&self, path: &Path) -> Result<RelativePositions> {
+        match (self.use_shared_relative_position_bias, self.use_relative_position_bias) {
+            (false, false) => Ok(RelativePositions::None),
+            (true, false) => Ok(RelativePositions::Shared),
+            (false, true) => Ok(RelativePositions::PerLayer),
+            (true, true) => Err(Error::config(
+                path,
+                "`use_shared_relative_position_bias` and `use_relative_position_bias` are both true, expected one of them",
+            )),
+        }
+    }
+
+    /// The description of a model for masked image modelling.
+    pub(super) fn of_mim(config: &MimConfig) -> Self {
+        Self { vocab_size: config.vocab, ..Self::of(&config.vit, MIM) }
+    }
+
+    /// The description of a classifier.
+    pub(super) fn of_classifier(Labelled { classifier, labels }: &Labelled) -> Self {
+        let numbered = || labels.iter().cloned().enumerate();
+        Self {
+            use_mean_pooling: classifier.pooling == Pooling::Mean,
+            id2label: Some(numbered().collect()),
+            label2id: Some(numbered().map(|(class, label)| (label, class)).collect()),
+            ..Self::of(&classifier.vit, CLASSIFIER)
+        }
+    }
+
+    fn of(vit: &beit_vit::Config, architecture: &str) -> Self {
+        Self {
+            architectures: vec![architecture.to_owned()],
+            image_size: vit.image.into(),
+            patch_size: vit.patch.into(),
+            num_channels: vit.channels,
+            hidden_size: vit.width,
+            num_hidden_layers: vit.depth,
+            num_attention_heads: vit.heads,
+            intermediate_size: vit.hidden,
+            layer_norm_eps: vit.layer_norm_eps,
+            layer_scale_init_value: Some(vit.layer_scale.unwrap_or(0.0)),
+            drop_path_rate: vit.drop_path,
+            use_absolute_position_embeddings: vit.absolute_positions,
+            use_relative_position_bias: vit.relative_positions == RelativePositions::PerLayer,
+            use_shared_relative_position_bias: vit.relative_positions == RelativePositions::Shared,
+            use_mask_token: vit.mask_token,
+            ..Self::default()
+        }
+    }
+}
+
+fn expect<T: PartialEq + fmt::Debug>(path: &Path, key: &str, found: T, expected: T) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::config(path, format_args!("`{key}` is {found:?}, but only {expected:?} is supported")))
+}

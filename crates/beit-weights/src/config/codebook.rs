@@ -1,0 +1,68 @@
+//! `FlavaImageCodebookConfig` of transformers, and what it lacks.
+
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+pub(super) const ARCHITECTURE: &str = "FlavaImageCodebook";
+pub(super) const MODEL_TYPE: &str = "flava_image_codebook";
+
+/// The keys that matter here, with the values that transformers takes for absent ones. Other keys are ignored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Config {
+    #[serde(skip_deserializing)]
+    architectures: Vec<String>,
+    #[serde(skip_deserializing)]
+    model_type: String,
+    #[serde(skip_deserializing)]
+    dtype: String,
+    #[serde(skip_deserializing)]
+    torch_dtype: String,
+    num_groups: usize,
+    input_channels: usize,
+    num_blocks_per_group: usize,
+    hidden_size: usize,
+    vocab_size: usize,
+    /// Ours: transformers has no decoder.
+    decoder_init_size: usize,
+}
+
+impl Default for Config {
+    /// The tokenizer of DALL-E.
+    fn default() -> Self {
+        Self::of(&beit_tokenizer::Config::dalle())
+    }
+}
+
+impl Config {
+    /// The tokenizer that is described.
+    pub(super) fn tokenizer(&self, path: &Path) -> Result<beit_tokenizer::Config> {
+        let config = beit_tokenizer::Config {
+            channels: self.input_channels,
+            groups: self.num_groups,
+            blocks_per_group: self.num_blocks_per_group,
+            hidden: self.hidden_size,
+            decoder_init: self.decoder_init_size,
+            vocab: self.vocab_size,
+        };
+        config.validate().map_err(|error| Error::config(path, error))?;
+        Ok(config)
+    }
+
+    /// The description of a tokenizer.
+    pub(super) fn of(config: &beit_tokenizer::Config) -> Self {
+        Self {
+            architectures: vec![ARCHITECTURE.into()],
+            model_type: MODEL_TYPE.into(),
+            dtype: "float32".into(),
+            torch_dtype: "float32".into(),
+            num_groups: config.groups,
+            input_channels: config.channels,
+            num_blocks_per_group: config.blocks_per_group,
+            hidden_size: config.hidden,
+            vocab_size: config.vocab,
+            decoder_init_size: config.decoder_init,
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! `config.json`: what kind of model a folder holds, and its sizes.
+
+mod beit;
+mod codebook;
+
+use crate::error::{Error, Result};
+use beit_heads::{ClassifierConfig, MimConfig};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fs;
+use std::path::Path;
+
+/// The name of the file.
+pub const CONFIG: &str = "config.json";
+
+/// What a checkpoint folder holds.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Model {
+    /// `BeitForMaskedImageModeling`
+    Mim(MimConfig),
+    /// `BeitForImageClassification`
+    Classifier(Labelled),
+    /// `FlavaImageCodebook`
+    Tokenizer(beit_tokenizer::Config),
+}
+
+/// A classifier that knows the names of its classes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Labelled {
+    /// The model.
+    pub classifier: ClassifierConfig,
+    /// A name for each class.
+    pub labels: Vec<String>,
+}
+
+impl Labelled {
+    /// With the names that transformers gives to classes without one: `LABEL_0` and so on.
+    #[must_use]
+    pub fn unnamed(classifier: ClassifierConfig) -> Self {
+        let labels = (0..classifier.classes).map(|class| format!("LABEL_{class}")).collect();
+        Self { classifier, labels }
+    }
+}
+
+impl Model {
+    /// Reads `config.json` of a checkpoint folder.
+    ///
+    /// # Errors
+    ///
+    /// When the file is absent or damaged, or describes a model that this project does not have.
+    pub fn read(folder: impl AsRef<Path>) -> Result<Self> {
+        let path = &folder.as_ref().join(CONFIG);
+        let kind: Kind = read_json(path)?;
+        match kind.architectures.iter().flatten().map(String::as_str).collect::<Vec<_>>()[..] {
+            [beit::MIM] => Ok(Self::Mim(read_json::<beit::Config>(path)?.mim(path)?)),
+            [beit::CLASSIFIER] => Ok(Self::Classifier(read_json::<beit::Config>(path)?.classifier(path)?)),
+            [codebook::ARCHITECTURE] => {
+                Ok(Self::Tokenizer(read_json::<codebook::Config>(path)?.tokenizer(path)?))
+            }
+            [] if kind.model_type.as_deref() == Some(codebook::MODEL_TYPE) => {
+                Ok(Self::Tokenizer(read_json::<codebook::Config>(path)?.tokenizer(path)?))
+            }
+            ref other => Err(unknown(path, other)),
+        }
+    }
+
+    /// Writes `config.json` into a folder.
+    ///
+    /// # Errors
+    ///
+    /// When the disk does not take it.
+    pub fn write(&self, folder: impl AsRef<Path>) -> Result<()> {
+        let path = &folder.as_ref().join(CONFIG);
+        match self {
+            Self::Mim(config) => write_json(path, &beit::Config::of_mim(config)),
+            Self::Classifier(config) => write_json(path, &beit::Config::of_classifier(config)),
+            Self::Tokenizer(config) => write_json(path, &codebook::Config::of(config)),
+        }
+    }
+
+    /// What the folder holds, for a message.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Mim(_) => "a model for masked image modelling",
+            Self::Classifier(_) => "a classifier",
+            Self::Tokenizer(_) => "a tokenizer",
+        }
+    }
+}
+
+/// The keys that say which class of transformers a folder is for.
+#[derive(serde::Deserialize)]
+struct Kind {
+    architectures: Option<Vec<String>>,
+    model_type: Option<String>,
+}
+
+fn unknown(path: &Path, found: &[&str]) -> Error {
+    let known = [beit::MIM, beit::CLASSIFIER, codebook::ARCHITECTURE].join(", ");
+    Error::config(path, format_args!("`architectures` is {found:?}, expected one of {known}"))
+}
+
+/// Reads a JSON file.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = fs::read(path).map_err(Error::read(path))?;
+    serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.to_owned(), source })
+}
+
+/// Writes an indented JSON file.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let json = |source| Error::Json { path: path.to_owned(), source };
+    let mut text = serde_json::to_string_pretty(value).map_err(json)?;
+    text.push('\n');
+    fs::write(path, text).map_err(Error::write(path))
+}

@@ -1,0 +1,160 @@
+//! What can go wrong with a checkpoint.
+
+use beit_ops::{DeviceError, Shape};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// The result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a checkpoint could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read.
+    #[error("cannot read {}; a checkpoint is a folder with config.json and model.safetensors", .path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file or folder could not be written.
+    #[error("cannot write {}; make room, or choose a place that can be written", .path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file that is cut short, damaged or of another format.
+    #[error("{} is damaged or no safetensors file; fetch or save it again", .path.display())]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// What was found.
+        source: safetensors::SafeTensorError,
+    },
+    /// A JSON file with a syntax error or a value of the wrong type.
+    #[error("{} is not what transformers writes; correct the named line", .path.display())]
+    Json {
+        /// Which.
+        path: PathBuf,
+        /// Where.
+        source: serde_json::Error,
+    },
+    /// A configuration of a model that this project does not have.
+    #[error("{}: {problem}", .path.display())]
+    Config {
+        /// Which file.
+        path: PathBuf,
+        /// Field, found, expected.
+        problem: String,
+    },
+    /// Tensors and model differ.
+    #[error("{} does not fit the model: {}; check that config.json belongs to this file", .path.display(), listed(.problems))]
+    Tensors {
+        /// Which file.
+        path: PathBuf,
+        /// All differences.
+        problems: Vec<Problem>,
+    },
+    /// A tensor that somebody asked for by name is absent or of another kind.
+    #[error("{}: {problem}", .path.display())]
+    Tensor {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: Problem,
+    },
+    /// A checkpoint of other sizes than the model that is to start from it.
+    #[error("{} cannot start this model: {}; give the model the checkpoint's values", .path.display(), .fields.join(", "))]
+    Start {
+        /// Which folder.
+        path: PathBuf,
+        /// The fields that differ, each with found and expected.
+        fields: Vec<String>,
+    },
+    /// The device lost a tensor that was to be saved.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+}
+
+/// One tensor that is not as expected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The file lacks it.
+    Missing {
+        /// Name in the file's layout.
+        name: String,
+        /// What it should be, where that is known.
+        expected: Option<Shape>,
+    },
+    /// The model has no such parameter.
+    Unexpected {
+        /// Name in the file.
+        name: String,
+        /// Its extents.
+        found: Vec<usize>,
+    },
+    /// Other extents.
+    Shape {
+        /// Name in the file.
+        name: String,
+        /// Its extents.
+        found: Vec<usize>,
+        /// Those of the parameter.
+        expected: Vec<usize>,
+    },
+    /// Elements that are not numbers of the right kind.
+    Type {
+        /// Name in the file.
+        name: String,
+        /// The type in the file.
+        found: String,
+        /// The types that are read.
+        expected: &'static str,
+    },
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { name, expected: Some(shape) } => write!(f, "`{name}` {shape} is missing"),
+            Self::Missing { name, expected: None } => write!(f, "there is no tensor `{name}`"),
+            Self::Unexpected { name, found } => write!(f, "`{name}` {found:?} is no parameter of it"),
+            Self::Shape { name, found, expected } => {
+                write!(f, "`{name}` has shape {found:?}, expected {expected:?}")
+            }
+            Self::Type { name, found, expected } => write!(f, "`{name}` holds {found}, expected {expected}"),
+        }
+    }
+}
+
+/// Problems that a message shows; a foreign file may have hundreds.
+const LISTED: usize = 6;
+
+fn listed(problems: &[Problem]) -> String {
+    let mut all: Vec<String> = problems.iter().take(LISTED).map(Problem::to_string).collect();
+    if problems.len() > LISTED {
+        all.push(format!("and {} more", problems.len() - LISTED));
+    }
+    all.join(", ")
+}
+
+impl Error {
+    /// For `map_err` after reading `path`.
+    pub(crate) fn read(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        |source| Self::Read { path: path.to_owned(), source }
+    }
+
+    /// For `map_err` after writing `path`.
+    pub(crate) fn write(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        |source| Self::Write { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn config(path: &Path, problem: impl fmt::Display) -> Self {
+        Self::Config { path: path.to_owned(), problem: problem.to_string() }
+    }
+}

@@ -1,0 +1,17 @@
+//! How far results may be from the goldens, relative to the greatest magnitude of each tensor.
+//!
+//! The goldens are float64 results from float32 weights. `goldens/rounding.json` says how far float32 PyTorch is from them; the
+//! limits are ten to a hundred times that, for another order of summation, and far below any wrong formula.
+
+/// PyTorch: at most 1e-6. A layer norm epsilon of 1e-6 in place of 1e-12 moves logits by 2e-3.
+pub const LOGITS: f64 = 1e-5;
+/// PyTorch: at most 1e-7.
+pub const LOSS: f64 = 1e-5;
+/// PyTorch: at most 9e-7.
+pub const GRADIENTS: f64 = 1e-4;
+/// Ten steps multiply rounding; PyTorch: losses 7e-8, norms 2e-7.
+pub const TRAINING: f64 = 1e-5;
+/// PyTorch: at most 4e-6 after ten steps.
+pub const FINAL_PARAMETERS: f64 = 1e-4;
+/// Learning rates are computed in float64 here and stored in float32.
+pub const RATES: f64 = 1e-7;

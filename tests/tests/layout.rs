@@ -1,0 +1,58 @@
+//! What we save has exactly the tensors that transformers saves; `peers/verify_export.py` loads such folders with transformers.
+
+use beit_ops::Host;
+use beit_tests::Golden;
+use beit_weights::{TensorFile, load_classifier, load_encoder, load_mim, save_classifier, save_mim};
+use std::path::Path;
+
+/// Same names, shapes and values.
+fn assert_same(ours: &Path, golden: &Golden) {
+    let (ours, theirs) = (TensorFile::open(ours.join("model.safetensors")).unwrap(), golden.weights());
+    let sorted = |file: &TensorFile| {
+        let mut names = file.names();
+        names.sort();
+        names
+    };
+    assert_eq!(sorted(&ours), sorted(&theirs));
+    for name in ours.names() {
+        assert_eq!(ours.shape(&name), theirs.shape(&name), "{name}");
+        assert_eq!(ours.floats(&name).unwrap(), theirs.floats(&name).unwrap(), "{name}");
+    }
+    assert_eq!(ours.metadata("format"), theirs.metadata("format"));
+}
+
+#[test]
+fn masked_image_modelling() {
+    for name in ["hf-mim-relative", "hf-mim-plain"] {
+        let (golden, ops, tmp) = (Golden::open(name), Host::<f32>::new(), tempfile::tempdir().unwrap());
+        let loaded = load_mim(&ops, &golden.folder).unwrap();
+        let folder = tmp.path().join("saved");
+        save_mim(&ops, &folder, &loaded.config, &loaded.params, beit_weights::no_more_files).unwrap();
+        assert_same(&folder, &golden);
+        assert_eq!(load_mim(&ops, &folder).unwrap().config, loaded.config);
+    }
+}
+
+#[test]
+fn classifier() {
+    let (golden, ops, tmp) = (Golden::open("hf-classify"), Host::<f32>::new(), tempfile::tempdir().unwrap());
+    let loaded = load_classifier(&ops, &golden.folder).unwrap();
+    let folder = tmp.path().join("saved");
+    save_classifier(&ops, &folder, &loaded.config, &loaded.params, beit_weights::no_more_files).unwrap();
+    assert_same(&folder, &golden);
+    assert_eq!(load_classifier(&ops, &folder).unwrap().config, loaded.config);
+}
+
+#[test]
+fn tokenizer() {
+    let (golden, ops, tmp) =
+        (Golden::open("flava-codebook"), Host::<f32>::new(), tempfile::tempdir().unwrap());
+    let loaded = load_encoder(&ops, &golden.folder).unwrap();
+    let mut tokenizer = beit_tokenizer::init(&ops, &loaded.config, 0);
+    tokenizer.encoder = loaded.params;
+    let folder = tmp.path().join("saved");
+    beit_weights::save_tokenizer(&ops, &folder, &loaded.config, &tokenizer, beit_weights::no_more_files)
+        .unwrap();
+    assert_same(&folder, &golden);
+    assert_eq!(beit_weights::load_tokenizer(&ops, &folder).unwrap().params, tokenizer);
+}

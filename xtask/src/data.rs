@@ -1,0 +1,202 @@
+//! From flags to sources, transforms and loaders.
+
+use crate::usage::usage;
+use beit_data::{
+    Cached, ColourJitter, EvalTransform, FinetuneTransform, LabelledSample, Loader, LoaderConfig, Normalise,
+    PretrainSample, PretrainTransform, RandomResizedCrop, Source, Split, TokenizerTransform, open,
+};
+use beit_mask::Masker;
+use clap::Args;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// Decoded images up to this many bytes stay in memory.
+const CACHE_BYTES: usize = 1 << 30;
+/// Images no larger than this have no border to cut away and no detail to zoom into.
+const SMALL: usize = 64;
+
+/// Flags about the data.
+#[derive(Args, Clone, Debug, Serialize)]
+pub(crate) struct DataArgs {
+    /// Where images come from: fashion-mnist (embedded), folder:DIR, idx:DIR
+    #[arg(long, alias = "data-path", default_value = "fashion-mnist", value_name = "SPEC")]
+    pub(crate) data: String,
+    /// Share of the files that may be undecodable before the run stops
+    #[arg(long, default_value_t = 0.01, value_name = "SHARE")]
+    pub(crate) max_bad_share: f64,
+}
+
+impl DataArgs {
+    /// Opens a split.
+    pub(crate) fn open(&self, split: Split) -> anyhow::Result<Arc<dyn Source>> {
+        Ok(Arc::new(Cached::new(open(&self.data, split)?, CACHE_BYTES)))
+    }
+
+    /// The test split where there is one, else the training split, and which it is.
+    pub(crate) fn held_out(&self) -> anyhow::Result<(Arc<dyn Source>, Split)> {
+        match self.open(Split::Test) {
+            Ok(source) => Ok((source, Split::Test)),
+            Err(error) => match error.downcast_ref() {
+                Some(beit_data::Error::NoSplit { .. } | beit_data::Error::NoIdx { .. }) => {
+                    Ok((self.open(Split::Train)?, Split::Train))
+                }
+                _ => Err(error),
+            },
+        }
+    }
+}
+
+/// How pixels become numbers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Views {
+    /// Height and width of what the transformer sees.
+    pub(crate) image: [usize; 2],
+    /// Mean and deviation.
+    pub(crate) normalise: Normalise,
+}
+
+impl Views {
+    pub(crate) fn new(image: [usize; 2], imagenet_statistics: bool) -> Self {
+        let normalise = if imagenet_statistics { Normalise::IMAGENET } else { Normalise::HALF };
+        Self { image, normalise }
+    }
+
+    /// Small images are cropped less, and not cut when they are evaluated.
+    fn is_small(&self) -> bool {
+        self.image.iter().all(|&side| side <= SMALL)
+    }
+
+    fn crop(&self) -> RandomResizedCrop {
+        if self.is_small() { RandomResizedCrop::SMALL } else { RandomResizedCrop::STANDARD }
+    }
+
+    pub(crate) fn pretrain(&self, token_size: [usize; 2], colour_jitter: f64) -> PretrainTransform {
+        let jitter =
+            ColourJitter { brightness: colour_jitter, contrast: colour_jitter, saturation: colour_jitter };
+        PretrainTransform {
+            image_size: self.image,
+            token_size,
+            colour_jitter: jitter,
+            crop: self.crop(),
+            flip: 0.5,
+            normalise: self.normalise,
+        }
+    }
+
+    pub(crate) fn tokenizer(&self, token_size: [usize; 2]) -> TokenizerTransform {
+        TokenizerTransform { size: token_size, crop: self.crop(), flip: 0.5 }
+    }
+
+    pub(crate) fn finetune(&self) -> FinetuneTransform {
+        let base = if self.is_small() { FinetuneTransform::small() } else { FinetuneTransform::official(0) };
+        FinetuneTransform { size: self.image, normalise: self.normalise, ..base }
+    }
+
+    /// The released code's evaluation view; small images whole.
+    pub(crate) fn evaluate(&self) -> EvalTransform {
+        let longer = self.image[0].max(self.image[1]);
+        let base =
+            if self.is_small() { EvalTransform::whole(longer) } else { EvalTransform::official(longer) };
+        EvalTransform { size: self.image, normalise: self.normalise, ..base }
+    }
+}
+
+/// The settings that every training loader shares.
+pub(crate) struct Loading {
+    pub(crate) batch_size: usize,
+    pub(crate) seed: u64,
+    pub(crate) workers: usize,
+    pub(crate) max_bad_share: f64,
+}
+
+impl Loading {
+    pub(crate) fn training(&self, images: usize) -> LoaderConfig {
+        let Self { batch_size, seed, workers, max_bad_share } = *self;
+        // Fewer images than a batch: each is seen several times in an epoch.
+        let repeats = batch_size.div_ceil(images.max(1)).max(1);
+        LoaderConfig { workers, max_bad_share, repeats, ..LoaderConfig::training(batch_size, seed) }
+    }
+
+    pub(crate) fn evaluation(&self) -> LoaderConfig {
+        let Self { batch_size, seed, workers, max_bad_share } = *self;
+        LoaderConfig { workers, max_bad_share, seed, ..LoaderConfig::evaluation(batch_size) }
+    }
+}
+
+/// Names every file that cannot be decoded.
+fn reported<S: beit_data::Sample>(loader: Loader<S>) -> Loader<S> {
+    loader.on_bad_file(|file| {
+        crate::output::note(&format!("left out: cannot decode {}: {}", file.name, file.reason))
+    })
+}
+
+fn all(source: &Arc<dyn Source>) -> Vec<usize> {
+    (0..source.len()).collect()
+}
+
+/// Batches for masked image modelling.
+pub(crate) fn pretrain_loader(
+    source: &Arc<dyn Source>,
+    config: LoaderConfig,
+    transform: PretrainTransform,
+    masker: Masker,
+) -> anyhow::Result<Loader<PretrainSample>> {
+    let make = move |item: beit_data::Item, rng: &mut beit_data::SampleRng| {
+        transform.apply(item.image, &masker, rng)
+    };
+    Ok(reported(Loader::new(Arc::clone(source), all(source), config, make)?))
+}
+
+/// Batches for the tokenizer: augmented to train it, whole to measure it.
+pub(crate) fn tokenizer_loader(
+    source: &Arc<dyn Source>,
+    config: LoaderConfig,
+    transform: TokenizerTransform,
+    augment: bool,
+) -> anyhow::Result<Loader<Vec<f32>>> {
+    let make = move |item: beit_data::Item, rng: &mut beit_data::SampleRng| {
+        if augment { transform.apply(item.image, rng) } else { transform.whole(&item.image) }
+    };
+    Ok(reported(Loader::new(Arc::clone(source), all(source), config, make)?))
+}
+
+/// Batches for fine-tuning.
+pub(crate) fn finetune_loader(
+    source: &Arc<dyn Source>,
+    indices: Vec<usize>,
+    config: LoaderConfig,
+    transform: FinetuneTransform,
+) -> anyhow::Result<Loader<LabelledSample>> {
+    let make = move |item: beit_data::Item, rng: &mut beit_data::SampleRng| LabelledSample {
+        pixels: transform.apply(&item.image, rng),
+        label: item.label.unwrap_or(0),
+    };
+    Ok(reported(Loader::new(Arc::clone(source), indices, config, make)?))
+}
+
+/// Batches for evaluation.
+pub(crate) fn evaluation_loader(
+    source: &Arc<dyn Source>,
+    config: LoaderConfig,
+    transform: EvalTransform,
+) -> anyhow::Result<Loader<LabelledSample>> {
+    let make = move |item: beit_data::Item, _: &mut beit_data::SampleRng| LabelledSample {
+        pixels: transform.apply(&item.image),
+        label: item.label.unwrap_or(0),
+    };
+    Ok(reported(Loader::new(Arc::clone(source), all(source), config, make)?))
+}
+
+/// Checks that two sources have the same classes.
+pub(crate) fn same_classes(source: &dyn Source, expected: &[String], what: &str) -> anyhow::Result<()> {
+    if source.class_names() != expected {
+        usage!(
+            "{what} has {} classes ({} …), the model {} ({} …): evaluate on data with the model's classes",
+            source.class_names().len(),
+            source.class_names().first().map_or("none", String::as_str),
+            expected.len(),
+            expected.first().map_or("none", String::as_str),
+        );
+    }
+    Ok(())
+}

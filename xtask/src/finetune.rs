@@ -1,0 +1,199 @@
+//! `finetune`: classification.
+
+use crate::data::{DataArgs, Views, evaluation_loader, finetune_loader};
+use crate::device::{Cpu, DeviceArgs};
+use crate::model;
+use crate::output::{Terminal, answer, note};
+use crate::pretrain::{ModelArgs, RunArgs, TrainingArgs};
+use crate::run::{Run, checkpoint_of};
+use crate::usage::usage;
+use beit_data::{Source, Split, stratified_subset, training_labels};
+use beit_heads::{Classifier, ClassifierConfig, Pooling};
+use beit_train::{Accuracy, FinetuneRecipe, Finetuning, Hyper, Listeners, Metrics, evaluate};
+use beit_vit::RelativePositions;
+use clap::Args as ClapArgs;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Fine-tune for classification, from a run, a checkpoint, or from scratch
+#[derive(ClapArgs, Clone, Debug, Serialize)]
+#[command(after_help = "Examples:
+  cargo xtask finetune --init runs/pretrain-001
+  cargo xtask finetune --init runs/pretrain-001 --labels 500 --epochs 50
+  cargo xtask finetune --from-scratch --labels 500")]
+pub(crate) struct Args {
+    /// Run or checkpoint to start from
+    #[arg(long, alias = "finetune", value_name = "DIR", required_unless_present_any = ["from_scratch", "resume"], conflicts_with = "from_scratch")]
+    init: Option<PathBuf>,
+    /// Start from random values instead: the baseline
+    #[arg(long)]
+    from_scratch: bool,
+    #[command(flatten)]
+    data: DataArgs,
+    /// Use only this many labels, equally many of each class, drawn by the seed
+    #[arg(long)]
+    labels: Option<usize>,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    training: TrainingArgs,
+    /// Learning rate factor between neighbouring layers
+    #[arg(long, default_value_t = 0.65)]
+    layer_decay: f64,
+    /// Label smoothing
+    #[arg(long, default_value_t = 0.1)]
+    smoothing: f32,
+    /// Classify by [CLS] instead of the mean of the patches
+    #[arg(long)]
+    use_cls: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// What the verb answers.
+#[derive(Serialize)]
+struct Answer {
+    run: PathBuf,
+    checkpoint: PathBuf,
+    labels: usize,
+    split: String,
+    #[serde(flatten)]
+    accuracy: Accuracy,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let ops = args.device.open()?;
+    if !(args.layer_decay > 0.0 && args.layer_decay <= 1.0) {
+        usage!("--layer-decay {}: expected more than 0 and at most 1", args.layer_decay);
+    }
+    let source = args.data.open(Split::Train)?;
+    let labels = training_labels(source.as_ref())?;
+    let indices = match args.labels {
+        Some(n) => stratified_subset(&labels, n, args.training.seed)?,
+        None => (0..source.len()).collect(),
+    };
+    let start = start(&ops, &args, source.as_ref())?;
+    let views = start.views;
+    let loading = args.training.loading(&args.data, &args.device);
+    let images = indices.len();
+    let loader = finetune_loader(&source, indices, loading.training(images), views.finetune())?;
+    let steps_per_epoch = (loader.batches_per_epoch() / args.training.update_freq.max(1)).max(1);
+    let layer_decay = (args.layer_decay < 1.0).then_some(args.layer_decay);
+    let hyper = Hyper { layer_decay, ..args.training.hyper(steps_per_epoch)? };
+    note(&format!(
+        "{images} labelled images from {} in {} classes; {} steps of {} images",
+        args.data.data,
+        start.config.classes,
+        hyper.schedule.total,
+        args.training.batch_size as u64 * args.training.update_freq,
+    ));
+    start.report.iter().for_each(|line| note(line));
+    if args.run.dry_run {
+        return answer(
+            args.run.json,
+            &serde_json::json!({ "steps": hyper.schedule.total }),
+            "everything fits",
+        );
+    }
+
+    let run = Run::open(args.run.out.as_deref(), "finetune", args.run.existing())?;
+    note(&format!("run folder: {}", run.dir.display()));
+    if !args.run.resume {
+        run.write_config(&args)?;
+    }
+    let recipe = FinetuneRecipe {
+        accumulate: args.training.update_freq,
+        hyper,
+        smoothing: args.smoothing,
+        report_every: args.run.report_every,
+        seed: args.training.seed,
+    };
+    let mut training = Finetuning::new(&ops, start.config, recipe, start.params);
+    if args.run.resume {
+        model::resume_finetuning(&ops, &run.path("last"), &mut training)?;
+    }
+    let mut metrics = Metrics::append(&run.path("metrics.jsonl"))?;
+    let mut terminal = Terminal::new(args.run.json);
+    let total = hyper.schedule.total;
+    let checkpoint = loop {
+        let until = args.run.next_stop(training.optimiser.steps(), total);
+        let mut on_report = |report: &beit_train::StepReport| metrics.line(report);
+        training.run(
+            &loader,
+            until,
+            &mut Listeners { progress: &mut terminal, on_report: &mut on_report },
+        )?;
+        let checkpoint = run.checkpoint(training.optimiser.steps())?;
+        model::save_finetuning(&training, &views, source.class_names(), &checkpoint)?;
+        run.set_last(&checkpoint, args.run.keep)?;
+        if until >= total {
+            break checkpoint;
+        }
+    };
+    let (held_out, split) = args.data.held_out()?;
+    let loader = evaluation_loader(&held_out, loading.evaluation(), views.evaluate())?;
+    let accuracy = evaluate(&ops, &training.config, &training.params, &loader, &mut |_| {})?;
+    metrics.line(
+        &serde_json::json!({ "phase": "evaluate", "split": split.to_string(), "accuracy": accuracy }),
+    )?;
+    let sentence = format!(
+        "{split} accuracy on {} images: top-1 {:.4}, top-5 {:.4}, loss {:.4}\ncheckpoint: {}\n\
+         next: cargo xtask evaluate --model {}",
+        accuracy.images,
+        accuracy.top1,
+        accuracy.top5,
+        accuracy.loss,
+        checkpoint.display(),
+        run.dir.display(),
+    );
+    let answer_value =
+        Answer { run: run.dir, checkpoint, labels: images, split: split.to_string(), accuracy };
+    answer(args.run.json, &answer_value, &sentence)
+}
+
+/// Where fine-tuning starts.
+struct Start {
+    config: ClassifierConfig,
+    params: Classifier<<Cpu as beit_ops::Ops>::Tensor>,
+    views: Views,
+    /// What was dropped, copied or new.
+    report: Vec<String>,
+}
+
+fn start(ops: &Cpu, args: &Args, source: &dyn Source) -> anyhow::Result<Start> {
+    let classes = source.class_names().len();
+    let pooling = if args.use_cls { Pooling::Cls } else { Pooling::Mean };
+    let Some(init) = &args.init else {
+        let mut vit = args.model.config()?;
+        if vit.relative_positions == RelativePositions::Shared {
+            vit.relative_positions = RelativePositions::PerLayer;
+        }
+        let views = args.model.views(&vit);
+        let config = ClassifierConfig::on(vit, classes, pooling);
+        let params = Classifier::init(ops, &config, args.training.seed);
+        let report = vec!["from scratch: every parameter is random".to_owned()];
+        return Ok(Start { config, params, views, report });
+    };
+    let loaded =
+        model::load_for_finetuning(ops, &checkpoint_of(init)?, classes, pooling, args.training.seed)?;
+    let mut config = loaded.config;
+    config.vit.drop_path = args.model.drop_path;
+    let asked = [
+        ("--image-size", args.model.image_size.map(|s| s.0), config.vit.image),
+        ("--patch-size", args.model.patch_size.map(|s| s.0), config.vit.patch),
+    ];
+    for (flag, asked, found) in asked {
+        if asked.is_some_and(|asked| asked != found) {
+            usage!(
+                "{flag}: the checkpoint {} is for {}x{} pixels; leave the flag out",
+                init.display(),
+                found[0],
+                found[1]
+            );
+        }
+    }
+    config.vit.validate()?;
+    Ok(Start { config, params: loaded.params, views: loaded.views, report: loaded.report })
+}

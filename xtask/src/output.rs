@@ -1,0 +1,96 @@
+//! What a person or a program sees: answers on stdout, everything else on stderr.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use beit_train::{Progress, StepReport};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use std::io::{IsTerminal, Write};
+
+/// A line for the person who watches.
+pub(crate) fn note(line: &str) {
+    eprintln!("{line}");
+}
+
+/// The answer of a verb: JSON on stdout where a program reads, else a sentence.
+pub(crate) fn answer(json: bool, value: &impl Serialize, sentence: &str) -> anyhow::Result<()> {
+    let line = if json { serde_json::to_string(value)? } else { sentence.to_owned() };
+    match writeln!(std::io::stdout(), "{line}") {
+        // Whoever read our answer has heard enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        done => Ok(done?),
+    }
+}
+
+/// A bar with rate and time left on a terminal; a plain line a report otherwise; JSON lines for a program.
+pub(crate) struct Terminal {
+    json: bool,
+    bar: ProgressBar,
+}
+
+impl Terminal {
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json, bar: ProgressBar::hidden() }
+    }
+
+    fn has_bar() -> bool {
+        std::io::stderr().is_terminal()
+    }
+}
+
+impl Progress for Terminal {
+    fn begin(&mut self, phase: &'static str, done: u64, total: u64) {
+        if !Self::has_bar() {
+            return;
+        }
+        let template = "{prefix:>9} {wide_bar} {pos}/{len} steps, {per_sec}, {eta} left  {msg}";
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        self.bar = ProgressBar::new(total).with_style(style).with_prefix(phase).with_position(done);
+        self.bar.reset_eta();
+    }
+
+    fn step(&mut self, step: u64) {
+        self.bar.set_position(step);
+    }
+
+    fn report(&mut self, report: &StepReport) {
+        if self.json {
+            println!("{}", serde_json::to_string(report).unwrap_or_default());
+        }
+        if Self::has_bar() {
+            self.bar.set_message(measures(report));
+        } else if !self.json {
+            let left = (report.total - report.step) as f64 / report.step.max(1) as f64;
+            let StepReport { phase, step, total, images_per_second, data_wait, .. } = report;
+            note(&format!(
+                "{phase} {step}/{total} ({:.0} % left)  {}  {images_per_second:.0} images/s, {:.0} % waiting for data",
+                100.0 * left / (1.0 + left),
+                measures(report),
+                100.0 * data_wait
+            ));
+        }
+    }
+
+    fn end(&mut self) {
+        self.bar.finish();
+    }
+}
+
+fn measures(report: &StepReport) -> String {
+    let mut text = format!("loss {:.3}", report.loss);
+    if let Some(accuracy) = report.accuracy {
+        text += &format!(", accuracy {accuracy:.3}");
+    }
+    for (name, value) in &report.extra {
+        text += &format!(", {name} {value:.3}");
+    }
+    text
+}
+
+/// A bar over images for verbs that do not train.
+pub(crate) fn images_bar(total: usize) -> ProgressBar {
+    if !Terminal::has_bar() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} images, {per_sec}, {eta} left");
+    ProgressBar::new(total as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

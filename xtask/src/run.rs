@@ -1,0 +1,143 @@
+//! A run is a folder: `run.toml`, `metrics.jsonl`, `pictures/`, `checkpoints/`, and `last`, a link to the newest of those.
+
+use crate::usage::usage;
+use anyhow::Context;
+use serde::Serialize;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The folder of a run.
+pub(crate) struct Run {
+    pub(crate) dir: PathBuf,
+}
+
+/// What to do about a folder that is there already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Existing {
+    /// Refuse it unless it is empty.
+    Refuse,
+    /// Continue in it.
+    Resume,
+    /// Delete what a run wrote there.
+    Overwrite,
+}
+
+/// What a run writes.
+const PARTS: [&str; 6] = ["run.toml", "metrics.jsonl", "pictures", "checkpoints", "tokenizer", "last"];
+
+impl Run {
+    /// The folder `out`, or `runs/VERB-N` with the next free number.
+    pub(crate) fn open(out: Option<&Path>, verb: &str, existing: Existing) -> anyhow::Result<Self> {
+        let dir = match out {
+            Some(out) => out.to_owned(),
+            None if existing == Existing::Resume => {
+                usage!("--resume needs --out: the folder of the run to continue")
+            }
+            None => next_free(Path::new("runs"), verb),
+        };
+        if existing == Existing::Resume {
+            if !dir.join("last").exists() {
+                anyhow::bail!(
+                    "{}: no checkpoint to resume; expected a run folder with `last` in it",
+                    dir.display()
+                );
+            }
+            return Ok(Self { dir });
+        }
+        if existing == Existing::Overwrite {
+            PARTS.iter().try_for_each(|part| remove(&dir.join(part)))?;
+        }
+        let taken = fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_some());
+        if taken {
+            usage!(
+                "{} is not empty: choose another --out, or --resume or --overwrite that run",
+                dir.display()
+            );
+        }
+        fs::create_dir_all(&dir)
+            .with_context(|| format!("cannot create the run folder {}", dir.display()))?;
+        Ok(Self { dir })
+    }
+
+    pub(crate) fn path(&self, part: &str) -> PathBuf {
+        self.dir.join(part)
+    }
+
+    /// Writes the merged configuration and the command.
+    pub(crate) fn write_config(&self, options: &impl Serialize) -> anyhow::Result<()> {
+        let path = self.path("run.toml");
+        let command: Vec<_> = std::env::args().skip(1).collect();
+        let text = format!(
+            "# cargo xtask {}\n# version {}\n\n{}",
+            command.join(" "),
+            env!("CARGO_PKG_VERSION"),
+            toml::to_string_pretty(options)?
+        );
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// The folder of the checkpoint after `step` steps.
+    pub(crate) fn checkpoint(&self, step: u64) -> anyhow::Result<PathBuf> {
+        let dir = self.path("checkpoints");
+        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        Ok(dir.join(format!("step-{step:07}")))
+    }
+
+    /// Points `last` at a checkpoint, and deletes older ones beyond the newest `keep`.
+    pub(crate) fn set_last(&self, checkpoint: &Path, keep: usize) -> anyhow::Result<()> {
+        let name = checkpoint.file_name().context("a checkpoint has a name")?;
+        let (link, new) = (self.path("last"), self.path("last.new"));
+        remove(&new)?;
+        link_folder(&Path::new("checkpoints").join(name), &new)
+            .and_then(|()| fs::rename(&new, &link))
+            .with_context(|| format!("cannot write {}", link.display()))?;
+        let mut all: Vec<_> =
+            fs::read_dir(self.path("checkpoints"))?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        all.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("step-")));
+        all.sort();
+        let old = all.len().saturating_sub(keep.max(1));
+        all[..old].iter().filter(|path| *path != checkpoint).try_for_each(|path| remove(path))
+    }
+
+    /// The folder for pictures.
+    pub(crate) fn pictures(&self) -> anyhow::Result<PathBuf> {
+        let dir = self.path("pictures");
+        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        Ok(dir)
+    }
+}
+
+/// The checkpoint that a user means: a checkpoint folder, or a run folder.
+pub(crate) fn checkpoint_of(path: &Path) -> anyhow::Result<PathBuf> {
+    for candidate in [path.to_owned(), path.join("last")] {
+        if candidate.join("config.json").is_file() {
+            return Ok(candidate);
+        }
+    }
+    if !path.exists() {
+        anyhow::bail!("{}: no such folder; expected a run or a checkpoint", path.display());
+    }
+    anyhow::bail!("{}: neither a checkpoint (no config.json) nor a run (no last/config.json)", path.display())
+}
+
+fn next_free(parent: &Path, verb: &str) -> PathBuf {
+    let number = |n: u32| parent.join(format!("{verb}-{n:03}"));
+    (1..).map(number).find(|dir| !dir.exists()).unwrap_or_else(|| number(u32::MAX))
+}
+
+/// Deletes a file, a link or a folder, if it is there.
+fn remove(path: &Path) -> anyhow::Result<()> {
+    let Ok(kind) = fs::symlink_metadata(path) else { return Ok(()) };
+    let removed = if kind.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    removed.with_context(|| format!("cannot delete {}", path.display()))
+}
+
+#[cfg(unix)]
+fn link_folder(target: &Path, link: &Path) -> std::io::Result<()> {
+    std::os::unix::fs::symlink(target, link)
+}
+
+#[cfg(windows)]
+fn link_folder(target: &Path, link: &Path) -> std::io::Result<()> {
+    std::os::windows::fs::symlink_dir(target, link)
+}

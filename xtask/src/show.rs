@@ -1,0 +1,112 @@
+//! `show`: pictures of masks and of reconstructions.
+
+use crate::data::{DataArgs, Views};
+use crate::device::DeviceArgs;
+use crate::model;
+use crate::output::answer;
+use crate::picture::{greyed, write_grid};
+use crate::pretrain::{MaskArgs, ModelArgs};
+use crate::reconstruction::{self, Request};
+use crate::run::checkpoint_of;
+use beit_data::{Purpose, Source, sample_rng};
+use clap::{Args as ClapArgs, Subcommand};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Pictures: masks on images, and what a model makes of masked images
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    Masks(MasksArgs),
+    Reconstruction(ReconstructionArgs),
+}
+
+/// Masks over images
+#[derive(ClapArgs)]
+#[command(after_help = "Example:
+  cargo xtask show masks --mask random --out masks.png")]
+pub(crate) struct MasksArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    mask: MaskArgs,
+    /// Where to write the PNG
+    #[arg(long, default_value = "masks.png", value_name = "FILE")]
+    out: PathBuf,
+    /// JSON on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+/// Original, masked, reconstruction from true tokens, reconstruction from predicted tokens
+#[derive(ClapArgs)]
+#[command(after_help = "Example:
+  cargo xtask show reconstruction --model runs/pretrain-001 --out reconstruction.png")]
+pub(crate) struct ReconstructionArgs {
+    /// Run or checkpoint of pre-training
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// Tokenizer; the run's own where not given
+    #[arg(long, value_name = "DIR")]
+    tokenizer: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
+    mask: MaskArgs,
+    /// Images
+    #[arg(long, default_value_t = 8)]
+    images: usize,
+    /// Which images and masks
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Where to write the PNG
+    #[arg(long, default_value = "reconstruction.png", value_name = "FILE")]
+    out: PathBuf,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// JSON on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::Masks(args) => {
+            let config = args.model.config()?;
+            let (source, _) = args.data.held_out()?;
+            write_masks(&args.out, &source, &args.model.views(&config), &args.mask, config.grid())?;
+            answer(args.json, &json!({ "out": args.out }), &format!("masks: {}", args.out.display()))
+        }
+        Verb::Reconstruction(args) => {
+            let ops = args.device.open()?;
+            let mim = model::load_mim(&ops, &checkpoint_of(&args.model)?)?;
+            let own = args.model.join("tokenizer");
+            let tokenizer = model::load_tokenizer(&ops, args.tokenizer.as_deref().unwrap_or(&own))?;
+            let (source, _) = args.data.held_out()?;
+            let request = Request { source: &source, images: args.images, seed: args.seed, mask: &args.mask };
+            reconstruction::write(&ops, &mim, &tokenizer, &request, &args.out)?;
+            answer(args.json, &json!({ "out": args.out }), &format!("reconstruction: {}", args.out.display()))
+        }
+    }
+}
+
+/// Four rows of eight images under one mask each.
+pub(crate) fn write_masks(
+    path: &Path,
+    source: &Arc<dyn Source>,
+    views: &Views,
+    mask: &MaskArgs,
+    grid: [usize; 2],
+) -> anyhow::Result<()> {
+    let masker = mask.masker(grid)?;
+    let transform = views.evaluate();
+    let mut images = Vec::new();
+    for index in 0..32.min(source.len()) {
+        let mut mask = vec![false; masker.cells()];
+        masker.fill(&mut sample_rng(0, 0, index as u64, Purpose::Sample), &mut mask);
+        images.push(greyed(&transform.view(&source.image(index)?), &mask, grid));
+    }
+    write_grid(path, &images.chunks(8).map(<[_]>::to_vec).collect::<Vec<_>>())
+}

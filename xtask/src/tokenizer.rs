@@ -1,0 +1,405 @@
+//! `tokenizer`: train the discrete VAE, encode, decode, inspect.
+
+use crate::data::{DataArgs, Loading, Views, tokenizer_loader};
+use crate::device::{Cpu, DeviceArgs};
+use crate::model::{self, TokenizerModel};
+use crate::output::{Terminal, answer, note};
+use crate::picture;
+use crate::pretrain::{Sides, sides};
+use crate::run::{Existing, Run};
+use crate::usage::usage;
+use anyhow::Context;
+use beit_data::{Source, Split, TokenizerTransform};
+use beit_ops::Ops;
+use beit_tokenizer::{Config, Recipe, pixels};
+use beit_train::{Listeners, Metrics, TokenizerQuality, TokenizerTraining, tokenizer_quality};
+use clap::{Args as ClapArgs, Subcommand};
+use serde::Serialize;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The discrete VAE: train it, pictures to visual tokens, visual tokens to pictures
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    Train(TrainArgs),
+    Encode(EncodeArgs),
+    Decode(DecodeArgs),
+    Inspect(InspectArgs),
+}
+
+/// Train a tokenizer on images
+#[derive(ClapArgs, Clone, Debug, Serialize)]
+#[command(after_help = "Example:
+  cargo xtask tokenizer train --data folder:photos --image-size 112 --vocab 1024 --steps 20000 --out runs/tokenizer")]
+pub(crate) struct TrainArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    /// Image side in pixels, or HEIGHTxWIDTH
+    #[arg(long, value_parser = sides, default_value = "28")]
+    image_size: Sides,
+    /// Visual tokens
+    #[arg(long, default_value_t = Config::small().vocab)]
+    vocab: usize,
+    /// Width at full resolution
+    #[arg(long, default_value_t = Config::small().hidden)]
+    hidden: usize,
+    /// Groups of blocks; the sides are halved between two of them
+    #[arg(long, default_value_t = Config::small().groups)]
+    groups: usize,
+    /// Blocks of a group
+    #[arg(long, default_value_t = Config::small().blocks_per_group)]
+    blocks_per_group: usize,
+    /// DALL-E's architecture and recipe: 8192 tokens of 8x8 pixels, width 256. Not for a CPU
+    #[arg(long, conflicts_with_all = ["vocab", "hidden", "groups", "blocks_per_group"])]
+    dalle: bool,
+    /// Optimiser steps; 0 takes the recipe's
+    #[arg(long, default_value_t = 0)]
+    steps: u64,
+    /// Images of a step; 0 takes the recipe's
+    #[arg(long, default_value_t = 0)]
+    batch_size: usize,
+    /// Peak learning rate; the recipe's where not given
+    #[arg(long)]
+    lr: Option<f64>,
+    /// Weight of the divergence of the mean posterior from uniform; the recipe's where not given
+    #[arg(long)]
+    usage_weight: Option<f64>,
+    /// Seed of everything random
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Folder of the run; runs/tokenizer-N where not given
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Replace what an earlier run wrote to --out
+    #[arg(long)]
+    overwrite: bool,
+    /// Steps between two reports
+    #[arg(long, default_value_t = 50)]
+    report_every: u64,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// JSON lines on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+/// Pictures to visual tokens
+#[derive(ClapArgs)]
+#[command(after_help = "Example:
+  cargo xtask tokenizer encode --tokenizer runs/tokenizer-001 --data folder:photos --image-size 112 --out codes.safetensors")]
+pub(crate) struct EncodeArgs {
+    /// Folder of the tokenizer, or of a run that has one
+    #[arg(long, value_name = "DIR")]
+    tokenizer: PathBuf,
+    #[command(flatten)]
+    data: DataArgs,
+    /// Image side in pixels, or HEIGHTxWIDTH
+    #[arg(long, value_parser = sides, default_value = "28")]
+    image_size: Sides,
+    /// At most this many images
+    #[arg(long, default_value_t = 64)]
+    images: usize,
+    /// Where to write `codes [B, h, w]` (int64)
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// JSON on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+/// Visual tokens to pictures
+#[derive(ClapArgs)]
+#[command(after_help = "Example:
+  cargo xtask tokenizer decode --tokenizer runs/tokenizer-001 --codes codes.safetensors --out pictures.png")]
+pub(crate) struct DecodeArgs {
+    /// Folder of the tokenizer, or of a run that has one
+    #[arg(long, value_name = "DIR")]
+    tokenizer: PathBuf,
+    /// File with `codes [B, h, w]`
+    #[arg(long, value_name = "FILE")]
+    codes: PathBuf,
+    /// Where to write the pictures, one PNG
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// JSON on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+/// Codebook usage and reconstruction error on images
+#[derive(ClapArgs)]
+#[command(after_help = "Example:
+  cargo xtask tokenizer inspect --tokenizer runs/tokenizer-001")]
+pub(crate) struct InspectArgs {
+    /// Folder of the tokenizer, or of a run that has one
+    #[arg(long, value_name = "DIR")]
+    tokenizer: PathBuf,
+    #[command(flatten)]
+    data: DataArgs,
+    /// Image side in pixels, or HEIGHTxWIDTH
+    #[arg(long, value_parser = sides, default_value = "28")]
+    image_size: Sides,
+    /// Also write originals over reconstructions to this PNG
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// JSON on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::Train(args) => train_verb(&args),
+        Verb::Encode(args) => encode(&args),
+        Verb::Decode(args) => decode(&args),
+        Verb::Inspect(args) => inspect(&args),
+    }
+}
+
+/// Everything that training a tokenizer needs but the images.
+pub(crate) struct Settings {
+    pub(crate) config: Config,
+    pub(crate) recipe: Recipe,
+    pub(crate) image: [usize; 2],
+    pub(crate) seed: u64,
+    pub(crate) report_every: u64,
+}
+
+/// The small tokenizer with the downsampling that a transformer's patches ask for: one token a patch, of the patch's own size
+/// for small patches, of half of it from 16 pixels on (as 224 and 112 in the paper).
+pub(crate) fn config_for(vit: &beit_vit::Config) -> anyhow::Result<Config> {
+    let [height, width] = vit.patch;
+    let token = if height >= 16 { height / 2 } else { height };
+    if height != width || !token.is_power_of_two() {
+        usage!(
+            "patches of {height}x{width}: a tokenizer is trained for square patches of 2, 4, 8, … pixels; pass --tokenizer"
+        );
+    }
+    Ok(Config { groups: token.ilog2() as usize + 1, ..Config::small() })
+}
+
+/// The recipe for a configuration, with what the user changed.
+pub(crate) fn recipe(config: &Config, steps: u64, lr: Option<f64>, usage_weight: Option<f64>) -> Recipe {
+    let mut recipe = if *config == Config::dalle() { Recipe::dalle() } else { Recipe::small() };
+    if steps > 0 {
+        recipe.schedule = recipe.schedule.rescaled(steps);
+    }
+    if let Some(lr) = lr {
+        let factor = lr / recipe.schedule.lr.from;
+        recipe.schedule.lr.from *= factor;
+        recipe.schedule.lr.to *= factor;
+    }
+    recipe.usage_weight = usage_weight.unwrap_or(recipe.usage_weight);
+    recipe
+}
+
+/// Trains a tokenizer and writes its folder.
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn train(
+    ops: &Cpu,
+    settings: &Settings,
+    source: &Arc<dyn Source>,
+    loading: &Loading,
+    views: &Views,
+    terminal: &mut Terminal,
+    metrics: &mut Metrics,
+    out: &Path,
+) -> anyhow::Result<()> {
+    let loading = Loading { batch_size: settings.recipe.batch, ..*loading };
+    let transform = views.tokenizer(settings.image);
+    let loader = tokenizer_loader(source, loading.training(source.len()), transform, true)?;
+    let mut training =
+        TokenizerTraining::new(ops, settings.config, settings.recipe, settings.image, settings.seed)?;
+    training.report_every = settings.report_every;
+    let mut on_report = |report: &beit_train::StepReport| metrics.line(report);
+    training.run(&loader, &mut Listeners { progress: terminal, on_report: &mut on_report })?;
+    model::save_tokenizer(ops, &settings.config, &training.params, out)
+}
+
+/// Usage and error on every image of a source.
+pub(crate) fn quality(
+    ops: &Cpu,
+    tokenizer: &TokenizerModel,
+    image: [usize; 2],
+    source: &Arc<dyn Source>,
+    loading: &Loading,
+) -> anyhow::Result<TokenizerQuality> {
+    let transform = whole(image);
+    let loader = tokenizer_loader(source, loading.evaluation(), transform, false)?;
+    Ok(tokenizer_quality(ops, &tokenizer.config, &tokenizer.params, image, &loader)?)
+}
+
+pub(crate) fn sentence(quality: &TokenizerQuality) -> String {
+    format!(
+        "{} of {} tokens used, perplexity {:.1}, commonest token {:.3}, mean absolute error {:.4}",
+        quality.usage.used(),
+        quality.usage.counts().len(),
+        quality.usage.perplexity(),
+        quality.usage.majority(),
+        quality.mean_absolute_error,
+    )
+}
+
+fn quality_json(quality: &TokenizerQuality) -> serde_json::Value {
+    json!({
+        "images": quality.images,
+        "vocab": quality.usage.counts().len(),
+        "used": quality.usage.used(),
+        "perplexity": quality.usage.perplexity(),
+        "majority": quality.usage.majority(),
+        "mean_absolute_error": quality.mean_absolute_error,
+        "counts": quality.usage.counts(),
+    })
+}
+
+/// Nothing random: the whole image.
+pub(crate) fn whole(image: [usize; 2]) -> TokenizerTransform {
+    Views::new(image, false).tokenizer(image)
+}
+
+fn loading(data: &DataArgs, device: &DeviceArgs, seed: u64) -> Loading {
+    Loading { batch_size: 64, seed, workers: device.workers(), max_bad_share: data.max_bad_share }
+}
+
+fn train_verb(args: &TrainArgs) -> anyhow::Result<()> {
+    let config = if args.dalle {
+        Config::dalle()
+    } else {
+        let TrainArgs { vocab, hidden, groups, blocks_per_group, .. } = *args;
+        Config { vocab, hidden, groups, blocks_per_group, ..Config::small() }
+    };
+    config.validate()?;
+    let Sides(image) = args.image_size;
+    config.grid(image)?;
+    let mut recipe = recipe(&config, args.steps, args.lr, args.usage_weight);
+    if args.batch_size > 0 {
+        recipe.batch = args.batch_size;
+    }
+    let ops = args.device.open()?;
+    let source = args.data.open(Split::Train)?;
+    let existing = if args.overwrite { Existing::Overwrite } else { Existing::Refuse };
+    let run = Run::open(args.out.as_deref(), "tokenizer", existing)?;
+    run.write_config(args)?;
+    note(&format!("{} images from {}; run folder: {}", source.len(), args.data.data, run.dir.display()));
+
+    let mut metrics = Metrics::append(&run.path("metrics.jsonl"))?;
+    let settings = Settings { config, recipe, image, seed: args.seed, report_every: args.report_every };
+    let loading = loading(&args.data, &args.device, args.seed);
+    let out = run.path("tokenizer");
+    let mut terminal = Terminal::new(args.json);
+    train(&ops, &settings, &source, &loading, &Views::new(image, false), &mut terminal, &mut metrics, &out)?;
+
+    let (held_out, split) = args.data.held_out()?;
+    let tokenizer = model::load_tokenizer(&ops, &out)?;
+    let quality = quality(&ops, &tokenizer, image, &held_out, &loading)?;
+    write_reconstructions(&ops, &tokenizer, image, &held_out, &run.pictures()?.join("tokenizer.png"))?;
+    metrics.line(&json!({ "phase": "tokenizer_quality", "split": split.to_string(), "quality": quality_json(&quality) }))?;
+    let text =
+        format!("on {} {split} images: {}\ntokenizer: {}", quality.images, sentence(&quality), out.display());
+    answer(args.json, &json!({ "tokenizer": out, "quality": quality_json(&quality) }), &text)
+}
+
+/// The first `images` images of a source, mapped, `[B, 3, h, w]`.
+fn first_images(source: &Arc<dyn Source>, image: [usize; 2], images: usize) -> anyhow::Result<Vec<f32>> {
+    let transform = whole(image);
+    let mut all = Vec::new();
+    for index in 0..images.min(source.len()) {
+        all.extend(transform.whole(&source.image(index)?));
+    }
+    Ok(all)
+}
+
+fn encode(args: &EncodeArgs) -> anyhow::Result<()> {
+    let ops = args.device.open()?;
+    let tokenizer = model::load_tokenizer(&ops, &args.tokenizer)?;
+    let Sides(image) = args.image_size;
+    let [h, w] = tokenizer.config.grid(image)?;
+    let (source, _) = args.data.held_out()?;
+    let all = first_images(&source, image, args.images)?;
+    let batch = all.len() / (3 * image[0] * image[1]);
+    let mut codes = Vec::new();
+    for part in all.chunks(64 * 3 * image[0] * image[1]) {
+        let b = part.len() / (3 * image[0] * image[1]);
+        let pixels = ops.upload([b, 3, image[0], image[1]], part);
+        codes.extend(ops.read_ids(&tokenizer.params.encoder.encode(&ops, &pixels))?);
+    }
+    model::write_codes(&args.out, &codes, [batch, h, w])?;
+    let sentence = format!("{batch} images as {h}x{w} visual tokens: {}", args.out.display());
+    answer(args.json, &json!({ "out": args.out, "codes": [batch, h, w] }), &sentence)
+}
+
+fn decode(args: &DecodeArgs) -> anyhow::Result<()> {
+    let ops = args.device.open()?;
+    let tokenizer = model::load_tokenizer(&ops, &args.tokenizer)?;
+    let (codes, [batch, h, w]) = model::read_codes(&args.codes)?;
+    if let Some(code) = codes.iter().find(|&&code| code as usize >= tokenizer.config.vocab) {
+        anyhow::bail!(
+            "{}: visual token {code}, expected less than {}: these codes are of another tokenizer",
+            args.codes.display(),
+            tokenizer.config.vocab
+        );
+    }
+    let size = [h, w].map(|side| side * tokenizer.config.downsampling());
+    let mut pictures = Vec::new();
+    for codes in codes.chunks((32 * h * w).max(1)) {
+        let decoded = tokenizer.params.decoder.decode(&ops, codes, [h, w])?;
+        let images = decoded.chunks_exact(3 * size[0] * size[1]);
+        pictures.extend(images.map(|planes| picture::from_planes(planes, size, |_, v| 255.0 * v)));
+    }
+    let rows: Vec<_> = pictures.chunks(8).map(<[_]>::to_vec).collect();
+    picture::write_grid(&args.out, &rows)?;
+    answer(
+        args.json,
+        &json!({ "out": args.out, "images": batch }),
+        &format!("{batch} pictures: {}", args.out.display()),
+    )
+}
+
+fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
+    let ops = args.device.open()?;
+    let tokenizer = model::load_tokenizer(&ops, &args.tokenizer)?;
+    let Sides(image) = args.image_size;
+    tokenizer.config.grid(image)?;
+    let (source, split) = args.data.held_out()?;
+    let quality = quality(&ops, &tokenizer, image, &source, &loading(&args.data, &args.device, 0))?;
+    if let Some(path) = &args.picture {
+        write_reconstructions(&ops, &tokenizer, image, &source, path)?;
+    }
+    let Config { groups, blocks_per_group, hidden, vocab, .. } = tokenizer.config;
+    let text = format!(
+        "{groups} groups of {blocks_per_group} blocks, width {hidden}, {vocab} visual tokens of {0}x{0} pixels\n\
+         on {1} {split} images: {2}",
+        tokenizer.config.downsampling(),
+        quality.images,
+        sentence(&quality),
+    );
+    answer(args.json, &quality_json(&quality), &text)
+}
+
+/// Eight images over their reconstructions from hard tokens.
+fn write_reconstructions(
+    ops: &Cpu,
+    tokenizer: &TokenizerModel,
+    image: [usize; 2],
+    source: &Arc<dyn Source>,
+    path: &Path,
+) -> anyhow::Result<()> {
+    let all = first_images(source, image, 8)?;
+    let grid = tokenizer.config.grid(image)?;
+    let pixels = ops.upload([all.len() / (3 * image[0] * image[1]), 3, image[0], image[1]], &all);
+    let codes = ops.read_ids(&tokenizer.params.encoder.encode(ops, &pixels))?;
+    let decoded = tokenizer.params.decoder.decode(ops, &codes, grid)?;
+    let row = |planes: &[f32], byte: &dyn Fn(f32) -> f32| -> Vec<_> {
+        let images = planes.chunks_exact(3 * image[0] * image[1]);
+        images.map(|planes| picture::from_planes(planes, image, |_, v| byte(v))).collect()
+    };
+    let rows = [row(&all, &|v| 255.0 * pixels::unmap(v)), row(&decoded, &|v| 255.0 * v)];
+    picture::write_grid(path, &rows).context("drawing reconstructions")
+}
