@@ -19,17 +19,17 @@ impl Comparison {
         if got.len() != want.len() {
             return self.failures.push(format!("{name}: {} elements, want {}", got.len(), want.len()));
         }
-        let scale = want.iter().fold(0.0, |max, &x| f64::max(max, f64::from(x).abs()));
+        let scale = want.iter().fold(f64::MIN_POSITIVE, |max, &x| max.max(f64::from(x).abs()));
         let (mut worst, mut at) = (0.0, 0);
         for (i, (&got, &want)) in got.iter().zip(want).enumerate() {
             let error = (f64::from(got) - f64::from(want)).abs() / scale;
-            // Not `>`: what is not a number must not pass.
-            if !(error <= worst) {
+            let error = if error.is_nan() { f64::INFINITY } else { error };
+            if error > worst {
                 (worst, at) = (error, i);
             }
         }
         self.record(name, worst);
-        if !(worst <= allowed) {
+        if worst > allowed {
             let (got, want) = (got[at], want[at]);
             self.failures.push(format!(
                 "{name}[{at}]: got {got:e}, want {want:e}, relative {worst:.1e} > {allowed:.0e}"
@@ -69,5 +69,28 @@ impl Comparison {
             self.worst.iter().map(|(kind, error)| format!("{kind} {error:.1e}")).collect();
         println!("{}: {}", self.title, worst.join(", "));
         assert!(self.failures.is_empty(), "{}:\n{}", self.title, self.failures.join("\n"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compare(got: &[f32], want: &[f32]) -> Vec<String> {
+        let mut comparison = Comparison::new("test");
+        comparison.tensor("x", got, want, 1e-3);
+        comparison.failures
+    }
+
+    #[test]
+    fn what_differs_is_named() {
+        assert!(compare(&[1.0005, 0.0], &[1.0, 0.0]).is_empty());
+        assert!(compare(&[0.0], &[0.0]).is_empty());
+        assert_eq!(compare(&[1.0, 0.002], &[1.0, 0.0]), ["x[1]: got 2e-3, want 0e0, relative 2.0e-3 > 1e-3"]);
+        assert_eq!(compare(&[f32::NAN, 1.0], &[1.0, 1.0]).len(), 1);
+        assert_eq!(compare(&[1.0], &[1.0, 1.0]).len(), 1);
+        let mut comparison = Comparison::new("test");
+        comparison.names(vec!["a".into()], vec!["b".into()]);
+        assert_eq!(comparison.failures.len(), 1);
     }
 }

@@ -1,12 +1,13 @@
 //! From flags to sources, transforms and loaders.
 
-use crate::usage::usage;
 use beit_data::{
-    Cached, ColourJitter, EvalTransform, FinetuneTransform, LabelledSample, Loader, LoaderConfig, Normalise,
-    PretrainSample, PretrainTransform, RandomResizedCrop, Source, Split, TokenizerTransform, open,
+    Cached, ColourJitter, EvalTransform, FinetuneTransform, Image, LabelledSample, Loader, LoaderConfig,
+    Normalise, PretrainSample, PretrainTransform, RandomResizedCrop, Source, Split, TokenizerTransform, open,
 };
 use beit_mask::Masker;
+use beit_tokenizer::pixels::{dithered, unmap};
 use clap::Args;
+use rand::RngExt;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -123,6 +124,20 @@ impl Loading {
     }
 }
 
+/// The pictures among `indices` that can be decoded, with their indices; the others are named.
+pub(crate) fn decodable(
+    source: &Arc<dyn Source>,
+    indices: impl Iterator<Item = usize>,
+) -> impl Iterator<Item = (usize, Image)> {
+    indices.filter_map(|index| match source.image(index) {
+        Ok(image) => Some((index, image)),
+        Err(error) => {
+            crate::output::note(&format!("left out: {error}"));
+            None
+        }
+    })
+}
+
 /// Names every file that cannot be decoded.
 fn reported<S: beit_data::Sample>(loader: Loader<S>) -> Loader<S> {
     loader.on_bad_file(|file| {
@@ -147,15 +162,20 @@ pub(crate) fn pretrain_loader(
     Ok(reported(Loader::new(Arc::clone(source), all(source), config, make)?))
 }
 
-/// Batches for the tokenizer: augmented to train it, whole to measure it.
+/// Batches for the tokenizer: augmented and dithered to train it, whole (`None`) to measure it.
 pub(crate) fn tokenizer_loader(
     source: &Arc<dyn Source>,
     config: LoaderConfig,
     transform: TokenizerTransform,
-    augment: bool,
+    dither: Option<f32>,
 ) -> anyhow::Result<Loader<Vec<f32>>> {
-    let make = move |item: beit_data::Item, rng: &mut beit_data::SampleRng| {
-        if augment { transform.apply(item.image, rng) } else { transform.whole(&item.image) }
+    let make = move |item: beit_data::Item, rng: &mut beit_data::SampleRng| match dither {
+        None => transform.whole(&item.image),
+        Some(width) => {
+            let mut pixels = transform.apply(item.image, rng);
+            pixels.iter_mut().for_each(|x| *x = dithered(unmap(*x), width, rng.random()));
+            pixels
+        }
     };
     Ok(reported(Loader::new(Arc::clone(source), all(source), config, make)?))
 }
@@ -190,7 +210,7 @@ pub(crate) fn evaluation_loader(
 /// Checks that two sources have the same classes.
 pub(crate) fn same_classes(source: &dyn Source, expected: &[String], what: &str) -> anyhow::Result<()> {
     if source.class_names() != expected {
-        usage!(
+        anyhow::bail!(
             "{what} has {} classes ({} …), the model {} ({} …): evaluate on data with the model's classes",
             source.class_names().len(),
             source.class_names().first().map_or("none", String::as_str),

@@ -5,6 +5,7 @@ use crate::device::DeviceArgs;
 use crate::model;
 use crate::output::{answer, images_bar};
 use crate::run::checkpoint_of;
+use anyhow::Context;
 use beit_data::Split;
 use beit_train::{Accuracy, evaluate};
 use clap::Args as ClapArgs;
@@ -49,7 +50,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let classifier = model::load_classifier(&ops, &model)?;
     let split = if args.train_split { Split::Train } else { Split::Test };
     let source = args.data.open(split)?;
-    beit_data::labels(source.as_ref())?;
+    beit_data::labels(source.as_ref()).with_context(|| args.data.data.clone())?;
     same_classes(source.as_ref(), &classifier.class_names, &args.data.data)?;
     let loading = Loading {
         batch_size: args.batch_size,

@@ -2,11 +2,12 @@
 
 use crate::data::{DataArgs, Views, evaluation_loader, finetune_loader};
 use crate::device::{Cpu, DeviceArgs};
+use crate::flags::{ModelArgs, RunArgs, TrainingArgs};
 use crate::model;
 use crate::output::{Terminal, answer, note};
-use crate::pretrain::{ModelArgs, RunArgs, TrainingArgs};
 use crate::run::{Run, checkpoint_of};
 use crate::usage::usage;
+use anyhow::Context;
 use beit_data::{Source, Split, stratified_subset, training_labels};
 use beit_heads::{Classifier, ClassifierConfig, Pooling};
 use beit_train::{Accuracy, FinetuneRecipe, Finetuning, Hyper, Listeners, Metrics, evaluate};
@@ -68,8 +69,15 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     if !(args.layer_decay > 0.0 && args.layer_decay <= 1.0) {
         usage!("--layer-decay {}: expected more than 0 and at most 1", args.layer_decay);
     }
+    if !(0.0..1.0).contains(&args.smoothing) {
+        usage!("--smoothing {}: expected at least 0 and less than 1", args.smoothing);
+    }
+    if args.labels == Some(0) {
+        usage!("--labels 0: expected at least 1");
+    }
+    args.training.check()?;
     let source = args.data.open(Split::Train)?;
-    let labels = training_labels(source.as_ref())?;
+    let labels = training_labels(source.as_ref()).with_context(|| args.data.data.clone())?;
     let indices = match args.labels {
         Some(n) => stratified_subset(&labels, n, args.training.seed)?,
         None => (0..source.len()).collect(),
@@ -89,7 +97,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         hyper.schedule.total,
         args.training.batch_size as u64 * args.training.update_freq,
     ));
-    start.report.iter().for_each(|line| note(line));
+    if !args.run.resume {
+        start.report.iter().for_each(|line| note(line));
+    }
     if args.run.dry_run {
         return answer(
             args.run.json,
@@ -186,7 +196,7 @@ fn start(ops: &Cpu, args: &Args, source: &dyn Source) -> anyhow::Result<Start> {
     ];
     for (flag, asked, found) in asked {
         if asked.is_some_and(|asked| asked != found) {
-            usage!(
+            anyhow::bail!(
                 "{flag}: the checkpoint {} is for {}x{} pixels; leave the flag out",
                 init.display(),
                 found[0],

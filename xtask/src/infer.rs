@@ -46,7 +46,7 @@ struct Outputs {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let ops = args.device.open()?;
-    let model = model::load_any(&ops, &checkpoint_of(&args.model)?)?;
+    let model = model::load_any(&ops, &model_folder(&args.model)?)?;
     let pixels = model::read_pixels(&args.pixels)?;
     check_pixels(&args.pixels, &model, &pixels)?;
     let [b, c, h, w] = pixels.shape;
@@ -73,6 +73,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     model::write_outputs(&args.out, &outputs.logits, &shape, codes)?;
     let sentence = format!("logits {shape:?}: {}", args.out.display());
     answer(args.json, &json!({ "out": args.out, "logits": shape }), &sentence)
+}
+
+/// The checkpoint of a run, or the tokenizer of a run that trained nothing else.
+fn model_folder(path: &Path) -> anyhow::Result<PathBuf> {
+    let tokenizer = path.join("tokenizer");
+    checkpoint_of(path)
+        .or_else(|error| if tokenizer.join("config.json").is_file() { Ok(tokenizer) } else { Err(error) })
 }
 
 fn one_batch(
@@ -117,17 +124,19 @@ fn channels_first(rows: &[f32], v: usize, positions: usize) -> Vec<f32> {
 fn check_pixels(path: &Path, model: &Any, pixels: &Pixels) -> anyhow::Result<()> {
     let [b, c, h, w] = pixels.shape;
     let file = path.display();
+    if c != 3 {
+        bail!("{file}: pixel_values has {c} channels, expected 3");
+    }
     let vit = match model {
         Any::Mim(model) => Some(&model.config.vit),
         Any::Classifier(model) => Some(&model.config.vit),
         Any::Tokenizer(model) => {
-            model.config.grid([h, w])?;
+            if let Err(error) = model.config.grid([h, w]) {
+                bail!("{file}: pixel_values is {h}x{w}: {error}");
+            }
             None
         }
     };
-    if c != 3 {
-        bail!("{file}: pixel_values has {c} channels, expected 3");
-    }
     if let Some(vit) = vit {
         if [h, w] != vit.image {
             bail!("{file}: pixel_values is {h}x{w}, the model takes {}x{}", vit.image[0], vit.image[1]);

@@ -6,6 +6,7 @@ mod data;
 mod device;
 mod evaluate;
 mod finetune;
+mod flags;
 mod infer;
 mod model;
 mod output;

@@ -33,8 +33,8 @@ pub(crate) type TokenizerModel = Loaded<beit_tokenizer::Config, Tokenizer<Tensor
 
 /// Whatever a folder holds.
 pub(crate) enum Any {
-    Mim(MimModel),
-    Classifier(ClassifierModel),
+    Mim(Box<MimModel>),
+    Classifier(Box<ClassifierModel>),
     Tokenizer(Loaded<beit_tokenizer::Config, Encoder<Tensor>>),
 }
 
@@ -68,8 +68,8 @@ pub(crate) fn load_tokenizer(ops: &Cpu, dir: &Path) -> anyhow::Result<TokenizerM
 
 pub(crate) fn load_any(ops: &Cpu, dir: &Path) -> anyhow::Result<Any> {
     Ok(match Model::read(dir)? {
-        Model::Mim(_) => Any::Mim(load_mim(ops, dir)?),
-        Model::Classifier(_) => Any::Classifier(load_classifier(ops, dir)?),
+        Model::Mim(_) => Any::Mim(Box::new(load_mim(ops, dir)?)),
+        Model::Classifier(_) => Any::Classifier(Box::new(load_classifier(ops, dir)?)),
         Model::Tokenizer(_) => Any::Tokenizer(beit_weights::load_encoder(ops, dir)?),
         other => anyhow::bail!("{}: this is {}, which cannot be run here", dir.display(), other.name()),
     })
@@ -200,7 +200,7 @@ pub(crate) fn read_pixels(path: &Path) -> anyhow::Result<Pixels> {
 fn extents<const N: usize>(file: &TensorFile, name: &str, expected: &str) -> anyhow::Result<[usize; N]> {
     let shape = file.shape(name).unwrap_or_default();
     let path = file.path().display();
-    shape.try_into().with_context(|| format!("{path}: {name} has shape {shape:?}, expected {expected}"))
+    shape.try_into().ok().with_context(|| format!("{path}: {name} has shape {shape:?}, expected {expected}"))
 }
 
 /// The output of `infer`.

@@ -1,14 +1,13 @@
 //! What a person or a program sees: answers on stdout, everything else on stderr.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use beit_train::{Progress, StepReport};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
 
-/// A line for the person who watches.
+/// A line for the person who watches. That nobody listens any more is no reason to stop.
 pub(crate) fn note(line: &str) {
-    eprintln!("{line}");
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// The answer of a verb: JSON on stdout where a program reads, else a sentence.
@@ -54,7 +53,7 @@ impl Progress for Terminal {
 
     fn report(&mut self, report: &StepReport) {
         if self.json {
-            println!("{}", serde_json::to_string(report).unwrap_or_default());
+            let _ = writeln!(std::io::stdout(), "{}", serde_json::to_string(report).unwrap_or_default());
         }
         if Self::has_bar() {
             self.bar.set_message(measures(report));

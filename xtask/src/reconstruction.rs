@@ -1,10 +1,10 @@
 //! What a model makes of masked images, drawn.
 
+use crate::data::decodable;
 use crate::device::Cpu;
+use crate::flags::MaskArgs;
 use crate::model::{MimModel, TokenizerModel};
 use crate::picture::{from_planes, greyed, write_grid};
-use crate::pretrain::MaskArgs;
-use crate::usage::usage;
 use beit_data::{Filter, Image, Purpose, Source, logit_laplace, sample_rng};
 use beit_heads::masked_rows;
 use beit_ops::Ops;
@@ -30,7 +30,7 @@ pub(crate) fn write(
     path: &Path,
 ) -> anyhow::Result<()> {
     if tokenizer.config.vocab != mim.config.vocab {
-        usage!(
+        anyhow::bail!(
             "the tokenizer has {} visual tokens, the model predicts {}: they do not belong together",
             tokenizer.config.vocab,
             mim.config.vocab
@@ -41,10 +41,11 @@ pub(crate) fn write(
     let masker = request.mask.masker(grid)?;
     let count = request.images.clamp(1, request.source.len());
     let mut rows: [Vec<Image>; 4] = Default::default();
-    for i in 0..count {
-        // Spread over the source, so that a sorted one shows more than its first class.
-        let index = (i * request.source.len() / count + request.seed as usize) % request.source.len();
-        let view = mim.views.evaluate().view(&request.source.image(index)?);
+    let first = request.seed % request.source.len() as u64;
+    // Spread over the source, so that a sorted one shows more than its first class.
+    let spread = |i| (i * request.source.len() / count + first as usize) % request.source.len();
+    for (index, image) in decodable(request.source, (0..count).map(spread)) {
+        let view = mim.views.evaluate().view(&image);
         let mut mask = vec![false; masker.cells()];
         masker.fill(&mut sample_rng(request.seed, 0, index as u64, Purpose::Sample), &mut mask);
 

@@ -23,7 +23,8 @@ pub(crate) enum Existing {
 }
 
 /// What a run writes.
-const PARTS: [&str; 6] = ["run.toml", "metrics.jsonl", "pictures", "checkpoints", "tokenizer", "last"];
+const PARTS: [&str; 7] =
+    ["run.toml", "metrics.jsonl", "pictures", "checkpoints", "tokenizer", "last", "last.new"];
 
 impl Run {
     /// The folder `out`, or `runs/VERB-N` with the next free number.
@@ -45,7 +46,7 @@ impl Run {
             return Ok(Self { dir });
         }
         if existing == Existing::Overwrite {
-            PARTS.iter().try_for_each(|part| remove(&dir.join(part)))?;
+            delete_run(&dir)?;
         }
         let taken = fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_some());
         if taken {
@@ -66,12 +67,16 @@ impl Run {
     /// Writes the merged configuration and the command.
     pub(crate) fn write_config(&self, options: &impl Serialize) -> anyhow::Result<()> {
         let path = self.path("run.toml");
-        let command: Vec<_> = std::env::args().skip(1).collect();
+        let command: Vec<_> = std::env::args_os()
+            .skip(1)
+            .map(|arg| arg.to_string_lossy().replace(char::is_control, " "))
+            .collect();
+        let options = toml::to_string_pretty(options)
+            .with_context(|| format!("cannot write the options to {}", path.display()))?;
         let text = format!(
-            "# cargo xtask {}\n# version {}\n\n{}",
+            "# cargo xtask {}\n# version {}\n\n{options}",
             command.join(" "),
             env!("CARGO_PKG_VERSION"),
-            toml::to_string_pretty(options)?
         );
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     }
@@ -93,7 +98,12 @@ impl Run {
             .with_context(|| format!("cannot write {}", link.display()))?;
         let mut all: Vec<_> =
             fs::read_dir(self.path("checkpoints"))?.filter_map(|entry| Some(entry.ok()?.path())).collect();
-        all.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("step-")));
+        let begins = |path: &Path, with: &str| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(with))
+        };
+        // What a run that was killed had not finished writing.
+        all.iter().filter(|path| begins(path, ".step-")).try_for_each(|path| remove(path))?;
+        all.retain(|path| begins(path, "step-"));
         all.sort();
         let old = all.len().saturating_sub(keep.max(1));
         all[..old].iter().filter(|path| *path != checkpoint).try_for_each(|path| remove(path))
@@ -123,6 +133,15 @@ pub(crate) fn checkpoint_of(path: &Path) -> anyhow::Result<PathBuf> {
 fn next_free(parent: &Path, verb: &str) -> PathBuf {
     let number = |n: u32| parent.join(format!("{verb}-{n:03}"));
     (1..).map(number).find(|dir| !dir.exists()).unwrap_or_else(|| number(u32::MAX))
+}
+
+/// Deletes what a run wrote; nothing at all where something else lies beside it.
+fn delete_run(dir: &Path) -> anyhow::Result<()> {
+    let mut entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    if let Some(other) = entries.find(|entry| !PARTS.iter().any(|part| entry.file_name() == *part)) {
+        usage!("{} was not written by a run: choose another --out", other.path().display());
+    }
+    PARTS.iter().try_for_each(|part| remove(&dir.join(part)))
 }
 
 /// Deletes a file, a link or a folder, if it is there.

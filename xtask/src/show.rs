@@ -1,11 +1,11 @@
 //! `show`: pictures of masks and of reconstructions.
 
-use crate::data::{DataArgs, Views};
+use crate::data::{DataArgs, Views, decodable};
 use crate::device::DeviceArgs;
+use crate::flags::{MaskArgs, ModelArgs};
 use crate::model;
 use crate::output::answer;
 use crate::picture::{greyed, write_grid};
-use crate::pretrain::{MaskArgs, ModelArgs};
 use crate::reconstruction::{self, Request};
 use crate::run::checkpoint_of;
 use beit_data::{Purpose, Source, sample_rng};
@@ -103,10 +103,10 @@ pub(crate) fn write_masks(
     let masker = mask.masker(grid)?;
     let transform = views.evaluate();
     let mut images = Vec::new();
-    for index in 0..32.min(source.len()) {
+    for (index, image) in decodable(source, 0..source.len()).take(32) {
         let mut mask = vec![false; masker.cells()];
         masker.fill(&mut sample_rng(0, 0, index as u64, Purpose::Sample), &mut mask);
-        images.push(greyed(&transform.view(&source.image(index)?), &mask, grid));
+        images.push(greyed(&transform.view(&image), &mask, grid));
     }
     write_grid(path, &images.chunks(8).map(<[_]>::to_vec).collect::<Vec<_>>())
 }

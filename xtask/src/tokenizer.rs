@@ -1,11 +1,11 @@
 //! `tokenizer`: train the discrete VAE, encode, decode, inspect.
 
-use crate::data::{DataArgs, Loading, Views, tokenizer_loader};
+use crate::data::{DataArgs, Loading, Views, decodable, tokenizer_loader};
 use crate::device::{Cpu, DeviceArgs};
+use crate::flags::{Sides, seeds, sides};
 use crate::model::{self, TokenizerModel};
 use crate::output::{Terminal, answer, note};
 use crate::picture;
-use crate::pretrain::{Sides, sides};
 use crate::run::{Existing, Run};
 use crate::usage::usage;
 use anyhow::Context;
@@ -66,7 +66,7 @@ pub(crate) struct TrainArgs {
     #[arg(long)]
     usage_weight: Option<f64>,
     /// Seed of everything random
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = seeds())]
     seed: u64,
     /// Folder of the run; runs/tokenizer-N where not given
     #[arg(long, value_name = "DIR")]
@@ -214,7 +214,8 @@ pub(crate) fn train(
 ) -> anyhow::Result<()> {
     let loading = Loading { batch_size: settings.recipe.batch, ..*loading };
     let transform = views.tokenizer(settings.image);
-    let loader = tokenizer_loader(source, loading.training(source.len()), transform, true)?;
+    let loader =
+        tokenizer_loader(source, loading.training(source.len()), transform, Some(settings.recipe.dither))?;
     let mut training =
         TokenizerTraining::new(ops, settings.config, settings.recipe, settings.image, settings.seed)?;
     training.report_every = settings.report_every;
@@ -232,7 +233,7 @@ pub(crate) fn quality(
     loading: &Loading,
 ) -> anyhow::Result<TokenizerQuality> {
     let transform = whole(image);
-    let loader = tokenizer_loader(source, loading.evaluation(), transform, false)?;
+    let loader = tokenizer_loader(source, loading.evaluation(), transform, None)?;
     Ok(tokenizer_quality(ops, &tokenizer.config, &tokenizer.params, image, &loader)?)
 }
 
@@ -391,7 +392,9 @@ fn write_reconstructions(
     source: &Arc<dyn Source>,
     path: &Path,
 ) -> anyhow::Result<()> {
-    let all = first_images(source, image, 8)?;
+    let transform = whole(image);
+    let found = decodable(source, 0..source.len()).take(8);
+    let all: Vec<f32> = found.flat_map(|(_, image)| transform.whole(&image)).collect();
     let grid = tokenizer.config.grid(image)?;
     let pixels = ops.upload([all.len() / (3 * image[0] * image[1]), 3, image[0], image[1]], &all);
     let codes = ops.read_ids(&tokenizer.params.encoder.encode(ops, &pixels))?;

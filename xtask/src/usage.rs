@@ -31,7 +31,10 @@ fn is_usage(error: &(dyn std::error::Error + 'static)) -> bool {
         || error.is::<beit_vit::Error>()
         || error.is::<beit_mask::Error>()
         || error.is::<beit_tokenizer::Error>()
-        || matches!(error.downcast_ref(), Some(beit_data::Error::UnknownSource { .. }))
+        || matches!(
+            error.downcast_ref(),
+            Some(beit_data::Error::UnknownSource { .. } | beit_data::Error::Config(_))
+        )
         || matches!(
             error.downcast_ref(),
             Some(

@@ -36,6 +36,7 @@ impl Mim<Shape> {
 /// What `forward` keeps for `backward`.
 pub struct Saved<O: Ops> {
     vit: VitSaved<O>,
+    rows: O::Ids,
     gathered: O::Tensor,
     normed: Option<(O::Tensor, O::Stats)>,
 }
@@ -66,7 +67,7 @@ impl<T: Clone> Mim<T> {
             self.vit.norm.as_ref().map(|norm| ops.layer_norm(&gathered, norm, config.vit.layer_norm_eps));
         let features = normed.as_ref().map_or(&gathered, |(normed, _)| normed);
         let logits = ops.linear(features, &self.lm_head);
-        (logits, Saved { vit, gathered, normed })
+        (logits, Saved { vit, rows: rows.clone(), gathered, normed })
     }
 
     /// `d_logits [rows, V]`; adds to `grads`.
@@ -75,19 +76,18 @@ impl<T: Clone> Mim<T> {
         ops: &O,
         config: &MimConfig,
         input: &Input<'_, T>,
-        rows: &O::Ids,
         d_logits: &T,
         saved: Saved<O>,
         grads: &mut Self,
     ) {
-        let Saved { vit, gathered, normed } = saved;
+        let Saved { vit, rows, gathered, normed } = saved;
         let features = normed.as_ref().map_or(&gathered, |(normed, _)| normed);
         let mut d_rows = ops.linear_backward(d_logits, features, &self.lm_head, &mut grads.lm_head);
         if let (Some(norm), Some(d_norm), Some((_, stats))) = (&self.vit.norm, &mut grads.vit.norm, &normed) {
             d_rows = ops.layer_norm_backward(&d_rows, &gathered, norm, stats, d_norm);
         }
         let batch = ops.shape(input.images)[0];
-        let d_tokens = ops.gather_rows_backward(&d_rows, rows, batch * config.vit.tokens());
+        let d_tokens = ops.gather_rows_backward(&d_rows, &rows, batch * config.vit.tokens());
         self.vit.backward(ops, &config.vit, input, d_tokens, vit, &mut grads.vit);
     }
 

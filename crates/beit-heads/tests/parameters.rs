@@ -66,7 +66,7 @@ fn a_step_of_base_on_paper() {
     let forward = 2 * (12 * m * per_token + embed + head);
     assert_eq!(ops.flops(), forward);
 
-    params.backward(&ops, &config, &input, &rows, &logits, saved, &mut grads);
+    params.backward(&ops, &config, &input, &logits, saved, &mut grads);
     // The backward does everything twice, but for the gradient of the images.
     assert_eq!(ops.flops(), 3 * forward - 2 * embed);
     drop(logits);

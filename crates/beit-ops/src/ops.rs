@@ -141,9 +141,9 @@ pub trait Ops {
         dp: &mut Embeddings<Self::Tensor>,
     ) -> Self::Tensor;
 
-    /// `x [M, C] -> y [rows, C]`: the named rows. No row is named twice.
+    /// `x [M, C] -> y [rows, C]`: the named rows.
     fn gather_rows(&self, x: &Self::Tensor, rows: &Self::Ids) -> Self::Tensor;
-    /// Returns `dx [M, C]`, zero in the rows that were not named.
+    /// Returns `dx [M, C]`, zero in the rows that were not named; no row is named twice.
     fn gather_rows_backward(&self, dy: &Self::Tensor, rows: &Self::Ids, m: usize) -> Self::Tensor;
 
     /// `x [B·T, C] -> y [B, C]`: the mean of each image's patch tokens, \[CLS\] left out.

@@ -44,17 +44,37 @@ impl Recipe {
         }
     }
 
-    /// Ours for [`Config::small`](crate::Config::small).
+    /// Ours for [`Config::small`](crate::Config::small): 25,600 pictures, which take two cores (AMD EPYC, AVX-512) about a minute.
+    ///
+    /// Found on Fashion-MNIST: training on its first 16,000 pictures with random flips, hard tokens and reconstructions of the
+    /// first 2,000 test pictures. The mean square error is that of pixels in 0 to 1, whose variance is 0.124.
+    ///
+    /// | objective, all for 800 steps of 32 | tokens used of 256 | perplexity | commonest | error |
+    /// | --- | --- | --- | --- | --- |
+    /// | DALL-E's: beta 0 to 6.6 within 1 % of the run, no usage weight, no dither | 128 | 37 | 9.9 % | 0.0197 |
+    /// | beta -1, usage weight 0.5, no dither | 227 | 123 | 3.1 % | 0.0196 |
+    /// | beta -1, usage weight 0.5, dither 0.15: this recipe | 256 | 232 | 1.3 % | 0.0123 |
+    ///
+    /// One run each, seed 1. On the way there: 32,000 pictures in batches of 64 gave perplexity 210 and error 0.0139, in batches of
+    /// 32 233 and 0.0120; in 300 steps a learning rate of 3e-3 gave an error of 0.0205, of 6e-3 0.0191 (dither 0.1).
     #[must_use]
     pub const fn small() -> Self {
-        let steps = 600;
+        let steps = 800;
         let schedule = Schedule {
             steps,
             temperature: Cosine { from: 1.0, to: 1.0 / 16.0, steps },
-            kl_weight: Cosine { from: 0.0, to: 0.0, steps },
-            lr: Cosine { from: 3e-3, to: 3e-5, steps },
+            kl_weight: Cosine { from: -1.0, to: -1.0, steps },
+            lr: Cosine { from: 6e-3, to: 3e-5, steps },
         };
-        Self { batch: 64, schedule, usage_weight: 0.1, ..Self::dalle() }
+        Self {
+            batch: 32,
+            schedule,
+            usage_weight: 0.5,
+            dither: 0.15,
+            max_norm: Some(1.0),
+            warmup: 20,
+            ..Self::dalle()
+        }
     }
 
     /// The loss of step `step`, counted from zero.
@@ -79,5 +99,27 @@ impl Recipe {
             weight_decay: self.weight_decay,
             step: step + 1,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn learning_rate_warms_up_and_falls() {
+        let recipe = Recipe::small();
+        assert!((recipe.adamw(0).lr - recipe.schedule.lr.from / recipe.warmup as f64).abs() < 1e-12);
+        assert_eq!(recipe.adamw(recipe.schedule.steps).lr, recipe.schedule.lr.to);
+        assert_eq!(recipe.adamw(0).step, 1);
+        assert_eq!(Recipe::dalle().adamw(0).lr, 1e-4);
+    }
+
+    #[test]
+    fn objective_follows_the_schedule() {
+        let start = Objective { temperature: 1.0, kl_weight: 0.0, usage_weight: 0.0 };
+        assert_eq!(Recipe::dalle().objective(0), start);
+        let end = Objective { temperature: 1.0 / 16.0, kl_weight: 6.6, usage_weight: 0.0 };
+        assert_eq!(Recipe::dalle().objective(3_000_000), end);
     }
 }

@@ -14,6 +14,12 @@ fn published_parameter_counts() {
     assert_eq!(elements(&Decoder::of(&Config::dalle())), 43_829_766);
 }
 
+#[test]
+fn documented_parameter_counts() {
+    assert_eq!(elements(&Encoder::of(&Config::small())), 103_496);
+    assert_eq!(elements(&Decoder::of(&Config::small())), 99_534);
+}
+
 /// The 37 convolutions of `facebook/flava-image-codebook`.
 const ENCODER: [(&str, [usize; 4]); 37] = [
     ("blocks.input", [256, 3, 7, 7]),

@@ -44,7 +44,8 @@ fn step(step: u64, recipe: &Recipe, images: &Tensor, state: &mut [Tokenizer<Tens
 fn loss_falls_and_tokens_come_into_use() {
     let small = Recipe::small();
     let recipe = Recipe { batch: 16, schedule: small.schedule.rescaled(STEPS), ..small };
-    let weights = init(&OPS, &Config::tiny(), 1);
+    let config = Config { hidden: 16, blocks_per_group: 1, ..Config::tiny() };
+    let weights = init(&OPS, &config, 1);
     let zeros = weights.map(&mut |leaf| OPS.zeros(OPS.shape(leaf)));
     let mut state = [weights, zeros.clone(), zeros.clone(), zeros];
     let mut stream = Stream::new(2, 0);
@@ -56,6 +57,6 @@ fn loss_falls_and_tokens_come_into_use() {
     assert!(end < start - 0.2, "reconstruction went from {start} to {end}");
 
     let codes = state[0].encoder.encode(&OPS, &images(64, &recipe, &mut stream));
-    let usage = Usage::of(&codes, Config::tiny().vocab);
+    let usage = Usage::of(&codes, config.vocab);
     assert!(usage.used() >= 8, "{usage:?}");
 }

@@ -112,7 +112,7 @@ impl<O: Ops> Step<'_, O> {
         let (metrics, lse) = ops.cross_entropy(&logits, &targets);
         let scale = 1.0 / self.recipe.accumulate as f32;
         let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, scale);
-        params.backward(ops, self.config, &input, &masked.rows, &d_logits, saved, grads);
+        params.backward(ops, self.config, &input, &d_logits, saved, grads);
         Ok((metrics, masked.positions.len()))
     }
 }

@@ -39,15 +39,15 @@ impl<'a, O: Ops> TokenizerTraining<'a, O> {
         config.grid(image)?;
         let params = beit_tokenizer::init(ops, &config, seed);
         let lr = recipe.schedule.lr;
-        let schedule = Schedule { peak: lr.from, min: lr.to, warmup: 0, total: lr.steps };
-        let Recipe { beta1, beta2, weight_decay, .. } = recipe;
-        let hyper = Hyper { beta1, beta2, weight_decay, ..Hyper::new(schedule) };
+        let schedule = Schedule { peak: lr.from, min: lr.to, warmup: recipe.warmup, total: lr.steps };
+        let Recipe { beta1, beta2, weight_decay, max_norm: clip_grad, .. } = recipe;
+        let hyper = Hyper { beta1, beta2, weight_decay, clip_grad, ..Hyper::new(schedule) };
         let optimiser = Optimiser::new(ops, &params, hyper, 0);
         Ok(Self { ops, config, recipe, seed, report_every: 20, image, params, optimiser })
     }
 
     /// Trains from the optimiser's step to the end of the schedule. Batches are `[B, 3, height, width]`, mapped by
-    /// [`pixels::map`].
+    /// [`pixels::dithered`] with the recipe's width.
     ///
     /// # Errors
     ///

@@ -150,7 +150,7 @@ impl Config {
         if !(0.0..1.0).contains(&self.drop_path) {
             return Err(Error::DropPath(self.drop_path));
         }
-        if !(self.layer_norm_eps > 0.0) {
+        if self.layer_norm_eps.is_nan() || self.layer_norm_eps <= 0.0 {
             return Err(Error::LayerNormEps(self.layer_norm_eps));
         }
         Ok(())

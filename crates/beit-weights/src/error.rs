@@ -11,8 +11,14 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// There is no checkpoint.
+    #[error("{} is no checkpoint; give a folder with config.json and model.safetensors", .path.display())]
+    NoCheckpoint {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
     /// A file could not be read.
-    #[error("cannot read {}; a checkpoint is a folder with config.json and model.safetensors", .path.display())]
+    #[error("cannot read {}; check that it is there and may be read", .path.display())]
     Read {
         /// Which.
         path: PathBuf,

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::params::map_params;
 use crate::tensors::TensorFile;
 use beit_heads::{Classifier, ClassifierConfig, Mim, Pooling};
-use beit_ops::{Linear, Norm, Ops, Shape, Tree};
+use beit_ops::{Ops, Shape, Tree};
 use beit_vit::{Config, RelativePositions, Vit};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -97,9 +97,7 @@ pub fn load_for_finetuning<O: Ops>(
     }
     let mut source = Source::open(folder, &model)?;
     let params = source.classifier(ops, config, seed);
-    source.report.dropped =
-        source.tensors.into_keys().filter(|name| !source.report.copied_from(name)).collect();
-    Ok(Start { params, report: source.report })
+    Ok(Start { params, report: source.report() })
 }
 
 /// The fields in which the transformers of checkpoint and model differ so that parameters cannot be taken.
@@ -130,12 +128,6 @@ fn differences(found: &Config, expected: &Config) -> Vec<String> {
 
 const SHARED_TABLE: &str = "rel_pos_bias.relative_position_bias_table";
 const LAYER_TABLE: &str = ".relative_position_bias_table";
-
-impl Report {
-    fn copied_from(&self, name: &str) -> bool {
-        name == SHARED_TABLE && !self.copied.is_empty()
-    }
-}
 
 /// The tensors of a checkpoint that are not taken yet, by our names.
 struct Source {
@@ -172,25 +164,27 @@ impl Source {
         let drawn = Classifier::on(ops, config, vit, seed);
         Classifier {
             vit: drawn.vit,
-            fc_norm: drawn.fc_norm.map(|new| self.replaced::<O, Norm<_>>(ops, "fc_norm.", new)),
-            head: self.head(ops, drawn.head),
+            fc_norm: drawn.fc_norm.map(|norm| self.or_taken(ops, "fc_norm.", norm)),
+            head: self.or_taken(ops, "head.", drawn.head),
         }
     }
 
-    fn replaced<O: Ops, P: Tree<O::Tensor, Of<O::Tensor> = P>>(
-        &mut self,
-        ops: &O,
-        prefix: &str,
-        new: P,
-    ) -> P {
-        new.map_named(prefix, &mut |name, leaf| {
+    /// What the checkpoint has in place of a fresh layer.
+    fn or_taken<O: Ops, P>(&mut self, ops: &O, prefix: &str, fresh: P) -> P
+    where
+        P: Tree<O::Tensor, Of<O::Tensor> = P>,
+    {
+        fresh.map_named(prefix, &mut |name, leaf| {
             self.take(ops, name, ops.shape(leaf)).unwrap_or_else(|| leaf.clone())
         })
     }
 
-    /// The head is taken as a whole or not at all.
-    fn head<O: Ops>(&mut self, ops: &O, new: Linear<O::Tensor>) -> Linear<O::Tensor> {
-        self.replaced::<O, Linear<_>>(ops, "head.", new)
+    /// What is left in the checkpoint was dropped, but for the table that was copied.
+    fn report(mut self) -> Report {
+        let copied = !self.report.copied.is_empty();
+        self.report.dropped =
+            self.tensors.into_keys().filter(|name| !(copied && name == SHARED_TABLE)).collect();
+        self.report
     }
 
     /// The parameter `name` from the checkpoint, if it is there in this shape. Keeps the report.

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Writes a folder in one step: `fill` gets a temporary sibling, which then takes the folder's place.
 ///
 /// Every file is on the disk before the folder gets its name. A folder that is there already stays until the new one is
-/// complete; when anything fails it stays for good, and the temporary one is removed. A link is followed.
+/// complete; when anything fails it stays for good, and the temporary one is removed. Only a crash of the machine between the two
+/// renames at the end leaves neither under the name; both are then whole beside it, under hidden names. A link is followed.
 ///
 /// ```
 /// # let tmp = tempfile::tempdir().unwrap();
@@ -34,7 +35,9 @@ pub fn replace_folder<E: From<Error>>(
     let new = Temporary::new(sibling(&path, "new"))?;
     fill(&new.0)?;
     sync_all(&new.0).map_err(Error::write(&new.0))?;
-    swap(&new, &path).and_then(|()| sync(parent)).map_err(Error::write(&path))?;
+    let old = swap(&new.0, &path).map_err(Error::write(&path))?;
+    sync(parent).map_err(Error::write(parent))?;
+    old.map_or(Ok(()), |old| fs::remove_dir_all(&old).map_err(Error::write(&old)))?;
     Ok(())
 }
 
@@ -67,18 +70,18 @@ fn sibling(path: &Path, purpose: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Puts `new` where `path` is. What was there goes away last.
-fn swap(new: &Temporary, path: &Path) -> io::Result<()> {
+/// Puts `new` where `path` is; returns where what was there is now.
+fn swap(new: &Path, path: &Path) -> io::Result<Option<PathBuf>> {
     if !path.exists() {
-        return fs::rename(&new.0, path);
+        return fs::rename(new, path).map(|()| None);
     }
     let old = sibling(path, "old");
     fs::rename(path, &old)?;
-    if let Err(error) = fs::rename(&new.0, path) {
+    if let Err(error) = fs::rename(new, path) {
         fs::rename(&old, path)?;
         return Err(error);
     }
-    fs::remove_dir_all(old)
+    Ok(Some(old))
 }
 
 /// Waits until everything below a folder is on the disk.

@@ -38,11 +38,14 @@ pub(super) fn unary<F: Real>(x: &Array<F>, f: impl Fn(F) -> F + Send + Sync) -> 
     let chunk = par::rows_per_task(1);
     let x = data(x);
     par::chunks(data_mut(&mut y), chunk, |i, y| {
-        par::simd(|| {
-            for (y, &x) in y.iter_mut().zip(&x[i * chunk..]) {
-                *y = f(x);
-            }
-        });
+        par::simd(
+            #[inline(always)]
+            || {
+                for (y, &x) in y.iter_mut().zip(&x[i * chunk..]) {
+                    *y = f(x);
+                }
+            },
+        );
     });
     y
 }
@@ -53,12 +56,15 @@ pub(super) fn binary<F: Real>(a: &Array<F>, b: &Array<F>, f: impl Fn(F, F) -> F 
     let chunk = par::rows_per_task(1);
     let (a, b) = (data(a), data(b));
     par::chunks(data_mut(&mut y), chunk, |i, y| {
-        par::simd(|| {
-            let (a, b) = (&a[i * chunk..], &b[i * chunk..]);
-            for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
-                *y = f(a, b);
-            }
-        });
+        par::simd(
+            #[inline(always)]
+            || {
+                let (a, b) = (&a[i * chunk..], &b[i * chunk..]);
+                for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
+                    *y = f(a, b);
+                }
+            },
+        );
     });
     y
 }

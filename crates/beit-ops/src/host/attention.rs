@@ -61,7 +61,14 @@ pub(super) fn forward<F: Real>(
             }
             let beta = F::of(if relative.is_some() { 1.0 } else { 0.0 });
             gemm_serial(biased.q(head), biased.k(head).t(), beta, view_mut(probs, [e.t, e.t]));
-            par::simd(|| probs.chunks_exact_mut(e.t).for_each(softmax));
+            par::simd(
+                #[inline(always)]
+                || {
+                    for row in probs.chunks_exact_mut(e.t) {
+                        softmax(row);
+                    }
+                },
+            );
             let out = context.slice_mut(s![.., e.columns(0, head)]);
             gemm_serial(view(probs, [e.t, e.t]), biased.v(head), F::of(0.0), out);
         }
@@ -129,14 +136,17 @@ impl<F: Real> Image<'_, F> {
             let p = view(probs, [e.t, e.t]);
             gemm_serial(p.t(), d_out, zero, d_qkv.slice_mut(s![.., e.columns(2, head)]));
             gemm_serial(d_out, self.biased.v(head).t(), zero, view_mut(&mut d_scores, [e.t, e.t]));
-            par::simd(|| {
-                for (d, p) in d_scores.chunks_exact_mut(e.t).zip(probs.chunks_exact(e.t)) {
-                    softmax_backward(d, p);
-                }
-                if !d_relative.is_empty() {
-                    super::rows::add(&mut d_relative[head * e.t * e.t..][..e.t * e.t], &d_scores);
-                }
-            });
+            par::simd(
+                #[inline(always)]
+                || {
+                    for (d, p) in d_scores.chunks_exact_mut(e.t).zip(probs.chunks_exact(e.t)) {
+                        softmax_backward(d, p);
+                    }
+                    if !d_relative.is_empty() {
+                        super::rows::add(&mut d_relative[head * e.t * e.t..][..e.t * e.t], &d_scores);
+                    }
+                },
+            );
             let ds = view(&d_scores, [e.t, e.t]);
             gemm_serial(ds.t(), self.biased.q(head), zero, d_qkv.slice_mut(s![.., e.columns(1, head)]));
             gemm_serial(ds, self.biased.k(head), zero, d_qkv.slice_mut(s![.., e.columns(0, head)]));
@@ -156,13 +166,18 @@ impl<F: Real> Biased<F> {
     fn new(qkv: &[F], bias: &QkvBias<'_, Array<F>>, e: Extents) -> Self {
         let mut qkv = qkv.to_vec();
         let (q_bias, v_bias, scale) = (data(bias.q), data(bias.v), e.scale());
-        par::simd(|| {
-            for row in qkv.chunks_exact_mut(3 * e.c) {
-                let (q, kv) = row.split_at_mut(e.c);
-                q.iter_mut().zip(q_bias).for_each(|(q, &bias)| *q = (*q + bias) * scale);
-                kv[e.c..].iter_mut().zip(v_bias).for_each(|(v, &bias)| *v += bias);
-            }
-        });
+        par::simd(
+            #[inline(always)]
+            || {
+                for row in qkv.chunks_exact_mut(3 * e.c) {
+                    let (q, kv) = row.split_at_mut(e.c);
+                    for (q, &bias) in q.iter_mut().zip(q_bias) {
+                        *q = (*q + bias) * scale;
+                    }
+                    super::rows::add(&mut kv[e.c..], v_bias);
+                }
+            },
+        );
         Self { qkv, e }
     }
 
@@ -184,9 +199,13 @@ impl<F: Real> Biased<F> {
 #[inline(always)]
 fn softmax<F: Real>(row: &mut [F]) {
     let largest = maximum(row);
-    row.iter_mut().for_each(|v| *v = (*v - largest).exp());
+    for v in row.iter_mut() {
+        *v = (*v - largest).exp();
+    }
     let scale = F::of(1.0) / sum(row.len(), |i| row[i]);
-    row.iter_mut().for_each(|v| *v *= scale);
+    for v in row.iter_mut() {
+        *v *= scale;
+    }
 }
 
 /// `d = p ⊙ (d - Σ d ⊙ p)`, in place, over one row.
@@ -238,12 +257,15 @@ fn add_qv_bias<F: Real>(d_qkv: &[F], e: Extents, d_bias: &mut QkvBiasGrad<'_, Ar
     let mut sums = [data_mut(d_bias.q), data_mut(d_bias.v)];
     add_partials(e.batch * e.t, &mut sums, |rows, out| {
         let [d_q, d_v] = out;
-        par::simd(|| {
-            for row in d_qkv[rows.start * 3 * e.c..rows.end * 3 * e.c].chunks_exact(3 * e.c) {
-                super::rows::add(d_q, &row[..e.c]);
-                super::rows::add(d_v, &row[2 * e.c..]);
-            }
-        });
+        par::simd(
+            #[inline(always)]
+            || {
+                for row in d_qkv[rows.start * 3 * e.c..rows.end * 3 * e.c].chunks_exact(3 * e.c) {
+                    super::rows::add(d_q, &row[..e.c]);
+                    super::rows::add(d_v, &row[2 * e.c..]);
+                }
+            },
+        );
     });
 }
 

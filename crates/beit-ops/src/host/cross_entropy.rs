@@ -53,10 +53,16 @@ pub(super) fn forward<F: Real>(logits: &Array<F>, targets: &Targets<'_, Host<F>>
     let rows = par::map(m, |row| {
         let target = target(targets, row, v);
         let logits = &logits[row * v..][..v];
-        let (largest, lse) = par::simd(|| log_sum_exp(logits));
+        let (largest, lse) = par::simd(
+            #[inline(always)]
+            || log_sum_exp(logits),
+        );
         let loss = match target {
             Target::Class { class, on, off } if off == F::of(0.0) => on * (lse - logits[class]),
-            _ => par::simd(|| sum(v, |i| target.at(i) * (lse - logits[i]))),
+            _ => par::simd(
+                #[inline(always)]
+                || sum(v, |i| target.at(i) * (lse - logits[i])),
+            ),
         };
         let right = logits[target.argmax()] == largest && argmax_row(logits) == target.argmax();
         (loss, right, lse)
@@ -92,11 +98,14 @@ pub(super) fn backward<F: Real>(
             let row = i * rows + j;
             let target = target(targets, row, v);
             let logits = &logits[row * v..][..v];
-            par::simd(|| {
-                for k in 0..v {
-                    d[k] = scale * ((logits[k] - lse[row]).exp() - target.at(k));
-                }
-            });
+            par::simd(
+                #[inline(always)]
+                || {
+                    for k in 0..v {
+                        d[k] = scale * ((logits[k] - lse[row]).exp() - target.at(k));
+                    }
+                },
+            );
         }
     });
     d_logits

@@ -53,7 +53,10 @@ pub(super) fn forward<F: Real>(
             }
         }
         if let Some(pos) = &p.pos_embed {
-            par::simd(|| add(y, data(pos)));
+            par::simd(
+                #[inline(always)]
+                || add(y, data(pos)),
+            );
         }
     });
     y

@@ -24,16 +24,19 @@ pub(super) fn forward<F: Real>(x: &Array<F>, p: &Norm<Array<F>>, eps: f64) -> (A
     let rows = par::rows_per_task(c);
     let source = data(x);
     par::chunks2((data_mut(&mut y), rows * c), (&mut stats, rows), |i, y, stats| {
-        par::simd(|| {
-            let x = &source[i * rows * c..][..y.len()];
-            for ((x, y), stats) in x.chunks_exact(c).zip(y.chunks_exact_mut(c)).zip(stats) {
-                *stats = moments(x, eps);
-                let (mean, rstd) = *stats;
-                for k in 0..c {
-                    y[k] = (x[k] - mean) * rstd * weight[k] + bias[k];
+        par::simd(
+            #[inline(always)]
+            || {
+                let x = &source[i * rows * c..][..y.len()];
+                for ((x, y), stats) in x.chunks_exact(c).zip(y.chunks_exact_mut(c)).zip(stats) {
+                    *stats = moments(x, eps);
+                    let (mean, rstd) = *stats;
+                    for k in 0..c {
+                        y[k] = (x[k] - mean) * rstd * weight[k] + bias[k];
+                    }
                 }
-            }
-        });
+            },
+        );
     });
     let (mean, rstd) = stats.into_iter().unzip();
     (y, RowStats { mean, rstd })
@@ -63,33 +66,39 @@ pub(super) fn backward<F: Real>(
     let rows = par::rows_per_task(c);
     let (x, dy) = (data(x), data(dy));
     par::chunks(data_mut(&mut dx), rows * c, |i, dx| {
-        par::simd(|| {
-            for (j, dx) in dx.chunks_exact_mut(c).enumerate() {
-                let row = i * rows + j;
-                let (x, dy) = (&x[row * c..][..c], &dy[row * c..][..c]);
-                let (mean, rstd) = (stats.mean[row], stats.rstd[row]);
-                let mean_g = sum(c, |k| dy[k] * weight[k]) / n;
-                let mean_gh = sum(c, |k| dy[k] * weight[k] * ((x[k] - mean) * rstd)) / n;
-                for k in 0..c {
-                    let h = (x[k] - mean) * rstd;
-                    dx[k] = rstd * (dy[k] * weight[k] - mean_g - h * mean_gh);
+        par::simd(
+            #[inline(always)]
+            || {
+                for (j, dx) in dx.chunks_exact_mut(c).enumerate() {
+                    let row = i * rows + j;
+                    let (x, dy) = (&x[row * c..][..c], &dy[row * c..][..c]);
+                    let (mean, rstd) = (stats.mean[row], stats.rstd[row]);
+                    let mean_g = sum(c, |k| dy[k] * weight[k]) / n;
+                    let mean_gh = sum(c, |k| dy[k] * weight[k] * ((x[k] - mean) * rstd)) / n;
+                    for k in 0..c {
+                        let h = (x[k] - mean) * rstd;
+                        dx[k] = rstd * (dy[k] * weight[k] - mean_g - h * mean_gh);
+                    }
                 }
-            }
-        });
+            },
+        );
     });
     let mut sums = [data_mut(&mut dp.weight), data_mut(&mut dp.bias)];
     add_partials(x.len() / c, &mut sums, |rows, out| {
         let [d_weight, d_bias] = out;
-        par::simd(|| {
-            for row in rows {
-                let (x, dy) = (&x[row * c..][..c], &dy[row * c..][..c]);
-                let (mean, rstd) = (stats.mean[row], stats.rstd[row]);
-                for k in 0..c {
-                    d_weight[k] += dy[k] * ((x[k] - mean) * rstd);
-                    d_bias[k] += dy[k];
+        par::simd(
+            #[inline(always)]
+            || {
+                for row in rows {
+                    let (x, dy) = (&x[row * c..][..c], &dy[row * c..][..c]);
+                    let (mean, rstd) = (stats.mean[row], stats.rstd[row]);
+                    for k in 0..c {
+                        d_weight[k] += dy[k] * ((x[k] - mean) * rstd);
+                        d_bias[k] += dy[k];
+                    }
                 }
-            }
-        });
+            },
+        );
     });
     dx
 }

@@ -14,7 +14,11 @@ pub(super) fn clip_factor<F: Real>(grads: &[&Array<F>], max_norm: Option<f32>) -
     let pieces: Vec<&[F]> = grads.iter().flat_map(|g| data(g).chunks(chunk)).collect();
     let squares = par::map(pieces.len(), |i| {
         let piece = pieces[i];
-        par::simd(|| sum(piece.len(), |k| piece[k] * piece[k])).to_f64()
+        par::simd(
+            #[inline(always)]
+            || sum(piece.len(), |k| piece[k] * piece[k]),
+        )
+        .to_f64()
     });
     let norm = libm::sqrt(squares.iter().sum());
     let factor = max_norm.map_or(1.0, |max| clip(f64::from(max), norm));
@@ -48,14 +52,17 @@ pub(super) fn adamw<F: Real>(
     let moments: Vec<_> = data_mut(first).chunks_mut(chunk).zip(data_mut(second).chunks_mut(chunk)).collect();
     let tasks: Vec<_> = data_mut(param).chunks_mut(chunk).zip(moments).collect();
     par::each(tasks, |i, (w, (m, v))| {
-        par::simd(|| {
-            let g = &grad[i * chunk..][..w.len()];
-            for k in 0..w.len() {
-                let g = g[k] * factor;
-                m[k] = b1 * m[k] + one_b1 * g;
-                v[k] = b2 * v[k] + one_b2 * g * g;
-                w[k] = keep * w[k] - step_size * m[k] / (v[k].sqrt() * root + eps);
-            }
-        });
+        par::simd(
+            #[inline(always)]
+            || {
+                let g = &grad[i * chunk..][..w.len()];
+                for k in 0..w.len() {
+                    let g = g[k] * factor;
+                    m[k] = b1 * m[k] + one_b1 * g;
+                    v[k] = b2 * v[k] + one_b2 * g * g;
+                    w[k] = keep * w[k] - step_size * m[k] / (v[k].sqrt() * root + eps);
+                }
+            },
+        );
     });
 }

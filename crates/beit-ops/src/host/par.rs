@@ -22,7 +22,8 @@ pub(crate) fn rows_per_partial(rows: usize) -> usize {
     rows.div_ceil(PARTIALS).max(1)
 }
 
-/// Runs `f` with the vector instructions that this machine has. `f` must be small enough to be inlined here.
+/// Runs `f` with the vector instructions that this machine has. Write `simd(#[inline(always)] || …)`, and loops instead of
+/// `for_each` inside: what is not inlined here is compiled for the oldest machine.
 #[inline(always)]
 pub(crate) fn simd<R>(f: impl FnOnce() -> R) -> R {
     #[cfg(feature = "std")]

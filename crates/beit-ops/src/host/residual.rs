@@ -10,7 +10,12 @@ use crate::ops::Residual;
 pub(super) fn add_assign<F: Real>(a: &mut Array<F>, b: &Array<F>) {
     let chunk = par::rows_per_task(1);
     let b = data(b);
-    par::chunks(data_mut(a), chunk, |i, a| par::simd(|| add(a, &b[i * chunk..])));
+    par::chunks(data_mut(a), chunk, |i, a| {
+        par::simd(
+            #[inline(always)]
+            || add(a, &b[i * chunk..]),
+        )
+    });
 }
 
 /// `a + scale · b`
@@ -53,12 +58,15 @@ pub(super) fn forward<F: Real>(x: &Array<F>, branch: &Array<F>, scale: &Residual
     let rows = par::rows_per_task(c);
     let branch = data(branch);
     par::chunks(data_mut(&mut y), rows * c, |i, y| {
-        par::simd(|| {
-            for (j, y) in y.chunks_exact_mut(c).enumerate() {
-                let row = i * rows + j;
-                add_branch(y, &branch[row * c..][..c], factor.gamma, factor.keep(row));
-            }
-        });
+        par::simd(
+            #[inline(always)]
+            || {
+                for (j, y) in y.chunks_exact_mut(c).enumerate() {
+                    let row = i * rows + j;
+                    add_branch(y, &branch[row * c..][..c], factor.gamma, factor.keep(row));
+                }
+            },
+        );
     });
     y
 }
@@ -93,25 +101,31 @@ pub(super) fn backward<F: Real>(
     let rows = par::rows_per_task(c);
     let dy = data(dy);
     par::chunks(data_mut(&mut d_branch), rows * c, |i, d_branch| {
-        par::simd(|| {
-            for (j, d_branch) in d_branch.chunks_exact_mut(c).enumerate() {
-                let row = i * rows + j;
-                add_branch(d_branch, &dy[row * c..][..c], factor.gamma, factor.keep(row));
-            }
-        });
+        par::simd(
+            #[inline(always)]
+            || {
+                for (j, d_branch) in d_branch.chunks_exact_mut(c).enumerate() {
+                    let row = i * rows + j;
+                    add_branch(d_branch, &dy[row * c..][..c], factor.gamma, factor.keep(row));
+                }
+            },
+        );
     });
     if let Some(d_gamma) = d_gamma {
         let branch = data(branch);
         add_partials(dy.len() / c, &mut [data_mut(d_gamma)], |rows, out| {
-            par::simd(|| {
-                for row in rows {
-                    let keep = factor.keep(row);
-                    let (dy, branch) = (&dy[row * c..][..c], &branch[row * c..][..c]);
-                    for k in 0..c {
-                        out[0][k] += keep * dy[k] * branch[k];
+            par::simd(
+                #[inline(always)]
+                || {
+                    for row in rows {
+                        let keep = factor.keep(row);
+                        let (dy, branch) = (&dy[row * c..][..c], &branch[row * c..][..c]);
+                        for k in 0..c {
+                            out[0][k] += keep * dy[k] * branch[k];
+                        }
                     }
-                }
-            });
+                },
+            );
         });
     }
     d_branch

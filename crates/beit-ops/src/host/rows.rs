@@ -56,11 +56,14 @@ pub(super) fn maximum<F: Real>(row: &[F]) -> F {
 pub(super) fn add_column_sums<F: Real>(x: &[F], sums: &mut [F]) {
     let c = sums.len();
     add_partials(x.len() / c, &mut [sums], |rows, out| {
-        par::simd(|| {
-            for row in x[rows.start * c..rows.end * c].chunks_exact(c) {
-                add(&mut out[0], row);
-            }
-        });
+        par::simd(
+            #[inline(always)]
+            || {
+                for row in x[rows.start * c..rows.end * c].chunks_exact(c) {
+                    add(&mut out[0], row);
+                }
+            },
+        );
     });
 }
 
@@ -118,12 +121,17 @@ pub(super) fn mean_pool<F: Real>(x: &Array<F>, tokens: usize) -> Array<F> {
     let x = data(x);
     let mut y = zeros([x.len() / (tokens * c), c]);
     par::chunks(super::array::data_mut(&mut y), c, |b, y| {
-        par::simd(|| {
-            for row in x[b * tokens * c..][..tokens * c].chunks_exact(c).skip(1) {
-                add(y, row);
-            }
-            y.iter_mut().for_each(|v| *v *= scale);
-        });
+        par::simd(
+            #[inline(always)]
+            || {
+                for row in x[b * tokens * c..][..tokens * c].chunks_exact(c).skip(1) {
+                    add(y, row);
+                }
+                for v in y.iter_mut() {
+                    *v *= scale;
+                }
+            },
+        );
     });
     y
 }
@@ -151,6 +159,9 @@ pub(super) fn argmax<F: Real>(x: &Array<F>) -> Vec<u32> {
 
 /// The position of the largest element; the first of equals.
 pub(super) fn argmax_row<F: Real>(row: &[F]) -> usize {
-    let best = par::simd(|| maximum(row));
+    let best = par::simd(
+        #[inline(always)]
+        || maximum(row),
+    );
     row.iter().position(|&v| v == best).unwrap_or(0)
 }

@@ -1,6 +1,6 @@
 //! `BeitConfig` of transformers.
 
-use super::Labelled;
+use super::{Labelled, limit};
 use crate::error::{Error, Result};
 use beit_heads::{ClassifierConfig, MimConfig, Pooling};
 use beit_vit::RelativePositions;
@@ -112,6 +112,7 @@ impl Config {
     pub(super) fn mim(self, path: &Path) -> Result<MimConfig> {
         expect(path, "use_mean_pooling", self.use_mean_pooling, true)?;
         expect(path, "use_mask_token", self.use_mask_token, true)?;
+        limit(path, &[("vocab_size", self.vocab_size)])?;
         let vit = self.vit(path, true)?;
         match self.vocab_size {
             0 => Err(Error::config(path, "`vocab_size` is 0, expected at least 1")),
@@ -125,6 +126,7 @@ impl Config {
         let vit = self.vit(path, pooling == Pooling::Cls)?;
         // Some published files leave numbers out; the classes are numbered in the order of those that are there.
         let labels: Option<Vec<String>> = self.id2label.take().map(|labels| labels.into_values().collect());
+        limit(path, &[("num_labels", self.num_labels)])?;
         let classes = labels.as_ref().map_or(self.num_labels, Vec::len);
         if classes == 0 {
             return Err(Error::config(path, "`id2label` is empty, expected a name for every class"));
@@ -138,6 +140,7 @@ impl Config {
 
     fn vit(&self, path: &Path, final_norm: bool) -> Result<beit_vit::Config> {
         expect(path, "hidden_act", self.hidden_act.as_str(), GELU)?;
+        self.check_extents(path)?;
         let vit = beit_vit::Config {
             image: self.image_size.into(),
             patch: self.patch_size.into(),
@@ -156,6 +159,20 @@ impl Config {
         };
         vit.validate().map_err(|error| Error::config(path, error))?;
         Ok(vit)
+    }
+
+    fn check_extents(&self, path: &Path) -> Result<()> {
+        let [image, patch] = [self.image_size, self.patch_size].map(<[usize; 2]>::from);
+        let extents = [
+            ("image_size", image[0].max(image[1])),
+            ("patch_size", patch[0].max(patch[1])),
+            ("num_channels", self.num_channels),
+            ("hidden_size", self.hidden_size),
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("num_attention_heads", self.num_attention_heads),
+            ("intermediate_size", self.intermediate_size),
+        ];
+        limit(path, &extents)
     }
 
     fn relative_positions(&self, path: &Path) -> Result<RelativePositions> {

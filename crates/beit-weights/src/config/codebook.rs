@@ -1,5 +1,6 @@
 //! `FlavaImageCodebookConfig` of transformers, and what it lacks.
 
+use super::limit;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -46,6 +47,15 @@ impl Config {
             decoder_init: self.decoder_init_size,
             vocab: self.vocab_size,
         };
+        let extents = [
+            ("num_groups", self.num_groups),
+            ("input_channels", self.input_channels),
+            ("num_blocks_per_group", self.num_blocks_per_group),
+            ("hidden_size", self.hidden_size),
+            ("vocab_size", self.vocab_size),
+            ("decoder_init_size", self.decoder_init_size),
+        ];
+        limit(path, &extents)?;
         config.validate().map_err(|error| Error::config(path, error))?;
         Ok(config)
     }

@@ -51,6 +51,9 @@ impl Model {
     /// When the file is absent or damaged, or describes a model that this project does not have.
     pub fn read(folder: impl AsRef<Path>) -> Result<Self> {
         let path = &folder.as_ref().join(CONFIG);
+        if !path.exists() {
+            return Err(Error::NoCheckpoint { path: folder.as_ref().to_owned() });
+        }
         let kind: Kind = read_json(path)?;
         match kind.architectures.iter().flatten().map(String::as_str).collect::<Vec<_>>()[..] {
             [beit::MIM] => Ok(Self::Mim(read_json::<beit::Config>(path)?.mim(path)?)),
@@ -100,6 +103,19 @@ struct Kind {
 fn unknown(path: &Path, found: &[&str]) -> Error {
     let known = [beit::MIM, beit::CLASSIFIER, codebook::ARCHITECTURE].join(", ");
     Error::config(path, format_args!("`architectures` is {found:?}, expected one of {known}"))
+}
+
+/// No published model has an extent near this one, and no damaged file shall make us reserve memory for more.
+const LIMIT: usize = 1 << 16;
+
+/// Refuses absurd numbers.
+fn limit(path: &Path, extents: &[(&str, usize)]) -> Result<()> {
+    match extents.iter().find(|(_, value)| *value > LIMIT) {
+        None => Ok(()),
+        Some((key, value)) => {
+            Err(Error::config(path, format_args!("`{key}` is {value}, expected at most {LIMIT}")))
+        }
+    }
 }
 
 /// Reads a JSON file.

@@ -1,0 +1,117 @@
+//! What is saved is loaded bit for bit, whatever the layout.
+
+use crate::models::{Device, classifier, classifier_config, distinct, mim, mim_config};
+use beit_heads::{Mim, Pooling};
+use beit_ops::{Ops, Shape, Tree};
+use beit_weights::{
+    Labelled, Model, Preprocessor, Resample, TensorFile, TensorWriter, load_classifier, load_mim,
+    load_params, load_tokenizer, no_more_files, save_classifier, save_mim, save_tokenizer,
+};
+use half::{bf16, f16};
+use safetensors::{Dtype, tensor::TensorView};
+use tempfile::tempdir;
+
+#[test]
+fn masked_image_modelling() {
+    let (ops, tmp) = (Device::new(), tempdir().unwrap());
+    let folder = tmp.path().join("a/b");
+    save_mim(&ops, &folder, &mim_config(), &mim(&ops), no_more_files).unwrap();
+    let loaded = load_mim(&ops, &folder).unwrap();
+    assert_eq!((loaded.config, loaded.params), (mim_config(), mim(&ops)));
+}
+
+#[test]
+fn classifiers() {
+    let (ops, tmp) = (Device::new(), tempdir().unwrap());
+    for pooling in [Pooling::Mean, Pooling::Cls] {
+        let labels = ["cat", "dog", "10"].map(str::to_owned).to_vec();
+        let config = Labelled { classifier: classifier_config(pooling), labels };
+        save_classifier(&ops, tmp.path().join("c"), &config, &classifier(&ops, pooling), no_more_files)
+            .unwrap();
+        let loaded = load_classifier(&ops, tmp.path().join("c")).unwrap();
+        assert_eq!((loaded.config, loaded.params), (config, classifier(&ops, pooling)));
+    }
+}
+
+#[test]
+fn tokenizers() {
+    let (ops, tmp) = (Device::new(), tempdir().unwrap());
+    let config = beit_tokenizer::Config::tiny();
+    let tokenizer = distinct(&ops, &beit_tokenizer::init(&ops, &config, 0));
+    save_tokenizer(&ops, tmp.path().join("t"), &config, &tokenizer, no_more_files).unwrap();
+    let loaded = load_tokenizer(&ops, tmp.path().join("t")).unwrap();
+    assert_eq!((loaded.config, loaded.params), (config, tokenizer));
+    assert_eq!(Model::read(tmp.path().join("t")).unwrap(), Model::Tokenizer(config));
+}
+
+/// The official names, wrapped, with the index that the released files carry.
+#[test]
+fn official_names() {
+    let (ops, tmp) = (Device::new(), tempdir().unwrap());
+    let path = tmp.path().join("official.safetensors");
+    let mut writer = TensorWriter::new();
+    for (name, param) in mim(&ops).named() {
+        writer.floats(format!("model.{name}"), &ops.shape(param), &ops.read(param).unwrap());
+    }
+    writer.integers("model.rel_pos_bias.relative_position_index", &[5, 5], &[0; 25]);
+    writer.write(&path).unwrap();
+    let loaded: Mim<_> =
+        load_params(&ops, &TensorFile::open(path).unwrap(), &Mim::<Shape>::of(&mim_config())).unwrap();
+    assert_eq!(loaded, mim(&ops));
+}
+
+#[test]
+fn half_precision() {
+    let tmp = tempdir().unwrap();
+    let path = tmp.path().join("half.safetensors");
+    let values = [0.5f32, -3.0, 0.15625, 1024.0];
+    let f16: Vec<u8> = values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect();
+    let bf16: Vec<u8> = values.iter().flat_map(|&x| bf16::from_f32(x).to_le_bytes()).collect();
+    let views = [
+        ("f16", TensorView::new(Dtype::F16, vec![4], &f16).unwrap()),
+        ("bf16", TensorView::new(Dtype::BF16, vec![2, 2], &bf16).unwrap()),
+    ];
+    safetensors::serialize_to_file(views, None, &path).unwrap();
+    let file = TensorFile::open(&path).unwrap();
+    assert_eq!(file.floats("f16").unwrap(), values);
+    assert_eq!(file.floats_of("bf16", &[2, 2]).unwrap(), values);
+}
+
+#[test]
+fn masks_of_any_type() {
+    let tmp = tempdir().unwrap();
+    let path = tmp.path().join("mask.safetensors");
+    let mut writer = TensorWriter::new();
+    writer.bytes("u8", &[3], &[0, 1, 2]).integers("i64", &[3], &[0, 1, -1]).floats(
+        "f32",
+        &[3],
+        &[0.0, 1.0, 0.5],
+    );
+    writer.metadata("step", "7").write(&path).unwrap();
+    let file = TensorFile::open(&path).unwrap();
+    for name in ["u8", "i64", "f32"] {
+        assert_eq!(file.mask(name).unwrap(), [false, true, true], "{name}");
+    }
+    assert_eq!(file.integers("u8").unwrap(), [0, 1, 2]);
+    assert_eq!((file.metadata("step"), file.metadata("format")), (Some("7"), Some("pt")));
+}
+
+#[test]
+fn preprocessors() {
+    let tmp = tempdir().unwrap();
+    let cropped = Preprocessor {
+        resample: Resample::Bicubic,
+        crop: Some([224; 2]),
+        mean: [0.485, 0.456, 0.406],
+        ..Preprocessor::squash([256, 320])
+    };
+    for preprocessor in [Preprocessor::squash([224; 2]), cropped] {
+        preprocessor.write(tmp.path()).unwrap();
+        assert_eq!(Preprocessor::read(tmp.path()).unwrap(), preprocessor);
+    }
+    let published = r#"{"crop_size": 224, "do_center_crop": false, "do_normalize": true, "do_resize": true,
+        "feature_extractor_type": "BeitFeatureExtractor", "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5], "resample": 2, "size": 384}"#;
+    std::fs::write(tmp.path().join("preprocessor_config.json"), published).unwrap();
+    assert_eq!(Preprocessor::read(tmp.path()).unwrap(), Preprocessor::squash([384; 2]));
+}
