@@ -53,6 +53,9 @@ pub(crate) struct Args {
     run: RunArgs,
 }
 
+/// The rate of the released ImageNet-1k fine-tuning of the base model.
+const LR: f64 = 4e-3;
+
 /// What the verb answers.
 #[derive(Serialize)]
 struct Answer {
@@ -89,7 +92,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let loader = finetune_loader(&source, indices, loading.training(images), views.finetune())?;
     let steps_per_epoch = (loader.batches_per_epoch() / args.training.update_freq.max(1)).max(1);
     let layer_decay = (args.layer_decay < 1.0).then_some(args.layer_decay);
-    let hyper = Hyper { layer_decay, ..args.training.hyper(steps_per_epoch)? };
+    let hyper = Hyper { layer_decay, ..args.training.hyper(steps_per_epoch, LR)? };
     note(&format!(
         "{images} labelled images from {} in {} classes; {} steps of {} images",
         args.data.data,
@@ -189,7 +192,7 @@ fn start(ops: &Cpu, args: &Args, source: &dyn Source) -> anyhow::Result<Start> {
     let loaded =
         model::load_for_finetuning(ops, &checkpoint_of(init)?, classes, pooling, args.training.seed)?;
     let mut config = loaded.config;
-    config.vit.drop_path = args.model.drop_path;
+    config.vit.drop_path = args.model.drop_path.unwrap_or(config.vit.drop_path);
     let asked = [
         ("--image-size", args.model.image_size.map(|s| s.0), config.vit.image),
         ("--patch-size", args.model.patch_size.map(|s| s.0), config.vit.patch),

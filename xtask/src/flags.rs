@@ -37,9 +37,9 @@ pub(crate) struct ModelArgs {
     /// Initial value of LayerScale; 0 for none. The preset's where not given
     #[arg(long)]
     pub(crate) layer_scale_init_value: Option<f32>,
-    /// Stochastic depth rate of the last block
-    #[arg(long, default_value_t = 0.1)]
-    pub(crate) drop_path: f32,
+    /// Stochastic depth rate of the last block; where not given, the checkpoint's, 0 for a new tiny model, 0.1 for others
+    #[arg(long)]
+    pub(crate) drop_path: Option<f32>,
     /// Normalise with the statistics of ImageNet instead of mean and deviation 0.5
     #[arg(long)]
     pub(crate) imagenet_default_mean_and_std: bool,
@@ -97,9 +97,13 @@ impl ModelArgs {
                 config.layer_scale = (value != 0.0).then_some(value);
             }
         }
-        config.drop_path = self.drop_path;
+        config.drop_path = self.drop_path();
         config.validate()?;
         Ok(config)
+    }
+
+    pub(crate) fn drop_path(&self) -> f32 {
+        self.drop_path.unwrap_or(if self.preset == PresetArg::Tiny { 0.0 } else { 0.1 })
     }
 
     pub(crate) fn views(&self, config: &Config) -> Views {
@@ -179,9 +183,9 @@ pub(crate) struct TrainingArgs {
     /// Micro-batches of a step
     #[arg(long, default_value_t = 1)]
     pub(crate) update_freq: u64,
-    /// Peak learning rate
-    #[arg(long, default_value_t = 1.5e-3)]
-    pub(crate) lr: f64,
+    /// Peak learning rate; where not given, 4e-3 for fine-tuning and for the tiny preset, 1.5e-3 for pre-training others
+    #[arg(long)]
+    pub(crate) lr: Option<f64>,
     /// Learning rate at the end
     #[arg(long, default_value_t = 1e-5)]
     pub(crate) min_lr: f64,
@@ -211,7 +215,7 @@ impl TrainingArgs {
     /// Refuses numbers that no run can have.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         let rates = [
-            ("--lr", self.lr),
+            ("--lr", self.lr.unwrap_or(0.0)),
             ("--min-lr", self.min_lr),
             ("--weight-decay", self.weight_decay),
             ("--clip-grad", self.clip_grad.into()),
@@ -231,8 +235,8 @@ impl TrainingArgs {
         Ok(())
     }
 
-    /// The optimiser for epochs of this many steps.
-    pub(crate) fn hyper(&self, steps_per_epoch: u64) -> anyhow::Result<Hyper> {
+    /// The optimiser for epochs of this many steps, with a learning rate for who gave none.
+    pub(crate) fn hyper(&self, steps_per_epoch: u64, lr: f64) -> anyhow::Result<Hyper> {
         let total = self.steps.unwrap_or(self.epochs.saturating_mul(steps_per_epoch));
         let batches = total.checked_mul(self.update_freq);
         let images = batches.and_then(|batches| batches.checked_mul(self.batch_size as u64));
@@ -249,7 +253,7 @@ impl TrainingArgs {
         if warmup >= total {
             usage!("a warm-up of {warmup} steps in a run of {total}: expected fewer");
         }
-        let schedule = Schedule { peak: self.lr, min: self.min_lr, warmup, total };
+        let schedule = Schedule { peak: self.lr.unwrap_or(lr), min: self.min_lr, warmup, total };
         let clip_grad = (self.clip_grad > 0.0).then_some(self.clip_grad);
         Ok(Hyper { weight_decay: self.weight_decay, clip_grad, ..Hyper::new(schedule) })
     }

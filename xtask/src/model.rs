@@ -35,7 +35,7 @@ pub(crate) type TokenizerModel = Loaded<beit_tokenizer::Config, Tokenizer<Tensor
 pub(crate) enum Any {
     Mim(Box<MimModel>),
     Classifier(Box<ClassifierModel>),
-    Tokenizer(Loaded<beit_tokenizer::Config, Encoder<Tensor>>),
+    Tokenizer(Box<Loaded<beit_tokenizer::Config, Encoder<Tensor>>>),
 }
 
 /// A classifier to be fine-tuned.
@@ -70,7 +70,7 @@ pub(crate) fn load_any(ops: &Cpu, dir: &Path) -> anyhow::Result<Any> {
     Ok(match Model::read(dir)? {
         Model::Mim(_) => Any::Mim(Box::new(load_mim(ops, dir)?)),
         Model::Classifier(_) => Any::Classifier(Box::new(load_classifier(ops, dir)?)),
-        Model::Tokenizer(_) => Any::Tokenizer(beit_weights::load_encoder(ops, dir)?),
+        Model::Tokenizer(_) => Any::Tokenizer(Box::new(beit_weights::load_encoder(ops, dir)?)),
         other => anyhow::bail!("{}: this is {}, which cannot be run here", dir.display(), other.name()),
     })
 }

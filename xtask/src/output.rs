@@ -1,9 +1,10 @@
 //! What a person or a program sees: answers on stdout, everything else on stderr.
 
 use beit_train::{Progress, StepReport};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
 
 /// A line for the person who watches. That nobody listens any more is no reason to stop.
 pub(crate) fn note(line: &str) {
@@ -24,11 +25,20 @@ pub(crate) fn answer(json: bool, value: &impl Serialize, sentence: &str) -> anyh
 pub(crate) struct Terminal {
     json: bool,
     bar: ProgressBar,
+    /// When the loop began, and at which step.
+    begin: (Instant, u64),
 }
 
 impl Terminal {
     pub(crate) fn new(json: bool) -> Self {
-        Self { json, bar: ProgressBar::hidden() }
+        Self { json, bar: ProgressBar::hidden(), begin: (Instant::now(), 0) }
+    }
+
+    /// At the speed so far.
+    fn left(&self, step: u64, total: u64) -> Duration {
+        let (begin, done) = self.begin;
+        let steps = step.saturating_sub(done).max(1) as f64;
+        begin.elapsed().mul_f64(total.saturating_sub(step) as f64 / steps)
     }
 
     fn has_bar() -> bool {
@@ -38,6 +48,7 @@ impl Terminal {
 
 impl Progress for Terminal {
     fn begin(&mut self, phase: &'static str, done: u64, total: u64) {
+        self.begin = (Instant::now(), done);
         if !Self::has_bar() {
             return;
         }
@@ -58,11 +69,10 @@ impl Progress for Terminal {
         if Self::has_bar() {
             self.bar.set_message(measures(report));
         } else if !self.json {
-            let left = (report.total - report.step) as f64 / report.step.max(1) as f64;
             let StepReport { phase, step, total, images_per_second, data_wait, .. } = report;
             note(&format!(
-                "{phase} {step}/{total} ({:.0} % left)  {}  {images_per_second:.0} images/s, {:.0} % waiting for data",
-                100.0 * left / (1.0 + left),
+                "{phase} {step}/{total}, {} left  {}  {images_per_second:.0} images/s, {:.0} % waiting for data",
+                HumanDuration(self.left(*step, *total)),
                 measures(report),
                 100.0 * data_wait
             ));

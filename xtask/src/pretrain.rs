@@ -2,7 +2,7 @@
 
 use crate::data::{DataArgs, Views, pretrain_loader};
 use crate::device::{Cpu, DeviceArgs};
-use crate::flags::{MaskArgs, ModelArgs, RunArgs, TrainingArgs};
+use crate::flags::{MaskArgs, ModelArgs, PresetArg, RunArgs, TrainingArgs};
 use crate::model::{self, TokenizerModel};
 use crate::output::{Terminal, answer, note};
 use crate::run::Run;
@@ -71,7 +71,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let transform = views.pretrain(token_size, args.colour_jitter);
     let loader = pretrain_loader(&source, loading.training(source.len()), transform, masker)?;
     let steps_per_epoch = (loader.batches_per_epoch() / args.training.update_freq.max(1)).max(1);
-    let hyper = args.training.hyper(steps_per_epoch)?;
+    // The paper's rate is for batches of 2048; tiny models take more in batches of 64.
+    let lr = if args.model.preset == PresetArg::Tiny { 4e-3 } else { 1.5e-3 };
+    let hyper = args.training.hyper(steps_per_epoch, lr)?;
     describe(&args, &config, source.len(), hyper.schedule.total);
     if args.run.dry_run {
         return dry_run(&args, &config, hyper.schedule.total);

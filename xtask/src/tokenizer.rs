@@ -340,6 +340,9 @@ fn decode(args: &DecodeArgs) -> anyhow::Result<()> {
     let ops = args.device.open()?;
     let tokenizer = model::load_tokenizer(&ops, &args.tokenizer)?;
     let (codes, [batch, h, w]) = model::read_codes(&args.codes)?;
+    if codes.is_empty() {
+        anyhow::bail!("{}: codes [{batch}, {h}, {w}] has no visual tokens", args.codes.display());
+    }
     if let Some(code) = codes.iter().find(|&&code| code as usize >= tokenizer.config.vocab) {
         anyhow::bail!(
             "{}: visual token {code}, expected less than {}: these codes are of another tokenizer",

@@ -69,11 +69,20 @@ impl Place {
         assert!(status.unwrap().success());
     }
 
-    /// Every file and link below a folder, with what is in it.
+    /// Every file and link below a folder, by its path in that folder, with what is in it.
     pub(crate) fn contents(&self, name: &str) -> BTreeMap<PathBuf, Vec<u8>> {
-        let mut all = BTreeMap::new();
-        collect(&self.path(name), &mut all);
+        let (top, mut all) = (self.path(name), BTreeMap::new());
+        collect(&top, &top, &mut all);
         all
+    }
+
+    /// The names in a folder, sorted; none where there is no such folder.
+    pub(crate) fn names(&self, name: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(name)).into_iter().flatten();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
     }
 
     /// Asserts that a folder holds nothing that is half written.
@@ -111,15 +120,18 @@ impl Place {
     }
 }
 
-fn collect(path: &Path, all: &mut BTreeMap<PathBuf, Vec<u8>>) {
+fn collect(top: &Path, path: &Path, all: &mut BTreeMap<PathBuf, Vec<u8>>) {
     let Ok(kind) = fs::symlink_metadata(path) else { return };
     if kind.is_dir() {
-        fs::read_dir(path).unwrap().for_each(|entry| collect(&entry.unwrap().path(), all));
-    } else if kind.is_symlink() {
-        all.insert(path.to_owned(), fs::read_link(path).unwrap().into_os_string().into_encoded_bytes());
-    } else {
-        all.insert(path.to_owned(), fs::read(path).unwrap());
+        fs::read_dir(path).unwrap().for_each(|entry| collect(top, &entry.unwrap().path(), all));
+        return;
     }
+    let bytes = if kind.is_symlink() {
+        fs::read_link(path).unwrap().into_os_string().into_encoded_bytes()
+    } else {
+        fs::read(path).unwrap()
+    };
+    all.insert(path.strip_prefix(top).unwrap().to_owned(), bytes);
 }
 
 fn picture(class: u32, number: u32) -> RgbImage {
@@ -216,9 +228,9 @@ pub(crate) fn mask(shape: &[usize]) -> Named<'static> {
 }
 
 pub(crate) fn write_tensors(path: &Path, tensors: &[Named<'_>]) {
-    let view = |(name, dtype, shape, bytes): &'_ Named<'_>| {
-        (name.to_string(), TensorView::new(*dtype, shape.clone(), bytes).unwrap())
-    };
+    fn view<'a>((name, dtype, shape, bytes): &'a Named<'_>) -> (&'a str, TensorView<'a>) {
+        (name, TensorView::new(*dtype, shape.clone(), bytes).unwrap())
+    }
     safetensors::serialize_to_file(tensors.iter().map(view), None, path).unwrap();
 }
 

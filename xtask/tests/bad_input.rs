@@ -1,0 +1,234 @@
+//! Wrong flags and bad data: exit code 2 for what the flags alone make impossible, 1 for what went wrong; one clear line; and
+//! nothing half-written.
+
+mod common;
+
+use common::{Place, SHORT, floats, write_tensors};
+use std::fs;
+
+#[test]
+fn flags_that_make_no_run() {
+    let place = Place::with_photos();
+    let rows: &[(&str, &[&str])] = &[
+        ("--image-size 30", &["30x30", "not divisible", "patch size 4x4"]),
+        ("--patch-size 0", &["patch height is 0"]),
+        ("--image-size 25 --patch-size 5", &["patches of 5x5", "--tokenizer"]),
+        ("--num-mask-patches 0", &["--num-mask-patches", "at least 1 masked cell", "found a target of 0"]),
+        ("--num-mask-patches 49", &["--num-mask-patches", "at most 48 cells", "found 49"]),
+        ("--mask random --num-mask-patches 49", &["at most 48 cells", "found 49"]),
+        ("--mask paper --num-mask-patches 48", &["at most 47 cells", "found 48"]),
+        ("--mask-ratio 0", &["--mask-ratio 0"]),
+        ("--mask-ratio 1", &["--mask-ratio 1"]),
+        ("--mask-ratio NaN", &["--mask-ratio NaN"]),
+        ("--min-mask-patches-per-block 40", &["smallest block", "found 40"]),
+        ("--drop-path 1.5", &["drop path rate is 1.5"]),
+        ("--batch-size 0", &["--batch-size"]),
+        ("--update-freq 0", &["--update-freq"]),
+        ("--steps 0", &["--steps"]),
+        ("--epochs 0", &["--epochs"]),
+        ("--epochs 18446744073709551615", &["--epochs"]),
+        ("--steps 5 --update-freq 18446744073709551615", &["--steps"]),
+        ("--steps 5 --warmup-steps 5", &["warm-up of 5 steps"]),
+        ("--lr NaN", &["--lr NaN"]),
+        ("--lr inf", &["--lr inf"]),
+        ("--weight-decay=-1", &["--weight-decay -1"]),
+        ("--max-bad-share 2", &["found 2"]),
+        ("--device tpu", &["--device tpu", "cpu"]),
+    ];
+    for (flags, says) in rows {
+        place.bad(2, &format!("pretrain --data folder:photos --out run {flags}"), says);
+    }
+    place.bad(2, "pretrain --data webdataset:photos --out run", &["webdataset:photos", "folder:DIR"]);
+    place.bad(2, "tokenizer train --data folder:photos --out run --image-size 30", &["divisible by 4", "30"]);
+    place.bad(2, "tokenizer train --data folder:photos --out run --hidden 6", &["divisible by 4", "6"]);
+    place.bad(2, "show masks --data folder:photos --out run --image-size 30", &["30x30"]);
+    let finetune = "finetune --from-scratch --data folder:photos --out run";
+    for (flags, says) in [
+        ("--layer-decay 0", "--layer-decay 0"),
+        ("--smoothing 1", "--smoothing 1"),
+        ("--labels 0", "--labels 0"),
+        ("--batch-size 0", "--batch-size"),
+    ] {
+        place.bad(2, &format!("{finetune} {flags}"), &[says]);
+    }
+    assert_eq!(place.names("."), ["photos"]);
+}
+
+#[test]
+fn flags_that_do_not_parse() {
+    let place = Place::new();
+    for (args, says) in [
+        ("pretrain --no-such-flag --out run", "--no-such-flag"),
+        ("pretrain --lr high --out run", "--lr"),
+        ("pretrain --seed 9223372036854775808 --out run", "--seed"),
+        ("pretrain --image-size 28x --out run", "HEIGHTxWIDTH"),
+        ("pretrain --paper --abs-pos-emb --out run", "--abs-pos-emb"),
+        ("pretrain --resume", "--out"),
+        ("pretrain --resume --overwrite --out run", "--overwrite"),
+        ("finetune --out run", "--init"),
+        ("finetune --init run --from-scratch", "--from-scratch"),
+        ("evaluate", "--model"),
+        ("distil --out run", "distil"),
+    ] {
+        place.run(args).is_refused(&[says]);
+    }
+    assert!(place.names(".").is_empty());
+}
+
+#[test]
+fn flags_as_the_official_scripts_write_them() {
+    let place = Place::with_photos();
+    let outcome = place.good(
+        "pretrain --data_path folder:photos --model tiny --input_size 28 --batch_size 8 --num_mask_patches=19 \
+         --drop_path 0.1 --layer_scale_init_value 0.1 --clip_grad 3.0 --warmup_epochs 0 --epochs 2 --lr 1.5e-3 \
+         --output_dir my_run --dry_run --json",
+    );
+    assert_eq!(outcome.answer()["steps"], 12);
+    assert_eq!(place.names("."), ["photos"]);
+}
+
+#[test]
+fn data_that_is_not_there() {
+    let place = Place::new();
+    fs::create_dir(place.path("empty")).unwrap();
+    place.write("file", "no folder");
+    place.write("text/class/notes.txt", "no picture");
+    for verb in
+        ["pretrain --out run", "finetune --from-scratch --out run", "tokenizer train --out run", "show masks"]
+    {
+        place.bad(1, &format!("{verb} --data folder:missing"), &["no folder at missing"]);
+        place.bad(1, &format!("{verb} --data folder:file"), &["no folder at file"]);
+        place.bad(1, &format!("{verb} --data folder:empty"), &["no images in empty"]);
+        place.bad(1, &format!("{verb} --data folder:text"), &["no images in text"]);
+        place.bad(1, &format!("{verb} --data idx:empty"), &["-images-idx3-ubyte", "empty"]);
+    }
+    assert_eq!(place.names("."), ["empty", "file", "text"]);
+}
+
+#[test]
+fn labels_that_teach_nothing() {
+    let place = Place::with_photos();
+    place.photos("one", 1);
+    fs::create_dir(place.path("bare")).unwrap();
+    fs::copy(place.path("one/train/class-0/00.png"), place.path("bare/00.png")).unwrap();
+    let before = place.names(".");
+    let finetune = "finetune --from-scratch --out run";
+    place.bad(1, &format!("{finetune} --data folder:one"), &["folder:one", "at least 2 classes", "found 1"]);
+    place.bad(1, &format!("{finetune} --data folder:bare"), &["a label for every image", "bare/00.png"]);
+    place.bad(1, &format!("{finetune} --data folder:photos --labels 49"), &["1 to 48 images", "found 49"]);
+    assert_eq!(place.names("."), before);
+}
+
+/// One file in 49 to train and one in 25 to test cannot be decoded.
+#[test]
+fn some_files_are_broken() {
+    let place = Place::with_photos();
+    let broken = ["photos/train/class-0/broken.jpg", "photos/test/class-0/00-broken.jpg"];
+    broken.iter().for_each(|name| place.broken_jpeg(name));
+
+    let pretrain = "pretrain --data folder:photos --tokenizer-steps 6 --steps 6 --batch-size 8";
+    let finetune = "finetune --init run --data folder:photos --epochs 2 --batch-size 8";
+    let run = place.good(&format!("{pretrain} --max-bad-share 0.1 --out run"));
+    for name in broken {
+        assert!(run.stderr.contains(&format!("left out: cannot decode {name}: ")), "{run}");
+    }
+    let run = place.good(&format!("{finetune} --max-bad-share 0.1 --out tuned"));
+    assert!(run.stderr.contains(broken[0]) && run.stderr.contains(broken[1]), "{run}");
+    let run = place.good("evaluate --model tuned --data folder:photos --max-bad-share 0.1 --json");
+    assert!(run.stderr.contains(broken[1]), "{run}");
+    assert_eq!(run.answer()["images"], 24);
+    let run = place.good("show reconstruction --model run --data folder:photos --out picture.png");
+    assert!(run.stderr.contains(broken[1]), "{run}");
+    // One row of codes an image: here a missing image would shift the others.
+    place.bad(
+        1,
+        "tokenizer encode --tokenizer run --data folder:photos --out codes.st",
+        &["cannot decode", broken[1]],
+    );
+    assert!(!place.path("codes.st").exists());
+
+    let says = ["cannot be decoded, at most 1.0 % may", "broken.jpg"];
+    place.bad(1, &format!("{pretrain} --out stopped"), &says);
+    place.bad(1, &format!("{finetune} --out stopped-too"), &says);
+    place.bad(1, "evaluate --model tuned --data folder:photos", &says);
+    assert_eq!(place.names("stopped"), ["metrics.jsonl", "run.toml"]);
+    assert_eq!(place.names("stopped-too"), ["metrics.jsonl", "run.toml"]);
+}
+
+#[test]
+fn every_file_is_broken() {
+    let place = Place::new();
+    place.broken_jpeg("photos/class-0/a.jpg");
+    place.broken_jpeg("photos/class-1/b.jpg");
+    place.write("photos/class-1/c.png", "");
+    place.bad(
+        1,
+        &format!("pretrain {SHORT} --max-bad-share 1 --out run"),
+        &["3 of 3 files", "cannot be decoded"],
+    );
+    let finetune = "finetune --from-scratch --steps 1 --data folder:photos --max-bad-share 1 --out tuned";
+    place.bad(1, finetune, &["3 of 3 files", "cannot be decoded"]);
+    for run in ["run", "tuned"] {
+        assert_eq!(place.names(run), ["metrics.jsonl", "run.toml"]);
+    }
+}
+
+/// Root, who runs tests in containers, may write everywhere; a file in the way stands for a folder that cannot be written.
+#[test]
+fn places_that_cannot_be_written() {
+    let place = Place::with_photos();
+    place.write("file", "mine");
+    place.write("full/notes.txt", "mine");
+    place.write("mixed/notes.txt", "mine");
+    place.write("mixed/run.toml", "seed = 1");
+    let before = place.contents(".");
+    for verb in [
+        format!("pretrain {SHORT}"),
+        format!("finetune --from-scratch {FINETUNE}"),
+        format!("tokenizer train {TOKENIZER}"),
+    ] {
+        place.bad(1, &format!("{verb} --out file"), &["run folder file"]);
+        place.bad(1, &format!("{verb} --out file/run"), &["run folder file/run"]);
+        place.bad(1, &format!("{verb} --overwrite --out file"), &["run folder file"]);
+        place.bad(2, &format!("{verb} --out full"), &["full is not empty", "--overwrite"]);
+        place.bad(2, &format!("{verb} --overwrite --out mixed"), &["mixed/notes.txt"]);
+    }
+    place.bad(1, &format!("pretrain {SHORT} --resume --out full"), &["full", "no checkpoint to resume"]);
+    place.bad(1, "show masks --data folder:photos --out file/masks.png", &["cannot write file/masks.png"]);
+    place.bad(
+        1,
+        "show masks --data folder:photos --out nowhere/masks.png",
+        &["cannot write nowhere/masks.png"],
+    );
+    assert_eq!(place.contents("."), before);
+
+    place.good(&format!("tokenizer train {TOKENIZER} --out tokenizer"));
+    write_tensors(&place.path("pixels.st"), &[floats("pixel_values", &[2, 3, 8, 8])]);
+    let before = place.contents(".");
+    place.bad(
+        1,
+        "tokenizer encode --tokenizer tokenizer --data folder:photos --out nowhere/codes.st",
+        &["cannot write nowhere/codes.st"],
+    );
+    place.bad(
+        1,
+        "infer --model tokenizer --pixels pixels.st --out file/out.st",
+        &["cannot write file/out.st"],
+    );
+    assert_eq!(place.contents("."), before);
+}
+
+const FINETUNE: &str = "--data folder:photos --steps 1 --batch-size 4";
+const TOKENIZER: &str = "--data folder:photos --steps 1 --batch-size 4 --hidden 8 --vocab 16";
+
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_are_no_text() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let place = Place::with_photos();
+    let args = format!("pretrain {SHORT} --out");
+    let output = place.command(&args).arg(OsStr::from_bytes(b"run-\xff")).output().unwrap();
+    common::Outcome::of(&args, output).fails(1, &["run-", "UTF-8"]);
+}

@@ -1,0 +1,135 @@
+//! One seed, one result: whatever the number of threads, and whether or not the run was interrupted.
+#![cfg(unix)] // Links, signals and limits as on Unix.
+
+mod common;
+
+use common::{Outcome, Place, SHORT};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// Parameters and state of training of every checkpoint, bit by bit.
+fn assert_same_end(place: &Place, one: &str, other: &str) {
+    let [one, other] = [one, other].map(|run| place.contents(&format!("{run}/last/")));
+    assert_eq!(one.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>());
+    assert!(one.len() >= 5, "{:?}", one.keys());
+    for (name, bytes) in &one {
+        assert!(*bytes == other[name], "{} differs", name.display());
+    }
+}
+
+/// Takes a run back to the checkpoint after `step` steps, as if it had been stopped there.
+fn rewind(place: &Place, run: &str, step: u64) {
+    let checkpoints = place.path(run).join("checkpoints");
+    let name = format!("step-{step:07}");
+    for entry in fs::read_dir(&checkpoints).unwrap() {
+        let entry = entry.unwrap();
+        if *entry.file_name().to_string_lossy() > *name {
+            fs::remove_dir_all(entry.path()).unwrap();
+        }
+    }
+    fs::remove_file(place.path(run).join("last")).unwrap();
+    symlink(format!("checkpoints/{name}"), place.path(run).join("last")).unwrap();
+}
+
+#[test]
+fn one_seed_one_result() {
+    let place = Place::with_photos();
+    let pretrain = format!("pretrain {SHORT}");
+    place.good(&format!("{pretrain} --out one"));
+    place.good(&format!("{pretrain} --out other"));
+    place.good(&format!("{pretrain} --threads 1 --out alone"));
+    place.good(&format!("{pretrain} --threads 3 --out three"));
+    for other in ["other", "alone", "three"] {
+        assert_same_end(&place, "one", other);
+        assert_eq!(place.contents("one/tokenizer"), place.contents(&format!("{other}/tokenizer")));
+        assert_eq!(place.contents("one/pictures"), place.contents(&format!("{other}/pictures")));
+    }
+    place.good(&format!("{pretrain} --seed 1 --out another"));
+    assert!(place.contents("one/last/") != place.contents("another/last/"), "the seed is without effect");
+
+    let finetune = "finetune --init one --data folder:photos --labels 24 --steps 2 --batch-size 8 --json";
+    let answers: Vec<_> = [("a", ""), ("b", "--threads 1")]
+        .iter()
+        .map(|(out, flags)| place.good(&format!("{finetune} --out {out} {flags}")).answer())
+        .collect();
+    assert_same_end(&place, "a", "b");
+    assert_eq!(answers[0]["loss"], answers[1]["loss"]);
+}
+
+#[test]
+fn pre_training_goes_on_after_it_was_killed() {
+    let place = Place::with_photos();
+    let args =
+        "pretrain --data folder:photos --tokenizer-steps 2 --steps 8 --batch-size 8 --save-every 2 --out";
+    place.good(&format!("{args} whole"));
+    assert_eq!(place.names("whole/checkpoints"), ["step-0000006", "step-0000008"], "the newest two are kept");
+
+    let mut child = place.command(&format!("{args} killed")).stderr(Stdio::null()).spawn().unwrap();
+    while !place.path("killed/last").exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    // Had it been faster than this, it would be at its end, which must not matter.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(place.path("killed/last/model.safetensors").is_file());
+    // What a killed process may leave behind.
+    place.write("killed/checkpoints/.step-0000004.new-1-0/config.json", "{");
+
+    place.good(&format!("{args} killed --resume"));
+    assert_same_end(&place, "whole", "killed");
+    place.nothing_half_written("killed");
+
+    // At its end there is nothing left to do, and nothing changes.
+    place.good(&format!("{args} killed --resume"));
+    assert_same_end(&place, "whole", "killed");
+}
+
+#[test]
+fn fine_tuning_goes_on() {
+    let place = Place::with_photos();
+    place.good(&format!("pretrain {SHORT} --out run"));
+    let args = "--data folder:photos --labels 30 --steps 5 --batch-size 8 --save-every 3 --json";
+    let whole = place.good(&format!("finetune --init run {args} --out whole")).answer();
+    assert_eq!(place.names("whole/checkpoints"), ["step-0000003", "step-0000005"]);
+    place.copy("whole", "stopped");
+    rewind(&place, "stopped", 3);
+
+    // Where it started from is in the checkpoint.
+    let resumed = place.good(&format!("finetune {args} --resume --out stopped"));
+    assert_same_end(&place, "whole", "stopped");
+    assert!(!resumed.stderr.contains("scratch"), "{resumed}");
+    for key in ["images", "top1", "top5", "loss", "labels"] {
+        assert_eq!(resumed.answer()[key], whole[key], "{key}");
+    }
+}
+
+/// A disk that is full: no file may grow beyond half of a checkpoint, so that writing one fails in the middle as it does when no
+/// space is left. (Unlike a small file system, that needs no right to mount one.)
+#[test]
+fn a_full_disk_costs_the_last_steps_only() {
+    let place = Place::with_photos();
+    let args =
+        "pretrain --data folder:photos --tokenizer-steps 2 --steps 4 --batch-size 8 --save-every 2 --out";
+    place.good(&format!("{args} whole"));
+    place.copy("whole", "stopped");
+    rewind(&place, "stopped", 2);
+    let before = place.contents("stopped/checkpoints");
+    let model = fs::metadata(place.path("whole/last/model.safetensors")).unwrap().len();
+
+    let script = "trap '' XFSZ; ulimit -f \"$0\"; exec \"$@\"";
+    let resume = format!("{args} stopped --resume");
+    let output = Command::new("sh")
+        .args(["-c", script, &(model / 2 / 512).to_string(), env!("CARGO_BIN_EXE_xtask")])
+        .args(resume.split_whitespace())
+        .current_dir(place.path("."))
+        .output();
+    let says = ["cannot write", "stopped/checkpoints/", "model.safetensors", "make room"];
+    Outcome::of(&resume, output.unwrap()).fails(1, &says);
+    assert_eq!(place.contents("stopped/checkpoints"), before);
+    assert_eq!(fs::read_link(place.path("stopped/last")).unwrap().to_str(), Some("checkpoints/step-0000002"));
+
+    place.good(&resume);
+    assert_same_end(&place, "whole", "stopped");
+}
