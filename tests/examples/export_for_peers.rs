@@ -1,8 +1,8 @@
 //! Writes checkpoint folders for `peers/verify_export.py`: freshly drawn models, with inputs and our logits in `io.safetensors`.
 //!
 //! ```sh
-//! cargo run -p beit-tests --example export_for_peers -- /tmp/exports
-//! for dir in /tmp/exports/*; do python tests/peers/verify_export.py $dir --pixels $dir/io.safetensors; done
+//! cargo run -p beit-tests --example export_for_peers -- exports
+//! for dir in exports/*; do python tests/peers/verify_export.py $dir --pixels $dir/io.safetensors; done
 //! ```
 
 use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling, patch_rows};

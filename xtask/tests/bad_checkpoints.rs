@@ -62,7 +62,7 @@ fn another_model() {
         place.bad(1, args, says);
     }
     let resume = [
-        ("--lr 0.1", &["state.json", "peak was 0.0015, is 0.1"][..]),
+        ("--lr 0.1", &["state.json", "peak was ", ", is 0.1;"][..]),
         ("--seed 5", &["state.json", "seed was 0, is 5"]),
         (
             "--no-rel-pos-bias",

@@ -56,15 +56,6 @@ impl Case for ChannelsLast {
     fn forward<O: Ops>(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor> {
         vec![ops.channels_last(&x[0])]
     }
-    fn backward<O: Ops>(
-        &self,
-        _: &O,
-        _: &[O::Tensor],
-        _: &[O::Tensor],
-        _: Vec<O::Tensor>,
-    ) -> Vec<Option<O::Tensor>> {
-        vec![None]
-    }
 }
 
 struct Convolution {

@@ -1,9 +1,7 @@
 //! The operations of the transformer, its losses and the optimiser.
 
 use super::{Case, Check, Input, activation, constant, param};
-use crate::{
-    AdamW, AttentionShape, Embeddings, Linear, Norm, Ops, QkvBias, QkvBiasGrad, Residual, Shape, Targets,
-};
+use crate::{AttentionShape, Embeddings, Linear, Norm, Ops, QkvBias, QkvBiasGrad, Residual, Shape};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -39,26 +37,6 @@ pub(super) fn check<O: Ops>(check: &mut Check<'_, O>) {
     check.case(&Patchify { images: [1, 1, 5, 5], patch: [1, 5] });
     check.case(&Gather { m: 7, c: 3, rows: vec![6, 0, 3] });
     check.case(&Gather { m: 1, c: 1, rows: vec![0] });
-    for (m, v) in [(1, 2), (5, 7), (37, 131)] {
-        for smoothing in [0.0, 0.1] {
-            check.case(&CrossEntropy { m, v, kind: TargetKind::Classes(smoothing) });
-        }
-        check.case(&CrossEntropy { m, v, kind: TargetKind::Probabilities });
-    }
-    for step in [1, 10] {
-        check.case(&AdamWCase { n: 133, step });
-    }
-    for max_norm in [None, Some(1.0), Some(1e6)] {
-        check.case(&Clip { max_norm });
-    }
-    check.case(&AddAssign);
-    argmax(check);
-}
-
-fn argmax<O: Ops>(check: &mut Check<'_, O>) {
-    let x = check.ops.upload([3, 4], &[0., 2., 2., 1., -1., -2., -3., -0.5, 5., 5., 5., 5.]);
-    let got = check.ops.argmax_rows(&x);
-    check.ids("argmax_rows: the first of equals", &got, &[1, 3, 0]);
 }
 
 struct LinearCase {
@@ -144,15 +122,6 @@ impl Case for LinearGelu {
     fn forward<O: Ops>(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor> {
         let (pre, act) = ops.linear_gelu(&x[0], &Linear { weight: x[1].clone(), bias: None });
         vec![pre, act]
-    }
-    fn backward<O: Ops>(
-        &self,
-        _: &O,
-        _: &[O::Tensor],
-        _: &[O::Tensor],
-        _: Vec<O::Tensor>,
-    ) -> Vec<Option<O::Tensor>> {
-        vec![None, None]
     }
 }
 
@@ -422,15 +391,6 @@ impl Case for Patchify {
     fn forward<O: Ops>(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor> {
         vec![ops.patchify(&x[0], self.patch)]
     }
-    fn backward<O: Ops>(
-        &self,
-        _: &O,
-        _: &[O::Tensor],
-        _: &[O::Tensor],
-        _: Vec<O::Tensor>,
-    ) -> Vec<Option<O::Tensor>> {
-        vec![None]
-    }
 }
 
 struct Gather {
@@ -457,154 +417,5 @@ impl Case for Gather {
         _: Vec<O::Tensor>,
     ) -> Vec<Option<O::Tensor>> {
         vec![Some(ops.gather_rows_backward(&dy[0], &ops.upload_ids(&self.rows), self.m))]
-    }
-}
-
-enum TargetKind {
-    Classes(f32),
-    Probabilities,
-}
-
-struct CrossEntropy {
-    m: usize,
-    v: usize,
-    kind: TargetKind,
-}
-
-impl CrossEntropy {
-    fn with<O: Ops, R>(&self, ops: &O, probabilities: &O::Tensor, f: impl FnOnce(Targets<'_, O>) -> R) -> R {
-        match self.kind {
-            TargetKind::Probabilities => f(Targets::Probabilities(probabilities)),
-            TargetKind::Classes(smoothing) => {
-                let ids: Vec<u32> = (0..self.m).map(|i| (i * 5 % self.v) as u32).collect();
-                f(Targets::Classes { ids: &ops.upload_ids(&ids), smoothing })
-            }
-        }
-    }
-}
-
-impl Case for CrossEntropy {
-    fn name(&self) -> String {
-        let kind = match self.kind {
-            TargetKind::Classes(smoothing) => format!("classes smoothed by {smoothing}"),
-            TargetKind::Probabilities => "distributions".into(),
-        };
-        format!("cross_entropy {}x{}, {kind}", self.m, self.v)
-    }
-    fn inputs(&self) -> Vec<Input> {
-        let mut targets = constant("targets", [self.m, self.v], 26);
-        for row in targets.data.chunks_exact_mut(self.v) {
-            let total: f32 = row.iter().map(|v| v.abs()).sum();
-            row.iter_mut().for_each(|v| *v = v.abs() / total);
-        }
-        let mut logits = activation("logits", [self.m, self.v], 25);
-        logits.data.iter_mut().for_each(|v| *v *= 8.0);
-        vec![logits, targets]
-    }
-    fn forward<O: Ops>(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor> {
-        let (metrics, lse) = self.with(ops, &x[1], |targets| ops.cross_entropy(&x[0], &targets));
-        vec![metrics, lse]
-    }
-    fn backward<O: Ops>(
-        &self,
-        ops: &O,
-        x: &[O::Tensor],
-        dy: &[O::Tensor],
-        _: Vec<O::Tensor>,
-    ) -> Vec<Option<O::Tensor>> {
-        // The count of right rows is piecewise constant, so only the first element's gradient counts.
-        let scale = ops.read(&dy[0]).map_or(f32::NAN, |dy| dy[0]);
-        let d_logits = self.with(ops, &x[1], |targets| {
-            let (_, lse) = ops.cross_entropy(&x[0], &targets);
-            ops.cross_entropy_backward(&x[0], &targets, &lse, scale)
-        });
-        vec![Some(d_logits), None]
-    }
-}
-
-struct AdamWCase {
-    n: usize,
-    step: u64,
-}
-
-impl Case for AdamWCase {
-    fn name(&self) -> String {
-        format!("adamw, step {}", self.step)
-    }
-    fn inputs(&self) -> Vec<Input> {
-        let n = self.n;
-        let mut second = constant("second", [n], 30);
-        second.data.iter_mut().for_each(|v| *v = v.abs());
-        let mut clip = constant("clip", [2], 31);
-        clip.data = vec![4.0, 0.25];
-        vec![constant("param", [n], 27), constant("grad", [n], 28), constant("first", [n], 29), second, clip]
-    }
-    fn forward<O: Ops>(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor> {
-        let hyper =
-            AdamW { lr: 0.1, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.05, step: self.step };
-        let (mut w, mut m, mut v) = (x[0].clone(), x[2].clone(), x[3].clone());
-        ops.adamw(&mut w, &x[1], [&mut m, &mut v], &x[4], &hyper);
-        vec![w, m, v]
-    }
-    fn backward<O: Ops>(
-        &self,
-        _: &O,
-        _: &[O::Tensor],
-        _: &[O::Tensor],
-        _: Vec<O::Tensor>,
-    ) -> Vec<Option<O::Tensor>> {
-        Vec::new()
-    }
-}
-
-struct Clip {
-    max_norm: Option<f32>,
-}
-
-impl Case for Clip {
-    fn name(&self) -> String {
-        format!("clip_factor at {:?}", self.max_norm)
-    }
-    fn inputs(&self) -> Vec<Input> {
-        vec![constant("a", [7, 5], 32), constant("b", [1], 33)]
-    }
-    fn forward<O: Ops>(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor> {
-        vec![ops.clip_factor(&x.iter().collect::<Vec<_>>(), self.max_norm)]
-    }
-    fn backward<O: Ops>(
-        &self,
-        _: &O,
-        _: &[O::Tensor],
-        _: &[O::Tensor],
-        _: Vec<O::Tensor>,
-    ) -> Vec<Option<O::Tensor>> {
-        Vec::new()
-    }
-}
-
-struct AddAssign;
-
-impl Case for AddAssign {
-    fn name(&self) -> String {
-        "add_assign, clear, zeros, reshape".into()
-    }
-    fn inputs(&self) -> Vec<Input> {
-        vec![constant("a", [3, 11], 34), constant("b", [3, 11], 35)]
-    }
-    fn forward<O: Ops>(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor> {
-        let mut sum = x[0].clone();
-        ops.add_assign(&mut sum, &x[1]);
-        let mut cleared = x[0].clone();
-        ops.clear(&mut cleared);
-        vec![ops.reshape(sum, [11, 3]), cleared, ops.zeros([2, 2])]
-    }
-    fn backward<O: Ops>(
-        &self,
-        _: &O,
-        _: &[O::Tensor],
-        _: &[O::Tensor],
-        _: Vec<O::Tensor>,
-    ) -> Vec<Option<O::Tensor>> {
-        Vec::new()
     }
 }

@@ -4,7 +4,7 @@ use super::array::{Array, data, data_mut, last, view, view_mut, zeros};
 use super::gemm::gemm_serial;
 use super::par;
 use super::real::Real;
-use super::rows::{add_partials, maximum, sum};
+use super::rows::{add_partials, softmax_row, softmax_row_backward};
 use crate::ops::{AttentionShape, QkvBias, QkvBiasGrad};
 use crate::relative_position_index;
 use alloc::vec;
@@ -65,7 +65,7 @@ pub(super) fn forward<F: Real>(
                 #[inline(always)]
                 || {
                     for row in probs.chunks_exact_mut(e.t) {
-                        softmax(row);
+                        softmax_row(row);
                     }
                 },
             );
@@ -140,7 +140,7 @@ impl<F: Real> Image<'_, F> {
                 #[inline(always)]
                 || {
                     for (d, p) in d_scores.chunks_exact_mut(e.t).zip(probs.chunks_exact(e.t)) {
-                        softmax_backward(d, p);
+                        softmax_row_backward(d, p);
                     }
                     if !d_relative.is_empty() {
                         super::rows::add(&mut d_relative[head * e.t * e.t..][..e.t * e.t], &d_scores);
@@ -192,28 +192,6 @@ impl<F: Real> Biased<F> {
     }
     fn v(&self, head: usize) -> ArrayView2<'_, F> {
         self.part(2, head)
-    }
-}
-
-/// In place, over one row.
-#[inline(always)]
-fn softmax<F: Real>(row: &mut [F]) {
-    let largest = maximum(row);
-    for v in row.iter_mut() {
-        *v = (*v - largest).exp();
-    }
-    let scale = F::of(1.0) / sum(row.len(), |i| row[i]);
-    for v in row.iter_mut() {
-        *v *= scale;
-    }
-}
-
-/// `d = p ⊙ (d - Σ d ⊙ p)`, in place, over one row.
-#[inline(always)]
-fn softmax_backward<F: Real>(d: &mut [F], p: &[F]) {
-    let dot = sum(d.len(), |i| d[i] * p[i]);
-    for (d, &p) in d.iter_mut().zip(p) {
-        *d = p * (*d - dot);
     }
 }
 

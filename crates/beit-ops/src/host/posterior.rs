@@ -3,7 +3,7 @@
 use super::array::{Array, array, data, data_mut, last, shape, zeros};
 use super::par;
 use super::real::Real;
-use super::rows::{add_column_sums, maximum, sum};
+use super::rows::{add_column_sums, softmax_row, softmax_row_backward, sum};
 use crate::ops::GumbelNoise;
 use crate::philox::uniforms;
 use alloc::vec;
@@ -29,7 +29,7 @@ pub(super) fn gumbel_softmax<F: Real>(logits: &Array<F>, noise: GumbelNoise, tau
                     for (y, &logit) in row.iter_mut().zip(logits) {
                         *y = (*y + logit) * scale;
                     }
-                    softmax(row);
+                    softmax_row(row);
                 }
             },
         );
@@ -98,7 +98,7 @@ pub(super) fn kl<F: Real>(logits: &Array<F>) -> (Array<F>, [Array<F>; 2]) {
             #[inline(always)]
             || {
                 for row in q.chunks_exact_mut(v) {
-                    softmax(row);
+                    softmax_row(row);
                 }
             },
         );
@@ -165,28 +165,12 @@ fn softmax_backward<F: Real>(
                     let row = n * rows + i;
                     let y = &y[row * v..][..v];
                     gradient(row, y, d);
-                    let dot = sum(v, |k| d[k] * y[k]);
-                    for (d, &y) in d.iter_mut().zip(y) {
-                        *d = y * (*d - dot);
-                    }
+                    softmax_row_backward(d, y);
                 }
             },
         );
     });
     d_logits
-}
-
-/// In place, over one row.
-#[inline(always)]
-fn softmax<F: Real>(row: &mut [F]) {
-    let largest = maximum(row);
-    for v in row.iter_mut() {
-        *v = (*v - largest).exp();
-    }
-    let scale = F::of(1.0) / sum(row.len(), |i| row[i]);
-    for v in row.iter_mut() {
-        *v *= scale;
-    }
 }
 
 /// `ln p`, finite where `p` has underflowed, so that `p ln p` is zero there.

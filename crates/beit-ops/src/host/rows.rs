@@ -52,6 +52,28 @@ pub(super) fn maximum<F: Real>(row: &[F]) -> F {
     lanes.iter().fold(lanes[0], |a, &b| a.max(b))
 }
 
+/// The softmax of a row, in place.
+#[inline(always)]
+pub(super) fn softmax_row<F: Real>(row: &mut [F]) {
+    let largest = maximum(row);
+    for v in row.iter_mut() {
+        *v = (*v - largest).exp();
+    }
+    let scale = F::of(1.0) / sum(row.len(), |i| row[i]);
+    for v in row.iter_mut() {
+        *v *= scale;
+    }
+}
+
+/// With `p` the softmax of a row: `d = p ⊙ (d - Σ d ⊙ p)`, in place.
+#[inline(always)]
+pub(super) fn softmax_row_backward<F: Real>(d: &mut [F], p: &[F]) {
+    let dot = sum(d.len(), |i| d[i] * p[i]);
+    for (d, &p) in d.iter_mut().zip(p) {
+        *d = p * (*d - dot);
+    }
+}
+
 /// `sums[c] += Σ_m x[m, c]` for `x [M, C]`.
 pub(super) fn add_column_sums<F: Real>(x: &[F], sums: &mut [F]) {
     let c = sums.len();

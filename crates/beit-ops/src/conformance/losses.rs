@@ -1,0 +1,153 @@
+//! Losses, the optimiser, and what is neither.
+
+use super::{Case, Check, Input, activation, constant};
+use crate::{AdamW, Ops, Targets};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+pub(super) fn check<O: Ops>(check: &mut Check<'_, O>) {
+    for (m, v) in [(1, 2), (5, 7), (37, 131)] {
+        for smoothing in [0.0, 0.1] {
+            check.case(&CrossEntropy { m, v, kind: TargetKind::Classes(smoothing) });
+        }
+        check.case(&CrossEntropy { m, v, kind: TargetKind::Probabilities });
+    }
+    for step in [1, 10] {
+        check.case(&AdamWCase { n: 133, step });
+    }
+    for max_norm in [None, Some(1.0), Some(1e6)] {
+        check.case(&Clip { max_norm });
+    }
+    check.case(&AddAssign);
+    argmax(check);
+}
+
+fn argmax<O: Ops>(check: &mut Check<'_, O>) {
+    let x = check.ops.upload([3, 4], &[0., 2., 2., 1., -1., -2., -3., -0.5, 5., 5., 5., 5.]);
+    let got = check.ops.argmax_rows(&x);
+    check.ids("argmax_rows: the first of equals", &got, &[1, 3, 0]);
+}
+
+enum TargetKind {
+    Classes(f32),
+    Probabilities,
+}
+
+struct CrossEntropy {
+    m: usize,
+    v: usize,
+    kind: TargetKind,
+}
+
+impl CrossEntropy {
+    fn with<O: Ops, R>(&self, ops: &O, probabilities: &O::Tensor, f: impl FnOnce(Targets<'_, O>) -> R) -> R {
+        match self.kind {
+            TargetKind::Probabilities => f(Targets::Probabilities(probabilities)),
+            TargetKind::Classes(smoothing) => {
+                let ids: Vec<u32> = (0..self.m).map(|i| (i * 5 % self.v) as u32).collect();
+                f(Targets::Classes { ids: &ops.upload_ids(&ids), smoothing })
+            }
+        }
+    }
+}
+
+impl Case for CrossEntropy {
+    fn name(&self) -> String {
+        let kind = match self.kind {
+            TargetKind::Classes(smoothing) => format!("classes smoothed by {smoothing}"),
+            TargetKind::Probabilities => "distributions".into(),
+        };
+        format!("cross_entropy {}x{}, {kind}", self.m, self.v)
+    }
+    fn inputs(&self) -> Vec<Input> {
+        let mut targets = constant("targets", [self.m, self.v], 26);
+        for row in targets.data.chunks_exact_mut(self.v) {
+            let total: f32 = row.iter().map(|v| v.abs()).sum();
+            row.iter_mut().for_each(|v| *v = v.abs() / total);
+        }
+        let mut logits = activation("logits", [self.m, self.v], 25);
+        logits.data.iter_mut().for_each(|v| *v *= 8.0);
+        vec![logits, targets]
+    }
+    fn forward<O: Ops>(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor> {
+        let (metrics, lse) = self.with(ops, &x[1], |targets| ops.cross_entropy(&x[0], &targets));
+        vec![metrics, lse]
+    }
+    fn backward<O: Ops>(
+        &self,
+        ops: &O,
+        x: &[O::Tensor],
+        dy: &[O::Tensor],
+        _: Vec<O::Tensor>,
+    ) -> Vec<Option<O::Tensor>> {
+        // The count of right rows is piecewise constant, so only the first element's gradient counts.
+        let scale = ops.read(&dy[0]).map_or(f32::NAN, |dy| dy[0]);
+        let d_logits = self.with(ops, &x[1], |targets| {
+            let (_, lse) = ops.cross_entropy(&x[0], &targets);
+            ops.cross_entropy_backward(&x[0], &targets, &lse, scale)
+        });
+        vec![Some(d_logits), None]
+    }
+}
+
+struct AdamWCase {
+    n: usize,
+    step: u64,
+}
+
+impl Case for AdamWCase {
+    fn name(&self) -> String {
+        format!("adamw, step {}", self.step)
+    }
+    fn inputs(&self) -> Vec<Input> {
+        let n = self.n;
+        let mut second = constant("second", [n], 30);
+        second.data.iter_mut().for_each(|v| *v = v.abs());
+        let mut clip = constant("clip", [2], 31);
+        clip.data = vec![4.0, 0.25];
+        vec![constant("param", [n], 27), constant("grad", [n], 28), constant("first", [n], 29), second, clip]
+    }
+    fn forward<O: Ops>(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor> {
+        let hyper =
+            AdamW { lr: 0.1, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.05, step: self.step };
+        let (mut w, mut m, mut v) = (x[0].clone(), x[2].clone(), x[3].clone());
+        ops.adamw(&mut w, &x[1], [&mut m, &mut v], &x[4], &hyper);
+        vec![w, m, v]
+    }
+}
+
+struct Clip {
+    max_norm: Option<f32>,
+}
+
+impl Case for Clip {
+    fn name(&self) -> String {
+        format!("clip_factor at {:?}", self.max_norm)
+    }
+    fn inputs(&self) -> Vec<Input> {
+        vec![constant("a", [7, 5], 32), constant("b", [1], 33)]
+    }
+    fn forward<O: Ops>(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor> {
+        vec![ops.clip_factor(&x.iter().collect::<Vec<_>>(), self.max_norm)]
+    }
+}
+
+struct AddAssign;
+
+impl Case for AddAssign {
+    fn name(&self) -> String {
+        "add_assign, clear, zeros, reshape".into()
+    }
+    fn inputs(&self) -> Vec<Input> {
+        vec![constant("a", [3, 11], 34), constant("b", [3, 11], 35)]
+    }
+    fn forward<O: Ops>(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor> {
+        let mut sum = x[0].clone();
+        ops.add_assign(&mut sum, &x[1]);
+        let mut cleared = x[0].clone();
+        ops.clear(&mut cleared);
+        vec![ops.reshape(sum, [11, 3]), cleared, ops.zeros([2, 2])]
+    }
+}
