@@ -104,6 +104,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         start.report.iter().for_each(|line| note(line));
     }
     if args.run.dry_run {
+        Run::check(args.run.out.as_deref(), args.run.existing())?;
         return answer(
             args.run.json,
             &serde_json::json!({ "steps": hyper.schedule.total }),

@@ -76,6 +76,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let hyper = args.training.hyper(steps_per_epoch, lr)?;
     describe(&args, &config, source.len(), hyper.schedule.total);
     if args.run.dry_run {
+        Run::check(args.run.out.as_deref(), args.run.existing())?;
         return dry_run(&args, &config, hyper.schedule.total);
     }
 

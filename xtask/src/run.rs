@@ -48,16 +48,24 @@ impl Run {
         if existing == Existing::Overwrite {
             delete_run(&dir)?;
         }
-        let taken = fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_some());
-        if taken {
-            usage!(
-                "{} is not empty: choose another --out, or --resume or --overwrite that run",
-                dir.display()
-            );
-        }
+        refuse_taken(&dir)?;
         fs::create_dir_all(&dir)
             .with_context(|| format!("cannot create the run folder {}", dir.display()))?;
         Ok(Self { dir })
+    }
+
+    /// What [`open`](Run::open) would refuse, without touching anything.
+    pub(crate) fn check(out: Option<&Path>, existing: Existing) -> anyhow::Result<()> {
+        match out {
+            Some(out) if existing == Existing::Refuse => refuse_taken(out),
+            _ => Ok(()),
+        }
+    }
+
+    /// The tokenizer that the run was given with `--tokenizer`, by its `run.toml`.
+    pub(crate) fn given_tokenizer(dir: &Path) -> Option<PathBuf> {
+        let config: toml::Table = toml::from_str(&fs::read_to_string(dir.join("run.toml")).ok()?).ok()?;
+        Some(PathBuf::from(config.get("tokenizer")?.as_str()?))
     }
 
     pub(crate) fn path(&self, part: &str) -> PathBuf {
@@ -128,6 +136,14 @@ pub(crate) fn checkpoint_of(path: &Path) -> anyhow::Result<PathBuf> {
         anyhow::bail!("{}: no such folder; expected a run or a checkpoint", path.display());
     }
     anyhow::bail!("{}: neither a checkpoint (no config.json) nor a run (no last/config.json)", path.display())
+}
+
+/// A folder with something in it is not written to.
+fn refuse_taken(dir: &Path) -> anyhow::Result<()> {
+    if fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
+        usage!("{} is not empty: choose another --out, or --resume or --overwrite that run", dir.display());
+    }
+    Ok(())
 }
 
 fn next_free(parent: &Path, verb: &str) -> PathBuf {

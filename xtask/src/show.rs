@@ -7,7 +7,8 @@ use crate::model;
 use crate::output::answer;
 use crate::picture::{greyed, write_grid};
 use crate::reconstruction::{self, Request};
-use crate::run::checkpoint_of;
+use crate::run::{Run, checkpoint_of};
+use crate::usage::usage;
 use beit_data::{Purpose, Source, sample_rng};
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::json;
@@ -82,14 +83,22 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Reconstruction(args) => {
             let ops = args.device.open()?;
             let mim = model::load_mim(&ops, &checkpoint_of(&args.model)?)?;
-            let own = args.model.join("tokenizer");
-            let tokenizer = model::load_tokenizer(&ops, args.tokenizer.as_deref().unwrap_or(&own))?;
+            let Some(tokenizer) = args.tokenizer.or_else(|| tokenizer_of(&args.model)) else {
+                usage!("{} has no tokenizer of its own: pass --tokenizer", args.model.display());
+            };
+            let tokenizer = model::load_tokenizer(&ops, &tokenizer)?;
             let (source, _) = args.data.held_out()?;
             let request = Request { source: &source, images: args.images, seed: args.seed, mask: &args.mask };
             reconstruction::write(&ops, &mim, &tokenizer, &request, &args.out)?;
             answer(args.json, &json!({ "out": args.out }), &format!("reconstruction: {}", args.out.display()))
         }
     }
+}
+
+/// The tokenizer in the folder of a run, or the one it was given.
+fn tokenizer_of(run: &Path) -> Option<PathBuf> {
+    let own = run.join("tokenizer");
+    if own.exists() { Some(own) } else { Run::given_tokenizer(run) }
 }
 
 /// Four rows of eight images under one mask each.

@@ -39,6 +39,12 @@ pub enum Error {
         /// The first tensor found, by its name.
         tensor: String,
     },
+    /// A batch without images.
+    #[error("no image of batch {number} can be decoded; remove the broken files or take larger batches")]
+    NoImages {
+        /// Counted from the first batch of the first epoch.
+        number: u64,
+    },
     /// A recipe that cannot work.
     #[error("{0}")]
     Recipe(String),

@@ -1,6 +1,6 @@
 //! The loop that all training shares: micro-batches, guard, clipping, step, report.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::guard::measure;
 use crate::meter::Meter;
 use crate::optimiser::Optimiser;
@@ -48,8 +48,10 @@ impl<S: Sample> Steps<'_, S> {
         for step in begin..until {
             let mut losses = Vec::new();
             let mut epoch = 0;
-            for _ in 0..self.accumulate {
-                let Some(batch) = meter.wait(|| batches.next()).transpose()? else { break };
+            for number in step * self.accumulate..(step + 1) * self.accumulate {
+                let batch = meter.wait(|| batches.next()).transpose()?;
+                let batch =
+                    batch.filter(|batch| self.number(batch) == number).ok_or(Error::NoImages { number })?;
                 epoch = batch.epoch;
                 let images = batch.indices.len();
                 let (metrics, rows) = micro_batch(params, batch, &mut grads, &mut meter)?;
@@ -68,5 +70,10 @@ impl<S: Sample> Steps<'_, S> {
         }
         listeners.progress.end();
         Ok(())
+    }
+
+    /// The number of a batch through all epochs. The loader passes over batches of which no image can be decoded.
+    fn number(&self, batch: &Batch<S>) -> u64 {
+        batch.epoch * self.loader.batches_per_epoch() + batch.number
     }
 }

@@ -1,11 +1,11 @@
 //! Writing.
 
 use crate::error::{Error, Result};
+use safetensors::Dtype;
 use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensorError};
 use std::collections::{BTreeMap, HashMap};
-use std::io;
 use std::path::Path;
+use std::{fs, io};
 
 /// Tensors on their way into a safetensors file. Names are unique: a second tensor of a name replaces the first.
 pub struct TensorWriter {
@@ -63,8 +63,10 @@ impl TensorWriter {
         let views = self.tensors.iter().map(|(name, (dtype, shape, bytes))| {
             (name, TensorView::new(*dtype, shape.clone(), bytes).expect("add has compared the lengths"))
         });
-        safetensors::serialize_to_file(views, Some(self.metadata.clone()), path)
-            .map_err(|error| Error::write(path)(io_error(error)))
+        let written = safetensors::serialize(views, Some(self.metadata.clone()))
+            .map_err(io::Error::other)
+            .and_then(|bytes| write_whole(path, &bytes));
+        written.map_err(Error::write(path))
     }
 
     fn add(&mut self, name: String, dtype: Dtype, shape: &[usize], bytes: Vec<u8>) -> &mut Self {
@@ -75,9 +77,15 @@ impl TensorWriter {
     }
 }
 
-fn io_error(error: SafeTensorError) -> io::Error {
-    match error {
-        SafeTensorError::IoError(error) => error,
-        other => io::Error::other(other),
+/// Writes a hidden sibling, then gives it the name: a reader finds the whole file or none. (`serialize_to_file` does so too, but
+/// leaves a file that only its owner can read.)
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no file name"))?;
+    let new = path.with_file_name(format!(".{}.new-{}", name.to_string_lossy(), std::process::id()));
+    let written = fs::write(&new, bytes).and_then(|()| fs::rename(&new, path));
+    if written.is_err() {
+        // The failure itself is what the caller hears of.
+        let _ = fs::remove_file(&new);
     }
+    written
 }
