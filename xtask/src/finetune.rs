@@ -44,7 +44,7 @@ pub(crate) struct Args {
     /// Label smoothing
     #[arg(long, default_value_t = 0.1)]
     smoothing: f32,
-    /// Classify by [CLS] instead of the mean of the patches
+    /// Classify by the CLS token instead of the mean of the patches
     #[arg(long)]
     use_cls: bool,
     #[command(flatten)]

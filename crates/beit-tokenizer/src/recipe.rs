@@ -2,7 +2,6 @@
 
 use crate::objective::Objective;
 use crate::schedule::{Cosine, Schedule};
-use beit_ops::AdamW;
 
 /// How a tokenizer is trained.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -86,34 +85,11 @@ impl Recipe {
             usage_weight: self.usage_weight,
         }
     }
-
-    /// The optimiser's settings in step `step`, counted from zero.
-    #[must_use]
-    pub fn adamw(&self, step: u64) -> AdamW {
-        let warm = (step + 1).min(self.warmup) as f64 / self.warmup.max(1) as f64;
-        AdamW {
-            lr: self.schedule.lr.at(step) * if self.warmup == 0 { 1.0 } else { warm },
-            beta1: self.beta1,
-            beta2: self.beta2,
-            eps: 1e-8,
-            weight_decay: self.weight_decay,
-            step: step + 1,
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn learning_rate_warms_up_and_falls() {
-        let recipe = Recipe::small();
-        assert!((recipe.adamw(0).lr - recipe.schedule.lr.from / recipe.warmup as f64).abs() < 1e-12);
-        assert_eq!(recipe.adamw(recipe.schedule.steps).lr, recipe.schedule.lr.to);
-        assert_eq!(recipe.adamw(0).step, 1);
-        assert_eq!(Recipe::dalle().adamw(0).lr, 1e-4);
-    }
 
     #[test]
     fn objective_follows_the_schedule() {

@@ -1,7 +1,7 @@
 //! Learning: the loss falls, and the codebook comes into use.
 
 use beit_ops::init::Stream;
-use beit_ops::{GumbelNoise, Host, Ops, Tree};
+use beit_ops::{AdamW, GumbelNoise, Host, Ops, Tree};
 use beit_tokenizer::{Config, Recipe, Terms, Tokenizer, Usage, init, pixels};
 
 const OPS: Host<f32> = Host::new();
@@ -35,7 +35,10 @@ fn step(step: u64, recipe: &Recipe, images: &Tensor, state: &mut [Tokenizer<Tens
     let moments = first.leaves_mut().into_iter().zip(second.leaves_mut());
     for ((weight, grad), (first, second)) in weights.leaves_mut().into_iter().zip(grads.leaves()).zip(moments)
     {
-        OPS.adamw(weight, grad, [first, second], &clip, &recipe.adamw(step));
+        let Recipe { beta1, beta2, weight_decay, .. } = *recipe;
+        let lr = recipe.schedule.lr.at(step);
+        let hyper = AdamW { lr, beta1, beta2, eps: 1e-8, weight_decay, step: step + 1 };
+        OPS.adamw(weight, grad, [first, second], &clip, &hyper);
     }
     losses.read(&OPS).expect("the host does not fail")
 }

@@ -39,7 +39,8 @@ impl<'a, O: Ops> TokenizerTraining<'a, O> {
         config.grid(image)?;
         let params = beit_tokenizer::init(ops, &config, seed);
         let lr = recipe.schedule.lr;
-        let schedule = Schedule { peak: lr.from, min: lr.to, warmup: recipe.warmup, total: lr.steps };
+        let schedule =
+            Schedule { peak: lr.from, min: lr.to, warmup: recipe.warmup.min(lr.steps / 20), total: lr.steps };
         let Recipe { beta1, beta2, weight_decay, max_norm: clip_grad, .. } = recipe;
         let hyper = Hyper { beta1, beta2, weight_decay, clip_grad, ..Hyper::new(schedule) };
         let optimiser = Optimiser::new(ops, &params, hyper, 0);
