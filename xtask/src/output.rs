@@ -81,6 +81,10 @@ impl Progress for Terminal {
 
     fn end(&mut self) {
         self.bar.finish();
+        if Self::has_bar() {
+            // The bar leaves the cursor at its end.
+            note("");
+        }
     }
 }
 

@@ -87,7 +87,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     }
     let mut metrics = Metrics::append(&run.path("metrics.jsonl"))?;
     let mut terminal = Terminal::new(args.run.json);
-    let tokenizer = tokenizer(&ops, &args, &run, &tokenizer_config, token_size, &mut terminal, &mut metrics)?;
+    let job = Job { ops: &ops, args: &args, run: &run, views, token_size };
+    let tokenizer = job.tokenizer(&tokenizer_config, &mut terminal, &mut metrics)?;
 
     let recipe = PretrainRecipe {
         accumulate: args.training.update_freq,
@@ -99,127 +100,138 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     if args.run.resume {
         model::resume_pretraining(&ops, &run.path("last"), &mut training)?;
     }
-    let checkpoint = train(&args, &run, &views, &loader, &mut training, &mut terminal, &mut metrics)?;
-    finish(&args, &run, &training, &tokenizer, &views, token_size, checkpoint, &mut metrics)
+    let checkpoint = job.train(&loader, &mut training, &mut terminal, &mut metrics)?;
+    job.finish(&training, &tokenizer, checkpoint, &mut metrics)
 }
 
-/// The tokenizer that was given, or the one in the run folder, or a new one.
-fn tokenizer(
-    ops: &Cpu,
-    args: &Args,
-    run: &Run,
-    config: &beit_tokenizer::Config,
+/// What the parts of the verb share.
+struct Job<'a> {
+    ops: &'a Cpu,
+    args: &'a Args,
+    run: &'a Run,
+    views: Views,
+    /// Height and width of what the tokenizer sees.
     token_size: [usize; 2],
-    terminal: &mut Terminal,
-    metrics: &mut Metrics,
-) -> anyhow::Result<TokenizerModel> {
-    let own = run.path("tokenizer");
-    let dir = args.tokenizer.clone().unwrap_or_else(|| own.clone());
-    if args.tokenizer.is_none() && !own.join("config.json").is_file() {
-        note("no --tokenizer: training one on these images first");
-        let source = args.data.open(Split::Train)?;
-        let settings = tokenizer::Settings {
-            config: *config,
-            recipe: tokenizer::recipe(config, args.tokenizer_steps, None, None),
-            image: token_size,
-            seed: args.training.seed,
-            report_every: args.run.report_every,
-        };
-        let loading = args.training.loading(&args.data, &args.device);
-        let views = args.model.views(&args.model.config()?);
-        tokenizer::train(ops, &settings, &source, &loading, &views, terminal, metrics, &own)?;
-    }
-    let tokenizer = model::load_tokenizer(ops, &dir)?;
-    let (held_out, split) = args.data.held_out()?;
-    let loading = args.training.loading(&args.data, &args.device);
-    let quality = tokenizer::quality(ops, &tokenizer, token_size, &held_out, &loading)?;
-    note(&format!("tokenizer on {} {split} images: {}", quality.images, tokenizer::sentence(&quality)));
-    Ok(tokenizer)
 }
 
-/// Trains to the end, saving on the way; returns the last checkpoint.
-fn train(
-    args: &Args,
-    run: &Run,
-    views: &Views,
-    loader: &beit_data::Loader<beit_data::PretrainSample>,
-    training: &mut Pretraining<'_, Cpu>,
-    terminal: &mut Terminal,
-    metrics: &mut Metrics,
-) -> anyhow::Result<PathBuf> {
-    let total = training.recipe.hyper.schedule.total;
-    loop {
-        let step = training.optimiser.steps();
-        let until = args.run.next_stop(step, total);
-        let mut on_report = |report: &beit_train::StepReport| metrics.line(report);
-        training.run(loader, until, &mut Listeners { progress: terminal, on_report: &mut on_report })?;
-        let checkpoint = run.checkpoint(training.optimiser.steps())?;
-        model::save_pretraining(training, views, &checkpoint)?;
-        run.set_last(&checkpoint, args.run.keep)?;
-        if until >= total {
-            return Ok(checkpoint);
+impl Job<'_> {
+    /// The tokenizer that was given, or the one in the run folder, or a new one.
+    fn tokenizer(
+        &self,
+        config: &beit_tokenizer::Config,
+        terminal: &mut Terminal,
+        metrics: &mut Metrics,
+    ) -> anyhow::Result<TokenizerModel> {
+        let Self { ops, args, run, token_size, .. } = *self;
+        let loading = args.training.loading(&args.data, &args.device);
+        let own = run.path("tokenizer");
+        let dir = args.tokenizer.clone().unwrap_or_else(|| own.clone());
+        if args.tokenizer.is_none() && !own.join("config.json").is_file() {
+            note("no --tokenizer: training one on these images first");
+            let source = args.data.open(Split::Train)?;
+            let settings = tokenizer::Settings {
+                config: *config,
+                recipe: tokenizer::recipe(config, args.tokenizer_steps, None, None),
+                image: token_size,
+                seed: args.training.seed,
+                report_every: args.run.report_every,
+            };
+            tokenizer::train(ops, &settings, &source, &loading, (terminal, metrics), &own)?;
+        }
+        let tokenizer = model::load_tokenizer(ops, &dir)?;
+        let (held_out, split) = args.data.held_out()?;
+        let quality = tokenizer::quality(ops, &tokenizer, token_size, &held_out, &loading)?;
+        note(&format!("tokenizer on {} {split} images: {}", quality.images, tokenizer::sentence(&quality)));
+        Ok(tokenizer)
+    }
+
+    /// Trains to the end, saving on the way; returns the last checkpoint.
+    fn train(
+        &self,
+        loader: &beit_data::Loader<beit_data::PretrainSample>,
+        training: &mut Pretraining<'_, Cpu>,
+        terminal: &mut Terminal,
+        metrics: &mut Metrics,
+    ) -> anyhow::Result<PathBuf> {
+        let Self { args, run, views, .. } = self;
+        let total = training.recipe.hyper.schedule.total;
+        loop {
+            let step = training.optimiser.steps();
+            let until = args.run.next_stop(step, total);
+            let mut on_report = |report: &beit_train::StepReport| metrics.line(report);
+            training.run(loader, until, &mut Listeners { progress: terminal, on_report: &mut on_report })?;
+            let checkpoint = run.checkpoint(training.optimiser.steps())?;
+            model::save_pretraining(training, views, &checkpoint)?;
+            run.set_last(&checkpoint, args.run.keep)?;
+            if until >= total {
+                return Ok(checkpoint);
+            }
         }
     }
-}
 
-/// Measures on images that were held out, draws pictures, and answers.
-#[allow(clippy::too_many_arguments)]
-fn finish(
-    args: &Args,
-    run: &Run,
-    training: &Pretraining<'_, Cpu>,
-    tokenizer: &TokenizerModel,
-    views: &Views,
-    token_size: [usize; 2],
-    checkpoint: PathBuf,
-    metrics: &mut Metrics,
-) -> anyhow::Result<()> {
-    let (held_out, split) = args.data.held_out()?;
-    let masker = args.mask.masker(training.config.vit.grid())?;
-    let loading = args.training.loading(&args.data, &args.device);
-    // Held-out images, augmented as in training, but the same way in every evaluation.
-    let transform = views.pretrain(token_size, args.colour_jitter);
-    let loader = pretrain_loader(&held_out, loading.evaluation(), transform, masker)?;
-    let tokens = evaluate_tokens(
-        training.ops,
-        &training.config,
-        &training.params,
-        &tokenizer.params.encoder,
-        &loader,
-    )?;
-    metrics.line(
-        &serde_json::json!({ "phase": "evaluate_tokens", "split": split.to_string(), "tokens": tokens }),
-    )?;
+    /// Measures on images that were held out, draws pictures, and answers.
+    fn finish(
+        &self,
+        training: &Pretraining<'_, Cpu>,
+        tokenizer: &TokenizerModel,
+        checkpoint: PathBuf,
+        metrics: &mut Metrics,
+    ) -> anyhow::Result<()> {
+        let Self { args, run, views, token_size, .. } = self;
+        let (held_out, split) = args.data.held_out()?;
+        let masker = args.mask.masker(training.config.vit.grid())?;
+        let loading = args.training.loading(&args.data, &args.device);
+        // Held-out images, augmented as in training, but the same way in every evaluation.
+        let transform = views.pretrain(*token_size, args.colour_jitter);
+        let loader = pretrain_loader(&held_out, loading.evaluation(), transform, masker)?;
+        let tokens = evaluate_tokens(
+            training.ops,
+            &training.config,
+            &training.params,
+            &tokenizer.params.encoder,
+            &loader,
+        )?;
+        metrics.line(
+            &serde_json::json!({ "phase": "evaluate_tokens", "split": split.to_string(), "tokens": tokens }),
+        )?;
 
-    let pictures = run.pictures()?;
-    crate::show::write_masks(
-        &pictures.join("masks.png"),
-        &held_out,
-        views,
-        &args.mask,
-        training.config.vit.grid(),
-    )?;
-    let mim =
-        model::MimModel { config: training.config.clone(), params: training.params.clone(), views: *views };
-    let request =
-        reconstruction::Request { source: &held_out, images: 8, seed: args.training.seed, mask: &args.mask };
-    reconstruction::write(training.ops, &mim, tokenizer, &request, &pictures.join("reconstruction.png"))?;
+        let pictures = run.pictures()?;
+        crate::show::write_masks(
+            &pictures.join("masks.png"),
+            &held_out,
+            views,
+            &args.mask,
+            training.config.vit.grid(),
+        )?;
+        let mim = model::MimModel {
+            config: training.config.clone(),
+            params: training.params.clone(),
+            views: *views,
+        };
+        let request = reconstruction::Request {
+            source: &held_out,
+            images: 8,
+            seed: args.training.seed,
+            mask: &args.mask,
+        };
+        reconstruction::write(training.ops, &mim, tokenizer, &request, &pictures.join("reconstruction.png"))?;
 
-    let sentence = format!(
-        "masked-token accuracy on {} patches of {split} images: {:.3}, always naming the commonest token: {:.3}\n\
-         on the {} that are not background: {:.3}, commonest token: {:.3}\n\
-         checkpoint: {}\npictures: {}\nnext: cargo xtask finetune --init {}",
-        tokens.patches,
-        tokens.accuracy,
-        tokens.majority,
-        tokens.content_patches,
-        tokens.content_accuracy,
-        tokens.content_majority,
-        checkpoint.display(),
-        pictures.display(),
-        run.dir.display(),
-    );
-    answer(args.run.json, &Answer { run: run.dir.clone(), checkpoint, tokens }, &sentence)
+        let sentence = format!(
+            "masked-token accuracy on {} patches of {split} images: {:.3}, always naming the commonest token: {:.3}\n\
+             on the {} that are not background: {:.3}, commonest token: {:.3}\n\
+             checkpoint: {}\npictures: {}\nnext: cargo xtask finetune --init {}",
+            tokens.patches,
+            tokens.accuracy,
+            tokens.majority,
+            tokens.content_patches,
+            tokens.content_accuracy,
+            tokens.content_majority,
+            checkpoint.display(),
+            pictures.display(),
+            run.dir.display(),
+        );
+        answer(args.run.json, &Answer { run: run.dir.clone(), checkpoint, tokens }, &sentence)
+    }
 }
 
 fn describe(args: &Args, config: &MimConfig, images: usize, steps: u64) {

@@ -1,23 +1,27 @@
 //! `tokenizer`: train the discrete VAE, encode, decode, inspect.
 
-use crate::data::{DataArgs, Loading, Views, decodable, tokenizer_loader};
+mod training;
+
+pub(crate) use training::{Settings, config_for, quality, recipe, sentence, train};
+
+use crate::data::{DataArgs, Loading, decodable};
 use crate::device::{Cpu, DeviceArgs};
 use crate::flags::{Sides, seeds, sides};
 use crate::model::{self, TokenizerModel};
 use crate::output::{Terminal, answer, note};
 use crate::picture;
 use crate::run::{Existing, Run};
-use crate::usage::usage;
 use anyhow::Context;
-use beit_data::{Source, Split, TokenizerTransform};
+use beit_data::{Source, Split};
 use beit_ops::Ops;
-use beit_tokenizer::{Config, Recipe, pixels};
-use beit_train::{Listeners, Metrics, TokenizerQuality, TokenizerTraining, tokenizer_quality};
+use beit_tokenizer::{Config, pixels};
+use beit_train::Metrics;
 use clap::{Args as ClapArgs, Subcommand};
 use serde::Serialize;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use training::{quality_json, transform};
 
 /// The discrete VAE: train it, pictures to visual tokens, visual tokens to pictures
 #[derive(Subcommand)]
@@ -163,108 +167,6 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
     }
 }
 
-/// Everything that training a tokenizer needs but the images.
-pub(crate) struct Settings {
-    pub(crate) config: Config,
-    pub(crate) recipe: Recipe,
-    pub(crate) image: [usize; 2],
-    pub(crate) seed: u64,
-    pub(crate) report_every: u64,
-}
-
-/// The small tokenizer with the downsampling that a transformer's patches ask for: one token a patch, of the patch's own size
-/// for small patches, of half of it from 16 pixels on (as 224 and 112 in the paper).
-pub(crate) fn config_for(vit: &beit_vit::Config) -> anyhow::Result<Config> {
-    let [height, width] = vit.patch;
-    let token = if height >= 16 { height / 2 } else { height };
-    if height != width || !token.is_power_of_two() {
-        usage!(
-            "patches of {height}x{width}: a tokenizer is trained for square patches of 2, 4, 8, … pixels; pass --tokenizer"
-        );
-    }
-    Ok(Config { groups: token.ilog2() as usize + 1, ..Config::small() })
-}
-
-/// The recipe for a configuration, with what the user changed.
-pub(crate) fn recipe(config: &Config, steps: u64, lr: Option<f64>, usage_weight: Option<f64>) -> Recipe {
-    let mut recipe = if *config == Config::dalle() { Recipe::dalle() } else { Recipe::small() };
-    if steps > 0 {
-        recipe.schedule = recipe.schedule.rescaled(steps);
-    }
-    if let Some(lr) = lr {
-        let factor = lr / recipe.schedule.lr.from;
-        recipe.schedule.lr.from *= factor;
-        recipe.schedule.lr.to *= factor;
-    }
-    recipe.usage_weight = usage_weight.unwrap_or(recipe.usage_weight);
-    recipe
-}
-
-/// Trains a tokenizer and writes its folder.
-#[allow(clippy::too_many_arguments)]
-pub(crate) fn train(
-    ops: &Cpu,
-    settings: &Settings,
-    source: &Arc<dyn Source>,
-    loading: &Loading,
-    views: &Views,
-    terminal: &mut Terminal,
-    metrics: &mut Metrics,
-    out: &Path,
-) -> anyhow::Result<()> {
-    let loading = Loading { batch_size: settings.recipe.batch, ..*loading };
-    let transform = views.tokenizer(settings.image);
-    let loader =
-        tokenizer_loader(source, loading.training(source.len()), transform, Some(settings.recipe.dither))?;
-    let mut training =
-        TokenizerTraining::new(ops, settings.config, settings.recipe, settings.image, settings.seed)?;
-    training.report_every = settings.report_every;
-    let mut on_report = |report: &beit_train::StepReport| metrics.line(report);
-    training.run(&loader, &mut Listeners { progress: terminal, on_report: &mut on_report })?;
-    model::save_tokenizer(ops, &settings.config, &training.params, out)
-}
-
-/// Usage and error on every image of a source.
-pub(crate) fn quality(
-    ops: &Cpu,
-    tokenizer: &TokenizerModel,
-    image: [usize; 2],
-    source: &Arc<dyn Source>,
-    loading: &Loading,
-) -> anyhow::Result<TokenizerQuality> {
-    let transform = whole(image);
-    let loader = tokenizer_loader(source, loading.evaluation(), transform, None)?;
-    Ok(tokenizer_quality(ops, &tokenizer.config, &tokenizer.params, image, &loader)?)
-}
-
-pub(crate) fn sentence(quality: &TokenizerQuality) -> String {
-    format!(
-        "{} of {} tokens used, perplexity {:.1}, commonest token {:.3}, mean absolute error {:.4}",
-        quality.usage.used(),
-        quality.usage.counts().len(),
-        quality.usage.perplexity(),
-        quality.usage.majority(),
-        quality.mean_absolute_error,
-    )
-}
-
-fn quality_json(quality: &TokenizerQuality) -> serde_json::Value {
-    json!({
-        "images": quality.images,
-        "vocab": quality.usage.counts().len(),
-        "used": quality.usage.used(),
-        "perplexity": quality.usage.perplexity(),
-        "majority": quality.usage.majority(),
-        "mean_absolute_error": quality.mean_absolute_error,
-        "counts": quality.usage.counts(),
-    })
-}
-
-/// Nothing random: the whole image.
-pub(crate) fn whole(image: [usize; 2]) -> TokenizerTransform {
-    Views::new(image, false).tokenizer(image)
-}
-
 fn loading(data: &DataArgs, device: &DeviceArgs, seed: u64) -> Loading {
     Loading { batch_size: 64, seed, workers: device.workers(), max_bad_share: data.max_bad_share }
 }
@@ -295,7 +197,7 @@ fn train_verb(args: &TrainArgs) -> anyhow::Result<()> {
     let loading = loading(&args.data, &args.device, args.seed);
     let out = run.path("tokenizer");
     let mut terminal = Terminal::new(args.json);
-    train(&ops, &settings, &source, &loading, &Views::new(image, false), &mut terminal, &mut metrics, &out)?;
+    train(&ops, &settings, &source, &loading, (&mut terminal, &mut metrics), &out)?;
 
     let (held_out, split) = args.data.held_out()?;
     let tokenizer = model::load_tokenizer(&ops, &out)?;
@@ -309,10 +211,10 @@ fn train_verb(args: &TrainArgs) -> anyhow::Result<()> {
 
 /// The first `images` images of a source, mapped, `[B, 3, h, w]`.
 fn first_images(source: &Arc<dyn Source>, image: [usize; 2], images: usize) -> anyhow::Result<Vec<f32>> {
-    let transform = whole(image);
+    let views = transform(image);
     let mut all = Vec::new();
     for index in 0..images.min(source.len()) {
-        all.extend(transform.whole(&source.image(index)?));
+        all.extend(views.whole(&source.image(index)?));
     }
     Ok(all)
 }
@@ -395,9 +297,9 @@ fn write_reconstructions(
     source: &Arc<dyn Source>,
     path: &Path,
 ) -> anyhow::Result<()> {
-    let transform = whole(image);
+    let views = transform(image);
     let found = decodable(source, 0..source.len()).take(8);
-    let all: Vec<f32> = found.flat_map(|(_, image)| transform.whole(&image)).collect();
+    let all: Vec<f32> = found.flat_map(|(_, image)| views.whole(&image)).collect();
     let grid = tokenizer.config.grid(image)?;
     let pixels = ops.upload([all.len() / (3 * image[0] * image[1]), 3, image[0], image[1]], &all);
     let codes = ops.read_ids(&tokenizer.params.encoder.encode(ops, &pixels))?;

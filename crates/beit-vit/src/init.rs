@@ -69,3 +69,75 @@ fn rescaled_block(name: &str) -> Option<usize> {
     let ends_branch = matches!(rest, "attn.proj.weight" | "mlp.fc2.weight");
     ends_branch.then(|| number.parse().ok().map(|block: usize| block + 1))?
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Preset;
+    use beit_ops::Host;
+
+    type Leaf = <Host<f32> as Ops>::Tensor;
+
+    fn tiny(kind: Init) -> Vit<Leaf> {
+        init(&Host::<f32>::new(), &Config::new(Preset::Tiny), kind, 9)
+    }
+
+    fn deviation(x: &Leaf) -> f32 {
+        libm::sqrtf(x.iter().map(|v| v * v).sum::<f32>() / x.len() as f32)
+    }
+
+    /// Cut at one sigma, a normal of deviation 0.02 has deviation 0.0108.
+    #[test]
+    fn pretraining_cuts_at_one_sigma() {
+        let vit = tiny(Init::Pretraining);
+        let qkv = &vit.blocks[0].attn.qkv.weight;
+        assert!(qkv.iter().all(|v| v.abs() <= 0.02));
+        assert!((deviation(qkv) - 0.0108).abs() < 3e-4, "{}", deviation(qkv));
+        assert!((deviation(&vit.patch_embed.weight) - 0.0108).abs() < 5e-4);
+        assert!(vit.embeddings.cls_token.iter().any(|&v| v != 0.0));
+    }
+
+    #[test]
+    fn branches_are_divided_by_the_root_of_twice_their_depth() {
+        let vit = tiny(Init::Pretraining);
+        for (i, block) in vit.blocks.iter().enumerate() {
+            let want = 0.0108 / libm::sqrtf(2.0 * (i + 1) as f32);
+            for weight in [&block.attn.proj.weight, &block.mlp.fc2.weight] {
+                assert!((deviation(weight) / want - 1.0).abs() < 0.03, "block {i}: {}", deviation(weight));
+            }
+            assert!((deviation(&block.mlp.fc1.weight) - 0.0108).abs() < 3e-4);
+        }
+    }
+
+    #[test]
+    fn constants() {
+        let vit = tiny(Init::Pretraining);
+        let block = &vit.blocks[2];
+        let all = |x: &Leaf, want: f32| assert!(x.iter().all(|&v| v == want));
+        all(block.gamma_1.as_ref().expect("LayerScale"), 0.1);
+        all(&block.norm1.weight, 1.0);
+        all(&block.norm1.bias, 0.0);
+        all(&block.attn.q_bias, 0.0);
+        all(vit.rel_pos_bias.as_ref().expect("a shared table"), 0.0);
+        all(&vit.norm.as_ref().expect("a final norm").weight, 1.0);
+    }
+
+    #[test]
+    fn fine_tuning_hardly_cuts_and_keeps_the_convolution() {
+        let vit = tiny(Init::FineTuning);
+        assert!((deviation(&vit.blocks[0].attn.qkv.weight) - 0.02).abs() < 5e-4);
+        let bound = 1.0 / libm::sqrtf(48.0);
+        assert!(vit.patch_embed.weight.iter().all(|v| v.abs() <= bound));
+        // A uniform in ±b has deviation b / √3.
+        assert!((deviation(&vit.patch_embed.weight) - bound / libm::sqrtf(3.0)).abs() < 2e-3);
+    }
+
+    #[test]
+    fn seeds_and_parameters_draw_apart() {
+        let (a, b) = (tiny(Init::Pretraining), tiny(Init::Pretraining));
+        assert_eq!(a, b);
+        assert_ne!(a.blocks[0].attn.qkv.weight, a.blocks[1].attn.qkv.weight);
+        let other = init(&Host::<f32>::new(), &Config::new(Preset::Tiny), Init::Pretraining, 10);
+        assert_ne!(a.blocks[0].attn.qkv.weight, other.blocks[0].attn.qkv.weight);
+    }
+}

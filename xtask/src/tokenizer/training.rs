@@ -1,0 +1,112 @@
+//! Training a tokenizer and measuring it, for every verb that does.
+
+use crate::data::{Loading, Views, tokenizer_loader};
+use crate::device::Cpu;
+use crate::model::{self, TokenizerModel};
+use crate::output::Terminal;
+use crate::usage::usage;
+use beit_data::{Source, TokenizerTransform};
+use beit_tokenizer::{Config, Recipe};
+use beit_train::{Listeners, Metrics, TokenizerQuality, TokenizerTraining, tokenizer_quality};
+use serde_json::json;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Everything that training a tokenizer needs but the images.
+pub(crate) struct Settings {
+    pub(crate) config: Config,
+    pub(crate) recipe: Recipe,
+    pub(crate) image: [usize; 2],
+    pub(crate) seed: u64,
+    pub(crate) report_every: u64,
+}
+
+/// The small tokenizer with the downsampling that a transformer's patches ask for: one token a patch, of the patch's own size
+/// for small patches, of half of it from 16 pixels on (as 224 and 112 in the paper).
+pub(crate) fn config_for(vit: &beit_vit::Config) -> anyhow::Result<Config> {
+    let [height, width] = vit.patch;
+    let token = if height >= 16 { height / 2 } else { height };
+    if height != width || !token.is_power_of_two() {
+        usage!(
+            "patches of {height}x{width}: a tokenizer is trained for square patches of 2, 4, 8, … pixels; pass --tokenizer"
+        );
+    }
+    Ok(Config { groups: token.ilog2() as usize + 1, ..Config::small() })
+}
+
+/// The recipe for a configuration, with what the user changed.
+pub(crate) fn recipe(config: &Config, steps: u64, lr: Option<f64>, usage_weight: Option<f64>) -> Recipe {
+    let mut recipe = if *config == Config::dalle() { Recipe::dalle() } else { Recipe::small() };
+    if steps > 0 {
+        recipe.schedule = recipe.schedule.rescaled(steps);
+    }
+    if let Some(lr) = lr {
+        let factor = lr / recipe.schedule.lr.from;
+        recipe.schedule.lr.from *= factor;
+        recipe.schedule.lr.to *= factor;
+    }
+    recipe.usage_weight = usage_weight.unwrap_or(recipe.usage_weight);
+    recipe
+}
+
+/// Trains a tokenizer and writes its folder.
+pub(crate) fn train(
+    ops: &Cpu,
+    settings: &Settings,
+    source: &Arc<dyn Source>,
+    loading: &Loading,
+    (terminal, metrics): (&mut Terminal, &mut Metrics),
+    out: &Path,
+) -> anyhow::Result<()> {
+    let loading = Loading { batch_size: settings.recipe.batch, ..*loading };
+    let views = transform(settings.image);
+    let loader =
+        tokenizer_loader(source, loading.training(source.len()), views, Some(settings.recipe.dither))?;
+    let mut training =
+        TokenizerTraining::new(ops, settings.config, settings.recipe, settings.image, settings.seed)?;
+    training.report_every = settings.report_every;
+    let mut on_report = |report: &beit_train::StepReport| metrics.line(report);
+    training.run(&loader, &mut Listeners { progress: terminal, on_report: &mut on_report })?;
+    model::save_tokenizer(ops, &settings.config, &training.params, out)
+}
+
+/// Usage and error on every image of a source.
+pub(crate) fn quality(
+    ops: &Cpu,
+    tokenizer: &TokenizerModel,
+    image: [usize; 2],
+    source: &Arc<dyn Source>,
+    loading: &Loading,
+) -> anyhow::Result<TokenizerQuality> {
+    let views = transform(image);
+    let loader = tokenizer_loader(source, loading.evaluation(), views, None)?;
+    Ok(tokenizer_quality(ops, &tokenizer.config, &tokenizer.params, image, &loader)?)
+}
+
+pub(crate) fn sentence(quality: &TokenizerQuality) -> String {
+    format!(
+        "{} of {} tokens used, perplexity {:.1}, commonest token {:.3}, mean absolute error {:.4}",
+        quality.usage.used(),
+        quality.usage.counts().len(),
+        quality.usage.perplexity(),
+        quality.usage.majority(),
+        quality.mean_absolute_error,
+    )
+}
+
+pub(super) fn quality_json(quality: &TokenizerQuality) -> serde_json::Value {
+    json!({
+        "images": quality.images,
+        "vocab": quality.usage.counts().len(),
+        "used": quality.usage.used(),
+        "perplexity": quality.usage.perplexity(),
+        "majority": quality.usage.majority(),
+        "mean_absolute_error": quality.mean_absolute_error,
+        "counts": quality.usage.counts(),
+    })
+}
+
+/// The views of the tokenizer: random regions to train on, the whole image to look at.
+pub(super) fn transform(image: [usize; 2]) -> TokenizerTransform {
+    Views::new(image, false).tokenizer(image)
+}
