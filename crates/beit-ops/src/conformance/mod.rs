@@ -269,4 +269,15 @@ mod tests {
         let report = run(&Host::<f32>::new(), Tolerance::F32);
         assert!(report.compared > 100 && report.failures.is_empty(), "{report}");
     }
+
+    /// Nothing rounds to f32 without a difference that a tolerance of nothing finds; what only moves numbers is exact.
+    #[test]
+    fn differences_are_found() {
+        let report = run(&Host::<f32>::new(), Tolerance { value: 0.0, gradient: 0.0 });
+        assert!(report.failures.len() > report.compared / 2, "{report}");
+        for operation in ["linear ", "gelu", "layer_norm", "attention", "cross_entropy", "adamw", "conv2d"] {
+            let found = report.failures.iter().any(|line| line.starts_with(operation));
+            assert!(found, "{operation} is compared to nothing");
+        }
+    }
 }
