@@ -189,7 +189,7 @@ pub(crate) fn finetune_loader(
 ) -> anyhow::Result<Loader<LabelledSample>> {
     let make = move |item: beit_data::Item, rng: &mut beit_data::SampleRng| LabelledSample {
         pixels: transform.apply(&item.image, rng),
-        label: item.label.unwrap_or(0),
+        label: item.label.expect("labels are checked before a loader is made"),
     };
     Ok(reported(Loader::new(Arc::clone(source), indices, config, make)?))
 }
@@ -202,7 +202,7 @@ pub(crate) fn evaluation_loader(
 ) -> anyhow::Result<Loader<LabelledSample>> {
     let make = move |item: beit_data::Item, _: &mut beit_data::SampleRng| LabelledSample {
         pixels: transform.apply(&item.image),
-        label: item.label.unwrap_or(0),
+        label: item.label.expect("labels are checked before a loader is made"),
     };
     Ok(reported(Loader::new(Arc::clone(source), all(source), config, make)?))
 }

@@ -1,6 +1,6 @@
 //! `finetune`: classification.
 
-use crate::data::{DataArgs, Views, evaluation_loader, finetune_loader};
+use crate::data::{DataArgs, Views, evaluation_loader, finetune_loader, same_classes};
 use crate::device::{Cpu, DeviceArgs};
 use crate::flags::{ModelArgs, RunArgs, TrainingArgs};
 use crate::model;
@@ -85,6 +85,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Some(n) => stratified_subset(&labels, n, args.training.seed)?,
         None => (0..source.len()).collect(),
     };
+    // Looked at before training, so that hours of it are not followed by images that cannot be judged.
+    let (held_out, split) = args.data.held_out()?;
+    beit_data::labels(held_out.as_ref()).with_context(|| format!("{}, {split} images", args.data.data))?;
+    same_classes(held_out.as_ref(), source.class_names(), &format!("{}, {split} images,", args.data.data))?;
     let start = start(&ops, &args, source.as_ref())?;
     let views = start.views;
     let loading = args.training.loading(&args.data, &args.device);
@@ -146,7 +150,6 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             break checkpoint;
         }
     };
-    let (held_out, split) = args.data.held_out()?;
     let loader = evaluation_loader(&held_out, loading.evaluation(), views.evaluate())?;
     let accuracy = evaluate(&ops, &training.config, &training.params, &loader, &mut |_| {})?;
     metrics.line(
