@@ -94,7 +94,12 @@ fn images(ops: &Device, [height, width]: [usize; 2]) -> Tensor {
     ops.upload([IMAGES, 3, height, width], &values)
 }
 
-fn io(ops: &Device, images: &Tensor, logits: &Tensor, shape: &[usize]) -> Result<TensorWriter, Error> {
+fn io(
+    ops: &Device,
+    images: &Tensor,
+    logits: &Tensor,
+    shape: &[usize],
+) -> Result<TensorWriter<'static>, Error> {
     let mut writer = TensorWriter::new();
     writer.floats("pixel_values", &ops.shape(images), &ops.read(images)?);
     writer.floats("logits", shape, &ops.read(logits)?);

@@ -23,11 +23,11 @@ CLASSES = ("BeitForMaskedImageModeling", "BeitForImageClassification", "FlavaIma
 ALLOWED = 1e-5
 
 
-def model_class(folder):
-    """The transformers class that config.json names."""
+def model_class(folder, also=()):
+    """The transformers class that config.json names; one of `CLASSES` or of `also`."""
     names = json.loads((folder / "config.json").read_text()).get("architectures") or ["none"]
-    if len(names) != 1 or names[0] not in CLASSES:
-        sys.exit(f"config.json names {names}, expected one of {CLASSES}")
+    if len(names) != 1 or names[0] not in (*CLASSES, *also):
+        sys.exit(f"config.json names {names}, expected one of {(*CLASSES, *also)}")
     return getattr(transformers, names[0])
 
 

@@ -1,7 +1,7 @@
 //! The files in `goldens/`.
 
 use beit_ops::{Ops, Tree};
-use beit_weights::{Layout, TensorFile, TensorWriter, save_params};
+use beit_weights::{Kind, Layout, TensorFile, TensorWriter, Weights, save_params};
 use std::path::{Path, PathBuf};
 
 /// One folder of goldens.
@@ -31,8 +31,8 @@ impl Golden {
     ///
     /// If there are none.
     #[must_use]
-    pub fn weights(&self) -> TensorFile {
-        TensorFile::open(self.folder.join("model.safetensors")).expect("this golden has weights")
+    pub fn weights(&self) -> Weights {
+        Weights::open(self.folder.join("model.safetensors")).expect("this golden has weights")
     }
 
     /// A tensor of real numbers.
@@ -74,16 +74,16 @@ impl Golden {
     }
 }
 
-/// A tree as it is in a file of this layout: how gradients come under the names of the goldens.
+/// A tree as it is in a file of transformers: how gradients come under the names of the goldens.
 ///
 /// # Panics
 ///
 /// If there is no room for a temporary file.
-pub fn stored<O: Ops>(ops: &O, tree: &impl Tree<O::Tensor>, layout: Layout) -> TensorFile {
+pub fn stored<O: Ops>(ops: &O, tree: &impl Tree<O::Tensor>, kind: Kind) -> TensorFile {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("tree.safetensors");
     let mut writer = TensorWriter::new();
-    save_params(ops, &mut writer, tree, layout).expect("the device works");
+    save_params(ops, &mut writer, tree, Layout::Transformers, kind).expect("the device works");
     writer.write(&path).expect("room for a temporary file");
     TensorFile::open(path).expect("the file that was just written")
 }

@@ -3,7 +3,7 @@
 use beit_ops::{Host, Ops, Targets, Tree};
 use beit_tests::{Comparison, Golden, stored, tolerance};
 use beit_vit::Input;
-use beit_weights::{Layout, load_classifier};
+use beit_weights::{Kind, load_classifier};
 
 /// Of `golden_models.py`.
 const SMOOTHING: f32 = 0.1;
@@ -35,10 +35,10 @@ fn check<O: Ops>(ops: &O, device: &str) {
 
     let mut gradients = model.map(&mut |param| ops.zeros(ops.shape(param)));
     model.backward(ops, config, &input, &d_logits, saved, &mut gradients);
-    let gradients = stored(ops, &gradients, Layout::TransformersClassifier);
-    comparison.names(gradients.names(), golden.names("grad."));
+    let gradients = stored(ops, &gradients, Kind::Classifier);
+    comparison.names(gradients.names().to_vec(), golden.names("grad."));
     for name in gradients.names() {
-        let (got, name) = (gradients.floats(&name).unwrap(), format!("grad.{name}"));
+        let (got, name) = (gradients.floats(name).unwrap(), format!("grad.{name}"));
         comparison.tensor(&name, &got, &golden.floats(&name), tolerance::GRADIENTS);
     }
     comparison.finish();

@@ -5,7 +5,7 @@ use beit_ops::{Host, Ops};
 use beit_tests::mim::Batch;
 use beit_tests::{Comparison, Golden, stored, tolerance};
 use beit_vit::Input;
-use beit_weights::{Layout, load_mim};
+use beit_weights::{Kind, load_mim};
 
 fn check<O: Ops>(ops: &O, name: &str, device: &str) {
     let golden = Golden::open(name);
@@ -29,10 +29,10 @@ fn check<O: Ops>(ops: &O, name: &str, device: &str) {
     let step = batch.step(ops, config, model);
     comparison.tensor("loss", &[step.loss], &golden.floats("loss"), tolerance::LOSS);
     comparison.tensor("accuracy", &[step.accuracy], &golden.floats("accuracy"), tolerance::LOSS);
-    let gradients = stored(ops, &step.gradients, Layout::TransformersMim);
-    comparison.names(gradients.names(), golden.names("grad."));
+    let gradients = stored(ops, &step.gradients, Kind::Mim);
+    comparison.names(gradients.names().to_vec(), golden.names("grad."));
     for name in gradients.names() {
-        let (got, name) = (gradients.floats(&name).unwrap(), format!("grad.{name}"));
+        let (got, name) = (gradients.floats(name).unwrap(), format!("grad.{name}"));
         comparison.tensor(&name, &got, &golden.floats(&name), tolerance::GRADIENTS);
     }
     comparison.finish();

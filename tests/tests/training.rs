@@ -4,7 +4,7 @@ use beit_ops::{Host, Ops};
 use beit_tests::mim::Batch;
 use beit_tests::{Comparison, Golden, stored, tolerance};
 use beit_train::{Hyper, Optimiser, Schedule, layer_scale};
-use beit_weights::{Layout, load_mim};
+use beit_weights::{Kind, load_mim};
 use serde_json::Value;
 use std::path::Path;
 
@@ -59,10 +59,10 @@ fn check<O: Ops>(ops: &O, device: &str) {
     comparison.tensor("losses", &losses, &golden.floats("losses"), tolerance::TRAINING);
     comparison.tensor("grad_norms", &norms, &golden.floats("grad_norms"), tolerance::TRAINING);
     comparison.tensor("lrs", &rates, &golden.floats("lrs"), tolerance::RATES);
-    let last = stored(ops, &model, Layout::TransformersMim);
-    comparison.names(last.names(), golden.names("final."));
+    let last = stored(ops, &model, Kind::Mim);
+    comparison.names(last.names().to_vec(), golden.names("final."));
     for name in last.names() {
-        let (got, name) = (last.floats(&name).unwrap(), format!("final.{name}"));
+        let (got, name) = (last.floats(name).unwrap(), format!("final.{name}"));
         comparison.tensor(&name, &got, &golden.floats(&name), tolerance::FINAL_PARAMETERS);
     }
     comparison.finish();

@@ -1,11 +1,13 @@
 //! From flags to sources, transforms and loaders.
 
 use beit_data::{
-    Cached, ColourJitter, EvalTransform, FinetuneTransform, Image, LabelledSample, Loader, LoaderConfig,
-    Normalise, PretrainSample, PretrainTransform, RandomResizedCrop, Source, Split, TokenizerTransform, open,
+    Cached, ColourJitter, EvalTransform, Filter, FinetuneTransform, Fit, Image, LabelledSample, Loader,
+    LoaderConfig, Normalise, PretrainSample, PretrainTransform, RandomResizedCrop, Source, Split,
+    TokenizerTransform, open,
 };
 use beit_mask::Masker;
 use beit_tokenizer::pixels::{dithered, unmap};
+use beit_weights::{Fit as PreprocessorFit, Preprocessor, Resample};
 use clap::Args;
 use rand::RngExt;
 use serde::Serialize;
@@ -54,12 +56,102 @@ pub(crate) struct Views {
     pub(crate) image: [usize; 2],
     /// Mean and deviation.
     pub(crate) normalise: Normalise,
+    /// Fit and filter of an evaluation.
+    pub(crate) evaluation: (Fit, Filter),
+}
+
+impl std::fmt::Display for Views {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ([height, width], (fit, filter)) = (self.image, self.evaluation);
+        match fit {
+            Fit::Squash => write!(f, "squashed to {height}x{width}")?,
+            Fit::CentreCrop { least: [h, w] } if h == w => {
+                write!(f, "shorter side to {h}, centre {height}x{width}")?;
+            }
+            Fit::CentreCrop { least: [h, w] } => write!(f, "covering {h}x{w}, centre {height}x{width}")?,
+        }
+        let Normalise { mean, std } = self.normalise;
+        write!(f, ", {filter:?}, mean {mean:?}, deviation {std:?}")
+    }
 }
 
 impl Views {
     pub(crate) fn new(image: [usize; 2], imagenet_statistics: bool) -> Self {
         let normalise = if imagenet_statistics { Normalise::IMAGENET } else { Normalise::HALF };
-        Self { image, normalise }
+        let views = Self { image, normalise, evaluation: (Fit::Squash, Filter::Bicubic) };
+        views.unilm_fit()
+    }
+
+    /// As a checkpoint says, for images of this size.
+    pub(crate) fn of(preprocessor: &Preprocessor, image: [usize; 2]) -> Self {
+        let Preprocessor { fit, resample, mean, std } = *preprocessor;
+        let filter = match resample {
+            Resample::Bilinear => Filter::Bilinear,
+            Resample::Bicubic => Filter::Bicubic,
+            Resample::Lanczos => Filter::Lanczos,
+        };
+        let views = Self { image, normalise: Normalise { mean, std }, evaluation: (Fit::Squash, filter) };
+        match fit {
+            PreprocessorFit::Squash(_) => views,
+            PreprocessorFit::Shorter { side, crop } if crop == image => views.covering(side),
+            // Images of another size than the checkpoint's: what the released code does at that size.
+            PreprocessorFit::Shorter { .. } => {
+                Self { evaluation: (views.unilm_fit().evaluation.0, filter), ..views }
+            }
+        }
+    }
+
+    /// What a checkpoint shall say.
+    pub(crate) fn preprocessor(&self) -> Preprocessor {
+        let Normalise { mean, std } = self.normalise;
+        let fit = match self.evaluation.0 {
+            Fit::Squash => PreprocessorFit::Squash(self.image),
+            Fit::CentreCrop { least } => {
+                PreprocessorFit::Shorter { side: least[0].min(least[1]), crop: self.image }
+            }
+        };
+        let resample = match self.evaluation.1 {
+            Filter::Bilinear => Resample::Bilinear,
+            Filter::Bicubic => Resample::Bicubic,
+            Filter::Lanczos => Resample::Lanczos,
+        };
+        Preprocessor { fit, resample, mean, std }
+    }
+
+    /// The shorter side is brought to `side` pixels.
+    pub(crate) fn covering(self, side: usize) -> Self {
+        let least = self.image.map(|own| own.max(side));
+        Self { evaluation: (Fit::CentreCrop { least }, self.evaluation.1), ..self }
+    }
+
+    /// The released code's fit and filter, small images whole.
+    pub(crate) fn unilm_fit(self) -> Self {
+        let share = if self.is_small() || self.longer() >= 384 { 1.0 } else { 0.875 };
+        Self { evaluation: (Fit::centre(self.image, share), Filter::Bicubic), ..self }
+    }
+
+    /// The released code's way.
+    pub(crate) fn unilm(self) -> Self {
+        Self { normalise: Normalise::HALF, ..self.unilm_fit() }
+    }
+
+    /// timm's way with its `beit_*`.
+    pub(crate) fn timm(self) -> Self {
+        let share = if self.longer() < 384 { 0.9 } else { 1.0 };
+        Self {
+            normalise: Normalise::HALF,
+            evaluation: (Fit::centre(self.image, share), Filter::Bicubic),
+            ..self
+        }
+    }
+
+    /// transformers' way with `microsoft/beit-*`.
+    pub(crate) fn hugging_face(self) -> Self {
+        Self { normalise: Normalise::HALF, evaluation: (Fit::Squash, Filter::Bilinear), ..self }
+    }
+
+    fn longer(&self) -> usize {
+        self.image[0].max(self.image[1])
     }
 
     /// Small images are cropped less, and not cut when they are evaluated.
@@ -93,12 +185,10 @@ impl Views {
         FinetuneTransform { size: self.image, normalise: self.normalise, ..base }
     }
 
-    /// The released code's evaluation view; small images whole.
+    /// How an evaluation sees images.
     pub(crate) fn evaluate(&self) -> EvalTransform {
-        let longer = self.image[0].max(self.image[1]);
-        let base =
-            if self.is_small() { EvalTransform::whole(longer) } else { EvalTransform::official(longer) };
-        EvalTransform { size: self.image, normalise: self.normalise, ..base }
+        let (fit, filter) = self.evaluation;
+        EvalTransform { size: self.image, fit, filter, normalise: self.normalise }
     }
 }
 

@@ -2,10 +2,11 @@
 
 use crate::data::{DataArgs, Views, evaluation_loader, finetune_loader, same_classes};
 use crate::device::{Cpu, DeviceArgs};
-use crate::flags::{ModelArgs, RunArgs, TrainingArgs};
+use crate::flags::{ModelArgs, RunArgs, Sides, TrainingArgs};
 use crate::model;
+use crate::model_source::{LoadArgs, locate};
 use crate::output::{Terminal, answer, note};
-use crate::run::{Run, checkpoint_of};
+use crate::run::Run;
 use crate::usage::usage;
 use anyhow::Context;
 use beit_data::{Source, Split, stratified_subset, training_labels};
@@ -21,10 +22,11 @@ use std::path::PathBuf;
 #[command(after_help = "Examples:
   cargo xtask finetune --init runs/pretrain-001
   cargo xtask finetune --init runs/pretrain-001 --labels 500 --epochs 50
+  cargo xtask finetune --init microsoft/beit-base-patch16-224-pt22k --image-size 384 --data folder:photos
   cargo xtask finetune --from-scratch --labels 500")]
 pub(crate) struct Args {
-    /// Run or checkpoint to start from
-    #[arg(long, alias = "finetune", value_name = "DIR", required_unless_present_any = ["from_scratch", "resume"], conflicts_with = "from_scratch")]
+    /// Where to start: run, checkpoint folder, file (.safetensors, .pth, .bin), official name or name on the hub
+    #[arg(long, alias = "finetune", value_name = "MODEL", required_unless_present_any = ["from_scratch", "resume"], conflicts_with = "from_scratch")]
     init: Option<PathBuf>,
     /// Start from random values instead: the baseline
     #[arg(long)]
@@ -36,6 +38,8 @@ pub(crate) struct Args {
     labels: Option<usize>,
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    loading: LoadArgs,
     #[command(flatten)]
     training: TrainingArgs,
     /// Learning rate factor between neighbouring layers
@@ -193,23 +197,21 @@ fn start(ops: &Cpu, args: &Args, source: &dyn Source) -> anyhow::Result<Start> {
         let report = vec!["from scratch: every parameter is random".to_owned()];
         return Ok(Start { config, params, views, report });
     };
-    let loaded =
-        model::load_for_finetuning(ops, &checkpoint_of(init)?, classes, pooling, args.training.seed)?;
+    let path = locate(&init.to_string_lossy())?.path;
+    let options = args.loading.options(args.model.image_size);
+    let seed = args.training.seed;
+    let loaded = model::load_for_finetuning(ops, &path, (classes, pooling), options, seed)?;
     let mut config = loaded.config;
     config.vit.drop_path = args.model.drop_path.unwrap_or(config.vit.drop_path);
-    let asked = [
-        ("--image-size", args.model.image_size.map(|s| s.0), config.vit.image),
-        ("--patch-size", args.model.patch_size.map(|s| s.0), config.vit.patch),
-    ];
-    for (flag, asked, found) in asked {
-        if asked.is_some_and(|asked| asked != found) {
-            anyhow::bail!(
-                "{flag}: the checkpoint {} is for {}x{} pixels; leave the flag out",
-                init.display(),
-                found[0],
-                found[1]
-            );
-        }
+    if let Some(Sides(asked)) = args.model.patch_size.filter(|Sides(asked)| *asked != config.vit.patch) {
+        anyhow::bail!(
+            "--patch-size {}x{}: the checkpoint {} has patches of {}x{} pixels, which cannot be changed; leave the flag out",
+            asked[0],
+            asked[1],
+            init.display(),
+            config.vit.patch[0],
+            config.vit.patch[1]
+        );
     }
     config.vit.validate()?;
     Ok(Start { config, params: loaded.params, views: loaded.views, report: loaded.report })

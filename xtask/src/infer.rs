@@ -2,8 +2,8 @@
 
 use crate::device::{Cpu, DeviceArgs};
 use crate::model::{self, Any, Pixels};
+use crate::model_source::ModelSource;
 use crate::output::answer;
-use crate::run::checkpoint_of;
 use anyhow::bail;
 use beit_heads::patch_rows;
 use beit_ops::Ops;
@@ -18,9 +18,8 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "Example:
   cargo xtask infer --model runs/finetune-001 --pixels in.safetensors --out out.safetensors")]
 pub(crate) struct Args {
-    /// Run or checkpoint: masked image modelling, classifier, or tokenizer
-    #[arg(long, value_name = "DIR")]
-    model: PathBuf,
+    #[command(flatten)]
+    model: ModelSource,
     /// Input tensors
     #[arg(long, value_name = "FILE")]
     pixels: PathBuf,
@@ -46,7 +45,7 @@ struct Outputs {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let ops = args.device.open()?;
-    let model = model::load_any(&ops, &model_folder(&args.model)?)?;
+    let model = args.model.raw(&ops)?;
     let pixels = model::read_pixels(&args.pixels)?;
     check_pixels(&args.pixels, &model, &pixels)?;
     let [b, c, h, w] = pixels.shape;
@@ -73,13 +72,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     model::write_outputs(&args.out, &outputs.logits, &shape, codes)?;
     let sentence = format!("logits {shape:?}: {}", args.out.display());
     answer(args.json, &json!({ "out": args.out, "logits": shape }), &sentence)
-}
-
-/// The checkpoint of a run, or the tokenizer of a run that trained nothing else.
-fn model_folder(path: &Path) -> anyhow::Result<PathBuf> {
-    let tokenizer = path.join("tokenizer");
-    checkpoint_of(path)
-        .or_else(|error| if tokenizer.join("config.json").is_file() { Ok(tokenizer) } else { Err(error) })
 }
 
 fn one_batch(

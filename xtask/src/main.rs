@@ -7,8 +7,10 @@ mod device;
 mod evaluate;
 mod finetune;
 mod flags;
+mod hub;
 mod infer;
 mod model;
+mod model_source;
 mod output;
 mod picture;
 mod pretrain;
@@ -17,6 +19,7 @@ mod run;
 mod show;
 mod tokenizer;
 mod usage;
+mod weights;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -45,6 +48,8 @@ enum Verb {
     #[command(subcommand)]
     Show(show::Verb),
     Infer(infer::Args),
+    #[command(subcommand)]
+    Weights(weights::Verb),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +61,7 @@ fn main() -> ExitCode {
         Verb::Tokenizer(verb) => tokenizer::run(verb),
         Verb::Show(verb) => show::run(verb),
         Verb::Infer(args) => infer::run(&args),
+        Verb::Weights(verb) => weights::run(verb),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

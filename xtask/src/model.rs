@@ -2,13 +2,14 @@
 
 use crate::data::Views;
 use crate::device::Cpu;
+use crate::model_source::locate_tokenizer;
+use crate::output::note;
 use anyhow::Context;
-use beit_data::Normalise;
 use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling};
 use beit_ops::Ops;
 use beit_tokenizer::{Encoder, Tokenizer};
 use beit_train::{Finetuning, Pretraining, load_training, save_training};
-use beit_weights::{Labelled, Loaded, Model, PREPROCESSOR, Preprocessor, Resample, TensorFile, TensorWriter};
+use beit_weights::{Checkpoint, Labelled, LoadOptions, Loaded, Model, Report, TensorFile, TensorWriter};
 use std::path::Path;
 
 type Tensor = <Cpu as Ops>::Tensor;
@@ -46,53 +47,121 @@ pub(crate) struct StartModel {
     pub(crate) report: Vec<String>,
 }
 
-pub(crate) fn load_mim(ops: &Cpu, dir: &Path) -> anyhow::Result<MimModel> {
-    let Loaded { config, params } = beit_weights::load_mim(ops, dir)?;
-    let views = views(dir, config.vit.image)?;
+/// What a tokenizer can do: name visual tokens, and draw them if its decoder is there.
+pub(crate) enum AnyTokenizer {
+    Whole(Box<TokenizerModel>),
+    Encoder(Box<Loaded<beit_tokenizer::Config, Encoder<Tensor>>>),
+}
+
+impl AnyTokenizer {
+    pub(crate) fn encoder(&self) -> &Encoder<Tensor> {
+        match self {
+            Self::Whole(tokenizer) => &tokenizer.params.encoder,
+            Self::Encoder(tokenizer) => &tokenizer.params,
+        }
+    }
+
+    /// With its decoder, if that is there.
+    pub(crate) fn whole(&self) -> Option<&TokenizerModel> {
+        match self {
+            Self::Whole(tokenizer) => Some(tokenizer),
+            Self::Encoder(_) => None,
+        }
+    }
+}
+
+pub(crate) fn mim(ops: &Cpu, checkpoint: &Checkpoint, options: LoadOptions) -> anyhow::Result<MimModel> {
+    let Loaded { config, params, report } = checkpoint.mim(ops, options)?;
+    describe(checkpoint, &report);
+    let views = views(checkpoint, config.vit.image);
     Ok(MimModel { config, params, views })
 }
 
-pub(crate) fn load_classifier(ops: &Cpu, dir: &Path) -> anyhow::Result<ClassifierModel> {
-    let Loaded { config: Labelled { classifier: config, labels }, params } =
-        beit_weights::load_classifier(ops, dir)?;
-    let views = views(dir, config.vit.image)?;
+pub(crate) fn classifier(
+    ops: &Cpu,
+    checkpoint: &Checkpoint,
+    options: LoadOptions,
+) -> anyhow::Result<ClassifierModel> {
+    let Loaded { config: Labelled { classifier: config, labels }, params, report } =
+        checkpoint.classifier(ops, options)?;
+    describe(checkpoint, &report);
+    let views = views(checkpoint, config.vit.image);
     Ok(ClassifierModel { config, params, class_names: labels, views })
 }
 
-/// The tokenizer in a folder, or in the folder `tokenizer` of a run.
-pub(crate) fn load_tokenizer(ops: &Cpu, dir: &Path) -> anyhow::Result<TokenizerModel> {
-    let nested = dir.join("tokenizer");
-    let dir = if nested.join("config.json").is_file() { &nested } else { dir };
-    Ok(beit_weights::load_tokenizer(ops, dir)?)
-}
-
-pub(crate) fn load_any(ops: &Cpu, dir: &Path) -> anyhow::Result<Any> {
-    Ok(match Model::read(dir)? {
-        Model::Mim(_) => Any::Mim(Box::new(load_mim(ops, dir)?)),
-        Model::Classifier(_) => Any::Classifier(Box::new(load_classifier(ops, dir)?)),
-        Model::Tokenizer(_) => Any::Tokenizer(Box::new(beit_weights::load_encoder(ops, dir)?)),
-        other => anyhow::bail!("{}: this is {}, which cannot be run here", dir.display(), other.name()),
+pub(crate) fn any(ops: &Cpu, checkpoint: &Checkpoint, options: LoadOptions) -> anyhow::Result<Any> {
+    Ok(match checkpoint.model() {
+        Model::Mim(_) => Any::Mim(Box::new(mim(ops, checkpoint, options)?)),
+        Model::Classifier(_) => Any::Classifier(Box::new(classifier(ops, checkpoint, options)?)),
+        Model::Tokenizer(_) => Any::Tokenizer(Box::new(checkpoint.encoder(ops, options)?)),
+        other => {
+            anyhow::bail!(
+                "{}: this is {}, which cannot be run here",
+                checkpoint.path().display(),
+                other.name()
+            )
+        }
     })
 }
 
+pub(crate) fn load_mim(ops: &Cpu, dir: &Path) -> anyhow::Result<MimModel> {
+    mim(ops, &Checkpoint::open(dir)?, LoadOptions::default())
+}
+
+pub(crate) fn load_classifier(ops: &Cpu, dir: &Path) -> anyhow::Result<ClassifierModel> {
+    classifier(ops, &Checkpoint::open(dir)?, LoadOptions::default())
+}
+
+/// The tokenizer that `name` means: see [`locate_tokenizer`].
+pub(crate) fn load_tokenizer(ops: &Cpu, name: &Path) -> anyhow::Result<TokenizerModel> {
+    Ok(beit_weights::load_tokenizer(ops, locate_tokenizer(name)?)?)
+}
+
+/// The tokenizer that `name` means, with or without its decoder.
+pub(crate) fn load_any_tokenizer(ops: &Cpu, name: &Path) -> anyhow::Result<AnyTokenizer> {
+    let checkpoint = Checkpoint::open(locate_tokenizer(name)?)?;
+    let options = LoadOptions::default();
+    Ok(match checkpoint.decoder() {
+        Some(_) => AnyTokenizer::Whole(Box::new(checkpoint.tokenizer(ops, options)?)),
+        None => AnyTokenizer::Encoder(Box::new(checkpoint.encoder(ops, options)?)),
+    })
+}
+
+/// The sizes of the tokenizer that `name` means.
+pub(crate) fn tokenizer_config(name: &Path) -> anyhow::Result<beit_tokenizer::Config> {
+    let path = locate_tokenizer(name)?;
+    match Checkpoint::open(&path)?.model() {
+        Model::Tokenizer(config) => Ok(*config),
+        other => anyhow::bail!("{}: this is {}, expected a tokenizer", path.display(), other.name()),
+    }
+}
+
+/// A classifier that starts from a checkpoint. `image` is the size that it shall see, where that is another one.
 pub(crate) fn load_for_finetuning(
     ops: &Cpu,
     dir: &Path,
-    classes: usize,
-    pooling: Pooling,
+    (classes, pooling): (usize, Pooling),
+    options: LoadOptions,
     seed: u64,
 ) -> anyhow::Result<StartModel> {
-    let config = Model::read(dir)?.finetuned(classes, pooling).with_context(|| {
+    let checkpoint = Checkpoint::open(dir)?;
+    let mut config = checkpoint.model().finetuned(classes, pooling).with_context(|| {
         format!("{}: a tokenizer cannot be fine-tuned; expected a pre-trained model", dir.display())
     })?;
-    let start = beit_weights::load_for_finetuning(ops, dir, &config, seed)?;
-    let views = views(dir, config.vit.image)?;
-    Ok(StartModel {
-        config,
-        params: start.params,
-        views,
-        report: vec![format!("{}: {}", dir.display(), start.report)],
-    })
+    config.vit.image = options.image.unwrap_or(config.vit.image);
+    config.vit.validate()?;
+    let start = checkpoint.finetuned(ops, &config, options, seed)?;
+    let views = views(&checkpoint, config.vit.image);
+    let report = vec![format!("{}: {}", dir.display(), start.report)];
+    Ok(StartModel { config, params: start.params, views, report })
+}
+
+/// Says what is not as the file has it.
+fn describe(checkpoint: &Checkpoint, report: &Report) {
+    let same = report.resized.is_empty() && report.converted.is_empty() && report.overlooked.is_empty();
+    if !(same && report.outside.is_empty()) {
+        note(&format!("{}: {report}", checkpoint.path().display()));
+    }
 }
 
 /// Saves a pre-training run so that it can go on.
@@ -102,7 +171,7 @@ pub(crate) fn save_pretraining(
     dir: &Path,
 ) -> anyhow::Result<()> {
     let more = |dir: &Path| -> Result<(), beit_train::Error> {
-        preprocessor(views).write(dir)?;
+        views.preprocessor().write(dir)?;
         save_training(training.ops, dir, &training.optimiser, &training.recipe)
     };
     Ok(beit_weights::save_mim(training.ops, dir, &training.config, &training.params, more)?)
@@ -116,7 +185,7 @@ pub(crate) fn save_finetuning(
     dir: &Path,
 ) -> anyhow::Result<()> {
     let more = |dir: &Path| -> Result<(), beit_train::Error> {
-        preprocessor(views).write(dir)?;
+        views.preprocessor().write(dir)?;
         save_training(training.ops, dir, &training.optimiser, &training.recipe)
     };
     let config = Labelled { classifier: training.config.clone(), labels: class_names.to_vec() };
@@ -166,18 +235,12 @@ pub(crate) fn save_tokenizer(
     Ok(beit_weights::save_tokenizer(ops, dir, config, params, beit_weights::no_more_files)?)
 }
 
-/// How the pixels of this model were made.
-fn views(dir: &Path, image: [usize; 2]) -> anyhow::Result<Views> {
-    if !dir.join(PREPROCESSOR).exists() {
-        return Ok(Views::new(image, false));
+/// How the pixels of this model are made: as the checkpoint says, else as the released code makes them.
+fn views(checkpoint: &Checkpoint, image: [usize; 2]) -> Views {
+    match checkpoint.preprocessor() {
+        Some(preprocessor) => Views::of(preprocessor, image),
+        None => Views::new(image, false),
     }
-    let Preprocessor { mean, std, .. } = Preprocessor::read(dir)?;
-    Ok(Views { image, normalise: Normalise { mean, std } })
-}
-
-fn preprocessor(views: &Views) -> Preprocessor {
-    let Normalise { mean, std } = views.normalise;
-    Preprocessor { mean, std, resample: Resample::Bicubic, ..Preprocessor::squash(views.image) }
 }
 
 /// The input of `infer`.

@@ -107,3 +107,17 @@ pub(crate) fn images_bar(total: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} images, {per_sec}, {eta} left");
     ProgressBar::new(total as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
+
+/// A bar over the bytes of a file that is fetched; a plain line where there is no terminal.
+pub(crate) fn bytes_bar(file: &str, bytes: u64) -> ProgressBar {
+    if !Terminal::has_bar() {
+        note(&format!("fetching {file} ({})", indicatif::HumanBytes(bytes)));
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template(
+        "{msg} {wide_bar} {binary_bytes}/{binary_total_bytes}, {binary_bytes_per_sec}, {eta} left",
+    );
+    ProgressBar::new(bytes)
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        .with_message(file.to_owned())
+}

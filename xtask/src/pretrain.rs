@@ -3,7 +3,7 @@
 use crate::data::{DataArgs, Views, pretrain_loader};
 use crate::device::{Cpu, DeviceArgs};
 use crate::flags::{MaskArgs, ModelArgs, PresetArg, RunArgs, TrainingArgs};
-use crate::model::{self, TokenizerModel};
+use crate::model::{self, AnyTokenizer};
 use crate::output::{Terminal, answer, note};
 use crate::run::Run;
 use crate::{reconstruction, tokenizer};
@@ -62,7 +62,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let source = args.data.open(Split::Train)?;
     let loading = args.training.loading(&args.data, &args.device);
     let tokenizer_config = match &args.tokenizer {
-        Some(dir) => model::load_tokenizer(&ops, dir)?.config,
+        Some(name) => model::tokenizer_config(name)?,
         None => tokenizer::config_for(&vit)?,
     };
     let token_size = vit.grid().map(|side| side * tokenizer_config.downsampling());
@@ -96,7 +96,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         report_every: args.run.report_every,
         seed: args.training.seed,
     };
-    let mut training = Pretraining::new(&ops, config, recipe, &tokenizer.params.encoder)?;
+    let mut training = Pretraining::new(&ops, config, recipe, tokenizer.encoder())?;
     if args.run.resume {
         model::resume_pretraining(&ops, &run.path("last"), &mut training)?;
     }
@@ -121,7 +121,7 @@ impl Job<'_> {
         config: &beit_tokenizer::Config,
         terminal: &mut Terminal,
         metrics: &mut Metrics,
-    ) -> anyhow::Result<TokenizerModel> {
+    ) -> anyhow::Result<AnyTokenizer> {
         let Self { ops, args, run, token_size, .. } = *self;
         let loading = args.training.loading(&args.data, &args.device);
         let own = run.path("tokenizer");
@@ -138,9 +138,15 @@ impl Job<'_> {
             };
             tokenizer::train(ops, &settings, &source, &loading, (terminal, metrics), &own)?;
         }
-        let tokenizer = model::load_tokenizer(ops, &dir)?;
+        let tokenizer = model::load_any_tokenizer(ops, &dir)?;
+        let Some(whole) = tokenizer.whole() else {
+            note(
+                "the tokenizer has no decoder: what it sees cannot be measured, and no reconstructions are drawn",
+            );
+            return Ok(tokenizer);
+        };
         let (held_out, split) = args.data.held_out()?;
-        let quality = tokenizer::quality(ops, &tokenizer, token_size, &held_out, &loading)?;
+        let quality = tokenizer::quality(ops, whole, token_size, &held_out, &loading)?;
         note(&format!("tokenizer on {} {split} images: {}", quality.images, tokenizer::sentence(&quality)));
         Ok(tokenizer)
     }
@@ -173,7 +179,7 @@ impl Job<'_> {
     fn finish(
         &self,
         training: &Pretraining<'_, Cpu>,
-        tokenizer: &TokenizerModel,
+        tokenizer: &AnyTokenizer,
         checkpoint: PathBuf,
         metrics: &mut Metrics,
     ) -> anyhow::Result<()> {
@@ -184,13 +190,8 @@ impl Job<'_> {
         // Held-out images, augmented as in training, but the same way in every evaluation.
         let transform = views.pretrain(*token_size, args.colour_jitter);
         let loader = pretrain_loader(&held_out, loading.evaluation(), transform, masker)?;
-        let tokens = evaluate_tokens(
-            training.ops,
-            &training.config,
-            &training.params,
-            &tokenizer.params.encoder,
-            &loader,
-        )?;
+        let tokens =
+            evaluate_tokens(training.ops, &training.config, &training.params, tokenizer.encoder(), &loader)?;
         metrics.line(
             &serde_json::json!({ "phase": "evaluate_tokens", "split": split.to_string(), "tokens": tokens }),
         )?;
@@ -214,7 +215,10 @@ impl Job<'_> {
             seed: args.training.seed,
             mask: &args.mask,
         };
-        reconstruction::write(training.ops, &mim, tokenizer, &request, &pictures.join("reconstruction.png"))?;
+        if let Some(tokenizer) = tokenizer.whole() {
+            let path = pictures.join("reconstruction.png");
+            reconstruction::write(training.ops, &mim, tokenizer, &request, &path)?;
+        }
 
         let sentence = format!(
             "masked-token accuracy on {} patches of {split} images: {:.3}, always naming the commonest token: {:.3}\n\

@@ -125,17 +125,25 @@ impl Run {
     }
 }
 
-/// The checkpoint that a user means: a checkpoint folder, or a run folder.
+/// The checkpoint that a user means: a file, a checkpoint folder, or a run folder.
 pub(crate) fn checkpoint_of(path: &Path) -> anyhow::Result<PathBuf> {
-    for candidate in [path.to_owned(), path.join("last")] {
-        if candidate.join("config.json").is_file() {
-            return Ok(candidate);
-        }
+    if path.is_file() {
+        return Ok(path.to_owned());
+    }
+    if let Some(found) = [path.to_owned(), path.join("last")].into_iter().find(|path| is_checkpoint(path)) {
+        return Ok(found);
     }
     if !path.exists() {
-        anyhow::bail!("{}: no such folder; expected a run or a checkpoint", path.display());
+        anyhow::bail!("{}: no such file or folder; expected a run or a checkpoint", path.display());
     }
-    anyhow::bail!("{}: neither a checkpoint (no config.json) nor a run (no last/config.json)", path.display())
+    anyhow::bail!(
+        "{}: neither a checkpoint (no config.json, no weights) nor a run (no last/config.json)",
+        path.display()
+    )
+}
+
+fn is_checkpoint(folder: &Path) -> bool {
+    folder.join("config.json").is_file() || beit_weights::has_weights(folder)
 }
 
 /// A folder with something in it is not written to.

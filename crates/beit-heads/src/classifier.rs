@@ -1,5 +1,6 @@
 //! Classification of whole images (paper §2.6, "Image classification").
 
+use alloc::vec::Vec;
 use beit_ops::init::Stream;
 use beit_ops::{Linear, Norm, Ops, Shape, tree};
 use beit_vit::{Config, Init, Input, Saved as VitSaved, Vit};
@@ -62,6 +63,14 @@ impl Classifier<Shape> {
 /// The released code multiplies the head's initial values by this (`--init_scale`).
 const HEAD_SCALE: f32 = 0.001;
 
+/// The initial weights of a head, `[classes, C]`; its bias begins at 0.
+pub fn initial_head(config: &ClassifierConfig, seed: u64) -> Vec<f32> {
+    let count = config.classes * config.vit.width;
+    let mut weight = Init::FineTuning.weights(count, &mut Stream::new(seed, 0));
+    weight.iter_mut().for_each(|v| *v *= HEAD_SCALE);
+    weight
+}
+
 /// What `forward` keeps for `backward`.
 pub struct Saved<O: Ops> {
     vit: VitSaved<O>,
@@ -80,8 +89,7 @@ impl<T: Clone> Classifier<T> {
     /// A new head on a transformer that has learned already.
     pub fn on<O: Ops<Tensor = T>>(ops: &O, config: &ClassifierConfig, vit: Vit<T>, seed: u64) -> Self {
         let (classes, c) = (config.classes, config.vit.width);
-        let mut weight = Init::FineTuning.weights(classes * c, &mut Stream::new(seed, 0));
-        weight.iter_mut().for_each(|v| *v *= HEAD_SCALE);
+        let weight = initial_head(config, seed);
         let norm = || Norm { weight: ops.upload([c], &alloc::vec![1.0; c]), bias: ops.zeros([c]) };
         Self {
             vit,
@@ -155,7 +163,7 @@ fn pool<O: Ops>(ops: &O, config: &ClassifierConfig, tokens: &O::Tensor) -> (O::T
         Pooling::Mean => (ops.mean_pool(tokens, t), None),
         Pooling::Cls => {
             let batch = ops.shape(tokens)[0] / t;
-            let rows: alloc::vec::Vec<u32> = (0..batch).map(|b| (b * t) as u32).collect();
+            let rows: Vec<u32> = (0..batch).map(|b| (b * t) as u32).collect();
             let rows = ops.upload_ids(&rows);
             (ops.gather_rows(tokens, &rows), Some(rows))
         }

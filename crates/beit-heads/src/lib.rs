@@ -9,5 +9,5 @@ extern crate std;
 pub mod classifier;
 pub mod mim;
 
-pub use classifier::{Classifier, ClassifierConfig, Pooling};
+pub use classifier::{Classifier, ClassifierConfig, Pooling, initial_head};
 pub use mim::{Mim, MimConfig, masked_rows, patch_rows};

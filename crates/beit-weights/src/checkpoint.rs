@@ -1,20 +1,49 @@
-//! Checkpoint folders: configuration and parameters together.
+//! Checkpoints: configuration, parameters and preprocessing together, in a folder or in one file.
 
-use crate::config::{CONFIG, Labelled, Model};
+use crate::config::{CONFIG, Labelled, Model, Timm, TimmLabels, decoder_init, infer, read_json, unnamed};
 use crate::error::{Error, Result};
-use crate::folder::replace_folder;
-use crate::names::Layout;
-use crate::params::{load_params, save_params};
-use crate::tensors::{TensorFile, TensorWriter};
+use crate::labels::for_classes;
+use crate::load::{Allowance, LoadOptions, Source, initial};
+use crate::preprocessor::{PREPROCESSOR, Preprocessor};
+use crate::report::Report;
+use crate::weights::Weights;
 use beit_heads::{Classifier, Mim, MimConfig};
 use beit_ops::{Ops, Shape, Tree};
 use beit_tokenizer::{Decoder, Encoder, Tokenizer};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// The parameters that transformers reads.
-pub(crate) const MODEL: &str = "model.safetensors";
+/// The files that may hold the parameters of a folder, in the order in which they are looked for.
+pub(crate) const WEIGHTS: [&str; 5] = [
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "encoder.pkl",
+];
 /// The half of a tokenizer that transformers does not have. In a file of its own, so that the other is read strictly.
-const DECODER: &str = "decoder.safetensors";
+pub(crate) const DECODERS: [&str; 2] = ["decoder.safetensors", "decoder.pkl"];
+
+/// Where the configuration of a checkpoint is from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// `config.json` of transformers.
+    Transformers,
+    /// `config.json` of timm, with the name of the architecture.
+    Timm(String),
+    /// The shapes of the tensors.
+    Shapes,
+}
+
+/// An opened checkpoint. The numbers stay in the file until a model is made of them.
+pub struct Checkpoint {
+    path: PathBuf,
+    model: Model,
+    origin: Origin,
+    weights: Weights,
+    decoder: Option<Weights>,
+    preprocessor: Option<Preprocessor>,
+}
 
 /// A model from a checkpoint.
 #[derive(Clone, Debug)]
@@ -23,146 +52,264 @@ pub struct Loaded<C, P> {
     pub config: C,
     /// Its parameters, on a device.
     pub params: P,
+    /// What became of the checkpoint's tensors.
+    pub report: Report,
 }
 
-/// Loads a model for masked image modelling.
-///
-/// # Errors
-///
-/// When the folder holds something else, or file and configuration do not fit.
-pub fn load_mim<O: Ops>(ops: &O, folder: impl AsRef<Path>) -> Result<Loaded<MimConfig, Mim<O::Tensor>>> {
-    let folder = folder.as_ref();
-    match Model::read(folder)? {
-        Model::Mim(config) => {
-            let params = load_file(ops, &folder.join(MODEL), &Mim::<Shape>::of(&config))?;
-            Ok(Loaded { config, params })
+impl Checkpoint {
+    /// Opens a folder that this project, transformers or timm wrote, or a single file in any layout: safetensors, `.pth`, `.bin`, `.pkl`.
+    ///
+    /// A file that lies beside a `config.json` and has a usual name is read with it; of other files the shapes of the tensors tell the
+    /// model.
+    ///
+    /// # Errors
+    ///
+    /// When there is no checkpoint, or it is damaged or of a model that this project does not have.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let (folder, file) = locate(path)?;
+        let weights = Weights::open(file)?;
+        let inside =
+            |name: &str| folder.as_ref().map(|folder| folder.join(name)).filter(|path| path.is_file());
+        let decoder = DECODERS.iter().find_map(|name| inside(name)).map(Weights::open).transpose()?;
+        let config = inside(CONFIG);
+        let timm = config.as_deref().map(Timm::read).transpose()?.flatten();
+        let (mut model, origin) = match (&config, &timm) {
+            (Some(config), None) => {
+                (Model::read(config.parent().unwrap_or(Path::new(".")))?, Origin::Transformers)
+            }
+            (_, Some(timm)) => (infer(&weights)?, Origin::Timm(timm.architecture().to_owned())),
+            (None, None) => (infer(&weights)?, Origin::Shapes),
+        };
+        if let (Model::Tokenizer(model), Some(decoder), None) = (&mut model, &decoder, &config) {
+            model.decoder_init = decoder_init(decoder)?;
         }
-        other => Err(wrong_kind(folder, "a model for masked image modelling", &other)),
+        let preprocessor = match (inside(PREPROCESSOR), &timm, &config) {
+            (Some(file), ..) => Some(Preprocessor::read(file.parent().unwrap_or(Path::new(".")))?),
+            (None, Some(timm), Some(config)) => Some(timm.preprocessor(config)?),
+            _ => None,
+        };
+        name_classes(&mut model, timm);
+        Ok(Self { path: path.to_owned(), model, origin, weights, decoder, preprocessor })
+    }
+
+    /// What was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it holds.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Where [`model`](Self::model) is from.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The parameters; of a tokenizer, those of the encoder.
+    #[must_use]
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// The parameters of a tokenizer's decoder, where it is there.
+    #[must_use]
+    pub fn decoder(&self) -> Option<&Weights> {
+        self.decoder.as_ref()
+    }
+
+    /// How the pixels of this model are made, where the checkpoint says it.
+    #[must_use]
+    pub fn preprocessor(&self) -> Option<&Preprocessor> {
+        self.preprocessor.as_ref()
+    }
+
+    /// The model for masked image modelling.
+    ///
+    /// # Errors
+    ///
+    /// When this is something else, or file and configuration do not fit.
+    pub fn mim<O: Ops>(&self, ops: &O, options: LoadOptions) -> Result<Loaded<MimConfig, Mim<O::Tensor>>> {
+        let Model::Mim(mut config) = self.model.clone() else {
+            return Err(self.wrong_kind("a model for masked image modelling"));
+        };
+        let windows = resize(&self.path, &mut config.vit, options)?;
+        let (params, report) = self.strict(ops, &Mim::<Shape>::of(&config), options, windows)?;
+        Ok(Loaded { config, params, report })
+    }
+
+    /// The classifier.
+    ///
+    /// # Errors
+    ///
+    /// When this is something else, or file and configuration do not fit.
+    pub fn classifier<O: Ops>(
+        &self,
+        ops: &O,
+        options: LoadOptions,
+    ) -> Result<Loaded<Labelled, Classifier<O::Tensor>>> {
+        let Model::Classifier(mut config) = self.model.clone() else {
+            return Err(self.wrong_kind("a classifier"));
+        };
+        let windows = resize(&self.path, &mut config.classifier.vit, options)?;
+        let shapes = Classifier::<Shape>::of(&config.classifier);
+        let (params, report) = self.strict(ops, &shapes, options, windows)?;
+        Ok(Loaded { config, params, report })
+    }
+
+    /// The half of a tokenizer that names visual tokens; `FlavaImageCodebook` of transformers has no other.
+    ///
+    /// # Errors
+    ///
+    /// When this is something else, or file and configuration do not fit.
+    pub fn encoder<O: Ops>(
+        &self,
+        ops: &O,
+        options: LoadOptions,
+    ) -> Result<Loaded<beit_tokenizer::Config, Encoder<O::Tensor>>> {
+        let Model::Tokenizer(config) = self.model else { return Err(self.wrong_kind("a tokenizer")) };
+        let (params, report) = self.strict(ops, &Encoder::<Shape>::of(&config), options, [[0; 2]; 2])?;
+        Ok(Loaded { config, params, report })
+    }
+
+    /// Both halves of a tokenizer.
+    ///
+    /// # Errors
+    ///
+    /// When this is something else or has no decoder, or files and configuration do not fit.
+    pub fn tokenizer<O: Ops>(
+        &self,
+        ops: &O,
+        options: LoadOptions,
+    ) -> Result<Loaded<beit_tokenizer::Config, Tokenizer<O::Tensor>>> {
+        let Loaded { config, params: encoder, report } = self.encoder(ops, options)?;
+        let decoder = self.decoder.as_ref().ok_or_else(|| Error::NoDecoder { path: self.path.clone() })?;
+        let mut source = Source::new(decoder, options, [[0; 2]; 2]);
+        let decoder = source.params(ops, &Decoder::<Shape>::of(&config), &Allowance::NONE, &mut initial)?;
+        Ok(Loaded { config, params: Tokenizer { encoder, decoder }, report })
+    }
+
+    /// Parameters of these shapes and no others.
+    fn strict<O: Ops, S: Tree<Shape>>(
+        &self,
+        ops: &O,
+        shapes: &S,
+        options: LoadOptions,
+        windows: [[usize; 2]; 2],
+    ) -> Result<(S::Of<O::Tensor>, Report)> {
+        let mut source = Source::new(&self.weights, options, windows);
+        let params = source.params(ops, shapes, &Allowance::NONE, &mut initial)?;
+        Ok((params, source.report()))
+    }
+
+    pub(crate) fn wrong_kind(&self, expected: &str) -> Error {
+        let path = if self.path.is_dir() { self.path.join(CONFIG) } else { self.path.clone() };
+        Error::config(&path, format_args!("this is {}, expected {expected}", self.model.name()))
     }
 }
 
-/// Loads a classifier.
+/// Gives a transformer the size of pictures that was asked for; the windows of patches before and after.
+fn resize(path: &Path, vit: &mut beit_vit::Config, options: LoadOptions) -> Result<[[usize; 2]; 2]> {
+    let from = vit.grid();
+    vit.image = options.image.unwrap_or(vit.image);
+    vit.validate().map_err(|error| Error::config(path, error))?;
+    Ok([from, vit.grid()])
+}
+
+/// The names that timm's configuration has for the classes, or those of the data set that has as many.
+fn name_classes(model: &mut Model, timm: Option<Timm>) {
+    let Model::Classifier(Labelled { classifier, labels }) = model else { return };
+    let names = timm.and_then(|timm| timm.label_names).map(TimmLabels::into_names);
+    if let Some(names) = names.filter(|names| names.len() == classifier.classes) {
+        *labels = names;
+    } else if labels[..] == unnamed(classifier.classes)[..]
+        && let Some(known) = for_classes(classifier.classes)
+    {
+        *labels = known.names().map(str::to_owned).collect();
+    }
+}
+
+/// Whether a folder has a file of weights with a usual name.
+#[must_use]
+pub fn has_weights(folder: &Path) -> bool {
+    WEIGHTS.iter().any(|name| folder.join(name).is_file())
+}
+
+/// The folder, if the configuration is to be looked for in one, and the file of the parameters.
+fn locate(path: &Path) -> Result<(Option<PathBuf>, PathBuf)> {
+    let nothing = || Error::NoCheckpoint { path: path.to_owned() };
+    if path.is_dir() {
+        let file = WEIGHTS.iter().map(|name| path.join(name)).find(|file| file.is_file());
+        // A folder with a configuration is meant as a checkpoint: what it lacks is the file.
+        let lacking = || path.join(CONFIG).is_file().then(|| path.join(WEIGHTS[0]));
+        return Ok((Some(path.to_owned()), file.or_else(lacking).ok_or_else(nothing)?));
+    }
+    if !path.exists() {
+        return Err(nothing());
+    }
+    let usual = path.file_name().is_some_and(|name| WEIGHTS.iter().any(|usual| name == *usual));
+    let folder = path.parent().filter(|_| usual).map(Path::to_owned);
+    Ok((folder, path.to_owned()))
+}
+
+impl Timm {
+    /// The file, if it is timm's.
+    fn read(path: &Path) -> Result<Option<Self>> {
+        let value: serde_json::Value = read_json(path)?;
+        if value.get("architecture").is_none() {
+            return Ok(None);
+        }
+        let timm = serde_json::from_value(value);
+        timm.map(Some).map_err(|source| Error::Json { path: path.to_owned(), source })
+    }
+}
+
+/// Loads a model for masked image modelling; see [`Checkpoint::mim`].
 ///
 /// # Errors
 ///
-/// When the folder holds something else, or file and configuration do not fit.
+/// See there.
+pub fn load_mim<O: Ops>(ops: &O, path: impl AsRef<Path>) -> Result<Loaded<MimConfig, Mim<O::Tensor>>> {
+    Checkpoint::open(path)?.mim(ops, LoadOptions::default())
+}
+
+/// Loads a classifier; see [`Checkpoint::classifier`].
+///
+/// # Errors
+///
+/// See there.
 pub fn load_classifier<O: Ops>(
     ops: &O,
-    folder: impl AsRef<Path>,
+    path: impl AsRef<Path>,
 ) -> Result<Loaded<Labelled, Classifier<O::Tensor>>> {
-    let folder = folder.as_ref();
-    match Model::read(folder)? {
-        Model::Classifier(config) => {
-            let shapes = Classifier::<Shape>::of(&config.classifier);
-            let params = load_file(ops, &folder.join(MODEL), &shapes)?;
-            Ok(Loaded { config, params })
-        }
-        other => Err(wrong_kind(folder, "a classifier", &other)),
-    }
+    Checkpoint::open(path)?.classifier(ops, LoadOptions::default())
 }
 
-/// Loads both halves of a tokenizer.
+/// Loads both halves of a tokenizer; see [`Checkpoint::tokenizer`].
 ///
 /// # Errors
 ///
-/// When the folder holds something else or has no decoder, or files and configuration do not fit.
+/// See there.
 pub fn load_tokenizer<O: Ops>(
     ops: &O,
-    folder: impl AsRef<Path>,
+    path: impl AsRef<Path>,
 ) -> Result<Loaded<beit_tokenizer::Config, Tokenizer<O::Tensor>>> {
-    let folder = folder.as_ref();
-    let Loaded { config, params: encoder } = load_encoder(ops, folder)?;
-    let decoder = load_file(ops, &folder.join(DECODER), &Decoder::<Shape>::of(&config))?;
-    Ok(Loaded { config, params: Tokenizer { encoder, decoder } })
+    Checkpoint::open(path)?.tokenizer(ops, LoadOptions::default())
 }
 
-/// Loads the half of a tokenizer that names visual tokens; `FlavaImageCodebook` of transformers has no other.
+/// Loads the half of a tokenizer that names visual tokens; see [`Checkpoint::encoder`].
 ///
 /// # Errors
 ///
-/// When the folder holds something else, or file and configuration do not fit.
+/// See there.
 pub fn load_encoder<O: Ops>(
     ops: &O,
-    folder: impl AsRef<Path>,
+    path: impl AsRef<Path>,
 ) -> Result<Loaded<beit_tokenizer::Config, Encoder<O::Tensor>>> {
-    let folder = folder.as_ref();
-    match Model::read(folder)? {
-        Model::Tokenizer(config) => {
-            let params = load_file(ops, &folder.join(MODEL), &Encoder::<Shape>::of(&config))?;
-            Ok(Loaded { config, params })
-        }
-        other => Err(wrong_kind(folder, "a tokenizer", &other)),
-    }
-}
-
-/// Saves a model for masked image modelling in one step; see [`replace_folder`]. `more` may add files.
-///
-/// # Errors
-///
-/// When the device or the disk fails, and whatever `more` returns.
-pub fn save_mim<O: Ops, E: From<Error>>(
-    ops: &O,
-    folder: impl AsRef<Path>,
-    config: &MimConfig,
-    params: &Mim<O::Tensor>,
-    more: impl FnOnce(&Path) -> Result<(), E>,
-) -> Result<(), E> {
-    replace_folder(folder, |folder| {
-        Model::Mim(config.clone()).write(folder)?;
-        save_file(ops, &folder.join(MODEL), params, Layout::TransformersMim)?;
-        more(folder)
-    })
-}
-
-/// Saves a classifier in one step; see [`replace_folder`]. `more` may add files.
-///
-/// # Errors
-///
-/// When the device or the disk fails, and whatever `more` returns.
-pub fn save_classifier<O: Ops, E: From<Error>>(
-    ops: &O,
-    folder: impl AsRef<Path>,
-    config: &Labelled,
-    params: &Classifier<O::Tensor>,
-    more: impl FnOnce(&Path) -> Result<(), E>,
-) -> Result<(), E> {
-    replace_folder(folder, |folder| {
-        Model::Classifier(config.clone()).write(folder)?;
-        save_file(ops, &folder.join(MODEL), params, Layout::TransformersClassifier)?;
-        more(folder)
-    })
-}
-
-/// Saves both halves of a tokenizer in one step; see [`replace_folder`]. `more` may add files.
-///
-/// # Errors
-///
-/// When the device or the disk fails, and whatever `more` returns.
-pub fn save_tokenizer<O: Ops, E: From<Error>>(
-    ops: &O,
-    folder: impl AsRef<Path>,
-    config: &beit_tokenizer::Config,
-    params: &Tokenizer<O::Tensor>,
-    more: impl FnOnce(&Path) -> Result<(), E>,
-) -> Result<(), E> {
-    replace_folder(folder, |folder| {
-        Model::Tokenizer(*config).write(folder)?;
-        save_file(ops, &folder.join(MODEL), &params.encoder, Layout::Native)?;
-        save_file(ops, &folder.join(DECODER), &params.decoder, Layout::Native)?;
-        more(folder)
-    })
-}
-
-fn load_file<O: Ops, S: Tree<Shape>>(ops: &O, path: &Path, shapes: &S) -> Result<S::Of<O::Tensor>> {
-    load_params(ops, &TensorFile::open(path)?, shapes)
-}
-
-fn save_file<O: Ops>(ops: &O, path: &Path, params: &impl Tree<O::Tensor>, layout: Layout) -> Result<()> {
-    let mut writer = TensorWriter::new();
-    save_params(ops, &mut writer, params, layout)?;
-    writer.write(path)
-}
-
-fn wrong_kind(folder: &Path, expected: &str, found: &Model) -> Error {
-    Error::config(&folder.join(CONFIG), format_args!("this is {}, expected {expected}", found.name()))
+    Checkpoint::open(path)?.encoder(ops, LoadOptions::default())
 }

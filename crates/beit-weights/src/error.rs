@@ -12,9 +12,15 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// There is no checkpoint.
-    #[error("{} is no checkpoint; give a folder with config.json and model.safetensors", .path.display())]
+    #[error("{} is no checkpoint; give a folder with config.json and model.safetensors, or a file of weights", .path.display())]
     NoCheckpoint {
         /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A tokenizer that names visual tokens but cannot draw them.
+    #[error("{} has no decoder (decoder.safetensors or decoder.pkl), which this needs; put it into the folder", .path.display())]
+    NoDecoder {
+        /// Which folder.
         path: PathBuf,
     },
     /// A file could not be read.
@@ -40,6 +46,33 @@ pub enum Error {
         path: PathBuf,
         /// What was found.
         source: safetensors::SafeTensorError,
+    },
+    /// A file that is well-formed but cannot be what it should be.
+    #[error("{}: {problem}", .path.display())]
+    Malformed {
+        /// Which.
+        path: PathBuf,
+        /// What was found, and what was expected.
+        problem: String,
+    },
+    /// A PyTorch file that is cut short, damaged, lies about itself or is of another kind.
+    #[error("cannot read {} as a PyTorch file: {problem}", .path.display())]
+    Torch {
+        /// Which.
+        path: PathBuf,
+        /// What was found and what was expected.
+        problem: String,
+    },
+    /// A PyTorch file that asks for a program to be run.
+    #[error(
+        "{} wants to call {callable}, which weights do not need; nothing of it was run: get the file from a source you trust",
+        .path.display()
+    )]
+    Calls {
+        /// Which.
+        path: PathBuf,
+        /// Module and name of what it wants to call.
+        callable: String,
     },
     /// A JSON file with a syntax error or a value of the wrong type.
     #[error("{} is not what transformers writes; correct the named line", .path.display())]
@@ -80,6 +113,24 @@ pub enum Error {
         path: PathBuf,
         /// The fields that differ, each with found and expected.
         fields: Vec<String>,
+    },
+    /// The hub did not give a checkpoint.
+    #[cfg(feature = "hub")]
+    #[error("cannot fetch {id}: {problem}")]
+    Hub {
+        /// Which.
+        id: String,
+        /// Why, with its cause.
+        problem: crate::HubProblem,
+    },
+    /// A text that is no name on the hub.
+    #[cfg(feature = "hub")]
+    #[error("`{text}` is no name of a model: {problem}; expected org/name or org/name@revision")]
+    HubId {
+        /// The text.
+        text: String,
+        /// What is wrong with it.
+        problem: &'static str,
     },
     /// The device lost a tensor that was to be saved.
     #[error(transparent)]
@@ -124,6 +175,16 @@ pub enum Problem {
     },
 }
 
+impl Problem {
+    /// A missing tensor with the shape that it should have.
+    pub(crate) fn expecting(self, shape: Shape) -> Self {
+        match self {
+            Self::Missing { name, .. } => Self::Missing { name, expected: Some(shape) },
+            other => other,
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -158,6 +219,10 @@ impl Error {
     /// For `map_err` after writing `path`.
     pub(crate) fn write(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
         |source| Self::Write { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn malformed(path: &Path, problem: impl fmt::Display) -> Self {
+        Self::Malformed { path: path.to_owned(), problem: problem.to_string() }
     }
 
     pub(crate) fn config(path: &Path, problem: impl fmt::Display) -> Self {

@@ -1,25 +1,42 @@
 #![doc = include_str!("../README.md")]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+pub mod catalogue;
 mod checkpoint;
 mod config;
+mod convert;
 mod error;
 mod finetune;
 mod folder;
+#[cfg(feature = "hub")]
+mod hub;
+pub mod labels;
+mod load;
 mod names;
-mod params;
 mod preprocessor;
+mod report;
+mod resize;
+mod save;
 mod tensors;
+mod weights;
 
+pub use catalogue::{Entry, catalogue};
 pub use checkpoint::{
-    Loaded, load_classifier, load_encoder, load_mim, load_tokenizer, save_classifier, save_mim,
-    save_tokenizer,
+    Checkpoint, Loaded, Origin, has_weights, load_classifier, load_encoder, load_mim, load_tokenizer,
 };
-pub use config::{CONFIG, Labelled, Model};
+pub use config::{CONFIG, Labelled, Model, Segmenter};
+pub use convert::{Converted, Target};
 pub use error::{Error, Problem, Result};
-pub use finetune::{Report, Start, load_for_finetuning};
+pub use finetune::{Start, load_for_finetuning};
 pub use folder::{no_more_files, replace_folder};
-pub use names::{Layout, Stored};
-pub use params::{load_params, save_params};
-pub use preprocessor::{PREPROCESSOR, Preprocessor, Resample};
+#[cfg(feature = "hub")]
+pub use hub::{Hub, HubConfig, HubId, HubProblem, NoProgress, Progress};
+pub use labels::{Labels, imagenet_1k, imagenet_22k};
+pub use load::{LoadOptions, Resizing, load_params};
+pub use names::{Kind, Layout};
+pub use preprocessor::{Fit, PREPROCESSOR, Preprocessor, Resample};
+pub use report::{Report, Resized, compact};
+pub use resize::{PositionResize, TableResize, resize_positions, resize_relative_table};
+pub use save::{save_classifier, save_mim, save_params, save_tokenizer};
 pub use tensors::{TensorFile, TensorWriter};
+pub use weights::Weights;

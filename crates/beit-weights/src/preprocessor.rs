@@ -15,17 +15,43 @@ pub enum Resample {
     Bilinear,
     /// 3 in the file.
     Bicubic,
+    /// 1 in the file.
+    Lanczos,
 }
 
-/// From a picture to the pixels of a model: resize to exactly `size`, cut out the centre, divide by 255, normalise.
-#[derive(Clone, Debug, PartialEq)]
+impl Resample {
+    /// The name in lower case.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bilinear => "bilinear",
+            Self::Bicubic => "bicubic",
+            Self::Lanczos => "lanczos",
+        }
+    }
+}
+
+/// How a picture is brought to the size of the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// Resized to exactly this height and width, whatever its aspect.
+    Squash([usize; 2]),
+    /// Resized so that its shorter side is `side`, then cut to the height and width `crop` of its centre.
+    Shorter {
+        /// In pixels.
+        side: usize,
+        /// Height and width.
+        crop: [usize; 2],
+    },
+}
+
+/// From a picture to the pixels of a model: resize, perhaps cut out the centre, divide by 255, normalise.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Preprocessor {
-    /// Height and width after resizing, whatever the picture's aspect.
-    pub size: [usize; 2],
+    /// Resizing and cutting.
+    pub fit: Fit,
     /// Filter of the resizing.
     pub resample: Resample,
-    /// Height and width of the centre that is cut out.
-    pub crop: Option<[usize; 2]>,
     /// Mean of each channel, in 0 to 1.
     pub mean: [f32; 3],
     /// Deviation of each channel, in 0 to 1.
@@ -36,7 +62,15 @@ impl Preprocessor {
     /// That of the published `microsoft/beit-*`: no crop, bilinear, mean and deviation 0.5.
     #[must_use]
     pub const fn squash(size: [usize; 2]) -> Self {
-        Self { size, resample: Resample::Bilinear, crop: None, mean: [0.5; 3], std: [0.5; 3] }
+        Self { fit: Fit::Squash(size), resample: Resample::Bilinear, mean: [0.5; 3], std: [0.5; 3] }
+    }
+
+    /// Height and width of what the model sees.
+    #[must_use]
+    pub const fn size(&self) -> [usize; 2] {
+        match self.fit {
+            Fit::Squash(size) | Fit::Shorter { crop: size, .. } => size,
+        }
     }
 
     /// Reads the file of a checkpoint folder.
@@ -112,13 +146,15 @@ fn half() -> [f32; 3] {
 enum Size {
     Square(usize),
     Rectangle { height: usize, width: usize },
+    Shorter { shortest_edge: usize },
 }
 
-impl From<Size> for [usize; 2] {
-    fn from(size: Size) -> Self {
-        match size {
-            Size::Square(side) => [side; 2],
-            Size::Rectangle { height, width } => [height, width],
+impl Size {
+    fn exact(self) -> Result<[usize; 2], String> {
+        match self {
+            Self::Square(side) => Ok([side; 2]),
+            Self::Rectangle { height, width } => Ok([height, width]),
+            Self::Shorter { .. } => Err("`shortest_edge` without a crop".into()),
         }
     }
 }
@@ -129,15 +165,26 @@ impl From<[usize; 2]> for Size {
     }
 }
 
+/// No picture is larger, and no damaged file shall make us reserve memory for one.
+const LIMIT: usize = 1 << 14;
+
 impl File {
     fn of(p: &Preprocessor) -> Self {
+        let (size, crop) = match p.fit {
+            Fit::Squash(size) => (size.into(), None),
+            Fit::Shorter { side, crop } => (Size::Shorter { shortest_edge: side }, Some(crop.into())),
+        };
         Self {
             image_processor_type: "BeitImageProcessor",
             do_resize: true,
-            size: p.size.into(),
-            resample: if p.resample == Resample::Bilinear { 2 } else { 3 },
-            do_center_crop: p.crop.is_some(),
-            crop_size: p.crop.map(Size::from),
+            size,
+            resample: match p.resample {
+                Resample::Lanczos => 1,
+                Resample::Bilinear => 2,
+                Resample::Bicubic => 3,
+            },
+            do_center_crop: crop.is_some(),
+            crop_size: crop,
             do_rescale: true,
             rescale_factor: BYTE,
             do_normalize: true,
@@ -154,13 +201,41 @@ impl File {
         if (self.rescale_factor - BYTE).abs() > 1e-6 {
             return Err(format!("`rescale_factor` is {}, expected 1/255", self.rescale_factor));
         }
+        if self.image_std.iter().any(|std| std.is_nan() || *std <= 0.0) {
+            return Err(format!("`image_std` is {:?}, expected more than 0", self.image_std));
+        }
         let resample = match self.resample {
+            1 => Resample::Lanczos,
             2 => Resample::Bilinear,
             3 => Resample::Bicubic,
-            other => return Err(format!("`resample` is {other}, expected 2 (bilinear) or 3 (bicubic)")),
+            other => {
+                let known = "1 (Lanczos), 2 (bilinear) or 3 (bicubic)";
+                return Err(format!("`resample` is {other}, expected {known}"));
+            }
         };
-        let size = self.size.into();
-        let crop = self.do_center_crop.then(|| self.crop_size.map_or(size, <[usize; 2]>::from));
-        Ok(Preprocessor { size, resample, crop, mean: self.image_mean, std: self.image_std })
+        let fit = self.fit()?;
+        Ok(Preprocessor { fit, resample, mean: self.image_mean, std: self.image_std })
+    }
+
+    fn fit(&self) -> Result<Fit, String> {
+        let crop = self.do_center_crop.then_some(self.crop_size).flatten();
+        let fit = match (self.size, crop) {
+            (Size::Shorter { shortest_edge: side }, Some(crop)) => Fit::Shorter { side, crop: crop.exact()? },
+            (size, Some(crop)) if size.exact()? != crop.exact()? => {
+                return Err(
+                    "an exact `size` and then a smaller `crop_size`; expected one of them or `shortest_edge`"
+                        .into(),
+                );
+            }
+            (size, _) => Fit::Squash(size.exact()?),
+        };
+        let sides = match fit {
+            Fit::Squash([height, width]) => [height, width, height],
+            Fit::Shorter { side, crop: [height, width] } => [side, height, width],
+        };
+        match sides.iter().find(|side| !(1..=LIMIT).contains(*side)) {
+            Some(side) => Err(format!("a side of {side} pixels, expected 1 to {LIMIT}")),
+            None => Ok(fit),
+        }
     }
 }

@@ -4,10 +4,10 @@ use crate::image::Image;
 /// How a picture is brought to the model's size.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fit {
-    /// Resized so that it covers int(size / `crop_pct`) with its aspect kept, then cut to its centre.
+    /// Resized so that it covers `least` with its aspect kept, then cut to its centre.
     CentreCrop {
-        /// Share of the shorter side that stays, in (0, 1].
-        crop_pct: f64,
+        /// `[H, W]` pixels, at least the size. For a square, the length of the shorter side.
+        least: [usize; 2],
     },
     /// Resized to exactly the size, whatever its aspect.
     Squash,
@@ -26,15 +26,24 @@ pub struct EvalTransform {
     pub normalise: Normalise,
 }
 
+impl Fit {
+    /// A centre of `size [H, W]` whose sides are `share` (in (0, 1], `crop_pct` of timm) of the resized picture's: it covers
+    /// int(size / `share`).
+    #[must_use]
+    pub const fn centre([height, width]: [usize; 2], share: f64) -> Self {
+        Self::CentreCrop { least: [(height as f64 / share) as usize, (width as f64 / share) as usize] }
+    }
+}
+
 impl EvalTransform {
     /// The released code, `size` x `size`: below 384 the shorter side is brought to int(size / 0.875) (256 for 224), else to the
     /// size itself; bicubic, centre, mean and deviation 0.5. Reproduces the published accuracies.
     #[must_use]
     pub const fn official(size: usize) -> Self {
-        let crop_pct = if size < 384 { 0.875 } else { 1.0 };
+        let share = if size < 384 { 0.875 } else { 1.0 };
         Self {
             size: [size; 2],
-            fit: Fit::CentreCrop { crop_pct },
+            fit: Fit::centre([size; 2], share),
             filter: Filter::Bicubic,
             normalise: Normalise::HALF,
         }
@@ -43,8 +52,8 @@ impl EvalTransform {
     /// timm's `beit_*`: as [`official`](Self::official), with a share of 0.9 below 384 (248 for 224).
     #[must_use]
     pub const fn timm(size: usize) -> Self {
-        let crop_pct = if size < 384 { 0.9 } else { 1.0 };
-        Self { fit: Fit::CentreCrop { crop_pct }, ..Self::official(size) }
+        let share = if size < 384 { 0.9 } else { 1.0 };
+        Self { fit: Fit::centre([size; 2], share), ..Self::official(size) }
     }
 
     /// Hugging Face's `microsoft/beit-*`: squashed, bilinear.
@@ -56,7 +65,7 @@ impl EvalTransform {
     /// The whole picture at `size` x `size`: for small pictures that have no border to lose.
     #[must_use]
     pub const fn whole(size: usize) -> Self {
-        Self { fit: Fit::CentreCrop { crop_pct: 1.0 }, ..Self::official(size) }
+        Self { fit: Fit::CentreCrop { least: [size; 2] }, ..Self::official(size) }
     }
 
     /// `[3, H, W]`.
@@ -70,8 +79,7 @@ impl EvalTransform {
     pub fn view(&self, image: &Image) -> Image {
         match self.fit {
             Fit::Squash => image.resize(self.size, self.filter),
-            Fit::CentreCrop { crop_pct } => {
-                let least = self.size.map(|side| ((side as f64 / crop_pct) as usize).max(side));
+            Fit::CentreCrop { least } => {
                 centre(&image.resize(cover([image.height(), image.width()], least), self.filter), self.size)
             }
         }
@@ -115,7 +123,7 @@ mod tests {
     #[test]
     fn official_sizes() {
         let resized = |transform: EvalTransform| match transform.fit {
-            Fit::CentreCrop { crop_pct } => (transform.size[0] as f64 / crop_pct) as usize,
+            Fit::CentreCrop { least } => least[0],
             Fit::Squash => transform.size[0],
         };
         assert_eq!(resized(EvalTransform::official(224)), 256);

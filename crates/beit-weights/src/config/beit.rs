@@ -1,6 +1,6 @@
 //! `BeitConfig` of transformers.
 
-use super::{Labelled, limit};
+use super::{Labelled, Segmenter, limit, unnamed};
 use crate::error::{Error, Result};
 use beit_heads::{ClassifierConfig, MimConfig, Pooling};
 use beit_vit::RelativePositions;
@@ -11,6 +11,8 @@ use std::path::Path;
 
 pub(super) const MIM: &str = "BeitForMaskedImageModeling";
 pub(super) const CLASSIFIER: &str = "BeitForImageClassification";
+pub(super) const SEGMENTER: &str = "BeitForSemanticSegmentation";
+pub(super) const ENCODER: &str = "BeitModel";
 
 /// The keys that matter here, with the values that transformers takes for absent ones. Other keys are ignored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,6 +43,9 @@ pub(super) struct Config {
     use_mask_token: bool,
     use_mean_pooling: bool,
     vocab_size: usize,
+    /// Blocks whose outputs a segmentation head reads, in transformers' numbering. Not read: it follows from the depth.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    out_indices: Option<[usize; 4]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     id2label: Option<BTreeMap<usize, String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,6 +79,7 @@ impl Default for Config {
             use_mask_token: false,
             use_mean_pooling: true,
             vocab_size: 8192,
+            out_indices: None,
             id2label: None,
             label2id: None,
             num_labels: 2,
@@ -124,18 +130,33 @@ impl Config {
     pub(super) fn classifier(mut self, path: &Path) -> Result<Labelled> {
         let pooling = if self.use_mean_pooling { Pooling::Mean } else { Pooling::Cls };
         let vit = self.vit(path, pooling == Pooling::Cls)?;
-        // Some published files leave numbers out; the classes are numbered in the order of those that are there.
-        let labels: Option<Vec<String>> = self.id2label.take().map(|labels| labels.into_values().collect());
+        let labels = self.labels(path)?;
+        Ok(Labelled { classifier: ClassifierConfig { vit, classes: labels.len(), pooling }, labels })
+    }
+
+    /// The model for semantic segmentation that is described.
+    pub(super) fn segmenter(mut self, path: &Path) -> Result<Segmenter> {
+        let vit = self.vit(path, !self.use_mean_pooling)?;
+        Ok(Segmenter { vit, labels: self.labels(path)? })
+    }
+
+    /// The transformer that is described.
+    pub(super) fn encoder(self, path: &Path) -> Result<beit_vit::Config> {
+        self.vit(path, !self.use_mean_pooling)
+    }
+
+    /// A name for each class.
+    fn labels(&mut self, path: &Path) -> Result<Vec<String>> {
         limit(path, &[("num_labels", self.num_labels)])?;
-        let classes = labels.as_ref().map_or(self.num_labels, Vec::len);
-        if classes == 0 {
+        // Some published files leave numbers out; the classes are numbered in the order of those that are there.
+        let labels = match self.id2label.take() {
+            Some(labels) => labels.into_values().collect(),
+            None => unnamed(self.num_labels),
+        };
+        if labels.is_empty() {
             return Err(Error::config(path, "`id2label` is empty, expected a name for every class"));
         }
-        let classifier = ClassifierConfig { vit, classes, pooling };
-        Ok(match labels {
-            Some(labels) => Labelled { classifier, labels },
-            None => Labelled::unnamed(classifier),
-        })
+        Ok(labels)
     }
 
     fn vit(&self, path: &Path, final_norm: bool) -> Result<beit_vit::Config> {
@@ -194,13 +215,26 @@ impl Config {
 
     /// The description of a classifier.
     pub(super) fn of_classifier(Labelled { classifier, labels }: &Labelled) -> Self {
+        let use_mean_pooling = classifier.pooling == Pooling::Mean;
+        Self { use_mean_pooling, ..Self::of(&classifier.vit, CLASSIFIER) }.with(labels)
+    }
+
+    /// The description of a model for semantic segmentation: outputs of blocks at a third, a half, two thirds and the end, as in the
+    /// released configurations.
+    pub(super) fn of_segmenter(Segmenter { vit, labels }: &Segmenter) -> Self {
+        let out_indices = Some([2, 3, 4, 6].map(|sixths| (vit.depth * sixths / 6).max(1) - 1));
+        Self { out_indices, use_mean_pooling: !vit.final_norm, ..Self::of(vit, SEGMENTER) }.with(labels)
+    }
+
+    /// The description of a transformer without a head.
+    pub(super) fn of_encoder(vit: &beit_vit::Config) -> Self {
+        Self { use_mean_pooling: !vit.final_norm, ..Self::of(vit, ENCODER) }
+    }
+
+    fn with(self, labels: &[String]) -> Self {
         let numbered = || labels.iter().cloned().enumerate();
-        Self {
-            use_mean_pooling: classifier.pooling == Pooling::Mean,
-            id2label: Some(numbered().collect()),
-            label2id: Some(numbered().map(|(class, label)| (label, class)).collect()),
-            ..Self::of(&classifier.vit, CLASSIFIER)
-        }
+        let label2id = numbered().map(|(class, label)| (label, class)).collect();
+        Self { id2label: Some(numbered().collect()), label2id: Some(label2id), ..self }
     }
 
     fn of(vit: &beit_vit::Config, architecture: &str) -> Self {

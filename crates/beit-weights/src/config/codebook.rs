@@ -1,7 +1,9 @@
 //! `FlavaImageCodebookConfig` of transformers, and what it lacks.
 
+use super::infer::{extents, number};
 use super::limit;
 use crate::error::{Error, Result};
+use crate::weights::Weights;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -73,6 +75,37 @@ impl Config {
             hidden_size: config.hidden,
             vocab_size: config.vocab,
             decoder_init_size: config.decoder_init,
+        }
+    }
+}
+
+/// The tokenizer whose encoder these are.
+pub(super) fn infer(weights: &Weights) -> Result<beit_tokenizer::Config> {
+    let [hidden, channels, side, _] = extents(weights, "blocks.input.weight")?;
+    if side == 1 {
+        let problem = "this is the decoder of a tokenizer; give the file or folder with the encoder";
+        return Err(Error::malformed(weights.path(), problem));
+    }
+    let [vocab, ..]: [usize; 4] = extents(weights, "blocks.output.conv.weight")?;
+    let config = beit_tokenizer::Config {
+        channels,
+        groups: number(weights, "blocks.group_")?,
+        blocks_per_group: number(weights, "blocks.group_1.group.block_")?,
+        hidden,
+        vocab,
+        ..beit_tokenizer::Config::dalle()
+    };
+    config.validate().map_err(|error| Error::malformed(weights.path(), error))?;
+    Ok(config)
+}
+
+/// The width that a decoder begins with.
+pub(crate) fn decoder_init(weights: &Weights) -> Result<usize> {
+    let [width, _, side, _] = extents(weights, "blocks.input.weight")?;
+    match side {
+        1 => Ok(width),
+        _ => {
+            Err(Error::malformed(weights.path(), "this is the encoder of a tokenizer, expected the decoder"))
         }
     }
 }

@@ -2,6 +2,12 @@
 
 mod beit;
 mod codebook;
+mod infer;
+mod timm;
+
+pub(crate) use codebook::decoder_init;
+pub(crate) use infer::infer;
+pub(crate) use timm::{Labels as TimmLabels, Timm};
 
 use crate::error::{Error, Result};
 use beit_heads::{ClassifierConfig, MimConfig};
@@ -21,8 +27,21 @@ pub enum Model {
     Mim(MimConfig),
     /// `BeitForImageClassification`
     Classifier(Labelled),
+    /// `BeitForSemanticSegmentation`: UPerNet
+    Segmenter(Segmenter),
+    /// `BeitModel`: a transformer without a head
+    Encoder(beit_vit::Config),
     /// `FlavaImageCodebook`
     Tokenizer(beit_tokenizer::Config),
+}
+
+/// A model for semantic segmentation that knows the names of its classes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Segmenter {
+    /// The transformer.
+    pub vit: beit_vit::Config,
+    /// A name for each class.
+    pub labels: Vec<String>,
 }
 
 /// A classifier that knows the names of its classes.
@@ -38,9 +57,14 @@ impl Labelled {
     /// With the names that transformers gives to classes without one: `LABEL_0` and so on.
     #[must_use]
     pub fn unnamed(classifier: ClassifierConfig) -> Self {
-        let labels = (0..classifier.classes).map(|class| format!("LABEL_{class}")).collect();
+        let labels = unnamed(classifier.classes);
         Self { classifier, labels }
     }
+}
+
+/// The names that transformers gives to classes without one.
+pub(crate) fn unnamed(classes: usize) -> Vec<String> {
+    (0..classes).map(|class| format!("LABEL_{class}")).collect()
 }
 
 impl Model {
@@ -58,6 +82,8 @@ impl Model {
         match kind.architectures.iter().flatten().map(String::as_str).collect::<Vec<_>>()[..] {
             [beit::MIM] => Ok(Self::Mim(read_json::<beit::Config>(path)?.mim(path)?)),
             [beit::CLASSIFIER] => Ok(Self::Classifier(read_json::<beit::Config>(path)?.classifier(path)?)),
+            [beit::SEGMENTER] => Ok(Self::Segmenter(read_json::<beit::Config>(path)?.segmenter(path)?)),
+            [beit::ENCODER] => Ok(Self::Encoder(read_json::<beit::Config>(path)?.encoder(path)?)),
             [codebook::ARCHITECTURE] => {
                 Ok(Self::Tokenizer(read_json::<codebook::Config>(path)?.tokenizer(path)?))
             }
@@ -78,7 +104,33 @@ impl Model {
         match self {
             Self::Mim(config) => write_json(path, &beit::Config::of_mim(config)),
             Self::Classifier(config) => write_json(path, &beit::Config::of_classifier(config)),
+            Self::Segmenter(config) => write_json(path, &beit::Config::of_segmenter(config)),
+            Self::Encoder(vit) => write_json(path, &beit::Config::of_encoder(vit)),
             Self::Tokenizer(config) => write_json(path, &codebook::Config::of(config)),
+        }
+    }
+
+    /// The transformer. None for a tokenizer.
+    #[must_use]
+    pub const fn vit(&self) -> Option<&beit_vit::Config> {
+        match self {
+            Self::Mim(config) => Some(&config.vit),
+            Self::Classifier(config) => Some(&config.classifier.vit),
+            Self::Segmenter(config) => Some(&config.vit),
+            Self::Encoder(vit) => Some(vit),
+            Self::Tokenizer(_) => None,
+        }
+    }
+
+    /// The transformer, to be changed, for instance to see pictures of another size. None for a tokenizer.
+    #[must_use]
+    pub const fn vit_mut(&mut self) -> Option<&mut beit_vit::Config> {
+        match self {
+            Self::Mim(config) => Some(&mut config.vit),
+            Self::Classifier(config) => Some(&mut config.classifier.vit),
+            Self::Segmenter(config) => Some(&mut config.vit),
+            Self::Encoder(vit) => Some(vit),
+            Self::Tokenizer(_) => None,
         }
     }
 
@@ -88,6 +140,8 @@ impl Model {
         match self {
             Self::Mim(_) => "a model for masked image modelling",
             Self::Classifier(_) => "a classifier",
+            Self::Segmenter(_) => "a model for semantic segmentation",
+            Self::Encoder(_) => "a transformer without a head",
             Self::Tokenizer(_) => "a tokenizer",
         }
     }
@@ -101,7 +155,8 @@ struct Kind {
 }
 
 fn unknown(path: &Path, found: &[&str]) -> Error {
-    let known = [beit::MIM, beit::CLASSIFIER, codebook::ARCHITECTURE].join(", ");
+    let known =
+        [beit::MIM, beit::CLASSIFIER, beit::SEGMENTER, beit::ENCODER, codebook::ARCHITECTURE].join(", ");
     Error::config(path, format_args!("`architectures` is {found:?}, expected one of {known}"))
 }
 

@@ -1,7 +1,13 @@
 //! Files of named tensors, whatever they mean.
 
-mod reader;
+mod file;
+mod mapped;
+mod numbers;
+mod safetensors;
+mod sharded;
+mod torch;
 mod writer;
 
-pub use reader::TensorFile;
+pub use file::TensorFile;
+pub(crate) use torch::write_torch;
 pub use writer::TensorWriter;

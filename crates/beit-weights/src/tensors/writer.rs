@@ -2,18 +2,33 @@
 
 use crate::error::{Error, Result};
 use safetensors::Dtype;
-use safetensors::tensor::TensorView;
+use safetensors::tensor::View;
+use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::io;
 use std::path::Path;
-use std::{fs, io};
 
 /// Tensors on their way into a safetensors file. Names are unique: a second tensor of a name replaces the first.
-pub struct TensorWriter {
-    tensors: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>,
+pub struct TensorWriter<'a> {
+    tensors: BTreeMap<String, Tensor<'a>>,
     metadata: HashMap<String, String>,
 }
 
-impl Default for TensorWriter {
+/// A tensor, or where it will come from.
+struct Tensor<'a> {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    data: Data<'a>,
+}
+
+enum Data<'a> {
+    Bytes(Vec<u8>),
+    Later(Box<dyn Fn() -> Result<Vec<u8>> + 'a>),
+}
+
+impl Default for TensorWriter<'_> {
     /// Empty, with the remark that transformers insists on: `format` is `pt`.
     fn default() -> Self {
         let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
@@ -21,7 +36,7 @@ impl Default for TensorWriter {
     }
 }
 
-impl TensorWriter {
+impl<'a> TensorWriter<'a> {
     /// Empty.
     #[must_use]
     pub fn new() -> Self {
@@ -47,42 +62,97 @@ impl TensorWriter {
         self.add(name.into(), Dtype::U8, shape, values.to_vec())
     }
 
+    /// Adds a tensor that is read when the file is written, one after the other, so that never more than one is in memory. `read` gives
+    /// as many bytes as shape and type ask for.
+    pub(crate) fn later(
+        &mut self,
+        name: impl Into<String>,
+        dtype: Dtype,
+        shape: Vec<usize>,
+        read: impl Fn() -> Result<Vec<u8>> + 'a,
+    ) {
+        self.tensors.insert(name.into(), Tensor { dtype, shape, data: Data::Later(Box::new(read)) });
+    }
+
     /// Adds a remark to the header.
     pub fn metadata(&mut self, key: impl Into<String>, value: impl Into<String>) -> &mut Self {
         self.metadata.insert(key.into(), value.into());
         self
     }
 
-    /// Writes the file.
+    /// Writes the file. A reader finds the whole file or none.
     ///
     /// # Errors
     ///
     /// When the disk does not take it.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let views = self.tensors.iter().map(|(name, (dtype, shape, bytes))| {
-            (name, TensorView::new(*dtype, shape.clone(), bytes).expect("add has compared the lengths"))
-        });
-        let written = safetensors::serialize(views, Some(self.metadata.clone()))
-            .map_err(io::Error::other)
-            .and_then(|bytes| write_whole(path, &bytes));
-        written.map_err(Error::write(path))
+        let failure = RefCell::new(None);
+        let views = self.tensors.iter().map(|(name, tensor)| (name, Reading { tensor, failure: &failure }));
+        let write = |new: &Path| {
+            safetensors::serialize_to_file(views, Some(self.metadata.clone()), new).map_err(io::Error::other)
+        };
+        let written = write_whole(path, |new| write(new).and_then(|()| no_failure(&failure)));
+        // Why a tensor could not be read says more than that the file was not written.
+        match failure.take() {
+            Some(error) => Err(error),
+            None => written.map_err(Error::write(path)),
+        }
     }
 
     fn add(&mut self, name: String, dtype: Dtype, shape: &[usize], bytes: Vec<u8>) -> &mut Self {
-        let elements: usize = shape.iter().product();
-        assert_eq!(elements * dtype.bitsize() / 8, bytes.len(), "bytes of `{name}` {shape:?}");
-        self.tensors.insert(name, (dtype, shape.to_vec(), bytes));
+        assert_eq!(length(dtype, shape), bytes.len(), "bytes of `{name}` {shape:?}");
+        self.tensors.insert(name, Tensor { dtype, shape: shape.to_vec(), data: Data::Bytes(bytes) });
         self
     }
 }
 
-/// Writes a hidden sibling, then gives it the name: a reader finds the whole file or none. (`serialize_to_file` does so too, but
-/// leaves a file that only its owner can read.)
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn length(dtype: Dtype, shape: &[usize]) -> usize {
+    shape.iter().product::<usize>() * dtype.bitsize() / 8
+}
+
+fn no_failure(failure: &RefCell<Option<Error>>) -> io::Result<()> {
+    if failure.borrow().is_some() { Err(io::Error::other("a tensor could not be read")) } else { Ok(()) }
+}
+
+/// A tensor while the file is written. The library takes no failure from it, so that is kept aside.
+struct Reading<'a, 'b> {
+    tensor: &'a Tensor<'b>,
+    failure: &'a RefCell<Option<Error>>,
+}
+
+impl View for Reading<'_, '_> {
+    fn dtype(&self) -> Dtype {
+        self.tensor.dtype
+    }
+    fn shape(&self) -> &[usize] {
+        &self.tensor.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        match &self.tensor.data {
+            Data::Bytes(bytes) => Cow::Borrowed(bytes),
+            Data::Later(read) => Cow::Owned(read().unwrap_or_else(|error| {
+                self.failure.replace(Some(error));
+                vec![0; self.data_len()]
+            })),
+        }
+    }
+    fn data_len(&self) -> usize {
+        length(self.tensor.dtype, &self.tensor.shape)
+    }
+}
+
+/// Lets `write` fill a hidden sibling, then gives that the name.
+pub(super) fn write_whole(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
     let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no file name"))?;
     let new = path.with_file_name(format!(".{}.new-{}", name.to_string_lossy(), std::process::id()));
-    let written = fs::write(&new, bytes).and_then(|()| fs::rename(&new, path));
+    // The library's files are for their owner alone; others may read what others may read that we write.
+    let usual = File::create(&new).and_then(|file| file.metadata()).map(|metadata| metadata.permissions());
+    let written = usual.and_then(|usual| {
+        write(&new)?;
+        fs::set_permissions(&new, usual)?;
+        fs::rename(&new, path)
+    });
     if written.is_err() {
         // The failure itself is what the caller hears of.
         let _ = fs::remove_file(&new);

@@ -23,13 +23,13 @@ fn load_error(folder: &Path) -> Error {
 }
 
 /// Writes the checkpoint's tensors again after `change`.
-fn rewrite(folder: &Path, change: impl Fn(&str) -> Option<String>, more: impl Fn(&mut TensorWriter)) {
+fn rewrite(folder: &Path, change: impl Fn(&str) -> Option<String>, more: impl Fn(&mut TensorWriter<'_>)) {
     let path = folder.join("model.safetensors");
     let file = TensorFile::open(&path).unwrap();
     let mut writer = TensorWriter::new();
     for name in file.names() {
-        if let Some(renamed) = change(&name) {
-            writer.floats(renamed, file.shape(&name).unwrap(), &file.floats(&name).unwrap());
+        if let Some(renamed) = change(name) {
+            writer.floats(renamed, file.shape(name).unwrap(), &file.floats(name).unwrap());
         }
     }
     more(&mut writer);
@@ -56,7 +56,7 @@ fn missing_unexpected_and_misshapen_tensors_are_all_named() {
         "`layernorm.bias` [8] is missing",
         "`layernorm.bais` [8] is no parameter of it",
         "`beit.embeddings.cls_token` has shape [1, 1, 9], expected [1, 1, 8]",
-        "`layernorm.weight` holds I64, expected F32, F16 or BF16",
+        "`layernorm.weight` holds I64, expected F32, F16, BF16 or F64",
     ] {
         assert!(text.contains(part), "{part} in {text}");
     }
@@ -66,8 +66,9 @@ fn missing_unexpected_and_misshapen_tensors_are_all_named() {
 #[test]
 fn long_lists_are_cut() {
     let (_tmp, folder) = saved();
-    rewrite(&folder, |name| name.starts_with("lm_head").then(|| format!("x.{name}")), |_| {});
-    assert!(load_error(&folder).to_string().contains("and 3"), "{}", load_error(&folder));
+    let keep = |name: &str| name.starts_with("beit.encoder.layer.0").then(|| name.to_owned());
+    rewrite(&folder, keep, |_| {});
+    assert!(load_error(&folder).to_string().contains(" more; check"), "{}", load_error(&folder));
 }
 
 #[test]

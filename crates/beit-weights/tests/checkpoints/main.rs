@@ -1,7 +1,10 @@
 //! Checkpoints on a disk.
 
+mod convert;
 mod errors;
 mod finetuning;
 mod folders;
+mod layouts;
 mod models;
+mod resizing;
 mod round_trip;

@@ -4,8 +4,8 @@ use crate::models::{Device, classifier, classifier_config, distinct, mim, mim_co
 use beit_heads::{Mim, Pooling};
 use beit_ops::{Ops, Shape, Tree};
 use beit_weights::{
-    Labelled, Model, Preprocessor, Resample, TensorFile, TensorWriter, load_classifier, load_mim,
-    load_params, load_tokenizer, no_more_files, save_classifier, save_mim, save_tokenizer,
+    Fit, Labelled, Model, Preprocessor, Resample, TensorFile, TensorWriter, Weights, load_classifier,
+    load_mim, load_params, load_tokenizer, no_more_files, save_classifier, save_mim, save_tokenizer,
 };
 use half::{bf16, f16};
 use safetensors::{Dtype, tensor::TensorView};
@@ -56,7 +56,7 @@ fn official_names() {
     writer.integers("model.rel_pos_bias.relative_position_index", &[5, 5], &[0; 25]);
     writer.write(&path).unwrap();
     let loaded: Mim<_> =
-        load_params(&ops, &TensorFile::open(path).unwrap(), &Mim::<Shape>::of(&mim_config())).unwrap();
+        load_params(&ops, &Weights::open(path).unwrap(), &Mim::<Shape>::of(&mim_config())).unwrap();
     assert_eq!(loaded, mim(&ops));
 }
 
@@ -101,11 +101,11 @@ fn preprocessors() {
     let tmp = tempdir().unwrap();
     let cropped = Preprocessor {
         resample: Resample::Bicubic,
-        crop: Some([224; 2]),
+        fit: Fit::Shorter { side: 256, crop: [224, 192] },
         mean: [0.485, 0.456, 0.406],
-        ..Preprocessor::squash([256, 320])
+        ..Preprocessor::squash([0; 2])
     };
-    for preprocessor in [Preprocessor::squash([224; 2]), cropped] {
+    for preprocessor in [Preprocessor::squash([224, 160]), cropped] {
         preprocessor.write(tmp.path()).unwrap();
         assert_eq!(Preprocessor::read(tmp.path()).unwrap(), preprocessor);
     }

@@ -1,0 +1,115 @@
+//! From the cache where it has the files, from the hub where it has not.
+
+use super::answer::Listing;
+use super::cache::Store;
+use super::client::Remote;
+use super::patience::Patience;
+use super::problem::{Failure, HubProblem};
+use super::progress::Progress;
+use super::transfer::Transfer;
+use super::wanted::Get;
+use super::{Hub, HubId};
+use std::path::PathBuf;
+
+/// Asks for files until it has what it needs.
+type Want<'a> = &'a dyn Fn(Get<'_>) -> Result<(), Failure>;
+
+impl Hub {
+    /// The folder in which `want` found everything it asked for.
+    pub(super) fn gather(
+        &self,
+        id: &HubId,
+        want: Want<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<PathBuf, Failure> {
+        let store = Store::new(&self.config.cache, id);
+        if let Ok(folder) = self.cached(&store, want, Doubt::Refuse) {
+            return Ok(folder);
+        }
+        if self.config.offline {
+            return self.cached(&store, want, Doubt::Accept);
+        }
+        match self.insist(|| self.client.listing(id)) {
+            Ok(listing) => self.download(id, &store, &listing, want, progress),
+            // A cache that may lack an optional file is better than none.
+            Err(failure) if failure.is_unreachable() => {
+                self.cached(&store, want, Doubt::Accept).map_err(|_| failure)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn cached(&self, store: &Store, want: Want<'_>, doubt: Doubt) -> Result<PathBuf, Failure> {
+        let lacks =
+            |what: &str| HubProblem::Offline { cache: self.config.cache.clone(), lacks: what.to_owned() };
+        let commit = store.commit().ok_or_else(|| lacks("this model"))?;
+        let found = want(&mut |name| match store.file(&commit, name) {
+            None if doubt == Doubt::Refuse && !store.lacks(&commit, name) => Err(lacks(name).into()),
+            file => Ok(file),
+        });
+        match found {
+            Ok(()) => Ok(store.snapshot(&commit)),
+            Err(Failure::Hub(HubProblem::NoFile { file, .. })) => Err(lacks(&file).into()),
+            Err(Failure::Hub(HubProblem::NoWeights { .. })) => Err(lacks("the weights").into()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Repeats a question while the hub is busy or the line is bad.
+    fn insist<T>(&self, mut ask: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+        let mut patience = Patience::new(&self.config);
+        loop {
+            match ask() {
+                // Nobody wants to wait for the news that there is no network.
+                Err(failure) if !failure.is_unreachable() => patience.wait_after(failure, false)?,
+                answer => return answer,
+            }
+        }
+    }
+
+    fn download(
+        &self,
+        id: &HubId,
+        store: &Store,
+        listing: &Listing,
+        want: Want<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<PathBuf, Failure> {
+        let commit = &listing.commit;
+        let found = want(&mut |file| {
+            if let Some(path) = store.file(commit, file) {
+                return Ok(Some(path));
+            }
+            if !listing.files.iter().any(|name| name == file) {
+                store.set_lacks(commit, file)?;
+                return Ok(None);
+            }
+            self.file(store, Remote { id, commit, file }, progress).map(Some)
+        });
+        found.map_err(|failure| failure.beside(&listing.files))?;
+        store.set_commit(commit)?;
+        Ok(store.snapshot(commit))
+    }
+
+    /// One file of the hub, unless its content is there under another name or commit.
+    fn file(&self, store: &Store, at: Remote<'_>, progress: &mut dyn Progress) -> Result<PathBuf, Failure> {
+        let facts = self.insist(|| self.client.facts(at))?;
+        let claim = store.claim(&facts.etag)?;
+        // Another process may have transferred it while this one waited.
+        if !claim.blob.is_file() {
+            let transfer = Transfer { client: &self.client, at, facts: &facts, claim: &claim };
+            transfer.run(Patience::new(&self.config), progress)?;
+            claim.finish()?;
+        }
+        Ok(store.link(at.commit, at.file, &facts.etag)?)
+    }
+}
+
+/// What to think of a file that is neither in the cache nor known not to exist.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    /// There may be one, so the hub must be asked.
+    Refuse,
+    /// There is none.
+    Accept,
+}

@@ -1,0 +1,196 @@
+//! What can go wrong between here and the hub.
+
+use super::HubId;
+use crate::error::Error;
+use std::error::Error as StdError;
+use std::path::PathBuf;
+
+/// A cause from below.
+type Source = Box<dyn StdError + Send + Sync>;
+
+/// Why the hub did not give what was asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HubProblem {
+    /// The hub knows no such model, or does not admit to it.
+    #[error(
+        "the hub has no such model, or it is private; check the name, or set HF_TOKEN to a token that may read it"
+    )]
+    NoRepo,
+    /// The model has no such revision.
+    #[error("it has no branch, tag or commit of this name; check what follows the `@`")]
+    NoRevision,
+    /// The model has no such file.
+    #[error("it has no {file}; its files are {}", listed(.has))]
+    NoFile {
+        /// Which.
+        file: String,
+        /// What it has.
+        has: Vec<String>,
+    },
+    /// The model has no weights under a usual name.
+    #[error(
+        "it has neither model.safetensors nor pytorch_model.bin, whole or in shards; its files are {}; \
+         if the weights are one of them, ask for it by name", listed(.has)
+    )]
+    NoWeights {
+        /// What it has.
+        has: Vec<String>,
+    },
+    /// The name of a file that leads out of the model's folder.
+    #[error("`{file}` is no name of a file on the hub; expected one such as folder/file, without `..`")]
+    FileName {
+        /// Which.
+        file: String,
+    },
+    /// A gated or private model.
+    #[error(
+        "the hub does not let you read it ({status}); accept its licence at {page}, and set HF_TOKEN to your token"
+    )]
+    Denied {
+        /// The HTTP status.
+        status: u16,
+        /// Where to ask for access.
+        page: String,
+    },
+    /// A token that cannot be sent.
+    #[error("the token has characters that no token has; correct HF_TOKEN or the file that holds it")]
+    Token,
+    /// A failure of the hub.
+    #[error("{url} answered {status}; try again later")]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// An answer that no hub gives.
+    #[error("{url} is not what a hub answers: {problem}; check HF_ENDPOINT")]
+    Answer {
+        /// What was asked for.
+        url: String,
+        /// Expected and found.
+        problem: String,
+    },
+    /// There is no way to the hub.
+    #[error(
+        "{host} cannot be reached ({source}); check the network and HF_ENDPOINT, set HF_HUB_OFFLINE=1 to use what is \
+         cached, or give a local folder"
+    )]
+    Unreachable {
+        /// Whom.
+        host: String,
+        /// Why.
+        source: Source,
+    },
+    /// The connection broke, again and again.
+    #[error("the transfer of {file} broke off after {got} of {} bytes ({source}); fetch it again to continue", or_unknown(.expected))]
+    Cut {
+        /// What was transferred.
+        file: String,
+        /// How much of it is there.
+        got: u64,
+        /// Its size, where the hub tells.
+        expected: Option<u64>,
+        /// Why.
+        source: Source,
+    },
+    /// More or less than the hub announced.
+    #[error(
+        "{file} came with {found} bytes, but the hub announced {expected}; it was discarded, fetch it again"
+    )]
+    Size {
+        /// Which file.
+        file: String,
+        /// What came.
+        found: u64,
+        /// What was announced.
+        expected: u64,
+    },
+    /// The bytes are not those that the hub holds.
+    #[error("{file} has sha256 {found}, but the hub announced {expected}; it was discarded, fetch it again")]
+    Hash {
+        /// Which file.
+        file: String,
+        /// Of what came.
+        found: String,
+        /// What was announced.
+        expected: String,
+    },
+    /// The cache lacks a file, and the network may not be used.
+    #[error(
+        "HF_HUB_OFFLINE is set, and the cache {} lacks {lacks}; unset it, or give a local folder", .cache.display()
+    )]
+    Offline {
+        /// Where it was looked for.
+        cache: PathBuf,
+        /// What is not there.
+        lacks: String,
+    },
+}
+
+/// Files that a message shows; a model may have hundreds.
+const LISTED: usize = 12;
+
+fn listed(files: &[String]) -> String {
+    match files.len() {
+        0 => "none".to_owned(),
+        n if n > LISTED => format!("{} and {} more", files[..LISTED].join(", "), n - LISTED),
+        _ => files.join(", "),
+    }
+}
+
+fn or_unknown(bytes: &Option<u64>) -> String {
+    bytes.map_or("an unknown number of".to_owned(), |bytes| bytes.to_string())
+}
+
+/// A failure inside this module, which does not know yet for which model.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Hub(HubProblem),
+    /// The disk's; its message names the path.
+    Disk(Error),
+}
+
+impl Failure {
+    /// For `map_err` where the model is known.
+    pub(super) fn of(id: &HubId) -> impl FnOnce(Self) -> Error + '_ {
+        |failure| match failure {
+            Self::Hub(problem) => Error::Hub { id: id.to_string(), problem },
+            Self::Disk(error) => error,
+        }
+    }
+
+    /// Whether it may be gone when the same is tried again.
+    pub(super) fn passes(&self) -> bool {
+        match self {
+            Self::Hub(HubProblem::Status { status, .. }) => matches!(status, 408 | 425 | 429 | 500..),
+            Self::Hub(HubProblem::Cut { .. } | HubProblem::Unreachable { .. }) => true,
+            _ => false,
+        }
+    }
+
+    pub(super) fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Hub(HubProblem::Unreachable { .. }))
+    }
+
+    /// Adds what the model has to a complaint about what it lacks.
+    pub(super) fn beside(mut self, files: &[String]) -> Self {
+        if let Self::Hub(HubProblem::NoFile { has, .. } | HubProblem::NoWeights { has }) = &mut self {
+            *has = files.to_vec();
+        }
+        self
+    }
+}
+
+impl From<HubProblem> for Failure {
+    fn from(problem: HubProblem) -> Self {
+        Self::Hub(problem)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Disk(error)
+    }
+}

@@ -1,0 +1,173 @@
+//! How the tensors of one file are named.
+
+use super::table::{HEADS, WRAPPERS};
+use super::{Kind, Layout};
+
+/// A layout, and what stands before its names in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Naming {
+    /// Whose names these are.
+    pub(crate) layout: Layout,
+    /// What they belong to.
+    pub(crate) kind: Kind,
+    /// What stands before the names, `model.` for instance. Names without it lie outside the model, but for the heads beside a backbone.
+    wrapper: String,
+    /// Whether the names lack transformers' `beit.`, as those of a bare `BeitModel` do.
+    bare: bool,
+}
+
+/// What transformers calls the model inside a model with a head.
+const BEIT: &str = "beit.";
+
+impl Naming {
+    /// Recognises how tensors are named; none when these are no names of a model that we know.
+    pub(crate) fn of(names: &[String]) -> Option<Self> {
+        let mut wrapper = String::new();
+        let mut inside: Vec<&str> = names.iter().map(String::as_str).collect();
+        // Wrappers lie in wrappers: `state_dict.backbone.`.
+        for _ in 0..=WRAPPERS.len() {
+            if let Some((layout, bare)) = landmark(&inside) {
+                let heads = names.iter().map(String::as_str).filter_map(|name| head(name, &wrapper));
+                let kind = kind(layout, inside.iter().copied().chain(heads));
+                return Some(Self { layout, kind, wrapper, bare });
+            }
+            let strip = |prefix: &str| -> Vec<&str> {
+                inside.iter().filter_map(|name| name.strip_prefix(prefix)).collect()
+            };
+            let stripped = WRAPPERS.iter().map(|prefix| (prefix, strip(prefix)));
+            let (prefix, names) = stripped.into_iter().find(|(_, inside)| !inside.is_empty())?;
+            wrapper += prefix;
+            inside = names;
+        }
+        None
+    }
+
+    /// The names in the file of the parameter that we call `name`.
+    pub(crate) fn stored(&self, name: &str) -> Vec<String> {
+        let around = |name: String| {
+            let name = if self.bare { name.strip_prefix(BEIT).unwrap_or(&name).to_owned() } else { name };
+            let beside = is_head(&name).then(|| self.wrapper.strip_suffix("backbone.")).flatten();
+            format!("{}{name}", beside.unwrap_or(&self.wrapper))
+        };
+        self.layout.stored(name, self.kind).into_iter().map(around).collect()
+    }
+
+    /// What we call a tensor of the file, and which third of it that is; none where it lies outside the model.
+    pub(crate) fn ours(&self, name: &str) -> Option<(String, Option<usize>)> {
+        let name = match name.strip_prefix(&self.wrapper) {
+            Some(name) => name,
+            None => head(name, &self.wrapper)?,
+        };
+        let added = self.bare.then(|| format!("{BEIT}{name}"));
+        Some(self.layout.ours(added.as_deref().unwrap_or(name), self.kind))
+    }
+}
+
+fn is_head(name: &str) -> bool {
+    HEADS.iter().any(|head| name.starts_with(head))
+}
+
+/// The name of a head's tensor that stands beside the backbone inside `wrapper`.
+fn head<'a>(name: &'a str, wrapper: &str) -> Option<&'a str> {
+    name.strip_prefix(wrapper.strip_suffix("backbone.")?).filter(|name| is_head(name))
+}
+
+/// The layout that a name which every model of it has gives away, and whether `beit.` is left out.
+fn landmark(names: &[&str]) -> Option<(Layout, bool)> {
+    let any = |prefix: &str| names.iter().any(|name| name.starts_with(prefix));
+    let has = |name: &str| names.contains(&name);
+    if any("blocks.0.") {
+        let index = names.iter().any(|name| super::is_index(name));
+        Some((if index { Layout::Unilm } else { Layout::Timm }, false))
+    } else if any("beit.encoder.layer.0.") {
+        Some((Layout::Transformers, false))
+    } else if any("beit.layers.0.") {
+        Some((Layout::Transformers5, false))
+    } else if any("encoder.layer.0.") && has("embeddings.cls_token") {
+        Some((Layout::Transformers, true))
+    } else if any("layers.0.") && has("embeddings.cls_token") {
+        Some((Layout::Transformers5, true))
+    } else if has("blocks.input.w") {
+        Some((Layout::Dalle, false))
+    } else if has("blocks.input.weight") {
+        Some((Layout::Flava, false))
+    } else {
+        None
+    }
+}
+
+fn kind<'a>(layout: Layout, names: impl Iterator<Item = &'a str>) -> Kind {
+    if matches!(layout, Layout::Flava | Layout::Dalle) {
+        return Kind::Tokenizer;
+    }
+    // The last layer of each head; `classifier.` is a head of its own only at the beginning of a name.
+    let heads = [
+        ("decode_head.", Kind::Segmenter),
+        ("lm_head.", Kind::Mim),
+        ("head.", Kind::Classifier),
+        ("classifier.", Kind::Classifier),
+    ];
+    let of = |name: &str| heads.iter().position(|(prefix, _)| name.starts_with(prefix));
+    names.filter_map(of).min().map_or(Kind::Encoder, |head| heads[head].1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn naming(names: &[&str]) -> Option<Naming> {
+        Naming::of(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn layouts_are_recognised_by_names() {
+        let rows: [(&[&str], Layout, Kind, &str); 9] = [
+            (&["cls_token", "blocks.0.gamma_1", "head.bias"], Layout::Timm, Kind::Classifier, ""),
+            (
+                &["model.blocks.0.gamma_1", "model.blocks.0.attn.relative_position_index", "epoch"],
+                Layout::Unilm,
+                Kind::Encoder,
+                "model.",
+            ),
+            (&["module.lm_head.bias", "module.blocks.0.gamma_1"], Layout::Timm, Kind::Mim, "module."),
+            (
+                &["state_dict.backbone.blocks.0.gamma_1", "state_dict.decode_head.conv_seg.bias"],
+                Layout::Timm,
+                Kind::Segmenter,
+                "state_dict.backbone.",
+            ),
+            (&["beit.encoder.layer.0.lambda_1", "lm_head.bias"], Layout::Transformers, Kind::Mim, ""),
+            (&["beit.layers.0.lambda_1", "classifier.bias"], Layout::Transformers5, Kind::Classifier, ""),
+            (&["embeddings.cls_token", "encoder.layer.0.lambda_1"], Layout::Transformers, Kind::Encoder, ""),
+            (&["blocks.input.w"], Layout::Dalle, Kind::Tokenizer, ""),
+            (&["image_codebook.blocks.input.weight"], Layout::Flava, Kind::Tokenizer, "image_codebook."),
+        ];
+        for (names, layout, kind, wrapper) in rows {
+            let found = naming(names).unwrap_or_else(|| panic!("{names:?} are not recognised"));
+            assert_eq!(
+                (found.layout, found.kind, found.wrapper.as_str()),
+                (layout, kind, wrapper),
+                "{names:?}"
+            );
+        }
+        assert_eq!(naming(&["conv1.weight", "fc.bias"]), None);
+        assert_eq!(naming(&[]), None);
+    }
+
+    #[test]
+    fn names_there_and_back() {
+        let ade = naming(&["state_dict.backbone.blocks.0.gamma_1", "state_dict.decode_head.conv_seg.bias"]);
+        let bare = naming(&["embeddings.cls_token", "encoder.layer.0.lambda_1"]);
+        let rows = [
+            (ade.as_ref().unwrap(), "blocks.3.gamma_2", "state_dict.backbone.blocks.3.gamma_2"),
+            (ade.as_ref().unwrap(), "decode_head.conv_seg.weight", "state_dict.decode_head.conv_seg.weight"),
+            (bare.as_ref().unwrap(), "norm.weight", "layernorm.weight"),
+            (bare.as_ref().unwrap(), "fc_norm.bias", "pooler.layernorm.bias"),
+        ];
+        for (naming, ours, theirs) in rows {
+            assert_eq!(naming.stored(ours), [theirs]);
+            assert_eq!(naming.ours(theirs), Some((ours.to_owned(), None)));
+        }
+        assert_eq!(ade.unwrap().ours("meta.epoch"), None);
+    }
+}

@@ -1,0 +1,106 @@
+//! Checkpoint folders that other tools read.
+
+use crate::checkpoint::{DECODERS, WEIGHTS};
+use crate::config::{Labelled, Model};
+use crate::error::{Error, Result};
+use crate::folder::replace_folder;
+use crate::load::part;
+use crate::names::{Kind, Layout};
+use crate::tensors::TensorWriter;
+use beit_heads::{Classifier, Mim, MimConfig};
+use beit_ops::{Ops, Tree};
+use beit_tokenizer::Tokenizer;
+use std::path::Path;
+
+/// Saves a model for masked image modelling in one step; see [`replace_folder`]. `more` may add files.
+///
+/// # Errors
+///
+/// When the device or the disk fails, and whatever `more` returns.
+pub fn save_mim<O: Ops, E: From<Error>>(
+    ops: &O,
+    folder: impl AsRef<Path>,
+    config: &MimConfig,
+    params: &Mim<O::Tensor>,
+    more: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
+    replace_folder(folder, |folder| {
+        Model::Mim(config.clone()).write(folder)?;
+        save_file(ops, &folder.join(WEIGHTS[0]), params, Layout::Transformers, Kind::Mim)?;
+        more(folder)
+    })
+}
+
+/// Saves a classifier in one step; see [`replace_folder`]. `more` may add files.
+///
+/// # Errors
+///
+/// When the device or the disk fails, and whatever `more` returns.
+pub fn save_classifier<O: Ops, E: From<Error>>(
+    ops: &O,
+    folder: impl AsRef<Path>,
+    config: &Labelled,
+    params: &Classifier<O::Tensor>,
+    more: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
+    replace_folder(folder, |folder| {
+        Model::Classifier(config.clone()).write(folder)?;
+        save_file(ops, &folder.join(WEIGHTS[0]), params, Layout::Transformers, Kind::Classifier)?;
+        more(folder)
+    })
+}
+
+/// Saves both halves of a tokenizer in one step; see [`replace_folder`]. `more` may add files.
+///
+/// # Errors
+///
+/// When the device or the disk fails, and whatever `more` returns.
+pub fn save_tokenizer<O: Ops, E: From<Error>>(
+    ops: &O,
+    folder: impl AsRef<Path>,
+    config: &beit_tokenizer::Config,
+    params: &Tokenizer<O::Tensor>,
+    more: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
+    replace_folder(folder, |folder| {
+        Model::Tokenizer(*config).write(folder)?;
+        save_file(ops, &folder.join(WEIGHTS[0]), &params.encoder, Layout::Flava, Kind::Tokenizer)?;
+        save_file(ops, &folder.join(DECODERS[0]), &params.decoder, Layout::Flava, Kind::Tokenizer)?;
+        more(folder)
+    })
+}
+
+fn save_file<O: Ops>(
+    ops: &O,
+    path: &Path,
+    params: &impl Tree<O::Tensor>,
+    layout: Layout,
+    kind: Kind,
+) -> Result<()> {
+    let mut writer = TensorWriter::new();
+    save_params(ops, &mut writer, params, layout, kind)?;
+    writer.write(path)
+}
+
+/// Adds the parameters of a model, read from a device, to a file under the names of a layout.
+///
+/// # Errors
+///
+/// When the device fails.
+pub fn save_params<O: Ops>(
+    ops: &O,
+    writer: &mut TensorWriter<'_>,
+    params: &impl Tree<O::Tensor>,
+    layout: Layout,
+    kind: Kind,
+) -> Result<()> {
+    for (name, param) in params.named() {
+        let (shape, values) = (ops.shape(param), ops.read(param)?);
+        let names = layout.stored(&name, kind);
+        let shape = part(shape, names.len());
+        for (name, values) in names.into_iter().zip(values.chunks_exact(shape.elements().max(1))) {
+            writer.floats(name, &shape, values);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! The tensors of a checkpoint by our names, whatever the file calls them.
+
+use crate::error::{Error, Problem, Result};
+use crate::names::{Kind, Layout, Naming, is_index};
+use crate::tensors::TensorFile;
+use safetensors::Dtype;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A file of tensors whose layout is recognised by its names. Parameters go by our names, in the shapes that we give them.
+pub struct Weights {
+    file: TensorFile,
+    naming: Naming,
+    /// Our name to the names in the file, three for a matrix that it stores in three.
+    stored: BTreeMap<String, Vec<String>>,
+    /// Indices that the file stores as if they were parameters.
+    buffers: Vec<String>,
+    /// Tensors beside the model: an optimiser's, say.
+    outside: Vec<String>,
+}
+
+impl Weights {
+    /// Opens a file; see [`TensorFile::open`].
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be opened, or these are no names of a model that this project knows.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let file = TensorFile::open(path)?;
+        let naming = Naming::of(file.names()).ok_or_else(|| unknown(&file))?;
+        let (mut parts, mut buffers, mut outside) = (BTreeMap::new(), Vec::new(), Vec::new());
+        for name in file.names() {
+            match naming.ours(name) {
+                None => outside.push(name.clone()),
+                Some((ours, _)) if is_index(&ours) => buffers.push(name.clone()),
+                Some((ours, part)) => {
+                    let stored: &mut BTreeMap<_, _> = parts.entry(ours).or_default();
+                    if let Some(other) = stored.insert(part, name.clone()) {
+                        let problem = format_args!("`{other}` and `{name}` are the same parameter");
+                        return Err(Error::malformed(file.path(), problem));
+                    }
+                }
+            }
+        }
+        let stored = parts.into_iter().map(|(ours, parts)| (ours, parts.into_values().collect())).collect();
+        Ok(Self { file, naming, stored, buffers, outside })
+    }
+
+    /// Where the file is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Whose names the file has.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        self.naming.layout
+    }
+
+    /// What the names belong to.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.naming.kind
+    }
+
+    /// The file as it is.
+    #[must_use]
+    pub fn file(&self) -> &TensorFile {
+        &self.file
+    }
+
+    /// The parameters, by our names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.stored.keys().map(String::as_str)
+    }
+
+    /// Tensors of the file that are no parameters but indices of relative positions, by its names.
+    #[must_use]
+    pub fn buffers(&self) -> &[String] {
+        &self.buffers
+    }
+
+    /// Tensors of the file that lie outside the model, by its names.
+    #[must_use]
+    pub fn outside(&self) -> &[String] {
+        &self.outside
+    }
+
+    /// The names in the file of the parameter that we call `name`, whether they are there or not.
+    #[must_use]
+    pub fn stored(&self, name: &str) -> Vec<String> {
+        self.naming.stored(name)
+    }
+
+    /// The extents of a parameter, if the file has it whole.
+    #[must_use]
+    pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        let parts = self.parts(name)?;
+        let shapes = parts.iter().map(|part| self.file.shape(part)).collect::<Option<Vec<_>>>()?;
+        let mut shape = shapes.first()?.to_vec();
+        // Three matrices are one when they are equally wide.
+        for other in &shapes[1..] {
+            let ([rows, width @ ..], [more, others @ ..]) = (&mut shape[..], *other) else { return None };
+            *rows = rows.checked_add(*more)?;
+            (width == others).then_some(())?;
+        }
+        Some(shape)
+    }
+
+    /// The type of a parameter's elements, if the file has it whole and in one type.
+    #[must_use]
+    pub fn dtype(&self, name: &str) -> Option<Dtype> {
+        let parts = self.parts(name)?;
+        let dtype = self.file.dtype(parts.first()?)?;
+        parts.iter().all(|part| self.file.dtype(part) == Some(dtype)).then_some(dtype)
+    }
+
+    /// The numbers of a parameter.
+    ///
+    /// # Errors
+    ///
+    /// When the file does not have it, or holds something else than real numbers.
+    pub fn floats(&self, name: &str) -> Result<Vec<f32>> {
+        self.joined(name, |part| self.file.floats(part))
+    }
+
+    /// The elements of a parameter as they are stored, row-major and little-endian.
+    ///
+    /// # Errors
+    ///
+    /// When the file does not have it or cannot be read.
+    pub fn bytes(&self, name: &str) -> Result<Vec<u8>> {
+        self.joined(name, |part| {
+            let bytes = self.file.bytes(part)?.into_owned();
+            self.file.release(part);
+            Ok(bytes)
+        })
+    }
+
+    /// What is missing of a parameter, or cannot be read as real numbers.
+    pub(crate) fn problems(&self, name: &str) -> Vec<Problem> {
+        let problem = |part: String| match self.file.shape(&part) {
+            None => Some(Problem::Missing { name: part, expected: None }),
+            Some(_) => self.file.check_type(&part),
+        };
+        self.stored(name).into_iter().filter_map(problem).collect()
+    }
+
+    /// The parts of a parameter, if all are there.
+    fn parts(&self, name: &str) -> Option<&[String]> {
+        let parts = self.stored.get(name)?;
+        (parts.len() == self.naming.stored(name).len()).then_some(parts)
+    }
+
+    fn joined<T>(&self, name: &str, read: impl Fn(&str) -> Result<Vec<T>>) -> Result<Vec<T>> {
+        let missing = || Problem::Missing { name: name.to_owned(), expected: None };
+        let missing = || Error::Tensor { path: self.path().to_owned(), problem: missing() };
+        let [first, others @ ..] = self.parts(name).ok_or_else(missing)? else { return Err(missing()) };
+        let mut all = read(first)?;
+        for other in others {
+            all.extend(read(other)?);
+        }
+        Ok(all)
+    }
+}
+
+/// Names that a message shows of a file that nobody knows.
+const SHOWN: usize = 3;
+
+fn unknown(file: &TensorFile) -> Error {
+    let names: Vec<_> = file.names().iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+    let found = if names.is_empty() { "no tensors".to_owned() } else { names.join(", ") };
+    Error::malformed(
+        file.path(),
+        format_args!(
+            "found {found}, expected the names of a BEiT model or of a DALL-E tokenizer in any layout"
+        ),
+    )
+}

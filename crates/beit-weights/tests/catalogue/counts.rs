@@ -1,0 +1,103 @@
+//! Numbers of parameters and sizes of files, from the shapes.
+
+use beit_heads::{Classifier, Mim};
+use beit_ops::{Shape, Tree};
+use beit_tokenizer::{Decoder, Encoder};
+use beit_vit::Vit;
+use beit_weights::catalogue::{Entry, Task};
+use beit_weights::{Model, catalogue};
+
+#[test]
+fn parameters_are_those_of_the_shapes() {
+    for entry in catalogue() {
+        assert_eq!(entry.parameters, parameters(entry), "{}", entry.name);
+    }
+}
+
+fn parameters(entry: &Entry) -> usize {
+    match entry.model() {
+        Some(Model::Mim(config)) => elements(&Mim::<Shape>::of(&config)),
+        Some(Model::Classifier(labelled)) => elements(&Classifier::<Shape>::of(&labelled.classifier)),
+        Some(Model::Tokenizer(config)) if entry.name.ends_with("encoder") => {
+            elements(&Encoder::<Shape>::of(&config))
+        }
+        Some(Model::Tokenizer(config)) => elements(&Decoder::<Shape>::of(&config)),
+        None => segmenter(entry),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn elements(shapes: &impl Tree<Shape>) -> usize {
+    shapes.leaves().into_iter().map(Shape::elements).sum()
+}
+
+/// UPerNet on the transformer, as in the authors' configurations of mmsegmentation.
+fn segmenter(entry: &Entry) -> usize {
+    let architecture = entry.architecture.as_ref().expect("a transformer");
+    let (backbone, classes) = (architecture.backbone(), architecture.classes.expect("classes"));
+    let (c, auxiliary) = (backbone.width, 256);
+    let transposed = c * c * 4 + c;
+    let norm = |channels: usize| 2 * channels;
+    let conv = |from: usize, to: usize, side: usize| from * to * side * side + norm(to);
+    let logits = |from: usize| from * classes + classes;
+    let pyramid = 3 * transposed + norm(c);
+    let pooled = 4 * conv(c, c, 1) + conv(5 * c, c, 3);
+    let lateral = 3 * conv(c, c, 1) + 3 * conv(c, c, 3);
+    let decoder = pooled + lateral + conv(4 * c, c, 3) + logits(c);
+    let auxiliary = conv(c, auxiliary, 3) + logits(auxiliary);
+    elements(&Vit::<Shape>::of(&backbone)) + pyramid + decoder + auxiliary
+}
+
+#[test]
+fn the_specified_numbers() {
+    let specified = [
+        ("beit_base_patch16_224_pt22k", 91_965_776),
+        ("beit_large_patch16_224_pt22k", 311_534_016),
+        ("beit_base_patch16_224_pt1k_800ep", 92_089_856),
+        ("beit_base_patch16_224_pt22k_ft22kto1k", 86_530_984),
+        ("beit_base_patch16_384_pt22k_ft22kto1k", 86_744_104),
+        ("beit_large_patch16_224_pt22k_ft22kto1k", 304_430_568),
+        ("beit_large_patch16_384_pt22k_ft22kto1k", 304_998_888),
+        ("beit_large_patch16_512_pt22k_ft22kto1k", 305_674_728),
+        ("beit_base_patch16_224_pt22k_ft22k", 102_557_713),
+        ("beit_large_patch16_224_pt22k_ft22k", 325_792_593),
+        ("beit_base_patch16_640_pt22k_ft22ktoade20k", 163_407_980),
+        ("beit_large_patch16_640_pt22k_ft22ktoade20k", 441_271_084),
+        ("dalle_encoder", 53_786_240),
+        ("dalle_decoder", 43_829_766),
+    ];
+    for (name, expected) in specified {
+        assert_eq!(Entry::find(name).map(|entry| entry.parameters), Some(expected), "{name}");
+    }
+}
+
+/// Listings have three digits, of which the last is rounded or cut off.
+const DIGITS: f64 = 0.006;
+
+#[test]
+fn files_on_the_hub_are_as_long_as_their_tensors() {
+    let listed = |entry: &'static Entry| entry.hub.iter().map(move |hub| (entry, hub));
+    for (entry, hub) in catalogue().iter().flat_map(listed) {
+        let Some(listed) = hub.megabytes.map(f64::from) else { continue };
+        let computed = entry.payload() as f64 / 1e6;
+        assert!(
+            (computed - listed).abs() <= DIGITS * listed,
+            "{}: listed {listed} MB, computed {computed:.1} MB",
+            hub.id
+        );
+    }
+    // Known exactly, in bytes.
+    let base = Entry::find("microsoft/beit-base-patch16-224").unwrap();
+    assert_eq!(base.payload(), 346_123_936 + 3_725_664);
+}
+
+#[test]
+fn only_what_cannot_be_run_has_no_model() {
+    for entry in catalogue() {
+        assert_eq!(entry.model().is_none(), entry.task == Task::Segment, "{}", entry.name);
+        if let Some(Model::Classifier(labelled)) = entry.model() {
+            assert_eq!(labelled.labels.len(), labelled.classifier.classes);
+            assert_ne!(labelled.labels[0], "LABEL_0", "{}", entry.name);
+        }
+    }
+}

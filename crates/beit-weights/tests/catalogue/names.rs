@@ -1,0 +1,63 @@
+//! Names and addresses.
+
+use beit_weights::catalogue::{Kind, Task};
+use beit_weights::{Entry, catalogue};
+use std::collections::HashSet;
+
+#[test]
+fn every_name_finds_its_entry() {
+    for entry in catalogue() {
+        for name in entry.names() {
+            assert_eq!(Entry::find(name), Some(entry), "{name}");
+            assert_eq!(Entry::find(&name.to_uppercase()), Some(entry), "{name}");
+        }
+    }
+    let names: Vec<&str> = catalogue().iter().flat_map(|entry| entry.names()).collect();
+    assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len(), "two entries share a name");
+}
+
+#[test]
+fn the_ways_to_write_a_name() {
+    let ways = [
+        ("beit_base_patch16_224_pt22k_ft22k", "microsoft/beit-base-patch16-224-pt22k-ft22k@refs/pr/2"),
+        ("beit_base_patch16_224_pt22k", "beit_base_patch16_224_pt22k.pth"),
+        ("beitv2_large_patch16_224_pt1k_ft21k", "timm/beitv2_large_patch16_224.in1k_ft_in22k"),
+        ("beitv2_large_patch16_224_pt1k_ft21k", "beitv2_large_patch16_224.in1k_ft_in22k@main"),
+        ("dalle_encoder", "encoder.pkl"),
+        ("dalle_encoder", "facebook/flava-image-codebook"),
+        ("dalle_encoder", "dalle_encoder.pth"),
+    ];
+    for (expected, name) in ways {
+        assert_eq!(Entry::find(name).map(|entry| entry.name.as_str()), Some(expected), "{name}");
+    }
+    for name in ["", "beit", "microsoft/beit-huge", "timm/"] {
+        assert_eq!(Entry::find(name), None, "{name}");
+    }
+}
+
+#[test]
+fn how_many_there_are() {
+    let count = |task| catalogue().iter().filter(|entry| entry.task == task).count();
+    assert_eq!([Task::Mim, Task::Classify, Task::Segment, Task::Tokenizer].map(count), [3, 15, 2, 2]);
+    let hubs = |kind| catalogue().iter().flat_map(|entry| &entry.hub).filter(|hub| hub.kind == kind).count();
+    // Eleven of the authors and the tokenizer; seven and six of timm.
+    assert_eq!([Kind::Transformers, Kind::Timm].map(hubs), [12, 13]);
+}
+
+#[test]
+fn files_are_named_like_their_entries() {
+    for entry in catalogue().iter().filter(|entry| entry.task != Task::Tokenizer) {
+        let release = if entry.version == 1 { "v1.0" } else { "BEiT-v2" };
+        let name = &entry.name;
+        let url = format!("https://github.com/addf400/files/releases/download/{release}/{name}.pth");
+        assert_eq!(entry.url, url);
+    }
+}
+
+#[test]
+fn a_branch_is_named_only_where_the_main_one_lacks_the_file() {
+    for hub in catalogue().iter().flat_map(|entry| &entry.hub) {
+        assert!(hub.revision.is_none() || hub.weights == "pytorch_model.bin", "{}", hub.id);
+        assert!(["model.safetensors", "pytorch_model.bin"].contains(&hub.weights.as_str()), "{}", hub.id);
+    }
+}

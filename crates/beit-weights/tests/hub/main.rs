@@ -1,0 +1,9 @@
+//! Checkpoints from a hub on the loopback.
+#![cfg(feature = "hub")]
+
+mod broken;
+mod failures;
+mod fetching;
+mod model;
+mod offline;
+mod server;
