@@ -284,16 +284,27 @@ pub(crate) fn finetune_loader(
     Ok(reported(Loader::new(Arc::clone(source), indices, config, make)?))
 }
 
-/// Batches for evaluation.
+/// Batches for evaluation. `class` turns a class of the source into one of the model.
 pub(crate) fn evaluation_loader(
     source: &Arc<dyn Source>,
     config: LoaderConfig,
     transform: EvalTransform,
+    class: impl Fn(u32) -> u32 + Send + Sync + 'static,
 ) -> anyhow::Result<Loader<LabelledSample>> {
     let make = move |item: beit_data::Item, _: &mut beit_data::SampleRng| LabelledSample {
         pixels: transform.apply(&item.image),
-        label: item.label.expect("labels are checked before a loader is made"),
+        label: class(item.label.expect("labels are checked before a loader is made")),
     };
+    Ok(reported(Loader::new(Arc::clone(source), all(source), config, make)?))
+}
+
+/// Batches of images as an evaluation sees them, with labels or without.
+pub(crate) fn pixels_loader(
+    source: &Arc<dyn Source>,
+    config: LoaderConfig,
+    transform: EvalTransform,
+) -> anyhow::Result<Loader<Vec<f32>>> {
+    let make = move |item: beit_data::Item, _: &mut beit_data::SampleRng| transform.apply(&item.image);
     Ok(reported(Loader::new(Arc::clone(source), all(source), config, make)?))
 }
 

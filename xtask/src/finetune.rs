@@ -154,18 +154,15 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             break checkpoint;
         }
     };
-    let loader = evaluation_loader(&held_out, loading.evaluation(), views.evaluate())?;
-    let accuracy = evaluate(&ops, &training.config, &training.params, &loader, &mut |_| {})?;
+    let loader = evaluation_loader(&held_out, loading.evaluation(), views.evaluate(), |class| class)?;
+    let evaluation = evaluate(&ops, &training.config, &training.params, &loader, None, &mut |_| Ok(()))?;
+    let accuracy = evaluation.accuracy();
     metrics.line(
         &serde_json::json!({ "phase": "evaluate", "split": split.to_string(), "accuracy": accuracy }),
     )?;
     let sentence = format!(
-        "{split} accuracy on {} images: top-1 {:.4}, top-5 {:.4}, loss {:.4}\ncheckpoint: {}\n\
-         next: cargo xtask evaluate --model {}",
-        accuracy.images,
-        accuracy.top1,
-        accuracy.top5,
-        accuracy.loss,
+        "{}\ncheckpoint: {}\nnext: cargo xtask evaluate --model {}",
+        crate::evaluate::sentence(&split.to_string(), &accuracy),
         checkpoint.display(),
         run.dir.display(),
     );

@@ -2,17 +2,22 @@
 //!
 //! Every verb is a file; this one parses, chooses the device and turns errors into exit codes.
 
+mod classes;
 mod data;
 mod device;
+mod embed;
 mod evaluate;
+mod files;
 mod finetune;
 mod flags;
 mod hub;
 mod infer;
 mod model;
 mod model_source;
+mod npy;
 mod output;
 mod picture;
+mod predict;
 mod pretrain;
 mod reconstruction;
 mod run;
@@ -43,6 +48,8 @@ enum Verb {
     Pretrain(pretrain::Args),
     Finetune(finetune::Args),
     Evaluate(evaluate::Args),
+    Predict(predict::Args),
+    Embed(embed::Args),
     #[command(subcommand)]
     Tokenizer(tokenizer::Verb),
     #[command(subcommand)]
@@ -58,6 +65,8 @@ fn main() -> ExitCode {
         Verb::Pretrain(args) => pretrain::run(args),
         Verb::Finetune(args) => finetune::run(args),
         Verb::Evaluate(args) => evaluate::run(&args),
+        Verb::Predict(args) => predict::run(&args),
+        Verb::Embed(args) => embed::run(&args),
         Verb::Tokenizer(verb) => tokenizer::run(verb),
         Verb::Show(verb) => show::run(verb),
         Verb::Infer(args) => infer::run(&args),

@@ -20,7 +20,7 @@ fn place_with_runs() -> Place {
 #[test]
 fn another_model() {
     let place = place_with_runs();
-    place.photos("two", 2);
+    place.photos("other", 4);
     let tokenizer = "--data folder:photos --steps 1 --batch-size 4 --hidden 8 --vocab 16";
     place.good(&format!("tokenizer train {tokenizer} --out tokens"));
     let before = place.contents(".");
@@ -28,7 +28,10 @@ fn another_model() {
         ("evaluate --model missing", &["missing: no such folder"]),
         ("evaluate --model photos", &["photos: neither a checkpoint", "nor a run"]),
         ("evaluate --model run --data folder:photos", &["run/last", "expected a classifier"]),
-        ("evaluate --model tuned --data folder:two", &["folder:two has 2 classes", "the model 3"]),
+        (
+            "evaluate --model tuned --data folder:other",
+            &["folder:other", "class `class-3` has no counterpart in the model, which has 3 classes"],
+        ),
         (
             "finetune --init run/tokenizer --data folder:photos --out new",
             &["run/tokenizer", "a tokenizer cannot be fine-tuned"],

@@ -6,6 +6,7 @@ use std::path::Path;
 use ::image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 
 use crate::error::{Error, Result};
+use crate::jpeg;
 use crate::transform::CropBox;
 
 /// Most memory that one decoded picture may take, in bytes. A file that asks for more is an error, before anything is allocated.
@@ -54,17 +55,17 @@ impl Image {
 
     /// Decodes a JPEG, PNG or WebP file, whichever its first bytes say. The EXIF orientation is applied, so that the picture
     /// stands upright; transparency is dropped, not blended, and grey, palette, CMYK and 16-bit pictures become 8-bit RGB, as
-    /// `convert("RGB")` of the Python Imaging Library does. A truncated file is an error.
+    /// `convert("RGB")` of the Python Imaging Library does; a JPEG comes out with the very bytes of libjpeg-turbo. A truncated
+    /// file is an error.
     ///
     /// # Errors
     ///
     /// [`Error::Decode`] with `name` in it.
     pub fn decode(bytes: &[u8], name: &str) -> Result<Self> {
         let error = |reason: String| Error::Decode { name: name.to_owned(), reason };
-        if is_truncated_jpeg(bytes) {
-            return Err(error("the file ends before the end of the image".to_owned()));
-        }
-        let image = decode_upright(bytes).map_err(|source| error(source.to_string()))?.into_rgb8();
+        let decoded =
+            jpeg::decode(bytes).unwrap_or_else(|| decode_upright(bytes).map_err(|source| source.to_string()));
+        let image = decoded.map_err(error)?.into_rgb8();
         let (width, height) = image.dimensions();
         if width == 0 || height == 0 {
             return Err(error(format!("it has {height} x {width} pixels")));
@@ -145,31 +146,6 @@ fn decode_upright(bytes: &[u8]) -> ::image::ImageResult<DynamicImage> {
     let mut image = DynamicImage::from_decoder(decoder)?;
     image.apply_orientation(orientation);
     Ok(image)
-}
-
-/// Whether a JPEG has no end-of-image marker after the header of its first scan. The decoder would fill the rest with grey.
-/// Coded data never contains the marker, thumbnails lie before the scan and trailers after the end.
-fn is_truncated_jpeg(bytes: &[u8]) -> bool {
-    const START_OF_IMAGE: [u8; 2] = [0xff, 0xd8];
-    const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
-    bytes.starts_with(&START_OF_IMAGE)
-        && first_scan(bytes).is_none_or(|coded| !coded.windows(2).any(|pair| pair == END_OF_IMAGE))
-}
-
-/// What follows the marker of the first scan of a JPEG: its segments are walked by their lengths.
-fn first_scan(bytes: &[u8]) -> Option<&[u8]> {
-    const START_OF_SCAN: u8 = 0xda;
-    let mut rest = bytes.get(2..)?;
-    loop {
-        match *rest {
-            [0xff, START_OF_SCAN, ..] => return Some(rest),
-            [0xff, 0xff, ..] => rest = &rest[1..],
-            [0xff, _, high, low, ..] => {
-                rest = rest.get(2 + usize::from(u16::from_be_bytes([high, low]))..)?
-            }
-            _ => return None,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 mod batch;
 mod error;
 mod image;
+mod jpeg;
 mod loader;
 mod ordered;
 mod rng;

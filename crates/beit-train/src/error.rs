@@ -39,6 +39,14 @@ pub enum Error {
         /// The first tensor found, by its name.
         tensor: String,
     },
+    /// A classifier whose answers are no numbers.
+    #[error(
+        "the logits of batch {batch} are not finite: the model is damaged, or was trained until its numbers overflowed"
+    )]
+    Logits {
+        /// Counted from 0.
+        batch: u64,
+    },
     /// A batch without images.
     #[error("no image of batch {number} can be decoded; remove the broken files or take larger batches")]
     NoImages {

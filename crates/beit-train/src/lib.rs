@@ -1,10 +1,10 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
-mod accuracy;
 mod checkpoint;
 mod drop_path;
 mod error;
+mod evaluation;
 mod finetune;
 mod guard;
 mod meter;
@@ -14,12 +14,13 @@ mod pretrain;
 mod progress;
 mod schedule;
 mod steps;
+mod token_accuracy;
 mod tokenizer;
 
-pub use accuracy::{Accuracy, TokenAccuracy, evaluate, evaluate_tokens};
 pub use checkpoint::{Position, TRAINING, load_training, save_training};
 pub use drop_path::drop_path;
 pub use error::{Error, Result};
+pub use evaluation::{Accuracy, ClassCounts, Evaluation, evaluate};
 pub use finetune::{FinetuneRecipe, Finetuning};
 pub use metrics::{Metrics, read_metrics};
 pub use optimiser::{Hyper, Optimiser, decays, layer_scale};
@@ -27,4 +28,5 @@ pub use pretrain::{PretrainRecipe, Pretraining};
 pub use progress::{Progress, Silent, StepReport};
 pub use schedule::Schedule;
 pub use steps::Listeners;
+pub use token_accuracy::{TokenAccuracy, evaluate_tokens};
 pub use tokenizer::{TokenizerQuality, TokenizerTraining, tokenizer_quality};

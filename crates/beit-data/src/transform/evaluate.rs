@@ -56,6 +56,14 @@ impl EvalTransform {
         Self { fit: Fit::centre([size; 2], share), ..Self::official(size) }
     }
 
+    /// timm's `beitv2_*`: statistics of ImageNet, and the share that the model's configuration names: 0.9, or 0.95 for the large
+    /// model with the head for ImageNet-1k.
+    #[must_use]
+    pub const fn timm_v2(size: usize, crop_pct: f64) -> Self {
+        let normalise = Normalise::IMAGENET;
+        Self { fit: Fit::CentreCrop { crop_pct }, normalise, ..Self::official(size) }
+    }
+
     /// Hugging Face's `microsoft/beit-*`: squashed, bilinear.
     #[must_use]
     pub const fn hugging_face(size: usize) -> Self {
@@ -95,11 +103,15 @@ fn cover(from: [usize; 2], least: [usize; 2]) -> [usize; 2] {
     if from[0] * least[1] <= least[0] * from[1] { along(0) } else { along(1) }
 }
 
-/// The central part; an odd margin is halved half to even, as torchvision's `CenterCrop` does.
+/// The central part.
 fn centre(image: &Image, [height, width]: [usize; 2]) -> Image {
-    let margin = |outer: usize, inner: usize| ((outer - inner) as f64 / 2.0).round_ties_even() as usize;
     let (top, left) = (margin(image.height(), height), margin(image.width(), width));
     image.crop(CropBox { top, left, height, width })
+}
+
+/// What is cut away before the centre; an odd margin is halved half to even, as torchvision's `CenterCrop` does.
+fn margin(outer: usize, inner: usize) -> usize {
+    ((outer - inner) as f64 / 2.0).round_ties_even() as usize
 }
 
 #[cfg(test)]
@@ -120,6 +132,22 @@ mod tests {
         }
     }
 
+    /// Sizes at which truncation and rounding show, by torchvision itself (tests/peers/photo_goldens.py).
+    #[test]
+    fn sizes_and_places_are_torchvisions() {
+        let table = include_str!("../../tests/goldens/photos/sizes.csv");
+        for line in table.lines().skip(1) {
+            let cells: Vec<usize> = line.split(',').map(|cell| cell.parse().unwrap()).collect();
+            let [height, width, resize, crop, resized_height, resized_width, top, left] = cells[..] else {
+                panic!("{line}")
+            };
+            let resized = cover([height, width], [resize; 2]);
+            assert_eq!(resized, [resized_height, resized_width], "{line}");
+            assert_eq!(resized.map(|side| margin(side, crop)), [top, left], "{line}");
+        }
+        assert_eq!(table.lines().count(), 1 + 5 * 10 + 2 * 8);
+    }
+
     #[test]
     fn official_sizes() {
         let resized = |transform: EvalTransform| match transform.fit {
@@ -129,6 +157,7 @@ mod tests {
         assert_eq!(resized(EvalTransform::official(224)), 256);
         assert_eq!(resized(EvalTransform::official(384)), 384);
         assert_eq!(resized(EvalTransform::timm(224)), 248);
+        assert_eq!(resized(EvalTransform::timm_v2(224, 0.95)), 235);
         let image = Image::new(37, 53, vec![9; 37 * 53 * 3]);
         for transform in
             [EvalTransform::official(28), EvalTransform::timm(28), EvalTransform::hugging_face(28)]

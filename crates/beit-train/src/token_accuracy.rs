@@ -1,66 +1,13 @@
-//! Accuracy of a classifier, and of the tokens named for masked patches.
+//! Accuracy of the tokens named for masked patches.
 
 use crate::error::Result;
 use crate::pretrain::Masked;
-use beit_data::{LabelledSample, Loader, PretrainSample};
-use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig};
+use beit_data::{Loader, PretrainSample};
+use beit_heads::{Mim, MimConfig};
 use beit_ops::{Ops, Targets};
 use beit_tokenizer::{Encoder, Usage};
 use beit_vit::Input;
 use serde::Serialize;
-
-/// How a classifier did on a set of images.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Accuracy {
-    /// Images.
-    pub images: usize,
-    /// Share whose most likely class is the right one.
-    pub top1: f64,
-    /// Share whose right class is among the five most likely.
-    pub top5: f64,
-    /// Mean cross-entropy in nats.
-    pub loss: f64,
-}
-
-/// Classifies every image of a loader.
-///
-/// # Errors
-///
-/// The data or the device.
-pub fn evaluate<O: Ops>(
-    ops: &O,
-    config: &ClassifierConfig,
-    params: &Classifier<O::Tensor>,
-    loader: &Loader<LabelledSample>,
-    on_batch: &mut dyn FnMut(usize),
-) -> Result<Accuracy> {
-    let [height, width] = config.vit.image;
-    let (mut images, mut top1, mut top5, mut loss) = (0, 0, 0, 0.0);
-    for batch in loader.epoch(0)? {
-        let batch = batch?;
-        let b = batch.indices.len();
-        let pixels = ops.upload([b, 3, height, width], &batch.data.pixels);
-        let logits = params.infer(ops, config, &pixels);
-        let ids = ops.upload_ids(&batch.data.labels);
-        let (metrics, _) = ops.cross_entropy(&logits, &Targets::Classes { ids: &ids, smoothing: 0.0 });
-        loss += f64::from(ops.read(&metrics)?[0]) * b as f64;
-        for (row, &label) in ops.read(&logits)?.chunks_exact(config.classes).zip(&batch.data.labels) {
-            let rank = rank(row, label as usize);
-            top1 += usize::from(rank == 0);
-            top5 += usize::from(rank < 5);
-        }
-        images += b;
-        on_batch(images);
-    }
-    let share = |n: usize| n as f64 / images.max(1) as f64;
-    Ok(Accuracy { images, top1: share(top1), top5: share(top5), loss: loss / images.max(1) as f64 })
-}
-
-/// How many classes are more likely than `label`; of equals, the first counts as more likely.
-fn rank(logits: &[f32], label: usize) -> usize {
-    let value = logits[label];
-    logits.iter().enumerate().filter(|&(i, &v)| v > value || (v == value && i < label)).count()
-}
 
 /// How well the tokens of masked patches were named.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -180,12 +127,6 @@ impl FlatPatches<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ranks() {
-        let logits = [0.5, 2.0, 2.0, -1.0];
-        assert_eq!([0, 1, 2, 3].map(|label| rank(&logits, label)), [2, 0, 1, 3]);
-    }
 
     #[test]
     fn flat_patches() {

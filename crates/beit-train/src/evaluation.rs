@@ -1,0 +1,279 @@
+//! A classifier on a set of images: everything that one pass tells, in a form that can be saved and gone on with.
+
+use crate::error::{Error, Result};
+use beit_data::{Batch, LabelledSample, Loader};
+use beit_heads::{Classifier, ClassifierConfig};
+use beit_ops::{Ops, Targets};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How a classifier did on a set of images.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Accuracy {
+    /// Images.
+    pub images: usize,
+    /// Share whose most likely class is the right one.
+    pub top1: f64,
+    /// Share whose right class is among the five most likely.
+    pub top5: f64,
+    /// Mean cross-entropy in nats.
+    pub loss: f64,
+}
+
+/// How a classifier did on the images of one class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClassCounts {
+    /// The class.
+    pub class: u32,
+    /// Images of it.
+    pub images: u64,
+    /// Those whose most likely class it is.
+    pub right: u64,
+    /// Those of which it is among the five most likely classes.
+    pub right_in_5: u64,
+}
+
+/// What an evaluation has counted so far. Written as JSON it keeps every bit, so one that was interrupted goes on to the result of
+/// one that was not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(into = "Stored", try_from = "Stored")]
+pub struct Evaluation {
+    /// Number of classes.
+    pub classes: usize,
+    /// Batches done: the number of the next one.
+    pub batches: u64,
+    /// Images that could not be decoded.
+    pub left_out: usize,
+    /// Sum over the images, added up batch by batch.
+    loss: f64,
+    /// Images by right class and most likely class: few of all pairs occur.
+    confusion: BTreeMap<(u32, u32), u64>,
+    /// Images whose class is among the five most likely, by class.
+    in_5: BTreeMap<u32, u64>,
+}
+
+impl Evaluation {
+    /// Nothing counted yet.
+    #[must_use]
+    pub fn new(classes: usize) -> Self {
+        let (confusion, in_5) = (BTreeMap::new(), BTreeMap::new());
+        Self { classes, batches: 0, left_out: 0, loss: 0.0, confusion, in_5 }
+    }
+
+    /// Over all classes.
+    #[must_use]
+    pub fn accuracy(&self) -> Accuracy {
+        let images: u64 = self.confusion.values().sum();
+        let right: u64 = self.confusion().filter(|([label, named], _)| label == named).map(|(_, n)| n).sum();
+        let share = |n: u64| n as f64 / images.max(1) as f64;
+        let (top1, top5) = (share(right), share(self.in_5.values().sum()));
+        Accuracy { images: images as usize, top1, top5, loss: self.loss / images.max(1) as f64 }
+    }
+
+    /// Class by class, those that have images.
+    #[must_use]
+    pub fn per_class(&self) -> Vec<ClassCounts> {
+        let mut all: BTreeMap<u32, ClassCounts> = BTreeMap::new();
+        for ([class, named], images) in self.confusion() {
+            let counts = all.entry(class).or_default();
+            counts.class = class;
+            counts.images += images;
+            counts.right += if class == named { images } else { 0 };
+            counts.right_in_5 = self.in_5.get(&class).copied().unwrap_or(0);
+        }
+        all.into_values().collect()
+    }
+
+    /// The entries of the confusion matrix that are not zero, row by row: `[right class, most likely class]` and images.
+    pub fn confusion(&self) -> impl Iterator<Item = ([u32; 2], u64)> {
+        self.confusion.iter().map(|(&(label, named), &images)| ([label, named], images))
+    }
+
+    /// Adds the counts of other images.
+    ///
+    /// # Panics
+    ///
+    /// If the classes are not as many.
+    pub fn merge(&mut self, other: &Self) {
+        assert_eq!(self.classes, other.classes, "evaluations of models with different classes");
+        self.batches += other.batches;
+        self.left_out += other.left_out;
+        self.loss += other.loss;
+        other.confusion.iter().for_each(|(&pair, n)| *self.confusion.entry(pair).or_default() += n);
+        other.in_5.iter().for_each(|(&class, n)| *self.in_5.entry(class).or_default() += n);
+    }
+
+    /// Counts one batch: `logits [B, classes]`, `labels [B]`, and the mean loss.
+    fn add(&mut self, logits: &[f32], labels: &[u32], loss: f32) {
+        self.loss += f64::from(loss) * labels.len() as f64;
+        for (row, &label) in logits.chunks_exact(self.classes).zip(labels) {
+            *self.confusion.entry((label, most_likely(row))).or_default() += 1;
+            if rank(row, label as usize) < 5 {
+                *self.in_5.entry(label).or_default() += 1;
+            }
+        }
+    }
+}
+
+/// Classifies every image of a loader; those of the batches after `start`, where that is given, and adds to it. `on_batch` sees
+/// the state after every batch and may save it; an error from it ends the evaluation.
+///
+/// # Errors
+///
+/// The data, the device, numbers that are not finite, or `on_batch`.
+///
+/// # Panics
+///
+/// If `start` is of another number of classes.
+pub fn evaluate<O: Ops>(
+    ops: &O,
+    config: &ClassifierConfig,
+    params: &Classifier<O::Tensor>,
+    loader: &Loader<LabelledSample>,
+    start: Option<Evaluation>,
+    on_batch: &mut dyn FnMut(&Evaluation) -> Result<()>,
+) -> Result<Evaluation> {
+    let mut state = start.unwrap_or_else(|| Evaluation::new(config.classes));
+    assert_eq!(state.classes, config.classes, "an evaluation of a model with other classes");
+    let before = state.left_out;
+    for batch in loader.batches(state.batches..loader.batches_per_epoch().max(state.batches))? {
+        let batch = batch?;
+        let (logits, loss) = logits(ops, config, params, &batch)?;
+        state.add(&logits, &batch.data.labels, loss);
+        state.batches = batch.number + 1;
+        state.left_out = before + loader.bad_files().len();
+        on_batch(&state)?;
+    }
+    // Batches without an image that can be decoded are passed over: there may be some at the end.
+    state.left_out = before + loader.bad_files().len();
+    state.batches = state.batches.max(loader.batches_per_epoch());
+    Ok(state)
+}
+
+/// `[B, classes]`, and their mean loss.
+fn logits<O: Ops>(
+    ops: &O,
+    config: &ClassifierConfig,
+    params: &Classifier<O::Tensor>,
+    batch: &Batch<LabelledSample>,
+) -> Result<(Vec<f32>, f32)> {
+    let [height, width] = config.vit.image;
+    let pixels = ops.upload([batch.indices.len(), 3, height, width], &batch.data.pixels);
+    let logits = params.infer(ops, config, &pixels);
+    let ids = ops.upload_ids(&batch.data.labels);
+    let (metrics, _) = ops.cross_entropy(&logits, &Targets::Classes { ids: &ids, smoothing: 0.0 });
+    let (logits, loss) = (ops.read(&logits)?, ops.read(&metrics)?[0]);
+    if !logits.iter().all(|x| x.is_finite()) {
+        return Err(Error::Logits { batch: batch.number });
+    }
+    Ok((logits, loss))
+}
+
+/// The class that is most likely; the first of equals.
+fn most_likely(logits: &[f32]) -> u32 {
+    let greater = |best: usize, i: usize| if logits[i] > logits[best] { i } else { best };
+    (0..logits.len()).reduce(greater).unwrap_or(0) as u32
+}
+
+/// How many classes are more likely than `label`; of equals, the first counts as more likely.
+fn rank(logits: &[f32], label: usize) -> usize {
+    let value = logits[label];
+    logits.iter().enumerate().filter(|&(i, &v)| v > value || (v == value && i < label)).count()
+}
+
+/// What is written.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    classes: usize,
+    batches: u64,
+    left_out: usize,
+    /// The bits of the sum, as decimal digits would not keep them all.
+    loss_bits: u64,
+    /// Right class, most likely class, images.
+    confusion: Vec<(u32, u32, u64)>,
+    /// Class, images.
+    in_5: Vec<(u32, u64)>,
+}
+
+impl From<Evaluation> for Stored {
+    fn from(state: Evaluation) -> Self {
+        Self {
+            classes: state.classes,
+            batches: state.batches,
+            left_out: state.left_out,
+            loss_bits: state.loss.to_bits(),
+            confusion: state.confusion.into_iter().map(|((label, named), n)| (label, named, n)).collect(),
+            in_5: state.in_5.into_iter().collect(),
+        }
+    }
+}
+
+impl TryFrom<Stored> for Evaluation {
+    type Error = String;
+
+    fn try_from(stored: Stored) -> std::result::Result<Self, String> {
+        let pairs = stored.confusion.iter().flat_map(|&(label, named, _)| [label, named]);
+        let all = pairs.chain(stored.in_5.iter().map(|&(class, _)| class));
+        if let Some(class) = all.max().filter(|&class| class as usize >= stored.classes) {
+            return Err(format!("expected classes below {}, found {class}", stored.classes));
+        }
+        Ok(Self {
+            classes: stored.classes,
+            batches: stored.batches,
+            left_out: stored.left_out,
+            loss: f64::from_bits(stored.loss_bits),
+            confusion: stored.confusion.into_iter().map(|(label, named, n)| ((label, named), n)).collect(),
+            in_5: stored.in_5.into_iter().collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks() {
+        let logits = [0.5, 2.0, 2.0, -1.0];
+        assert_eq!([0, 1, 2, 3].map(|label| rank(&logits, label)), [2, 0, 1, 3]);
+        assert_eq!(most_likely(&logits), 1);
+    }
+
+    /// Three images of six classes: right, right in five, wrong.
+    fn counted() -> Evaluation {
+        let mut state = Evaluation::new(6);
+        let falling = [5.0, 4.0, 3.0, 2.0, 1.0, 0.0];
+        state.add(&[falling, falling, falling].concat(), &[0, 4, 5], 0.7);
+        state
+    }
+
+    #[test]
+    fn counts() {
+        let state = counted();
+        let loss = 3.0 * f64::from(0.7_f32) / 3.0;
+        assert_eq!(state.accuracy(), Accuracy { images: 3, top1: 1.0 / 3.0, top5: 2.0 / 3.0, loss });
+        let counts = |class, right, right_in_5| ClassCounts { class, images: 1, right, right_in_5 };
+        assert_eq!(state.per_class(), [counts(0, 1, 1), counts(4, 0, 1), counts(5, 0, 0)]);
+        assert_eq!(state.confusion().collect::<Vec<_>>(), [([0, 0], 1), ([4, 0], 1), ([5, 0], 1)]);
+        assert_eq!(Evaluation::new(6).accuracy(), Accuracy::default());
+    }
+
+    #[test]
+    fn merging_adds() {
+        let mut both = counted();
+        both.merge(&counted());
+        assert_eq!(both.accuracy(), Accuracy { images: 6, ..counted().accuracy() });
+        assert_eq!(both.per_class()[1], ClassCounts { class: 4, images: 2, right: 0, right_in_5: 2 });
+    }
+
+    #[test]
+    fn json_keeps_every_bit_and_is_checked() {
+        let mut state = counted();
+        state.loss = 0.1 + 0.2;
+        let text = serde_json::to_string(&state).expect("counts are JSON");
+        assert_eq!(serde_json::from_str::<Evaluation>(&text).expect("it was written by us"), state);
+        let wrong = text.replace("\"classes\":6", "\"classes\":5");
+        let error = serde_json::from_str::<Evaluation>(&wrong).expect_err("class 5 is not below 5");
+        assert!(error.to_string().contains("expected classes below 5, found 5"), "{error}");
+    }
+}
