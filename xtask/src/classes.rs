@@ -46,9 +46,10 @@ impl ClassMap {
     }
 }
 
-/// A table of ImageNet's numbers without entries.
-pub(crate) fn no_wnids(_: &str) -> Option<usize> {
-    None
+/// The classes of a model with as many classes as ImageNet-1k or the published part of ImageNet-22k, by ImageNet's numbers.
+pub(crate) fn wnids(classes: usize) -> impl Fn(&str) -> Option<usize> {
+    let labels = beit_weights::labels::for_classes(classes);
+    move |wnid| labels?.class_of_wnid(wnid)
 }
 
 fn by_name(name: &str, classes: &[String]) -> anyhow::Result<Option<usize>> {

@@ -3,10 +3,10 @@
 use crate::data::{Loading, pixels_loader};
 use crate::device::{Cpu, DeviceArgs};
 use crate::files::{self, Files};
-use crate::model::{self, Any};
+use crate::model::Any;
+use crate::model_source::ModelSource;
 use crate::npy;
 use crate::output::{answer, images_bar};
-use crate::run::checkpoint_of;
 use crate::usage::usage;
 use anyhow::bail;
 use beit_data::{EvalTransform, Loader, Source, Split, open};
@@ -34,9 +34,8 @@ pub(crate) struct Args {
     /// Images, or folders of images
     #[arg(required_unless_present = "data", conflicts_with = "data", value_name = "IMAGE")]
     images: Vec<PathBuf>,
-    /// Run or checkpoint: masked image modelling or classifier
-    #[arg(long, value_name = "DIR")]
-    model: PathBuf,
+    #[command(flatten)]
+    model: ModelSource,
     /// A source instead of images: fashion-mnist (embedded), folder:DIR, idx:DIR
     #[arg(long, value_name = "SPEC")]
     data: Option<String>,
@@ -141,8 +140,8 @@ fn source(args: &Args) -> anyhow::Result<Arc<dyn Source>> {
 
 /// The blocks up to the layer asked for; the others are dropped, they would be work for nothing.
 fn embedder(args: &Args, ops: &Cpu) -> anyhow::Result<Embedder> {
-    let dir = checkpoint_of(&args.model)?;
-    let (config, mut vit, fc_norm, pooling, views) = match model::load_any(ops, &dir)? {
+    let name = &args.model.model;
+    let (config, mut vit, fc_norm, pooling, views) = match args.model.any(ops)? {
         Any::Mim(model) => (model.config.vit, model.params.vit, None, None, model.views),
         Any::Classifier(model) => {
             let (config, params) = (model.config, model.params);
@@ -151,7 +150,7 @@ fn embedder(args: &Args, ops: &Cpu) -> anyhow::Result<Embedder> {
         Any::Tokenizer(_) => {
             bail!(
                 "{}: a tokenizer has no layers of features; expected a pre-trained model or a classifier",
-                dir.display()
+                name
             )
         }
     };
@@ -171,10 +170,7 @@ fn embedder(args: &Args, ops: &Cpu) -> anyhow::Result<Embedder> {
         (Pool::Model, Some(Pooling::Mean)) => (Pool::Mean, fc_norm),
         (Pool::Model, Some(Pooling::Cls)) => (Pool::Cls, vit.norm.take()),
         (Pool::Model, None) => {
-            usage!(
-                "--pool model: {} has no head that sees whole images; take --pool mean or cls",
-                dir.display()
-            )
+            usage!("--pool model: {} has no head that sees whole images; take --pool mean or cls", name)
         }
         (pool, _) => (pool, None),
     };

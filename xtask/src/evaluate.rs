@@ -3,13 +3,13 @@
 mod progress;
 mod tables;
 
-use crate::classes::{ClassMap, no_wnids};
+use crate::classes::{ClassMap, wnids};
 use crate::data::{DataArgs, Loading, evaluation_loader};
 use crate::device::{Cpu, DeviceArgs};
 use crate::files;
-use crate::model::{self, ClassifierModel};
+use crate::model::ClassifierModel;
+use crate::model_source::ModelSource;
 use crate::output::{answer, images_bar, note};
-use crate::run::checkpoint_of;
 use crate::usage::usage;
 use anyhow::Context;
 use beit_data::{LabelledSample, Loader, Source, Split};
@@ -27,12 +27,12 @@ use std::sync::Arc;
 #[derive(ClapArgs)]
 #[command(after_help = "Examples:
   cargo xtask evaluate --model runs/finetune-001
+  cargo xtask evaluate --model microsoft/beit-base-patch16-224 --data folder:imagenet/val
   cargo xtask evaluate --model runs/finetune-001 --data folder:photos --out runs/evaluation --per-class
   cargo xtask evaluate --model runs/finetune-001 --data folder:photos --out runs/evaluation --resume")]
 pub(crate) struct Args {
-    /// Run or checkpoint
-    #[arg(long, value_name = "DIR")]
-    model: PathBuf,
+    #[command(flatten)]
+    model: ModelSource,
     #[command(flatten)]
     data: DataArgs,
     /// Evaluate on the training images instead
@@ -63,7 +63,7 @@ pub(crate) struct Args {
 /// What the verb answers, and `evaluation.json`.
 #[derive(Serialize)]
 struct Answer {
-    model: PathBuf,
+    model: String,
     data: String,
     split: String,
     #[serde(flatten)]
@@ -79,17 +79,16 @@ struct Answer {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     check_folder(args)?;
     let ops = args.device.open()?;
-    let model = checkpoint_of(&args.model)?;
-    let classifier = model::load_classifier(&ops, &model)?;
+    let classifier = args.model.classifier(&ops)?;
     let split = if args.train_split { Split::Train } else { Split::Test };
     let source = args.data.open(split)?;
     let loader = loader(args, &source, &classifier)?;
-    let preprocessing = format!("{:?}", classifier.views.evaluate());
+    let preprocessing = classifier.views.to_string();
     let store = open_store(args, &ops, &classifier, source.as_ref(), &preprocessing)?;
     let evaluation = whole(args, &ops, &classifier, &loader, store)?;
 
     let mut answer_value = Answer {
-        model,
+        model: args.model.model.clone(),
         data: args.data.data.clone(),
         split: split.to_string(),
         accuracy: evaluation.accuracy(),
@@ -122,7 +121,8 @@ fn loader(
 ) -> anyhow::Result<Loader<LabelledSample>> {
     let data = || args.data.data.clone();
     beit_data::labels(source.as_ref()).with_context(data)?;
-    let map = ClassMap::build(source.class_names(), &classifier.class_names, no_wnids).with_context(data)?;
+    let names = &classifier.class_names;
+    let map = ClassMap::build(source.class_names(), names, wnids(names.len())).with_context(data)?;
     let loading = Loading {
         batch_size: args.batch_size,
         seed: 0,

@@ -3,9 +3,9 @@
 use crate::data::{Loading, pixels_loader};
 use crate::device::{Cpu, DeviceArgs};
 use crate::files::Files;
-use crate::model::{self, ClassifierModel};
+use crate::model::ClassifierModel;
+use crate::model_source::ModelSource;
 use crate::output::{answer, note};
-use crate::run::checkpoint_of;
 use crate::usage::usage;
 use beit_data::{Batch, Source};
 use beit_ops::Ops;
@@ -22,14 +22,14 @@ use std::sync::Arc;
 #[derive(ClapArgs)]
 #[command(after_help = "Examples:
   cargo xtask predict photo.jpg --model runs/finetune-001
+  cargo xtask predict photo.jpg --model microsoft/beit-base-patch16-224
   cargo xtask predict photos more/photo.png --model runs/finetune-001 --top-k 3 --json")]
 pub(crate) struct Args {
     /// Images, or folders of images
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
-    /// Run or checkpoint: a classifier
-    #[arg(long, value_name = "DIR")]
-    model: PathBuf,
+    #[command(flatten)]
+    model: ModelSource,
     /// Classes of each image
     #[arg(long, default_value_t = 5, value_name = "K")]
     top_k: usize,
@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         usage!("--top-k 0: expected at least 1 class");
     }
     let ops = args.device.open()?;
-    let classifier = model::load_classifier(&ops, &checkpoint_of(&args.model)?)?;
+    let classifier = args.model.classifier(&ops)?;
     let source: Arc<dyn Source> = Arc::new(Files::find(&args.images)?);
     let loading =
         Loading { batch_size: args.batch_size, seed: 0, workers: args.device.workers(), max_bad_share: 1.0 };

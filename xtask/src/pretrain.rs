@@ -34,8 +34,9 @@ pub(crate) struct Args {
     pub(crate) device: DeviceArgs,
     #[command(flatten)]
     pub(crate) run: RunArgs,
-    /// Tokenizer: a folder with config.json and model.safetensors. Without it, one is trained on the same images first
-    #[arg(long, alias = "discrete-vae-weight-path", value_name = "DIR")]
+    /// Tokenizer: folder, encoder's file (encoder.pkl, .safetensors), official name or name on the hub. Without it, one is trained
+    /// on the same images first
+    #[arg(long, alias = "discrete-vae-weight-path", value_name = "MODEL")]
     pub(crate) tokenizer: Option<PathBuf>,
     /// Steps of training the tokenizer where none is given; 0 takes the recipe's
     #[arg(long, default_value_t = 0)]

@@ -4,10 +4,11 @@ use crate::data::{DataArgs, Views, decodable};
 use crate::device::DeviceArgs;
 use crate::flags::{MaskArgs, ModelArgs};
 use crate::model;
+use crate::model_source::ModelSource;
 use crate::output::answer;
 use crate::picture::{greyed, write_grid};
 use crate::reconstruction::{self, Request};
-use crate::run::{Run, checkpoint_of};
+use crate::run::Run;
 use crate::usage::usage;
 use beit_data::{Purpose, Source, sample_rng};
 use clap::{Args as ClapArgs, Subcommand};
@@ -46,11 +47,10 @@ pub(crate) struct MasksArgs {
 #[command(after_help = "Example:
   cargo xtask show reconstruction --model runs/pretrain-001 --out reconstruction.png")]
 pub(crate) struct ReconstructionArgs {
-    /// Run or checkpoint of pre-training
-    #[arg(long, value_name = "DIR")]
-    model: PathBuf,
-    /// Tokenizer; the run's own where not given
-    #[arg(long, value_name = "DIR")]
+    #[command(flatten)]
+    model: ModelSource,
+    /// Tokenizer: folder, encoder's file, official name or name on the hub; the run's own where not given
+    #[arg(long, value_name = "MODEL")]
     tokenizer: Option<PathBuf>,
     #[command(flatten)]
     data: DataArgs,
@@ -82,9 +82,10 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
         }
         Verb::Reconstruction(args) => {
             let ops = args.device.open()?;
-            let mim = model::load_mim(&ops, &checkpoint_of(&args.model)?)?;
-            let Some(tokenizer) = args.tokenizer.or_else(|| tokenizer_of(&args.model)) else {
-                usage!("{} has no tokenizer of its own: pass --tokenizer", args.model.display());
+            let mim = args.model.mim(&ops)?;
+            let name = Path::new(&args.model.model);
+            let Some(tokenizer) = args.tokenizer.or_else(|| tokenizer_of(name)) else {
+                usage!("{} has no tokenizer of its own: pass --tokenizer", name.display());
             };
             let tokenizer = model::load_tokenizer(&ops, &tokenizer)?;
             let (source, _) = args.data.held_out()?;

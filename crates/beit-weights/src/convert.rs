@@ -128,7 +128,7 @@ impl Checkpoint {
         if target == Target::Unilm {
             tensors.extend(self.indices());
             if matches!(self.model(), Model::Segmenter(_)) {
-                tensors.iter_mut().for_each(Tensor::into_backbone);
+                tensors.iter_mut().for_each(Tensor::move_to_backbone);
             }
         }
         Ok(tensors)
@@ -215,7 +215,7 @@ impl Tensor<'_> {
     }
 
     /// mmsegmentation keeps the transformer apart from the heads.
-    fn into_backbone(&mut self) {
+    fn move_to_backbone(&mut self) {
         if !["decode_head.", "auxiliary_head."].iter().any(|head| self.name.starts_with(head)) {
             self.name.insert_str(0, "backbone.");
         }

@@ -61,7 +61,7 @@ impl EvalTransform {
     #[must_use]
     pub const fn timm_v2(size: usize, crop_pct: f64) -> Self {
         let normalise = Normalise::IMAGENET;
-        Self { fit: Fit::CentreCrop { crop_pct }, normalise, ..Self::official(size) }
+        Self { fit: Fit::centre([size; 2], crop_pct), normalise, ..Self::official(size) }
     }
 
     /// Hugging Face's `microsoft/beit-*`: squashed, bilinear.

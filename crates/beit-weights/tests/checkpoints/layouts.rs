@@ -2,7 +2,7 @@
 
 use crate::models::{Device, Tensor, classifier, classifier_config, mim, mim_config};
 use beit_heads::{Classifier, Mim, Pooling};
-use beit_ops::{Ops, Shape, Tree};
+use beit_ops::{Shape, Tree};
 use beit_weights::{
     Checkpoint, Error, Kind, Labelled, Layout, LoadOptions, Model, TensorFile, TensorWriter, Weights,
     load_classifier, load_mim, load_params, no_more_files, save_mim, save_params,
@@ -12,10 +12,9 @@ use std::path::{Path, PathBuf};
 use tempfile::{TempDir, tempdir};
 
 /// The parameters in one file under the names of a layout.
-fn written(path: &Path, params: &impl Tree<Tensor>, (layout, kind): (Layout, Kind), more: &[(&str, usize)]) {
+fn written(path: &Path, params: &impl Tree<Tensor>, layout: Layout, kind: Kind) {
     let mut writer = TensorWriter::new();
     save_params(&Device::new(), &mut writer, params, layout, kind).unwrap();
-    more.iter().for_each(|(name, n)| drop(writer.integers(*name, &[*n], &vec![0; *n])));
     writer.write(path).unwrap();
 }
 
@@ -24,7 +23,7 @@ fn names_of_both_versions_of_transformers() {
     let (ops, tmp) = (Device::new(), tempdir().unwrap());
     for layout in [Layout::Transformers, Layout::Transformers5, Layout::Timm] {
         let path = tmp.path().join("mim.safetensors");
-        written(&path, &mim(&ops), (layout, Kind::Mim), &[]);
+        written(&path, &mim(&ops), layout, Kind::Mim);
         let weights = Weights::open(&path).unwrap();
         assert_eq!((weights.layout(), weights.kind()), (layout, Kind::Mim));
         let loaded: Mim<_> = load_params(&ops, &weights, &Mim::<Shape>::of(&mim_config())).unwrap();
@@ -32,7 +31,7 @@ fn names_of_both_versions_of_transformers() {
     }
     for pooling in [Pooling::Mean, Pooling::Cls] {
         let path = tmp.path().join("classifier.safetensors");
-        written(&path, &classifier(&ops, pooling), (Layout::Transformers5, Kind::Classifier), &[]);
+        written(&path, &classifier(&ops, pooling), Layout::Transformers5, Kind::Classifier);
         let shapes = Classifier::<Shape>::of(&classifier_config(pooling));
         let loaded = load_params(&ops, &Weights::open(&path).unwrap(), &shapes).unwrap();
         assert_eq!(loaded, classifier(&ops, pooling));
@@ -44,7 +43,7 @@ fn names_of_both_versions_of_transformers() {
 fn models_from_shapes() {
     let (ops, tmp) = (Device::new(), tempdir().unwrap());
     let path = tmp.path().join("alone.safetensors");
-    written(&path, &classifier(&ops, Pooling::Mean), (Layout::Timm, Kind::Classifier), &[]);
+    written(&path, &classifier(&ops, Pooling::Mean), Layout::Timm, Kind::Classifier);
     let checkpoint = Checkpoint::open(&path).unwrap();
     let Model::Classifier(found) = checkpoint.model() else { panic!("a classifier") };
     let mut expected = classifier_config(Pooling::Mean);
@@ -57,7 +56,7 @@ fn models_from_shapes() {
 fn tensors_beside_the_model_are_reported() {
     let (ops, tmp) = (Device::new(), tempdir().unwrap());
     let (bare, path) = (tmp.path().join("bare.safetensors"), tmp.path().join("wrapped.safetensors"));
-    written(&bare, &mim(&ops), (Layout::Timm, Kind::Mim), &[]);
+    written(&bare, &mim(&ops), Layout::Timm, Kind::Mim);
     let file = TensorFile::open(&bare).unwrap();
     let mut writer = TensorWriter::new();
     for name in file.names() {
@@ -96,10 +95,9 @@ fn shard(folder: &Path) {
     let mut map = serde_json::Map::new();
     for (part, own) in [("a", 0), ("b", 1)] {
         let mut writer = TensorWriter::new();
-        for (i, name) in file.names().iter().enumerate().filter(|(i, _)| i % 2 == own) {
+        for (_, name) in file.names().iter().enumerate().filter(|(i, _)| i % 2 == own) {
             writer.floats(name, file.shape(name).unwrap(), &file.floats(name).unwrap());
             map.insert(name.clone(), format!("model-{part}.safetensors").into());
-            let _ = i;
         }
         writer.write(folder.join(format!("model-{part}.safetensors"))).unwrap();
     }
