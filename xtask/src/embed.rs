@@ -68,7 +68,7 @@ pub(crate) struct Args {
 enum Pool {
     /// The mean of the patch tokens
     Mean,
-    /// The token [CLS]
+    /// The class token
     Cls,
     /// Nothing: every patch token
     None,

@@ -32,8 +32,8 @@ impl Image {
         if height == self.height() { narrowed.clone() } else { narrowed.convolve([height, width], filter) }
     }
 
-    /// Sums in single precision and rounds once. (For bytes the library has weights of 15 bits, of which two passes make errors of
-    /// two steps; the Python Imaging Library has 22.)
+    /// Sums in single precision and rounds to bytes. For bytes the library has weights of 15 bits, whose errors are seen more often
+    /// than these: the Python Imaging Library has 22. Where a sum is just a half, its weights decide and ours may decide otherwise.
     fn convolve(&self, [height, width]: [usize; 2], filter: Filter) -> Self {
         let algorithm = ResizeAlg::Convolution(match filter {
             Filter::Bilinear => FilterType::Bilinear,
