@@ -149,7 +149,8 @@ pub(crate) fn load_for_finetuning(
         format!("{}: a tokenizer cannot be fine-tuned; expected a pre-trained model", dir.display())
     })?;
     config.vit.image = options.image.unwrap_or(config.vit.image);
-    config.vit.validate()?;
+    // A fault of flag and checkpoint together, so no wrong usage.
+    config.vit.validate().map_err(|error| anyhow::anyhow!("{}: {error}", dir.display()))?;
     let start = checkpoint.finetuned(ops, &config, options, seed)?;
     let views = views(&checkpoint, config.vit.image);
     let report = vec![format!("{}: {}", dir.display(), start.report)];

@@ -7,7 +7,7 @@ use crate::hub;
 use crate::model::{self, ClassifierModel, MimModel};
 use crate::output::note;
 use crate::run::checkpoint_of;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use beit_data::Normalise;
 use beit_weights::catalogue::{self, Entry};
 use beit_weights::{Checkpoint, LoadOptions, Resizing};
@@ -99,11 +99,13 @@ pub(crate) fn locate(name: &str) -> anyhow::Result<Located> {
     if let Some(entry) = Entry::find(name) {
         return Ok(Located { path: hub::fetch_entry(entry, name)?, entry: Some(entry) });
     }
-    let id = name.parse().with_context(|| {
-        format!(
-            "{name}: no such file or folder, and no official checkpoint (`cargo xtask weights list` names them)"
-        )
-    })?;
+    if !name.contains('/') {
+        bail!(
+            "{name}: no such file or folder, no official checkpoint (`cargo xtask weights list` names them) and no name \
+             on the hub (org/name)"
+        );
+    }
+    let id = name.parse().with_context(|| format!("{name}: no such file or folder"))?;
     Ok(Located { path: hub::fetch(&id)?, entry: None })
 }
 

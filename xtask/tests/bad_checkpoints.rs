@@ -25,7 +25,7 @@ fn another_model() {
     place.good(&format!("tokenizer train {tokenizer} --out tokens"));
     let before = place.contents(".");
     let rows: &[(&str, &[&str])] = &[
-        ("evaluate --model missing", &["missing: no such folder"]),
+        ("evaluate --model missing", &["missing: no such file or folder"]),
         ("evaluate --model photos", &["photos: neither a checkpoint", "nor a run"]),
         ("evaluate --model run --data folder:photos", &["run/last", "expected a classifier"]),
         (
@@ -38,11 +38,11 @@ fn another_model() {
         ),
         (
             "finetune --init run --patch-size 7 --data folder:photos --out new",
-            &["--patch-size", "run is for 4x4 pixels"],
+            &["--patch-size", "the checkpoint run has patches of 4x4 pixels"],
         ),
         (
-            "finetune --init run --image-size 32 --data folder:photos --out new",
-            &["--image-size", "run is for 28x28 pixels"],
+            "finetune --init run --image-size 33 --data folder:photos --out new",
+            &["run/last: the image size 33x33 is not divisible by the patch size 4x4"],
         ),
         (
             "pretrain --tokenizer run/last --data folder:photos --out new",

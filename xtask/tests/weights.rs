@@ -39,24 +39,36 @@ fn layouts(place: &Place) {
     {
         let converted = place.good(&format!("weights convert tuned {out} --layout {layout} --json"));
         let found = inspected(place, out);
-        assert_eq!((&found["model"], &found["layout"]), (&"a classifier".into(), &name.into()), "{converted}");
+        assert_eq!(
+            (&found["model"], &found["layout"]),
+            (&"a classifier".into(), &name.into()),
+            "{converted}"
+        );
         assert_eq!(found["parameters"], inspected(place, "tuned")["parameters"]);
     }
     assert_eq!(accuracy("hf"), expected);
     assert_eq!(accuracy("timm"), expected);
     // The released code's files have no names of classes: folders are then named by number.
-    place.bad(1, "evaluate --model tuned.pth --data folder:photos", &["`class-0` has no counterpart", "LABEL_0"]);
+    place.bad(
+        1,
+        "evaluate --model tuned.pth --data folder:photos",
+        &["`class-0` has no counterpart", "LABEL_0"],
+    );
     for class in 0..3 {
         place.copy(&format!("photos/test/class-{class}"), &format!("numbered-{class}"));
         fs::create_dir_all(place.path("numbered/val")).unwrap();
-        fs::rename(place.path(&format!("numbered-{class}")), place.path(&format!("numbered/val/{class}"))).unwrap();
+        fs::rename(place.path(&format!("numbered-{class}")), place.path(&format!("numbered/val/{class}")))
+            .unwrap();
     }
     let run = place.good("evaluate --model tuned.pth --data folder:numbered --preprocess unilm --json");
     assert_eq!(run.answer()["images"], 24);
     // There and back again, from the file.
     place.good("weights convert tuned.pth back --layout hf");
     let file = "model.safetensors";
-    assert_eq!(fs::read(place.path("back").join(file)).unwrap(), fs::read(place.path("hf").join(file)).unwrap());
+    assert_eq!(
+        fs::read(place.path("back").join(file)).unwrap(),
+        fs::read(place.path("hf").join(file)).unwrap()
+    );
 }
 
 /// Pre-trained at 28 pixels, fine-tuned and evaluated at 56: one command, from a file in the released code's layout.
@@ -64,13 +76,14 @@ fn other_sizes(place: &Place) {
     place.good("weights convert run mim.pth --layout unilm");
     let args = "--data folder:photos --steps 1 --batch-size 8 --image-size 56";
     let run = place.good(&format!("finetune --init mim.pth {args} --out larger"));
-    let said = "resized from 7x7 to 14x14 patches (unilm's way): blocks.{0-3}.attn.relative_position_bias_table";
+    let said =
+        "resized from 7x7 to 14x14 patches (unilm's way): blocks.{0-3}.attn.relative_position_bias_table";
     assert!(run.stderr.contains(said), "{run}");
     assert_eq!(inspected(place, "larger")["sizes"]["images"], "56x56 in 14x14 patches of 4x4 pixels");
     place.good("evaluate --model larger --data folder:photos");
     let run = place.good("evaluate --model tuned --data folder:photos --image-size 56 --resizing hf --json");
     assert!(run.stderr.contains("transformers's way"), "{run}");
-    place.bad(2, "evaluate --model tuned --data folder:photos --image-size 55", &["55x55", "not divisible"]);
+    place.bad(1, "evaluate --model tuned --data folder:photos --image-size 55", &["55x55", "not divisible"]);
 }
 
 /// A model in the hub's cache, as another tool would have left it.
@@ -97,8 +110,10 @@ fn the_hub(place: &Place) {
     assert_eq!((&run.answer()["top1"], &run.answer()["loss"]), (&local["top1"], &local["loss"]));
     // A port that nobody listens on.
     let dead = [("HF_ENDPOINT", "http://127.0.0.1:9")];
-    hub("evaluate --model somebody/else --data folder:photos", &dead).fails(1, &["somebody/else", "127.0.0.1:9"]);
-    hub("predict photos --model nothing", &offline).fails(1, &["nothing: no such file or folder", "weights list"]);
+    hub("evaluate --model somebody/else --data folder:photos", &dead)
+        .fails(1, &["somebody/else", "127.0.0.1:9"]);
+    hub("predict photos --model nothing", &offline)
+        .fails(1, &["nothing: no such file or folder", "weights list"]);
     // An official name that the hub does not have says where the file is.
     let args = "weights fetch beit_base_patch16_224_pt1k_800ep";
     hub(args, &offline).fails(1, &["is not on the hub", "beit_base_patch16_224_pt1k_800ep.pth"]);
@@ -113,7 +128,11 @@ fn bad_conversions(place: &Place) {
     let rows = [
         (2, "weights convert tuned hf --layout hf", vec!["hf is there already", "--overwrite"]),
         (2, "weights convert tuned new.pth --layout hf", vec!["expected the name of a folder"]),
-        (2, "weights convert tuned new --layout unilm", vec!["expected a file ending in .pth or .safetensors"]),
+        (
+            2,
+            "weights convert tuned new --layout unilm",
+            vec!["expected a file ending in .pth or .safetensors"],
+        ),
         (1, "weights convert run/tokenizer new --layout timm", vec!["this is a tokenizer", "no tokenizers"]),
         (1, "weights verify nothing", vec!["nothing: no official checkpoint"]),
     ];
@@ -147,7 +166,8 @@ fn hostile_files() {
     place.write("cut.safetensors", [0u8; 7]);
     place.bad(1, "weights inspect cut.safetensors", &["cut.safetensors is damaged"]);
     place.write("claims.safetensors", {
-        let header = br#"{"a":{"dtype":"F32","shape":[1152921504606846976],"data_offsets":[0,4611686018427387904]}}"#;
+        let header =
+            br#"{"a":{"dtype":"F32","shape":[1152921504606846976],"data_offsets":[0,4611686018427387904]}}"#;
         [&(header.len() as u64).to_le_bytes()[..], header].concat()
     });
     place.bad(1, "weights inspect claims.safetensors", &["claims.safetensors is damaged"]);

@@ -68,27 +68,33 @@ impl Checkpoint {
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let (folder, file) = locate(path)?;
-        let weights = Weights::open(file)?;
         let inside =
             |name: &str| folder.as_ref().map(|folder| folder.join(name)).filter(|path| path.is_file());
+        // The configuration is read first: what is wrong with it says more than what does not fit it.
+        let (described, timm) = match inside(CONFIG) {
+            None => (None, None),
+            Some(config) => match Timm::read(&config)? {
+                Some(timm) => (None, Some((timm, config))),
+                None => (folder.as_ref().map(Model::read).transpose()?, None),
+            },
+        };
+        let weights = Weights::open(file)?;
         let decoder = DECODERS.iter().find_map(|name| inside(name)).map(Weights::open).transpose()?;
-        let config = inside(CONFIG);
-        let timm = config.as_deref().map(Timm::read).transpose()?.flatten();
-        let (mut model, origin) = match (&config, &timm) {
-            (Some(config), None) => {
-                (Model::read(config.parent().unwrap_or(Path::new(".")))?, Origin::Transformers)
-            }
-            (_, Some(timm)) => (infer(&weights)?, Origin::Timm(timm.architecture().to_owned())),
-            (None, None) => (infer(&weights)?, Origin::Shapes),
+        let origin = match (&described, &timm) {
+            (Some(_), _) => Origin::Transformers,
+            (None, Some((timm, _))) => Origin::Timm(timm.architecture().to_owned()),
+            (None, None) => Origin::Shapes,
         };
-        if let (Model::Tokenizer(model), Some(decoder), None) = (&mut model, &decoder, &config) {
-            model.decoder_init = decoder_init(decoder)?;
-        }
-        let preprocessor = match (inside(PREPROCESSOR), &timm, &config) {
-            (Some(file), ..) => Some(Preprocessor::read(file.parent().unwrap_or(Path::new(".")))?),
-            (None, Some(timm), Some(config)) => Some(timm.preprocessor(config)?),
-            _ => None,
+        let mut model = match described {
+            Some(model) => model,
+            None => inferred(&weights, decoder.as_ref())?,
         };
+        let preprocessor = match (inside(PREPROCESSOR).and(folder.as_ref()), &timm) {
+            (Some(folder), _) => Some(Preprocessor::read(folder)?),
+            (None, Some((timm, config))) => Some(timm.preprocessor(config)?),
+            (None, None) => None,
+        };
+        let timm = timm.map(|(timm, _)| timm);
         name_classes(&mut model, timm);
         Ok(Self { path: path.to_owned(), model, origin, weights, decoder, preprocessor })
     }
@@ -211,6 +217,15 @@ impl Checkpoint {
         let path = if self.path.is_dir() { self.path.join(CONFIG) } else { self.path.clone() };
         Error::config(&path, format_args!("this is {}, expected {expected}", self.model.name()))
     }
+}
+
+/// The model by the shapes of the tensors.
+fn inferred(weights: &Weights, decoder: Option<&Weights>) -> Result<Model> {
+    let mut model = infer(weights)?;
+    if let (Model::Tokenizer(config), Some(decoder)) = (&mut model, decoder) {
+        config.decoder_init = decoder_init(decoder)?;
+    }
+    Ok(model)
 }
 
 /// Gives a transformer the size of pictures that was asked for; the windows of patches before and after.
