@@ -5,7 +5,7 @@ use crate::config::{CONFIG, Model, Timm, write_json};
 use crate::error::{Error, Result};
 use crate::folder::replace_folder;
 use crate::load::SHARED_TABLE;
-use crate::names::{INDEX, Layout};
+use crate::names::{INDEX, Layout, is_head};
 use crate::preprocessor::Preprocessor;
 use crate::tensors::{TensorWriter, write_torch};
 use crate::weights::Weights;
@@ -216,7 +216,7 @@ impl Tensor<'_> {
 
     /// mmsegmentation keeps the transformer apart from the heads.
     fn move_to_backbone(&mut self) {
-        if !["decode_head.", "auxiliary_head."].iter().any(|head| self.name.starts_with(head)) {
+        if !is_head(&self.name) {
             self.name.insert_str(0, "backbone.");
         }
     }

@@ -4,7 +4,7 @@ mod naming;
 mod pattern;
 mod table;
 
-pub(crate) use naming::Naming;
+pub(crate) use naming::{Naming, is_head};
 
 use pattern::{captures, fill};
 use std::fmt;

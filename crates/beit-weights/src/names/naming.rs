@@ -63,7 +63,8 @@ impl Naming {
     }
 }
 
-fn is_head(name: &str) -> bool {
+/// Whether a tensor belongs to a head that mmsegmentation keeps beside the transformer.
+pub(crate) fn is_head(name: &str) -> bool {
     HEADS.iter().any(|head| name.starts_with(head))
 }
 

@@ -9,5 +9,7 @@ mod torch;
 mod writer;
 
 pub use file::TensorFile;
+#[cfg(feature = "hub")]
+pub(crate) use sharded::{Shards, is_index};
 pub(crate) use torch::write_torch;
 pub use writer::TensorWriter;

@@ -12,7 +12,7 @@ struct Index {
 }
 
 /// Which file holds which tensors.
-pub(super) struct Shards {
+pub(crate) struct Shards {
     /// Name of a tensor to name of a file.
     pub(super) weight_map: BTreeMap<String, String>,
     /// The files, each once.
@@ -20,13 +20,13 @@ pub(super) struct Shards {
 }
 
 /// Whether this is an index and no file of tensors.
-pub(super) fn is_index(path: &Path) -> bool {
+pub(crate) fn is_index(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(".index.json"))
 }
 
 impl Shards {
     /// Reads an index. The files must lie beside it: an index from elsewhere shall not make us open others.
-    pub(super) fn read(path: &Path) -> Result<Self> {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
         let Index { weight_map } = read_json(path)?;
         let names: BTreeSet<&String> = weight_map.values().collect();
         if let Some(name) = names.iter().find(|name| !is_plain(name)) {
@@ -38,6 +38,12 @@ impl Shards {
         }
         let files = names.into_iter().map(|name| path.with_file_name(name)).collect();
         Ok(Self { weight_map, files })
+    }
+
+    /// The names of the files, each once.
+    #[cfg(feature = "hub")]
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().filter_map(|file| file.file_name()?.to_str())
     }
 }
 
