@@ -25,7 +25,8 @@ def source(width, height):
             image.putpixel((x, y), (255 * x // width, (noise * 2) % 256, (x * 7 ^ y * 5) % 256))
     draw = ImageDraw.Draw(image)
     draw.rectangle((width // 4, height // 4, width // 2, height // 2), fill=(255, 255, 255))
-    draw.ellipse((width // 2, height // 2, width - 4, height - 4), fill=(0, 10, 200))
+    if min(width, height) > 16:
+        draw.ellipse((width // 2, height // 2, width - 4, height - 4), fill=(0, 10, 200))
     return image
 
 
@@ -44,6 +45,22 @@ FILTERS = {"bilinear": Image.BILINEAR, "bicubic": Image.BICUBIC, "lanczos": Imag
 for name, resample in FILTERS.items():
     for height, width in [(28, 28), (53, 20), (7, 9), (80, 71)]:
         keep(name, "large", large.resize((width, height), resample))
+
+# Sides of one pixel, great ratios, and sides that stay: of those Pillow skips the pass.
+EXTREMES = {
+    (1, 13): [(1, 1), (1, 13), (4, 5), (9, 40)],
+    (1000, 3): [(7, 3), (7, 2), (1, 1)],
+    (2, 1000): [(2, 7), (11, 7), (1, 1)],
+    (7, 2): [(7, 2), (7, 1), (1000, 2), (1, 1000), (17, 2)],
+    # The height goes first if it loses more than twice as many pixels.
+    (9, 20): [(6, 14), (6, 13), (10, 19), (10, 21)],
+}
+for (width, height), targets in EXTREMES.items():
+    extreme = source(width, height)
+    keep("source", f"{width}x{height}", extreme)
+    for name, resample in FILTERS.items():
+        for target in targets:
+            keep(name, f"{width}x{height}", extreme.resize(target, resample))
 keep("source", "small", small)
 for factor in [0.0, 0.6, 0.873, 1.0, 1.4]:
     keep("brightness", factor, ImageEnhance.Brightness(small).enhance(factor))

@@ -1,0 +1,127 @@
+use core::f64::consts::PI;
+
+use super::Filter;
+
+/// Bits behind the point of a weight: with 8 of a pixel and two for the overshoot of a filter, a sum fits 32.
+pub(super) const PRECISION: u32 = 32 - 8 - 2;
+
+/// What the outputs along one side are made of.
+pub(super) struct Taps {
+    windows: Vec<Window>,
+    weights: Vec<i32>,
+}
+
+/// Where the inputs of one output begin, and where its weights begin and end.
+struct Window {
+    first: usize,
+    weights: core::ops::Range<usize>,
+}
+
+impl Taps {
+    /// `from` inputs to `to` outputs. Output `i` lies at `c = (i + 1/2) scale` and has the weights `f((x + 1/2 - c) / s)`,
+    /// `s = max(scale, 1)`, of the inputs `x` within the filter's support of it, divided by their sum.
+    pub(super) fn new(from: usize, to: usize, filter: Filter) -> Self {
+        let mut taps = Self { windows: Vec::with_capacity(to), weights: Vec::new() };
+        let scale = from as f64 / to as f64;
+        (0..to).for_each(|i| taps.push(from, (i as f64 + 0.5) * scale, scale.max(1.0), filter));
+        taps
+    }
+
+    /// Steps and their order are those of the Python Imaging Library, so that every weight is rounded alike.
+    fn push(&mut self, from: usize, centre: f64, stretch: f64, filter: Filter) {
+        let support = filter.support() * stretch;
+        // Conversion cuts off below zero and towards it.
+        let first = (centre - support + 0.5) as usize;
+        let end = ((centre + support + 0.5) as usize).min(from);
+        let inverse = 1.0 / stretch;
+        let weight = |x: usize| filter.weight((x as f64 - centre + 0.5) * inverse);
+        let weights: Vec<f64> = (first..end).map(weight).collect();
+        let sum: f64 = weights.iter().sum();
+        let start = self.weights.len();
+        self.weights.extend(weights.iter().map(|weight| fixed(weight / sum)));
+        self.windows.push(Window { first, weights: start..self.weights.len() });
+    }
+
+    /// Number of outputs.
+    pub(super) fn len(&self) -> usize {
+        self.windows.len()
+    }
+
+    /// First input and weights of every output, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &[i32])> {
+        self.windows.iter().map(|window| (window.first, &self.weights[window.weights.clone()]))
+    }
+}
+
+/// To the nearest multiple of `2^-PRECISION`, halves away from zero.
+fn fixed(weight: f64) -> i32 {
+    (weight * f64::from(1 << PRECISION) + 0.5_f64.copysign(weight)) as i32
+}
+
+impl Filter {
+    fn support(self) -> f64 {
+        match self {
+            Self::Bilinear => 1.0,
+            Self::Bicubic => 2.0,
+            Self::Lanczos => 3.0,
+        }
+    }
+
+    fn weight(self, x: f64) -> f64 {
+        match self {
+            Self::Bilinear => (1.0 - x.abs()).max(0.0),
+            Self::Bicubic => cubic(x.abs()),
+            Self::Lanczos if (-3.0..3.0).contains(&x) => sinc(x) * sinc(x / 3.0),
+            Self::Lanczos => 0.0,
+        }
+    }
+}
+
+/// Cubic convolution of a distance.
+fn cubic(x: f64) -> f64 {
+    const A: f64 = -0.5;
+    match x {
+        ..1.0 => ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0,
+        1.0..2.0 => (((x - 5.0) * x + 8.0) * x - 4.0) * A,
+        _ => 0.0,
+    }
+}
+
+/// `sin(pi x) / (pi x)`.
+fn sinc(x: f64) -> f64 {
+    if x == 0.0 { 1.0 } else { (x * PI).sin() / (x * PI) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_sum_to_one_but_for_their_rounding() {
+        for filter in [Filter::Bilinear, Filter::Bicubic, Filter::Lanczos] {
+            for (from, to) in [(1, 9), (9, 1), (500, 224), (224, 500), (7, 1000)] {
+                let taps = Taps::new(from, to, filter);
+                assert_eq!(taps.len(), to);
+                for (first, weights) in taps.iter() {
+                    assert!(!weights.is_empty() && first + weights.len() <= from);
+                    let error = weights.iter().sum::<i32>() - (1 << PRECISION);
+                    assert!(
+                        error.unsigned_abs() as usize * 2 <= weights.len(),
+                        "{filter:?} {from} to {to}: {error}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_sum_fits_32_bits() {
+        // The weights depend on the phase and the scale only; the least sides have the greatest at the borders.
+        for (from, to) in (1..40).flat_map(|from| (1..80).map(move |to| (from, to))) {
+            for (_, weights) in Taps::new(from, to, Filter::Lanczos).iter() {
+                let size: u64 = weights.iter().map(|weight| u64::from(weight.unsigned_abs())).sum();
+                assert!(size * 255 + (1 << (PRECISION - 1)) < 1 << 31, "{from} to {to}: {size}");
+            }
+        }
+    }
+}
