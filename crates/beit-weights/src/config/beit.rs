@@ -43,9 +43,9 @@ pub(super) struct Config {
     use_mask_token: bool,
     use_mean_pooling: bool,
     vocab_size: usize,
-    /// Blocks whose outputs a segmentation head reads, in transformers' numbering. Not read: it follows from the depth.
-    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
-    out_indices: Option<[usize; 4]>,
+    /// Blocks whose outputs a segmentation head reads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    out_indices: Option<Vec<usize>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     id2label: Option<BTreeMap<usize, String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,7 +137,13 @@ impl Config {
     /// The model for semantic segmentation that is described.
     pub(super) fn segmenter(mut self, path: &Path) -> Result<Segmenter> {
         let vit = self.vit(path, !self.use_mean_pooling)?;
-        Ok(Segmenter { vit, labels: self.labels(path)? })
+        let taps = match self.out_indices.take() {
+            None => Segmenter::usual_taps(vit.depth),
+            Some(taps) => taps.as_slice().try_into().map_err(|_| {
+                Error::config(path, format_args!("`out_indices` is {taps:?}, expected four blocks"))
+            })?,
+        };
+        Ok(Segmenter { vit, labels: self.labels(path)?, taps })
     }
 
     /// The transformer that is described.
@@ -219,10 +225,9 @@ impl Config {
         Self { use_mean_pooling, ..Self::of(&classifier.vit, CLASSIFIER) }.with(labels)
     }
 
-    /// The description of a model for semantic segmentation: outputs of blocks at a third, a half, two thirds and the end, as in the
-    /// released configurations.
-    pub(super) fn of_segmenter(Segmenter { vit, labels }: &Segmenter) -> Self {
-        let out_indices = Some([2, 3, 4, 6].map(|sixths| (vit.depth * sixths / 6).max(1) - 1));
+    /// The description of a model for semantic segmentation.
+    pub(super) fn of_segmenter(Segmenter { vit, labels, taps }: &Segmenter) -> Self {
+        let out_indices = Some(taps.to_vec());
         Self { out_indices, use_mean_pooling: !vit.final_norm, ..Self::of(vit, SEGMENTER) }.with(labels)
     }
 

@@ -20,7 +20,9 @@ pub(crate) fn infer(weights: &Weights) -> Result<Model> {
         Kind::Classifier => Model::Classifier(classifier(weights)?),
         Kind::Segmenter => {
             let classes = rows(weights, "decode_head.conv_seg.bias")?;
-            Model::Segmenter(Segmenter { vit: vit(weights)?, labels: unnamed(classes) })
+            let vit = vit(weights)?;
+            let taps = Segmenter::usual_taps(vit.depth);
+            Model::Segmenter(Segmenter { vit, labels: unnamed(classes), taps })
         }
         Kind::Encoder => Model::Encoder(vit(weights)?),
     })
