@@ -53,32 +53,35 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if args.json {
         return entries.iter().try_for_each(|entry| answer(true, &described(entry), ""));
     }
-    let rows: Vec<[String; 5]> = entries.iter().map(|entry| row(entry)).collect();
-    let head = ["name", "task", "parameters", "published", "give to --model"].map(str::to_owned);
-    answer(false, &(), &table(&head, &rows))
+    let rows: Vec<[String; 7]> = entries.iter().map(|entry| row(entry)).collect();
+    let head = ["name", "task", "parameters", "published", "re-evaluated", "measured", "give to --model"];
+    let sentence = format!(
+        "{}\n\ntop-1/top-5 in per cent on ImageNet-1k, mIoU on ADE20K; docs/weights.md says with which preprocessing",
+        table(&head.map(str::to_owned), &rows)
+    );
+    answer(false, &(), &sentence)
 }
 
-fn row(entry: &Entry) -> [String; 5] {
+fn row(entry: &Entry) -> [String; 7] {
     let task = TaskArg::of(entry.task).name();
     let source = entry.hub.first().map_or_else(
         || format!("the file from {}", entry.urls().next().unwrap_or_default()),
         |hub| hub.id.clone(),
     );
     let parameters = format!("{:.1} M", entry.parameters as f64 / 1e6);
-    [
-        entry.name.clone(),
-        task.to_owned(),
-        parameters,
-        entry.published.first().map(score).unwrap_or_default(),
-        source,
-    ]
+    let first = |scores: &[Score]| scores.first().map_or("-".to_owned(), score);
+    let scores = [&entry.published, &entry.reevaluated, &entry.measured].map(|scores| first(scores));
+    let [published, reevaluated, measured] = scores;
+    [entry.name.clone(), task.to_owned(), parameters, published, reevaluated, measured, source]
 }
 
-/// The accuracy in per cent.
 fn score(score: &Score) -> String {
-    let measures = [(score.top1, "top-1"), (score.miou, "mIoU")];
-    let measure = measures.into_iter().find_map(|(value, name)| Some(format!("{} {name}", value?)));
-    measure.unwrap_or_default()
+    match (score.top1, score.top5, score.miou) {
+        (Some(top1), Some(top5), _) => format!("{top1}/{top5}"),
+        (Some(top1), None, _) => top1.to_string(),
+        (None, _, Some(miou)) => format!("{miou} mIoU"),
+        (None, _, None) => "-".to_owned(),
+    }
 }
 
 fn described(entry: &Entry) -> Value {
