@@ -2,110 +2,103 @@
 
 use super::taps::{PRECISION, Taps};
 
-/// Rows that the horizontal pass takes at once: with three channels they fill three vectors of eight numbers.
-const ROWS: usize = 8;
-
-/// One column of `ROWS` rows.
-type Column = [u8; ROWS * 3];
-
-/// Columns of a row that the vertical pass sums at once, in registers.
-const CHUNK: usize = 32;
+/// Rows that the horizontal pass turns at once: long enough for vectors, few enough for a near cache. 16 are slower.
+const STRIP: usize = 32;
 
 /// `pixels [H, width, 3] -> [H, taps.len(), 3]`
+///
+/// Turned by a quarter, neighbours in a row are rows, whose sums need no shuffling in vectors.
 pub(super) fn horizontal(pixels: &[u8], width: usize, taps: &Taps) -> Vec<u8> {
-    let stride = taps.len() * 3;
-    let mut out = vec![0; pixels.len() / (width * 3) * stride];
-    let (mut columns, mut sums) = (vec![[0; ROWS * 3]; width], vec![[0; ROWS * 3]; taps.len()]);
-    for (rows, out) in pixels.chunks(ROWS * width * 3).zip(out.chunks_mut(ROWS * stride)) {
-        simd(
-            #[inline(always)]
-            || {
-                gather(rows, &mut columns);
-                weigh_columns(&columns, taps, &mut sums);
-                scatter(&sums, out);
-            },
-        );
+    let height = pixels.len() / (width * 3);
+    let mut out = vec![0; height * taps.len() * 3];
+    let (mut columns, mut sums) = (vec![0; STRIP * width * 3], vec![0; STRIP * taps.len() * 3]);
+    for (rows, out) in pixels.chunks(STRIP * width * 3).zip(out.chunks_mut(STRIP * taps.len() * 3)) {
+        let (columns, sums) = (&mut columns[..rows.len()], &mut sums[..out.len()]);
+        turn(rows, width, columns);
+        weigh(columns, taps, sums);
+        turn(sums, out.len() / (taps.len() * 3), out);
     }
     out
-}
-
-/// Rows to columns. What is missing of the last rows keeps what was there; nothing is made of it.
-#[inline(always)]
-fn gather(rows: &[u8], columns: &mut [Column]) {
-    for (r, row) in rows.chunks_exact(columns.len() * 3).enumerate() {
-        for (column, pixel) in columns.iter_mut().zip(row.as_chunks::<3>().0) {
-            column[r * 3..r * 3 + 3].copy_from_slice(pixel);
-        }
-    }
-}
-
-#[inline(always)]
-fn weigh_columns(columns: &[Column], taps: &Taps, sums: &mut [Column]) {
-    for ((first, weights), out) in taps.iter().zip(sums) {
-        let mut sum = [1 << (PRECISION - 1); ROWS * 3];
-        for (column, &weight) in columns[first..first + weights.len()].iter().zip(weights) {
-            for i in 0..ROWS * 3 {
-                sum[i] += i32::from(column[i]) * weight;
-            }
-        }
-        for i in 0..ROWS * 3 {
-            out[i] = narrow(sum[i]);
-        }
-    }
-}
-
-/// Columns to rows.
-#[inline(always)]
-fn scatter(columns: &[Column], rows: &mut [u8]) {
-    for (r, row) in rows.chunks_exact_mut(columns.len() * 3).enumerate() {
-        for (pixel, column) in row.as_chunks_mut::<3>().0.iter_mut().zip(columns) {
-            pixel.copy_from_slice(&column[r * 3..r * 3 + 3]);
-        }
-    }
 }
 
 /// `pixels [H, width, 3] -> [taps.len(), width, 3]`
 pub(super) fn vertical(pixels: &[u8], width: usize, taps: &Taps) -> Vec<u8> {
-    let stride = width * 3;
-    let mut out = vec![0; taps.len() * stride];
+    let mut out = vec![0; taps.len() * width * 3];
+    weigh(pixels, taps, &mut out);
+    out
+}
+
+/// `pixels [H, width, 3] -> out [width, H, 3]`
+///
+/// Four bytes are one move where three are two; the fourth is overwritten by the next pixel, which the last one does not have.
+fn turn(pixels: &[u8], width: usize, out: &mut [u8]) {
+    let height = pixels.len() / (width * 3);
+    let last = pixels.len() - 3;
+    for x in 0..width {
+        for y in 0..height {
+            let (from, to) = ((y * width + x) * 3, (x * height + y) * 3);
+            if let (Some(pixel), Some(out)) = (pixels.get(from..from + 4), out.get_mut(to..to + 4)) {
+                out.copy_from_slice(pixel);
+            }
+        }
+    }
+    out[last..].copy_from_slice(&pixels[last..]);
+}
+
+/// `rows [H, stride] -> out [taps.len(), stride]`
+fn weigh(rows: &[u8], taps: &Taps, out: &mut [u8]) {
+    let stride = out.len() / taps.len();
+    let mut sums = vec![0; stride];
     simd(
         #[inline(always)]
         || {
             for ((first, weights), out) in taps.iter().zip(out.chunks_exact_mut(stride)) {
-                let rows = &pixels[first * stride..(first + weights.len()) * stride];
-                if stride >= CHUNK {
-                    weigh_rows::<CHUNK>(rows, weights, out)
-                } else {
-                    weigh_rows::<3>(rows, weights, out)
-                }
+                let rows = &rows[first * stride..(first + weights.len()) * stride];
+                weigh_rows(rows, weights, &mut sums);
+                narrow(&sums, out);
             }
         },
     );
-    out
 }
 
-/// `rows [weights.len(), out.len()] -> out`, `N` at a time. The last `N` begin early and are in part summed again.
+/// `sums[i] = 1/2 + sum over r of rows[r, i] weights[r]`
 #[inline(always)]
-fn weigh_rows<const N: usize>(rows: &[u8], weights: &[i32], out: &mut [u8]) {
-    let stride = out.len();
-    for start in (0..stride).step_by(N) {
-        let start = start.min(stride - N);
-        let mut sum = [1 << (PRECISION - 1); N];
-        for (row, &weight) in rows.chunks_exact(stride).zip(weights) {
-            let row = &row[start..start + N];
-            for i in 0..N {
-                sum[i] += i32::from(row[i]) * weight;
-            }
-        }
-        for i in 0..N {
-            out[start + i] = narrow(sum[i]);
+fn weigh_rows(rows: &[u8], weights: &[i32], sums: &mut [i32]) {
+    sums.fill(1 << (PRECISION - 1));
+    let (fours, rest) = weights.as_chunks::<4>();
+    let (of_fours, of_rest) = rows.split_at(fours.len() * 4 * sums.len());
+    for (rows, weights) in of_fours.chunks_exact(4 * sums.len()).zip(fours) {
+        add(rows, weights, sums);
+    }
+    match *rest {
+        [] => {}
+        [a] => add(of_rest, &[a], sums),
+        [a, b] => add(of_rest, &[a, b], sums),
+        [a, b, c] => add(of_rest, &[a, b, c], sums),
+        _ => unreachable!("fewer than four are left"),
+    }
+}
+
+/// Several rows at once, so that a sum is loaded and stored once for all of them.
+#[inline(always)]
+fn add<const N: usize>(rows: &[u8], weights: &[i32; N], sums: &mut [i32]) {
+    let stride = sums.len();
+    let rows: [&[u8]; N] = core::array::from_fn(
+        #[inline(always)]
+        |r| &rows[r * stride..(r + 1) * stride],
+    );
+    for i in 0..stride {
+        for r in 0..N {
+            sums[i] += i32::from(rows[r][i]) * weights[r];
         }
     }
 }
 
 #[inline(always)]
-fn narrow(sum: i32) -> u8 {
-    (sum >> PRECISION).clamp(0, 255) as u8
+fn narrow(sums: &[i32], out: &mut [u8]) {
+    for (out, sum) in out.iter_mut().zip(sums) {
+        *out = (sum >> PRECISION).clamp(0, 255) as u8;
+    }
 }
 
 /// Runs `f` with the vector instructions that this machine has. What is not inlined into it is compiled for the oldest machine.
