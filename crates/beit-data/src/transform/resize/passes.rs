@@ -2,7 +2,7 @@
 
 use super::taps::{PRECISION, Taps};
 
-/// Rows that the horizontal pass turns at once: long enough for vectors, few enough for a near cache. 16 are slower.
+/// Rows that the horizontal pass turns at once: long enough for vectors, few enough for a near cache.
 const STRIP: usize = 32;
 
 /// `pixels [H, width, 3] -> [H, taps.len(), 3]`
@@ -29,20 +29,14 @@ pub(super) fn vertical(pixels: &[u8], width: usize, taps: &Taps) -> Vec<u8> {
 }
 
 /// `pixels [H, width, 3] -> out [width, H, 3]`
-///
-/// Four bytes are one move where three are two; the fourth is overwritten by the next pixel, which the last one does not have.
 fn turn(pixels: &[u8], width: usize, out: &mut [u8]) {
     let height = pixels.len() / (width * 3);
-    let last = pixels.len() - 3;
-    for x in 0..width {
-        for y in 0..height {
-            let (from, to) = ((y * width + x) * 3, (x * height + y) * 3);
-            if let (Some(pixel), Some(out)) = (pixels.get(from..from + 4), out.get_mut(to..to + 4)) {
-                out.copy_from_slice(pixel);
-            }
+    let pixels = pixels.as_chunks::<3>().0;
+    for (x, column) in out.chunks_exact_mut(height * 3).enumerate() {
+        for (pixel, out) in pixels[x..].iter().step_by(width).zip(column.as_chunks_mut::<3>().0) {
+            *out = *pixel;
         }
     }
-    out[last..].copy_from_slice(&pixels[last..]);
 }
 
 /// `rows [H, stride] -> out [taps.len(), stride]`
