@@ -4,12 +4,12 @@ use crate::data::{DataArgs, Views, evaluation_loader, finetune_loader, same_clas
 use crate::device::{Cpu, DeviceArgs};
 use crate::flags::{ModelArgs, RunArgs, Sides, TrainingArgs};
 use crate::model;
-use crate::model_source::{LoadArgs, locate};
+use crate::model_source::{LoadArgs, Located, catalogue_views, locate};
 use crate::output::{Terminal, answer, note};
 use crate::run::Run;
 use crate::usage::usage;
 use anyhow::Context;
-use beit_data::{Source, Split, stratified_subset, training_labels};
+use beit_data::{Normalise, Source, Split, stratified_subset, training_labels};
 use beit_heads::{Classifier, ClassifierConfig, Pooling};
 use beit_train::{Accuracy, FinetuneRecipe, Finetuning, Hyper, Listeners, Metrics, evaluate};
 use beit_vit::RelativePositions;
@@ -194,7 +194,7 @@ fn start(ops: &Cpu, args: &Args, source: &dyn Source) -> anyhow::Result<Start> {
         let report = vec!["from scratch: every parameter is random".to_owned()];
         return Ok(Start { config, params, views, report });
     };
-    let path = locate(&init.to_string_lossy())?.path;
+    let Located { path, entry } = locate(&init.to_string_lossy())?;
     let options = args.loading.options(args.model.image_size);
     let seed = args.training.seed;
     let loaded = model::load_for_finetuning(ops, &path, (classes, pooling), options, seed)?;
@@ -211,5 +211,12 @@ fn start(ops: &Cpu, args: &Args, source: &dyn Source) -> anyhow::Result<Start> {
         );
     }
     config.vit.validate()?;
-    Ok(Start { config, params: loaded.params, views: loaded.views, report: loaded.report })
+    let mut views = loaded.views;
+    if let Some(entry) = entry {
+        views = catalogue_views(views, entry);
+    }
+    if args.model.imagenet_default_mean_and_std {
+        views.normalise = Normalise::IMAGENET;
+    }
+    Ok(Start { config, params: loaded.params, views, report: loaded.report })
 }

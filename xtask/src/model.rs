@@ -152,7 +152,8 @@ pub(crate) fn load_for_finetuning(
     // A fault of flag and checkpoint together, so no wrong usage.
     config.vit.validate().map_err(|error| anyhow::anyhow!("{}: {error}", dir.display()))?;
     let start = checkpoint.finetuned(ops, &config, options, seed)?;
-    let views = views(&checkpoint, config.vit.image);
+    // The statistics are the checkpoint's; what is trained here is evaluated in the released code's way.
+    let views = views(&checkpoint, config.vit.image).unilm_fit();
     let report = vec![format!("{}: {}", dir.display(), start.report)];
     Ok(StartModel { config, params: start.params, views, report })
 }

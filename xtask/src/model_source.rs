@@ -94,7 +94,9 @@ pub(crate) fn locate(name: &str) -> anyhow::Result<Located> {
         let found = checkpoint_of(path).or_else(|error| {
             if tokenizer.join("config.json").is_file() { Ok(tokenizer) } else { Err(error) }
         });
-        return Ok(Located { path: found?, entry: None });
+        // A file under the name of the authors' is taken for theirs; a folder tells its own preprocessing.
+        let name = path.file_name().and_then(|name| name.to_str()).filter(|_| path.is_file());
+        return Ok(Located { path: found?, entry: name.and_then(Entry::find) });
     }
     if let Some(entry) = Entry::find(name) {
         return Ok(Located { path: hub::fetch_entry(entry, name)?, entry: Some(entry) });
@@ -179,7 +181,7 @@ impl ModelSource {
 }
 
 /// The authors' way of preparing pictures for an official checkpoint: the first in its entry.
-fn catalogue_views(views: Views, entry: &Entry) -> Views {
+pub(crate) fn catalogue_views(views: Views, entry: &Entry) -> Views {
     use catalogue::Fit;
     let Some(authors) = entry.preprocessing.first() else { return views };
     let Fit::Centre = authors.fit else { return views };
