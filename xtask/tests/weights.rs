@@ -62,7 +62,10 @@ fn layouts(place: &Place) {
     }
     let run = place.good("evaluate --model tuned.pth --data folder:numbered --preprocess unilm --json");
     assert_eq!(run.answer()["images"], 24);
-    assert!(run.stderr.contains("preprocessing: shorter side to 28, centre 28x28, Bicubic, mean [0.5"), "{run}");
+    assert!(
+        run.stderr.contains("preprocessing: shorter side to 28, centre 28x28, Bicubic, mean [0.5"),
+        "{run}"
+    );
     // A file under an official name is prepared as that was: the second version has the statistics of ImageNet.
     let official = "beitv2_base_patch16_224_pt1k_ft1k.pth";
     place.copy("tuned.pth", official);
