@@ -2,6 +2,7 @@
 
 pub(crate) mod elementwise;
 pub(crate) mod attention;
+pub(crate) mod columns;
 pub(crate) mod conv;
 pub(crate) mod cross_entropy;
 pub(crate) mod embed;
@@ -9,7 +10,11 @@ pub(crate) mod layer_norm;
 pub(crate) mod linear;
 pub(crate) mod logit_laplace;
 pub(crate) mod move_rows;
+pub(crate) mod multiply;
 pub(crate) mod optimiser;
 pub(crate) mod pool;
 pub(crate) mod posterior;
+pub(crate) mod product;
 pub(crate) mod residual;
+pub(crate) mod sums;
+pub(crate) mod tile;
