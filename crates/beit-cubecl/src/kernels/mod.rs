@@ -1,10 +1,10 @@
 //! One file for each operation or family: formula, kernel forward, kernel backward, launches.
 
-pub(crate) mod elementwise;
 pub(crate) mod attention;
 pub(crate) mod columns;
 pub(crate) mod conv;
 pub(crate) mod cross_entropy;
+pub(crate) mod elementwise;
 pub(crate) mod embed;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
