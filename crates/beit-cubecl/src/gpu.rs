@@ -2,6 +2,7 @@
 
 use crate::device::{OpenError, Precision};
 use crate::kernels::elementwise;
+use crate::kernels::multiply::NOTHING;
 use crate::tensor::{Dtype, Ids, Tensor};
 use beit_ops::{DeviceError, Shape};
 use bytemuck::cast_slice;
@@ -19,6 +20,8 @@ pub struct Gpu<R: Runtime> {
     pub(crate) client: ComputeClient<R>,
     precision: Precision,
     name: String,
+    /// Stands where a kernel takes a buffer that it does not read.
+    pub(crate) nothing: Handle,
 }
 
 impl<R: Runtime> Gpu<R> {
@@ -30,7 +33,8 @@ impl<R: Runtime> Gpu<R> {
     pub fn new(client: ComputeClient<R>, precision: Precision) -> Result<Self, OpenError> {
         let name = R::name(&client).to_owned();
         precision.check(&client, &name)?;
-        Ok(Self { client, precision, name })
+        let nothing = client.empty(4 * NOTHING);
+        Ok(Self { client, precision, name, nothing })
     }
 
     pub(crate) fn named(mut self, name: String) -> Self {
@@ -59,6 +63,12 @@ impl<R: Runtime> Gpu<R> {
     /// Whether matrix products run on tensor cores.
     pub(crate) fn cores(&self) -> bool {
         self.precision == Precision::Bf16
+    }
+
+    /// Multiprocessors: how many cubes run at a time, at least.
+    pub(crate) fn processors(&self) -> usize {
+        let told = self.client.properties().hardware.num_streaming_multiprocessors;
+        told.map_or(UNKNOWN_PROCESSORS, |n| n as usize)
     }
 
     /// Waits until everything that was launched has run.
@@ -109,8 +119,12 @@ impl<R: Runtime> Gpu<R> {
     pub(crate) fn download(&self, x: &Tensor) -> Result<Vec<f32>, DeviceError> {
         let bytes = self.bytes(x.handle())?;
         Ok(match x.dtype {
-            Dtype::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-            Dtype::Bf16 => bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+            Dtype::F32 => {
+                bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+            }
+            Dtype::Bf16 => {
+                bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+            }
         })
     }
 
@@ -146,6 +160,9 @@ impl<R: Runtime> Gpu<R> {
         Tensor::new(x.shape, Dtype::Bf16, handle.clone())
     }
 }
+
+/// Taken where a runtime does not tell: few enough for small devices, more than one so that sums are cut into pieces there too.
+const UNKNOWN_PROCESSORS: usize = 8;
 
 /// What a device reported, in one line.
 pub(crate) fn fault(error: &impl std::fmt::Debug) -> DeviceError {

@@ -6,6 +6,7 @@
 //! assert!(report.failures.is_empty(), "{report}");
 //! ```
 
+mod fusions;
 mod losses;
 mod tokenizer;
 mod transformer;
@@ -58,6 +59,7 @@ pub fn run<O: Ops>(ops: &O, tolerance: Tolerance) -> Report {
 pub fn run_named<O: Ops>(ops: &O, tolerance: Tolerance, wanted: &dyn Fn(&str) -> bool) -> Report {
     let mut check = Check { ops, tolerance, wanted, report: Report::default() };
     transformer::check(&mut check);
+    fusions::check(&mut check);
     losses::check(&mut check);
     tokenizer::check(&mut check);
     check.report
