@@ -3,7 +3,7 @@
 use crate::gpu::Gpu;
 use crate::kernels::elementwise::{self, Map, Zip};
 use crate::kernels::{
-    attention, conv, cross_entropy, embed, layer_norm, layout, linear, logit_laplace, move_rows, optimiser, pool,
+    attention, conv, cross_entropy, embed, layer_norm, linear, logit_laplace, move_rows, optimiser, pool,
     posterior, residual,
 };
 use crate::tensor::{Dtype, Ids, Probs, Tensor};
@@ -174,7 +174,7 @@ impl<R: Runtime> Ops for Gpu<R> {
     }
 
     fn channels_last(&self, x: &Tensor) -> Tensor {
-        layout::channels_last(self, x)
+        conv::channels_last(self, x)
     }
     fn conv2d(&self, x: &Tensor, p: &Conv2d<Tensor>) -> Tensor {
         conv::forward(self, x, p)

@@ -83,6 +83,16 @@ fn swap<X: Float, Y: Float>(
     }
 }
 
+/// `[B, C, height, width] -> [B, height, width, C]`
+pub(crate) fn channels_last<R: Runtime>(gpu: &Gpu<R>, x: &Tensor) -> Tensor {
+    let [b, c, h, w] = x.map();
+    let y = gpu.empty([b, h, w, c], x.dtype);
+    let count = cubes(y.len(), UNITS as usize);
+    let types = [x.elem(), y.elem()];
+    launch!(swap(gpu, count, CubeDim::new_1d(UNITS), x.arg(), y.arg(), c, h * w, types));
+    y
+}
+
 fn packed<R: Runtime>(gpu: &Gpu<R>, weight: &Tensor, packing: Packing) -> Tensor {
     let [o, i, k, _] = weight.map();
     let packed = gpu.empty([weight.len()], gpu.activation());

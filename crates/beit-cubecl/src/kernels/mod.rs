@@ -8,7 +8,6 @@ pub(crate) mod elementwise;
 pub(crate) mod embed;
 pub(crate) mod gumbel;
 pub(crate) mod layer_norm;
-pub(crate) mod layout;
 pub(crate) mod linear;
 pub(crate) mod logit_laplace;
 pub(crate) mod move_rows;
