@@ -105,3 +105,31 @@ pub(crate) fn gather<R: Runtime>(gpu: &Gpu<R>, tensors: Vec<&mut Tensor>) {
         *tensor = moved;
     }
 }
+
+#[cfg(all(test, feature = "wgpu"))]
+mod tests {
+    use super::*;
+    use crate::Precision;
+    use beit_ops::Ops;
+
+    #[test]
+    fn tensors_keep_their_elements_and_fill_the_arena() {
+        let gpu = crate::wgpu(Precision::F32).expect("a Vulkan driver; Debian: mesa-vulkan-drivers");
+        let data: Vec<Vec<f32>> = [3, 2050, 1].map(|n| (0..n).map(|i| i as f32 - 1.5).collect()).into();
+        let mut tensors: Vec<_> = data.iter().map(|data| gpu.upload([data.len()], data)).collect();
+        let clone = tensors[1].clone();
+        gather(&gpu, tensors.iter_mut().collect());
+        let arena = Arena::of(&tensors).expect("all of them, in order");
+        assert_eq!(arena.all.len(), (1 + 3 + 1) * BLOCK);
+        assert!(Arena::of(&tensors[..2]).is_none() && Arena::of(tensors.iter().rev()).is_none());
+        for (tensor, data) in tensors.iter().zip(&data) {
+            assert_eq!(gpu.read(tensor).as_ref(), Ok(data));
+        }
+        assert_eq!(gpu.read(&clone).as_ref(), Ok(&data[1]));
+        // What is written to while it is shared leaves the arena, and the clone keeps its elements.
+        let kept = tensors[0].clone();
+        gpu.clear(&mut tensors[0]);
+        assert!(Arena::of(&tensors).is_none());
+        assert_eq!(gpu.read(&kept).as_ref(), Ok(&data[0]));
+    }
+}

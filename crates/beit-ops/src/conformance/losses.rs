@@ -8,7 +8,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 pub(super) fn check<O: Ops>(check: &mut Check<'_, O>) {
-    for (m, v) in [(1, 2), (5, 7), (37, 131)] {
+    for (m, v) in [(1, 2), (5, 7), (37, 131), (3, 1028)] {
         for smoothing in [0.0, 0.1] {
             check.case(&CrossEntropy { m, v, kind: TargetKind::Classes(smoothing) });
         }
