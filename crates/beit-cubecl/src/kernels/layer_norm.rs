@@ -58,17 +58,20 @@ fn normalise<X: Float, Y: Float, N: Size>(
     }
 }
 
-/// With `h = (x - mean) rstd` and `g = dy · weight`: `dx = rstd (g - mean(g) - h mean(g h))`.
+/// With `h = (x - mean) rstd` and `g = dy · weight`: `dx = (past) + rstd (g - mean(g) - h mean(g h))`, where `past` is added
+/// only if there is one.
 #[cube(launch_unchecked)]
-fn normalise_backward<D: Float, X: Float, N: Size>(
+fn normalise_backward<D: Float, X: Float, P: Float, N: Size>(
     dy: &Array<Vector<D, N>>,
     x: &Array<Vector<X, N>>,
     weight: &Array<Vector<f32, N>>,
     stats: &Array<f32>,
+    past: &Array<Vector<P, N>>,
     dx: &mut Array<Vector<X, N>>,
     m: usize,
+    #[comptime] passed: bool,
     #[comptime] whole: bool,
-    #[define(D, X)] _types: [ElemType; 2],
+    #[define(D, X, P)] _types: [ElemType; 3],
 ) {
     let columns = weight.len();
     let elements = f32::cast_from(columns * N::value());
@@ -93,7 +96,11 @@ fn normalise_backward<D: Float, X: Float, N: Size>(
         while c < columns {
             let g = Vector::<f32, N>::cast_from(dy[base + c]) * weight[c];
             let h = (Vector::<f32, N>::cast_from(x[base + c]) - mean) * rstd;
-            dx[base + c] = Vector::cast_from(rstd * (g - mean_g - h * mean_gh));
+            let mut d = rstd * (g - mean_g - h * mean_gh);
+            if passed {
+                d += Vector::cast_from(past[base + c]);
+            }
+            dx[base + c] = Vector::cast_from(d);
             c += lanes(whole);
         }
         row += row_step(whole);
@@ -125,7 +132,8 @@ pub(crate) fn forward<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, p: &Norm<Tensor>, ep
     (y, stats)
 }
 
-/// Returns `dx [M, C]` in the type of `x`; adds `Σ dy h` to the gradient of the weight, `Σ dy` to that of the bias.
+/// Returns `dx [M, C]` in the type of `x`, plus `past` where there is one; adds `Σ dy h` to the gradient of the weight, `Σ dy`
+/// to that of the bias.
 pub(crate) fn backward<R: Runtime>(
     gpu: &Gpu<R>,
     dy: &Tensor,
@@ -133,11 +141,13 @@ pub(crate) fn backward<R: Runtime>(
     p: &Norm<Tensor>,
     stats: &Tensor,
     dp: &mut Norm<Tensor>,
+    past: Option<&Tensor>,
 ) -> Tensor {
     let (m, c) = (x.rows(), x.last());
     let dx = gpu.empty(x.shape, x.dtype);
     let RowLaunch { n, count, dim, whole } = RowLaunch::new(gpu, m, c);
-    let types = [dy.elem(), x.elem()];
+    let added = past.unwrap_or(dy);
+    let types = [dy.elem(), x.elem(), added.elem()];
     let (weight, saved) = (p.weight.arg(), stats.arg());
     launch!(normalise_backward(
         gpu,
@@ -148,8 +158,10 @@ pub(crate) fn backward<R: Runtime>(
         x.arg(),
         weight,
         saved,
+        added.arg(),
         dx.arg(),
         m,
+        past.is_some(),
         whole,
         types
     ));

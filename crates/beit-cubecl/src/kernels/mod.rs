@@ -17,6 +17,7 @@ pub(crate) mod pool;
 pub(crate) mod posterior;
 pub(crate) mod product;
 pub(crate) mod residual;
+pub(crate) mod residual_norm;
 pub(crate) mod rows;
 pub(crate) mod sums;
 pub(crate) mod tile;
