@@ -5,7 +5,7 @@ use beit_ops::Ops;
 use cubecl::prelude::Runtime;
 
 /// What is run on a device.
-pub trait Check {
+pub(crate) trait Check {
     /// The body of the test.
     fn run<R: Runtime>(&self, gpu: &Gpu<R>)
     where
@@ -14,7 +14,7 @@ pub trait Check {
 
 /// Runs `check` on the device that was asked for. Without such a device the test says that it did not run; with
 /// `BEIT_REQUIRE_GPU=1` it fails.
-pub fn on_device(precision: Precision, check: &impl Check) {
+pub(crate) fn on_device(precision: Precision, check: &impl Check) {
     let device = std::env::var("BEIT_DEVICE").unwrap_or_else(|_| "wgpu".to_owned());
     let outcome = match device.split_once(':').unwrap_or((&device, "0")) {
         ("wgpu", _) => beit_cubecl::wgpu(precision).map(|gpu| check.run(&gpu)),
