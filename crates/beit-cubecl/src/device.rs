@@ -105,17 +105,17 @@ pub fn wgpu(precision: Precision) -> Result<Gpu<cubecl::wgpu::WgpuRuntime>, Open
             .to_owned(),
     }
     };
-    /// A device can be set up once in a process; who comes later shares it.
+    // CubeCL registers a device once in a process and panics the second time.
     static NAME: OnceLock<Option<String>> = OnceLock::new();
     let device = WgpuDevice::DefaultDevice;
-    let set_up = || {
+    let open = || {
         let setup = init_setup::<AutoGraphicsApi>(&device, RuntimeOptions::default());
         let info = setup.adapter.get_info();
+        WgpuRuntime::client(&device);
         format!("{} ({:?}, {:?})", info.name, info.device_type, info.backend)
     };
-    let name = NAME.get_or_init(|| quietly(set_up)).clone().ok_or_else(missing)?;
-    let client = quietly(|| WgpuRuntime::client(&device)).ok_or_else(missing)?;
-    Ok(Gpu::new(client, precision)?.named(name))
+    let name = NAME.get_or_init(|| quietly(open)).clone().ok_or_else(missing)?;
+    Ok(Gpu::new(WgpuRuntime::client(&device), precision)?.named(name))
 }
 
 /// Asks a graphics library that may panic where it finds no driver; `None` then, with nothing printed.
