@@ -1,0 +1,419 @@
+//! CUDA as CubeCL sees it, with host memory: a runtime whose launches go to a [`Machine`].
+
+use crate::Sm;
+use cubecl::prelude::*;
+use cubecl::zspace::{Shape, Strides, striding::has_pitched_row_major_strides};
+use cubecl_common::backtrace::BackTrace;
+use cubecl_common::bytes::Bytes;
+use cubecl_common::device::{Device, DeviceId, DeviceService, ServerUtilitiesHandle};
+use cubecl_common::future::DynFut;
+use cubecl_common::profile::ProfileDuration;
+use cubecl_common::stream_id::StreamId;
+use cubecl_cpp::cuda::CudaDialect;
+use cubecl_cpp::cuda::mma::{CudaWmmaCompiler, contiguous_elements_cuda};
+use cubecl_cpp::shared::{CompilationOptions, CppCompiler};
+use cubecl_ir::{ContiguousElements, DeviceProperties, MatrixLayout, MmaProperties, TargetProperties};
+use cubecl_runtime::allocator::PitchedMemoryLayoutPolicy;
+use cubecl_runtime::compiler::CubeTask;
+use cubecl_runtime::id::KernelId;
+use cubecl_runtime::logging::ServerLogger;
+use cubecl_runtime::memory_management::{
+    ManagedMemoryHandle, MemoryAllocationMode, MemoryConfiguration, MemoryManagement, MemoryManagementOptions,
+    MemoryUsage,
+};
+use cubecl_runtime::server::{
+    Binding, ComputeServer, CopyDescriptor, CubeCount, ExecutionMode, KernelArguments, ProfileError,
+    ProfilingToken, ServerCommunication, ServerError, ServerUtilities,
+};
+use cubecl_runtime::storage::{BytesResource, BytesStorage, ManagedResource};
+use cubecl_runtime::timestamp_profiler::TimestampProfiler;
+use cubecl_runtime::validation::{validate_cube_dim, validate_units};
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::sync::Arc;
+
+type CudaCompiler = CppCompiler<CudaDialect<CudaWmmaCompiler>>;
+
+/// What is done with the kernels that a [`Fake`] device is asked to launch.
+pub trait Machine: Debug + Send + Sync + 'static {
+    /// Whether kernels read and write the buffers. Where they do not, what the host writes is dropped and all reads are zeros.
+    const EXECUTES: bool;
+
+    /// The machine of a device.
+    fn new(sm: Sm) -> Self;
+
+    /// Launches a kernel. An error reaches the host at its next read, as on a GPU.
+    fn launch(&mut self, launch: Launch) -> Result<(), String>;
+}
+
+/// A kernel as CUDA C++.
+#[derive(Debug)]
+pub struct Kernel {
+    /// Function and type parameters, in Rust.
+    pub name: String,
+    /// What else it was specialised by.
+    pub variant: String,
+    /// Function in the source.
+    pub entry: String,
+    /// CUDA C++.
+    pub source: String,
+    /// Threads of a block in each direction.
+    pub cube_dim: [u32; 3],
+    /// Bytes of dynamic shared memory.
+    pub shared_memory: usize,
+}
+
+/// One launch.
+#[derive(Debug)]
+pub struct Launch {
+    /// The same value whenever the same variant of a kernel is launched.
+    pub kernel: Arc<Kernel>,
+    /// Blocks in each direction.
+    pub cubes: [u32; 3],
+    /// Arguments, in order.
+    pub buffers: Vec<Buffer>,
+    /// Scalars and shapes: the last argument, by value.
+    pub info: Vec<u64>,
+    /// Where in `info` the part begins that goes by reference.
+    pub dynamic_info: usize,
+}
+
+/// One buffer of a launch.
+#[derive(Debug)]
+pub struct Buffer {
+    /// Of the allocation: equal where two buffers may overlap.
+    pub allocation: usize,
+    /// Where in the allocation the kernel may read and write.
+    pub range: Range<usize>,
+    /// The memory.
+    pub memory: BytesResource,
+}
+
+/// A CUDA runtime without a GPU.
+pub struct Fake<M>(PhantomData<M>);
+
+impl<M> Debug for Fake<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Fake")
+    }
+}
+
+impl<M> Clone for Fake<M> {
+    fn clone(&self) -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<M: Machine> Runtime for Fake<M> {
+    type Compiler = CudaCompiler;
+    type Server = Server<M>;
+    type Device = Sm;
+
+    fn client(device: &Sm) -> ComputeClient<Self> {
+        ComputeClient::load(device)
+    }
+
+    fn name(_: &ComputeClient<Self>) -> &'static str {
+        "cuda"
+    }
+
+    fn require_array_lengths() -> bool {
+        true
+    }
+
+    fn max_cube_count() -> (u32, u32, u32) {
+        (i32::MAX as u32, 65535, 65535)
+    }
+
+    fn can_read_tensor(shape: &Shape, strides: &Strides) -> bool {
+        has_pitched_row_major_strides(shape, strides)
+    }
+
+    fn target_properties() -> TargetProperties {
+        let mma = MmaProperties {
+            register_size_bits: 32,
+            const_plane_size: 32,
+            register_layout_a: MatrixLayout::RowMajor,
+            register_layout_b: MatrixLayout::ColMajor,
+            register_layout_acc: MatrixLayout::RowMajor,
+            register_duplication_a: 1,
+            register_duplication_b: 1,
+            register_duplication_acc: 1,
+            contiguous_elements: ContiguousElements::new(contiguous_elements_cuda),
+        };
+        TargetProperties { mma }
+    }
+
+    fn enumerate_devices(_: u16, _: &()) -> Vec<DeviceId> {
+        [80, 90].map(|sm| Sm(sm).to_id()).into()
+    }
+}
+
+/// The server of a [`Fake`] device.
+#[derive(Debug)]
+pub struct Server<M: Machine> {
+    machine: M,
+    memory: MemoryManagement<BytesStorage>,
+    kernels: HashMap<KernelId, Arc<Kernel>>,
+    /// Of the launches since the last read.
+    errors: HashMap<StreamId, Vec<String>>,
+    options: CompilationOptions,
+    properties: DeviceProperties,
+    timestamps: TimestampProfiler,
+    utilities: Arc<ServerUtilities<Self>>,
+}
+
+impl<M: Machine> DeviceService for Server<M> {
+    fn init(id: DeviceId) -> Self {
+        let sm = Sm::from_id(id);
+        let properties = sm.properties();
+        let logger = Arc::new(ServerLogger::default());
+        let memory = MemoryManagement::from_configuration(
+            BytesStorage::default(),
+            &properties.memory,
+            // One allocation is one page, so that what is not touched costs no memory.
+            MemoryConfiguration::ExclusivePages,
+            logger.clone(),
+            MemoryManagementOptions::new("host"),
+        );
+        let layout = PitchedMemoryLayoutPolicy::new(properties.memory.alignment as usize);
+        let utilities = Arc::new(ServerUtilities::new(properties.clone(), logger, (), layout));
+        Self {
+            machine: M::new(sm),
+            memory,
+            kernels: HashMap::new(),
+            errors: HashMap::new(),
+            options: sm.options(),
+            properties,
+            timestamps: TimestampProfiler::default(),
+            utilities,
+        }
+    }
+
+    fn utilities(&self) -> ServerUtilitiesHandle {
+        self.utilities.clone() as ServerUtilitiesHandle
+    }
+}
+
+impl<M: Machine> Server<M> {
+    fn resource(&mut self, binding: &Binding) -> Result<BytesResource, ServerError> {
+        Ok(self.memory.get_resource(binding.memory.clone(), binding.offset_start, binding.offset_end)?)
+    }
+
+    fn copy_out(&mut self, descriptor: &CopyDescriptor) -> Result<Bytes, ServerError> {
+        let resource = self.resource(&descriptor.handle)?;
+        let mut out = Vec::new();
+        for row in rows(descriptor) {
+            out.extend_from_slice(&resource.read()[row]);
+        }
+        Ok(Bytes::from_bytes_vec(out))
+    }
+
+    fn copy_in(&mut self, descriptor: &CopyDescriptor, bytes: &[u8]) -> Result<(), ServerError> {
+        let to = self.resource(&descriptor.handle)?.write();
+        let mut from = bytes;
+        for row in rows(descriptor) {
+            let (now, later) = from.split_at(row.len());
+            to[row].copy_from_slice(now);
+            from = later;
+        }
+        Ok(())
+    }
+
+    /// What the errors of earlier launches were.
+    fn settle(&mut self, stream: StreamId) -> Result<(), ServerError> {
+        match self.errors.remove(&stream) {
+            None => Ok(()),
+            Some(errors) => {
+                Err(ServerError::Generic { reason: errors.join("\n"), backtrace: BackTrace::capture() })
+            }
+        }
+    }
+
+    /// The CUDA C++ of a kernel, made once for each of its variants.
+    fn kernel(&mut self, task: &dyn CubeTask<CudaCompiler>, mode: ExecutionMode) -> Result<Arc<Kernel>, String> {
+        let mut id = task.id();
+        id.mode(mode);
+        if let Some(kernel) = self.kernels.get(&id) {
+            return Ok(kernel.clone());
+        }
+        let name = task.name();
+        validate_cube_dim(&self.properties, &id).map_err(|e| format!("{name}: {e}"))?;
+        validate_units(&self.properties, &id).map_err(|e| format!("{name}: {e}"))?;
+        let compiled = task
+            .compile(&mut CudaCompiler::default(), &self.options, mode, task.address_type())
+            .map_err(|e| format!("{name}: {e}"))?;
+        let dim = compiled.cube_dim;
+        let kernel = Arc::new(Kernel {
+            name: short(name),
+            variant: format!("{id:?}"),
+            entry: compiled.entrypoint_name,
+            source: compiled.source,
+            cube_dim: [dim.x, dim.y, dim.z],
+            shared_memory: compiled.repr.map_or(0, |repr| repr.shared_memory_size()),
+        });
+        keep(&kernel);
+        self.kernels.insert(id, kernel.clone());
+        Ok(kernel)
+    }
+
+    fn try_launch(
+        &mut self,
+        task: &dyn CubeTask<CudaCompiler>,
+        count: CubeCount,
+        arguments: KernelArguments,
+        mode: ExecutionMode,
+    ) -> Result<(), String> {
+        let kernel = self.kernel(task, mode)?;
+        let CubeCount::Static(x, y, z) = count else {
+            return Err(format!("{}: a number of cubes that is not known to the host", kernel.name));
+        };
+        let (cubes, max) = ([x, y, z], self.properties.hardware.max_cube_count);
+        if cubes.iter().zip([max.0, max.1, max.2]).any(|(&n, max)| n == 0 || n > max) {
+            return Err(format!("{}: a grid of {cubes:?} cubes; {max:?} are allowed, and none of 0", kernel.name));
+        }
+        if !arguments.tensor_maps.is_empty() {
+            return Err(format!("{}: tensor maps are not supported here", kernel.name));
+        }
+        let buffer = |binding: &Binding| {
+            let memory = self.resource(binding).map_err(|e| e.to_string())?;
+            let begin = binding.offset_start.unwrap_or(0) as usize;
+            let allocation = memory.get_write_ptr_and_length().0 as usize - begin;
+            Ok(Buffer { allocation, range: begin..begin + binding.size_in_used() as usize, memory })
+        };
+        let buffers = arguments.buffers.iter().map(buffer).collect::<Result<_, String>>()?;
+        let info = arguments.info;
+        let dynamic_info = info.dynamic_metadata_offset;
+        self.machine.launch(Launch { kernel, cubes, buffers, info: info.data, dynamic_info })
+    }
+}
+
+/// Writes the source of a kernel to the folder `CUDA_CHECK_SOURCES`, if that is set, for people who want to read it.
+fn keep(kernel: &Kernel) {
+    if let Some(folder) = std::env::var_os("CUDA_CHECK_SOURCES") {
+        let mut hasher = DefaultHasher::new();
+        kernel.source.hash(&mut hasher);
+        let file = format!("{}-{:08x}.cu", kernel.entry, hasher.finish() as u32);
+        std::fs::write(std::path::Path::new(&folder).join(file), &kernel.source).expect("the folder is writable");
+    }
+}
+
+/// `beit_cubecl::ops::gelu::Gelu<f32, Fake<…>>` without the paths.
+fn short(name: &str) -> String {
+    let mut out = String::new();
+    for part in name.split_inclusive(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')) {
+        let start = part.rfind("::").map_or(0, |i| i + 2);
+        out.push_str(&part[start..]);
+    }
+    out
+}
+
+/// Where the rows of a tensor are that is copied: it is contiguous, or its rows are padded to a pitch.
+fn rows(d: &CopyDescriptor) -> impl Iterator<Item = Range<usize>> {
+    let rank = d.shape.len();
+    let width = d.shape.last().copied().unwrap_or(1) * d.elem_size;
+    let height: usize = d.shape.iter().take(rank.saturating_sub(1)).product();
+    let pitch = if rank > 1 { d.strides[rank - 2] * d.elem_size } else { width };
+    (0..height).map(move |row| row * pitch..row * pitch + width)
+}
+
+impl<M: Machine> ServerCommunication for Server<M> {
+    const SERVER_COMM_ENABLED: bool = false;
+}
+
+impl<M: Machine> ComputeServer for Server<M> {
+    type Kernel = Box<dyn CubeTask<CudaCompiler>>;
+    type Info = ();
+    type MemoryLayoutPolicy = PitchedMemoryLayoutPolicy;
+    type Storage = BytesStorage;
+
+    fn initialize_memory(&mut self, memory: ManagedMemoryHandle, size: u64, _: StreamId) {
+        let reserved = self.memory.reserve(size).expect("the host has memory");
+        self.memory.bind(reserved, memory.clone(), 0).expect("reserved memory can be bound");
+        if M::EXECUTES {
+            // NaN in every type of float: what a kernel reads before anything was written there is found.
+            let resource = self.memory.get_resource(memory.binding(), None, None);
+            resource.expect("bound memory is there").write().fill(0xff);
+        }
+    }
+
+    fn logger(&self) -> Arc<ServerLogger> {
+        self.utilities.logger.clone()
+    }
+
+    fn utilities(&self) -> Arc<ServerUtilities<Self>> {
+        self.utilities.clone()
+    }
+
+    fn read(
+        &mut self,
+        descriptors: Vec<CopyDescriptor>,
+        stream: StreamId,
+    ) -> DynFut<Result<Vec<Bytes>, ServerError>> {
+        let result =
+            self.settle(stream).and_then(|()| descriptors.iter().map(|d| self.copy_out(d)).collect());
+        Box::pin(async move { result })
+    }
+
+    fn write(&mut self, descriptors: Vec<(CopyDescriptor, Bytes)>, stream: StreamId) {
+        for (descriptor, bytes) in descriptors.iter().filter(|_| M::EXECUTES) {
+            if let Err(error) = self.copy_in(descriptor, bytes) {
+                self.errors.entry(stream).or_default().push(error.to_string());
+            }
+        }
+    }
+
+    fn sync(&mut self, stream: StreamId) -> DynFut<Result<(), ServerError>> {
+        let result = self.settle(stream);
+        Box::pin(async move { result })
+    }
+
+    fn get_resource(
+        &mut self,
+        binding: Binding,
+        _: StreamId,
+    ) -> Result<ManagedResource<BytesResource>, ServerError> {
+        let resource = self.resource(&binding)?;
+        Ok(ManagedResource::new(binding.memory, resource))
+    }
+
+    unsafe fn launch(
+        &mut self,
+        kernel: Self::Kernel,
+        count: CubeCount,
+        arguments: KernelArguments,
+        mode: ExecutionMode,
+        stream: StreamId,
+    ) {
+        if let Err(error) = self.try_launch(&*kernel, count, arguments, mode) {
+            self.errors.entry(stream).or_default().push(error);
+        }
+    }
+
+    fn flush(&mut self, _: StreamId) -> Result<(), ServerError> {
+        Ok(())
+    }
+
+    fn memory_usage(&mut self, _: StreamId) -> Result<MemoryUsage, ServerError> {
+        Ok(self.memory.memory_usage())
+    }
+
+    fn memory_cleanup(&mut self, _: StreamId) {
+        self.memory.cleanup(true);
+    }
+
+    fn start_profile(&mut self, _: StreamId) -> Result<ProfilingToken, ServerError> {
+        Ok(self.timestamps.start())
+    }
+
+    fn end_profile(&mut self, _: StreamId, token: ProfilingToken) -> Result<ProfileDuration, ProfileError> {
+        self.timestamps.stop(token)
+    }
+
+    fn allocation_mode(&mut self, mode: MemoryAllocationMode, _: StreamId) {
+        self.memory.mode(mode);
+    }
+}
