@@ -173,3 +173,170 @@ fn where_a_thread_is() {
     let y = u32::from_bytes(&client.read_one(y).unwrap()).to_vec();
     eprintln!("{:?}", &y[3 * 33..3 * 36]);
 }
+
+/// Reads what the neighbour writes: with the barrier or without it.
+#[cube(launch_unchecked)]
+fn neighbour(y: &mut Array<f32>, #[comptime] barrier: bool) {
+    let mut shared = SharedMemory::<f32>::new(64usize);
+    shared[UNIT_POS as usize] = f32::cast_from(UNIT_POS);
+    if barrier {
+        sync_cube();
+    }
+    y[UNIT_POS as usize] = shared[(UNIT_POS as usize + 1) % 64];
+}
+
+/// The ways in which [`wrong`] is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Fault {
+    /// Half of the block waits for the other.
+    Barrier,
+    /// Half of a warp waits for the other.
+    Lanes,
+    /// A thread writes after the end of a buffer.
+    Buffer,
+    /// A thread writes after the end of shared memory.
+    Shared,
+    /// A fragment begins where no fragment may begin.
+    Fragment,
+}
+
+#[cube(launch_unchecked)]
+fn wrong(y: &mut Array<f32>, n: u32, #[comptime] fault: Fault) {
+    let mut shared = SharedMemory::<f32>::new(264usize);
+    shared[UNIT_POS as usize] = 1.0;
+    match fault {
+        Fault::Barrier => {
+            if UNIT_POS < 32 {
+                sync_cube();
+            }
+        }
+        Fault::Lanes => {
+            if UNIT_POS % 2 == 0 {
+                y[UNIT_POS as usize] = plane_sum(1.0f32);
+            }
+        }
+        Fault::Buffer => y[(UNIT_POS + n) as usize] = 1.0,
+        Fault::Shared => shared[(UNIT_POS + 4 * n) as usize] = 1.0,
+        Fault::Fragment => {
+            let acc = cmma::Matrix::<f32>::from_value(
+                cmma::MatrixIdent::Accumulator,
+                16usize,
+                16usize,
+                16usize,
+                cmma::MatrixLayout::Undefined,
+                0.0,
+            );
+            cmma::store(&mut shared.slice_mut(1, 264), &acc, 16, cmma::MatrixLayout::RowMajor);
+        }
+    }
+    y[UNIT_POS as usize] = shared[UNIT_POS as usize];
+}
+
+#[test]
+fn a_missing_barrier_gives_other_numbers() {
+    let client = emulated();
+    let run = |barrier| {
+        let y = client.empty(256);
+        let out = unsafe { ArrayArg::from_raw_parts(y.clone(), 64) };
+        unsafe {
+            neighbour::launch_unchecked::<Emulated>(
+                &client,
+                CubeCount::Static(1, 1, 1),
+                CubeDim::new_1d(64),
+                out,
+                barrier,
+            );
+        }
+        f32::from_bytes(&client.read_one(y).unwrap()).to_vec()
+    };
+    let want: Vec<f32> = (0..64).map(|i| ((i + 1) % 64) as f32).collect();
+    assert_eq!(run(true), want);
+    assert!(run(false).iter().any(|x| x.is_nan()), "shared memory that nothing was written to is NaN");
+}
+
+#[test]
+fn wrong_kernels_are_reported() {
+    let client = emulated();
+    let report = |fault| {
+        let y = client.empty(256);
+        unsafe {
+            wrong::launch_unchecked::<Emulated>(
+                &client,
+                CubeCount::Static(1, 1, 1),
+                CubeDim::new_1d(64),
+                ArrayArg::from_raw_parts(y.clone(), 64),
+                60,
+                fault,
+            );
+        }
+        format!("{:?}", client.read_one(y).expect_err("the launch fails"))
+    };
+    for (fault, message) in [
+        (Fault::Barrier, "a barrier that not all threads meet"),
+        (Fault::Lanes, "threads of a warp wait in a shuffle"),
+        (Fault::Buffer, "buffer 0 of 256 bytes: byte 256 is written"),
+        (Fault::Shared, "writes 0 bytes beyond its 1056 bytes of shared memory"),
+        (Fault::Fragment, "the address"),
+    ] {
+        let got = report(fault);
+        assert!(got.contains(message) && got.contains("Wrong"), "{fault:?}: {got}");
+    }
+}
+
+const BROKEN: &str = "extern \"C\" __global__ void broken(float *x) {\n    x[0] = 1;\n    x[1] = nothing;\n}\n";
+
+#[test]
+fn a_source_that_does_not_compile_is_named_with_its_line() {
+    for sm in [80, 90] {
+        let error = compile_source(BROKEN, "broken", Sm(sm)).unwrap_err();
+        assert!(error.contains("broken(3): error") && error.contains("3 |     x[1] = nothing;"), "{error}");
+    }
+}
+
+/// A kernel with more shared memory than any device has is found, whether the memory is declared with its size or not.
+#[test]
+fn too_much_shared_memory_is_reported() {
+    let source = "extern \"C\" __global__ void big(float *x) {\n    __shared__ float y[60000];\n    y[threadIdx.x] = x[0];\n    \
+                  __syncthreads();\n    x[1] = y[threadIdx.y];\n}\n";
+    let error = compile_source(source, "big", Sm(80)).unwrap_err();
+    assert!(error.contains("big") && error.contains("0x3a980 bytes"), "{error}");
+}
+
+#[cube(launch_unchecked)]
+fn hungry(y: &mut Array<f32>, #[comptime] floats: usize) {
+    let mut shared = SharedMemory::<f32>::new(floats);
+    shared[UNIT_POS as usize] = 1.0;
+    sync_cube();
+    y[UNIT_POS as usize] = shared[floats - 1 - UNIT_POS as usize];
+}
+
+#[test]
+fn kernels_are_compiled_and_measured() {
+    let floats = 45_000;
+    for sm in [80, 90] {
+        let client = Compiled::client(&Sm(sm));
+        let y = client.empty(256);
+        for _ in 0..2 {
+            unsafe {
+                hungry::launch_unchecked::<Compiled>(
+                    &client,
+                    CubeCount::Static(1, 1, 1),
+                    CubeDim::new_1d(64),
+                    ArrayArg::from_raw_parts(y.clone(), 64),
+                    floats,
+                );
+            }
+        }
+        cubecl_common::future::block_on(client.sync()).unwrap();
+    }
+    let records: Vec<_> = records().into_iter().filter(|r| r.name.starts_with("Hungry")).collect();
+    assert_eq!(records.len(), 2, "one for each architecture, though each was launched twice");
+    for record in &records {
+        let (resources, cubin) = record.result.clone().unwrap();
+        assert!(resources.registers > 4 && resources.spill_stores == 0 && cubin > 1000, "{record:?}");
+        assert_eq!((record.threads, record.dynamic_shared), (64, 4 * floats));
+    }
+    // 180000 bytes: too much for 163 KB, not for 227 KB.
+    assert_eq!(violations(&records[0], &[]), ["180000 bytes of shared memory, 166912 are there"]);
+    assert_eq!(violations(&records[1], &[]), [""; 0]);
+}
