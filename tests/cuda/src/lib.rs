@@ -5,6 +5,7 @@
 mod check;
 mod device;
 pub mod emulator;
+pub mod models;
 mod nvrtc;
 mod report;
 mod resources;
