@@ -60,8 +60,7 @@ impl Sm {
     /// `cubecl_cuda::runtime` 0.10.0 for this device, in its order; what needs the driver there is a constant here.
     pub(crate) fn properties(self) -> DeviceProperties {
         let memory = MemoryDeviceProperties { max_page_size: 1 << 32, alignment: 512 };
-        let mut p =
-            DeviceProperties::new(Default::default(), memory, self.hardware(), TimingMethod::System);
+        let mut p = DeviceProperties::new(Default::default(), memory, self.hardware(), TimingMethod::System);
         register_supported_types(&mut p);
         p.register_type_usage(ElemType::Float(FloatKind::TF32), TypeUsage::Conversion);
         let atomic = |kind| Type::new(StorageType::Atomic(ElemType::Float(kind)));

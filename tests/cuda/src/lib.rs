@@ -6,9 +6,11 @@ mod check;
 mod device;
 pub mod emulator;
 pub mod models;
+mod names;
 mod nvrtc;
 mod report;
 mod resources;
+mod runtime;
 mod server;
 mod toolkit;
 
@@ -17,7 +19,8 @@ pub use device::Sm;
 pub use emulator::Emulator;
 pub use report::{table, write_csv};
 pub use resources::{Allowed, Record, Resources, violations};
-pub use server::{Buffer, Fake, Kernel, Launch, Machine};
+pub use runtime::{Buffer, Fake, Kernel, Launch, Machine};
+pub use server::Server;
 pub use toolkit::Toolkit;
 
 /// A CUDA device that compiles every kernel and executes none.

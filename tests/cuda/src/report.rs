@@ -5,12 +5,26 @@ use std::fmt::Write;
 use std::path::Path;
 
 const HEADER: [&str; 11] = [
-    "arch", "threads", "regs", "stack", "spill st", "spill ld", "static sh", "dynamic sh", "cubin", "kernel", "variant",
+    "arch",
+    "threads",
+    "regs",
+    "stack",
+    "spill st",
+    "spill ld",
+    "static sh",
+    "dynamic sh",
+    "cubin",
+    "kernel",
+    "variant",
 ];
 
 fn cells(record: &Record) -> [String; 11] {
     let numbers = record.result.as_ref().map(|(r, cubin)| {
-        [r.registers, r.stack, r.spill_stores, r.spill_loads, r.static_shared].map(|n| n.to_string()).into_iter().zip([cubin.to_string()].into_iter().cycle()).collect::<Vec<_>>()
+        [r.registers, r.stack, r.spill_stores, r.spill_loads, r.static_shared]
+            .map(|n| n.to_string())
+            .into_iter()
+            .zip([cubin.to_string()].into_iter().cycle())
+            .collect::<Vec<_>>()
     });
     let number = |i: usize| numbers.as_ref().map_or("-".into(), |n| n[i].0.clone());
     let cubin = numbers.as_ref().map_or("-".into(), |n| n[0].1.clone());

@@ -1,25 +1,22 @@
-//! CUDA as CubeCL sees it, with host memory: a runtime whose launches go to a [`Machine`].
+//! The server of the runtime: memory of the host, and kernels that become CUDA C++.
 
-use crate::Sm;
-use cubecl::prelude::*;
-use cubecl::zspace::{Shape, Strides, striding::has_pitched_row_major_strides};
+use crate::runtime::{Buffer, CudaCompiler, Kernel, Launch, Machine};
+use crate::{Sm, names};
 use cubecl_common::backtrace::BackTrace;
 use cubecl_common::bytes::Bytes;
 use cubecl_common::device::{Device, DeviceId, DeviceService, ServerUtilitiesHandle};
 use cubecl_common::future::DynFut;
 use cubecl_common::profile::ProfileDuration;
 use cubecl_common::stream_id::StreamId;
-use cubecl_cpp::cuda::CudaDialect;
-use cubecl_cpp::cuda::mma::{CudaWmmaCompiler, contiguous_elements_cuda};
-use cubecl_cpp::shared::{CompilationOptions, CppCompiler};
-use cubecl_ir::{ContiguousElements, DeviceProperties, MatrixLayout, MmaProperties, TargetProperties};
+use cubecl_cpp::shared::CompilationOptions;
+use cubecl_ir::DeviceProperties;
 use cubecl_runtime::allocator::PitchedMemoryLayoutPolicy;
 use cubecl_runtime::compiler::CubeTask;
 use cubecl_runtime::id::KernelId;
 use cubecl_runtime::logging::ServerLogger;
 use cubecl_runtime::memory_management::{
-    ManagedMemoryHandle, MemoryAllocationMode, MemoryConfiguration, MemoryManagement, MemoryManagementOptions,
-    MemoryUsage,
+    ManagedMemoryHandle, MemoryAllocationMode, MemoryConfiguration, MemoryManagement,
+    MemoryManagementOptions, MemoryUsage,
 };
 use cubecl_runtime::server::{
     Binding, ComputeServer, CopyDescriptor, CubeCount, ExecutionMode, KernelArguments, ProfileError,
@@ -29,128 +26,8 @@ use cubecl_runtime::storage::{BytesResource, BytesStorage, ManagedResource};
 use cubecl_runtime::timestamp_profiler::TimestampProfiler;
 use cubecl_runtime::validation::{validate_cube_dim, validate_units};
 use std::collections::HashMap;
-use std::fmt::Debug;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
-
-type CudaCompiler = CppCompiler<CudaDialect<CudaWmmaCompiler>>;
-
-/// What is done with the kernels that a [`Fake`] device is asked to launch.
-pub trait Machine: Debug + Send + Sync + 'static {
-    /// Whether kernels read and write the buffers. Where they do not, what the host writes is dropped and all reads are zeros.
-    const EXECUTES: bool;
-
-    /// The machine of a device.
-    fn new(sm: Sm) -> Self;
-
-    /// Launches a kernel. An error reaches the host at its next read, as on a GPU.
-    fn launch(&mut self, launch: Launch) -> Result<(), String>;
-}
-
-/// A kernel as CUDA C++.
-#[derive(Debug)]
-pub struct Kernel {
-    /// Function and type parameters, in Rust.
-    pub name: String,
-    /// What else it was specialised by.
-    pub variant: String,
-    /// Function in the source.
-    pub entry: String,
-    /// CUDA C++.
-    pub source: String,
-    /// Threads of a block in each direction.
-    pub cube_dim: [u32; 3],
-    /// Bytes of dynamic shared memory.
-    pub shared_memory: usize,
-}
-
-/// One launch.
-#[derive(Debug)]
-pub struct Launch {
-    /// The same value whenever the same variant of a kernel is launched.
-    pub kernel: Arc<Kernel>,
-    /// Blocks in each direction.
-    pub cubes: [u32; 3],
-    /// Arguments, in order.
-    pub buffers: Vec<Buffer>,
-    /// Scalars and shapes: the last argument, by value.
-    pub info: Vec<u64>,
-    /// Where in `info` the part begins that goes by reference.
-    pub dynamic_info: usize,
-}
-
-/// One buffer of a launch.
-#[derive(Debug)]
-pub struct Buffer {
-    /// Of the allocation: equal where two buffers may overlap.
-    pub allocation: usize,
-    /// Where in the allocation the kernel may read and write.
-    pub range: Range<usize>,
-    /// The memory.
-    pub memory: BytesResource,
-}
-
-/// A CUDA runtime without a GPU.
-pub struct Fake<M>(PhantomData<M>);
-
-impl<M> Debug for Fake<M> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Fake")
-    }
-}
-
-impl<M> Clone for Fake<M> {
-    fn clone(&self) -> Self {
-        Self(PhantomData)
-    }
-}
-
-impl<M: Machine> Runtime for Fake<M> {
-    type Compiler = CudaCompiler;
-    type Server = Server<M>;
-    type Device = Sm;
-
-    fn client(device: &Sm) -> ComputeClient<Self> {
-        ComputeClient::load(device)
-    }
-
-    fn name(_: &ComputeClient<Self>) -> &'static str {
-        "cuda"
-    }
-
-    fn require_array_lengths() -> bool {
-        true
-    }
-
-    fn max_cube_count() -> (u32, u32, u32) {
-        (i32::MAX as u32, 65535, 65535)
-    }
-
-    fn can_read_tensor(shape: &Shape, strides: &Strides) -> bool {
-        has_pitched_row_major_strides(shape, strides)
-    }
-
-    fn target_properties() -> TargetProperties {
-        let mma = MmaProperties {
-            register_size_bits: 32,
-            const_plane_size: 32,
-            register_layout_a: MatrixLayout::RowMajor,
-            register_layout_b: MatrixLayout::ColMajor,
-            register_layout_acc: MatrixLayout::RowMajor,
-            register_duplication_a: 1,
-            register_duplication_b: 1,
-            register_duplication_acc: 1,
-            contiguous_elements: ContiguousElements::new(contiguous_elements_cuda),
-        };
-        TargetProperties { mma }
-    }
-
-    fn enumerate_devices(_: u16, _: &()) -> Vec<DeviceId> {
-        [80, 90].map(|sm| Sm(sm).to_id()).into()
-    }
-}
 
 /// The server of a [`Fake`] device.
 #[derive(Debug)]
@@ -234,7 +111,11 @@ impl<M: Machine> Server<M> {
     }
 
     /// The CUDA C++ of a kernel, made once for each of its variants.
-    fn kernel(&mut self, task: &dyn CubeTask<CudaCompiler>, mode: ExecutionMode) -> Result<Arc<Kernel>, String> {
+    fn kernel(
+        &mut self,
+        task: &dyn CubeTask<CudaCompiler>,
+        mode: ExecutionMode,
+    ) -> Result<Arc<Kernel>, String> {
         let mut id = task.id();
         id.mode(mode);
         if let Some(kernel) = self.kernels.get(&id) {
@@ -248,14 +129,14 @@ impl<M: Machine> Server<M> {
             .map_err(|e| format!("{name}: {e}"))?;
         let dim = compiled.cube_dim;
         let kernel = Arc::new(Kernel {
-            name: short(name),
-            variant: format!("{id:?}"),
+            name: names::kernel(name),
+            variant: names::variant(&format!("{id:?}")),
             entry: compiled.entrypoint_name,
             source: compiled.source,
             cube_dim: [dim.x, dim.y, dim.z],
             shared_memory: compiled.repr.map_or(0, |repr| repr.shared_memory_size()),
         });
-        keep(&kernel);
+        names::keep(&kernel);
         self.kernels.insert(id, kernel.clone());
         Ok(kernel)
     }
@@ -273,7 +154,10 @@ impl<M: Machine> Server<M> {
         };
         let (cubes, max) = ([x, y, z], self.properties.hardware.max_cube_count);
         if cubes.iter().zip([max.0, max.1, max.2]).any(|(&n, max)| n == 0 || n > max) {
-            return Err(format!("{}: a grid of {cubes:?} cubes; {max:?} are allowed, and none of 0", kernel.name));
+            return Err(format!(
+                "{}: a grid of {cubes:?} cubes; {max:?} are allowed, and none of 0",
+                kernel.name
+            ));
         }
         if !arguments.tensor_maps.is_empty() {
             return Err(format!("{}: tensor maps are not supported here", kernel.name));
@@ -289,26 +173,6 @@ impl<M: Machine> Server<M> {
         let dynamic_info = info.dynamic_metadata_offset;
         self.machine.launch(Launch { kernel, cubes, buffers, info: info.data, dynamic_info })
     }
-}
-
-/// Writes the source of a kernel to the folder `CUDA_CHECK_SOURCES`, if that is set, for people who want to read it.
-fn keep(kernel: &Kernel) {
-    if let Some(folder) = std::env::var_os("CUDA_CHECK_SOURCES") {
-        let mut hasher = DefaultHasher::new();
-        kernel.source.hash(&mut hasher);
-        let file = format!("{}-{:08x}.cu", kernel.entry, hasher.finish() as u32);
-        std::fs::write(std::path::Path::new(&folder).join(file), &kernel.source).expect("the folder is writable");
-    }
-}
-
-/// `beit_cubecl::ops::gelu::Gelu<f32, Fake<…>>` without the paths.
-fn short(name: &str) -> String {
-    let mut out = String::new();
-    for part in name.split_inclusive(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')) {
-        let start = part.rfind("::").map_or(0, |i| i + 2);
-        out.push_str(&part[start..]);
-    }
-    out
 }
 
 /// Where the rows of a tensor are that is copied: it is contiguous, or its rows are padded to a pitch.

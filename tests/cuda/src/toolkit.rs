@@ -16,7 +16,8 @@ impl Toolkit {
     /// If it is not there: the message says how to get it.
     pub fn find() -> Result<Self, String> {
         let named = std::env::var_os("CUDA_CHECK_TOOLKIT").map(PathBuf::from);
-        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("tests/cuda is two deep");
+        let workspace =
+            Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("tests/cuda is two deep");
         let root = named.unwrap_or_else(|| workspace.join("target/cuda-toolkit/cuda"));
         if root.join("include/cuda_runtime.h").exists() {
             return Ok(Self { root });

@@ -17,7 +17,9 @@ fn kernels_compile_and_fit() {
     // One device is one thread of a compiler.
     std::thread::scope(|scope| {
         for sm in [80, 90] {
-            scope.spawn(move || [Precision::F32, Precision::Bf16].map(|precision| everything(Sm(sm), precision)));
+            scope.spawn(move || {
+                [Precision::F32, Precision::Bf16].map(|precision| everything(Sm(sm), precision))
+            });
         }
     });
     let records = records();

@@ -1,6 +1,5 @@
 //! Both machines on kernels that are right, and on kernels that are wrong in every way that must be found.
 
-
 // Launches that are not checked are what beit-cubecl does.
 #![allow(unsafe_code)]
 use cubecl::prelude::*;
@@ -77,6 +76,7 @@ fn tile<E: Float>(a: &Array<E>, b: &Array<E>, c: &mut Array<f32>, d: &mut Array<
     cmma::store(&mut d.to_slice_mut(), &narrow, 16, cmma::MatrixLayout::RowMajor);
 }
 
+/// Where a unit is, and ten times that.
 #[cube(launch_unchecked)]
 fn positions(y: &mut Array<u32>) {
     let i = (UNIT_POS_Y * CUBE_DIM_X + UNIT_POS_X) as usize;
@@ -132,9 +132,11 @@ fn planes_and_shared_memory() {
 fn tensor_cores() {
     let client = emulated();
     let k = 48;
-    let values = |n: usize| (0..16 * k).map(|i| bf16::from_f32(((i * n) % 19) as f32 / 8.0 - 1.0)).collect::<Vec<_>>();
+    let values =
+        |n: usize| (0..16 * k).map(|i| bf16::from_f32(((i * n) % 19) as f32 / 8.0 - 1.0)).collect::<Vec<_>>();
     let (a, b) = (values(7), values(11));
-    let (ha, hb) = (client.create_from_slice(bf16::as_bytes(&a)), client.create_from_slice(bf16::as_bytes(&b)));
+    let (ha, hb) =
+        (client.create_from_slice(bf16::as_bytes(&a)), client.create_from_slice(bf16::as_bytes(&b)));
     let (hc, hd) = (client.empty(1024), client.empty(512));
     unsafe {
         tile::launch_unchecked::<bf16, Emulated>(
@@ -158,10 +160,13 @@ fn tensor_cores() {
     assert_eq!(bf16::from_bytes(&client.read_one(hd).unwrap()), narrow);
 }
 
+/// CubeCL 0.10.0 pastes `threadIdx.x / warpSize` and `… % warpSize` without parentheses: a product on the left is divided, and
+/// planes are counted along x only. Kernels must not use them; this test fails when they may.
 #[test]
-fn where_a_thread_is() {
+fn positions_of_planes_are_pasted_without_parentheses() {
     let client = emulated();
     let y = client.empty(4 * 3 * 64);
+    // SAFETY: the buffer has three elements for each unit.
     unsafe {
         positions::launch_unchecked::<Emulated>(
             &client,
@@ -170,8 +175,11 @@ fn where_a_thread_is() {
             ArrayArg::from_raw_parts(y.clone(), 3 * 64),
         );
     }
+    // Of the unit (5, 1): the plane's unit 5, ten times plane 1, ten times unit 5 and one.
     let y = u32::from_bytes(&client.read_one(y).unwrap()).to_vec();
-    eprintln!("{:?}", &y[3 * 33..3 * 36]);
+    let (want, got) = ([5, 10, 51], [5, 10 * 5 / 32, 10 * 37 % 32 + 1]);
+    assert_ne!(want, got);
+    assert_eq!(y[3 * 37..3 * 38], got);
 }
 
 /// Reads what the neighbour writes: with the barrier or without it.
@@ -283,7 +291,8 @@ fn wrong_kernels_are_reported() {
     }
 }
 
-const BROKEN: &str = "extern \"C\" __global__ void broken(float *x) {\n    x[0] = 1;\n    x[1] = nothing;\n}\n";
+const BROKEN: &str =
+    "extern \"C\" __global__ void broken(float *x) {\n    x[0] = 1;\n    x[1] = nothing;\n}\n";
 
 #[test]
 fn a_source_that_does_not_compile_is_named_with_its_line() {

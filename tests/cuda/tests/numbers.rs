@@ -2,7 +2,9 @@
 
 use beit_cubecl::{Gpu, Precision};
 use beit_ops::conformance::{self, Tolerance};
-use beit_ops::{AttentionShape, Host, Ops, QkvBias, QkvBiasGrad, Shape, philox::uniforms, relative_position_rows};
+use beit_ops::{
+    AttentionShape, Host, Ops, QkvBias, QkvBiasGrad, Shape, philox::uniforms, relative_position_rows,
+};
 use cubecl::Runtime;
 use cuda_check::{Emulated, Sm};
 
@@ -35,11 +37,17 @@ fn attention_at_base_size() {
     for (precision, tolerance) in [(Precision::F32, Tolerance::F32), (Precision::Bf16, BF16)] {
         for (got, (name, want)) in attention(&gpu(precision)).iter().zip(&reference) {
             let scale = want.iter().fold(1.0f32, |a, w| a.max(w.abs()));
-            let off = got.1.iter().zip(want).map(|(g, w)| if g.is_nan() { f32::INFINITY } else { (g - w).abs() });
+            let off =
+                got.1.iter().zip(want).map(|(g, w)| if g.is_nan() { f32::INFINITY } else { (g - w).abs() });
             let (at, off) = off.enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).expect("it has elements");
             let allowed = scale * tolerance.gradient as f32;
             println!("{precision} {name}: off by {:.1e} of {scale:.2}", off / scale);
-            assert!(off <= allowed, "{precision} {name}[{at}]: got {}, want {}, allowed ±{allowed:e}", got.1[at], want[at]);
+            assert!(
+                off <= allowed,
+                "{precision} {name}[{at}]: got {}, want {}, allowed ±{allowed:e}",
+                got.1[at],
+                want[at]
+            );
         }
     }
 }
@@ -51,7 +59,8 @@ fn attention<O: Ops>(ops: &O) -> Vec<(&'static str, Vec<f32>)> {
     let rows = relative_position_rows(window);
     let random = |shape: [usize; 2], tag, size: f32| {
         let n = shape[0] * shape[1];
-        let data: Vec<f32> = (0..n).map(|i| size * (2.0 * uniforms(5, tag, i as u64 / 4)[i % 4] - 1.0)).collect();
+        let data: Vec<f32> =
+            (0..n).map(|i| size * (2.0 * uniforms(5, tag, i as u64 / 4)[i % 4] - 1.0)).collect();
         let shape = if shape[0] == 1 { Shape::from([shape[1]]) } else { Shape::from(shape) };
         ops.upload(shape, &data)
     };
@@ -65,6 +74,13 @@ fn attention<O: Ops>(ops: &O) -> Vec<(&'static str, Vec<f32>)> {
     let mut d_bias =
         QkvBiasGrad { q: &mut dq, v: &mut dv, table: Some(&mut d_table), shared: Some(&mut d_shared) };
     let dx = ops.attention_backward(&random([197, c], 6, 1.0), &qkv, &bias, &probs, shape, &mut d_bias);
-    let named = [("context", &context), ("d qkv", &dx), ("d q", &dq), ("d v", &dv), ("d table", &d_table), ("d shared", &d_shared)];
+    let named = [
+        ("context", &context),
+        ("d qkv", &dx),
+        ("d q", &dq),
+        ("d v", &dv),
+        ("d table", &d_table),
+        ("d shared", &d_shared),
+    ];
     named.map(|(name, x)| (name, ops.read(x).unwrap_or_else(|e| panic!("{name}: {e}")))).into()
 }

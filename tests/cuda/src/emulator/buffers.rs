@@ -31,7 +31,9 @@ impl<'a> Copies<'a> {
         let mut parts: Vec<Part> = Vec::new();
         for (allocation, begin, end) in ranges {
             match parts.last_mut() {
-                Some(last) if last.allocation == allocation && begin < last.end => last.end = last.end.max(end),
+                Some(last) if last.allocation == allocation && begin < last.end => {
+                    last.end = last.end.max(end)
+                }
                 _ => parts.push(Part { allocation, begin, end, at: 0, bytes: Vec::new() }),
             }
         }
@@ -40,7 +42,8 @@ impl<'a> Copies<'a> {
         for buffer in buffers {
             let at = copies.place(buffer);
             let part = &mut copies.parts[at.0];
-            part.bytes[at.1..at.1 + buffer.range.len()].copy_from_slice(&buffer.memory.read()[..buffer.range.len()]);
+            part.bytes[at.1..at.1 + buffer.range.len()]
+                .copy_from_slice(&buffer.memory.read()[..buffer.range.len()]);
         }
         copies
     }

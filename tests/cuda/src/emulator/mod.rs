@@ -28,7 +28,8 @@ impl Machine for Emulator {
         let kernel = &launch.kernel;
         let built = self.libraries.entry(kernel.source.clone());
         let library = built.or_insert_with(|| build(kernel).map(Arc::new)).clone();
-        run(&launch, &*library?).map_err(|error| format!("{}: {error}\n{}", kernel.name, quoted(kernel, &error)))
+        run(&launch, &*library?)
+            .map_err(|error| format!("{}: {error}\n{}", kernel.name, quoted(kernel, &error)))
     }
 }
 
