@@ -3,11 +3,15 @@
 // Fibres of a warp run one after another, forwards and backwards in turn, so that a value which another thread has not yet written
 // (or has already overwritten) is read as such. A block that cannot go on is a failure that names the lines.
 #pragma once
+#include <atomic>
 #include <cstdarg>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <mutex>
 #include <sys/mman.h>
+#include <thread>
+#include <vector>
 #ifndef __x86_64__
 #include <ucontext.h>
 #endif

@@ -1,9 +1,4 @@
 // Ends a kernel's source: the function that runs its grid.
-#include <atomic>
-#include <mutex>
-#include <thread>
-#include <vector>
-
 extern "C" {
 alignas(1024) thread_local unsigned char dynamic_shared_mem[emulated::SHARED + emulated::GUARD];
 }
