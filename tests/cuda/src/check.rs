@@ -1,8 +1,8 @@
 //! The machine that compiles.
 
-use crate::{Launch, Machine, Record, Resources, Sm, nvrtc};
-use std::collections::HashMap;
-use std::sync::Mutex;
+use crate::{Kernel, Launch, Machine, Record, Resources, Sm, nvrtc};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
 
 /// Compiles every variant of a kernel once, to machine code, and keeps what came out.
 #[derive(Debug)]
@@ -10,7 +10,7 @@ pub struct Check {
     sm: Sm,
     /// Results by source: variants that differ in nothing that reaches the compiler are compiled together.
     seen: HashMap<String, Result<(Resources, usize), String>>,
-    variants: HashMap<usize, ()>,
+    variants: HashSet<usize>,
 }
 
 static RECORDS: Mutex<Vec<Record>> = Mutex::new(Vec::new());
@@ -26,21 +26,32 @@ impl Machine for Check {
     const EXECUTES: bool = false;
 
     fn new(sm: Sm) -> Self {
-        Self { sm, seen: HashMap::new(), variants: HashMap::new() }
+        Self { sm, seen: HashMap::new(), variants: HashSet::new() }
     }
 
     /// Never an error: what does not compile is a [`Record`], so that one run finds all of it.
     fn launch(&mut self, launch: Launch) -> Result<(), String> {
-        let kernel = &launch.kernel;
+        let (sm, kernel) = (self.sm, &launch.kernel);
         // The server keeps the kernels, so an address belongs to one.
-        if self.variants.insert(std::sync::Arc::as_ptr(kernel) as usize, ()).is_some() {
-            return Ok(());
+        if self.variants.insert(Arc::as_ptr(kernel) as usize) {
+            let result = self.seen.entry(kernel.source.clone());
+            let result = result.or_insert_with(|| compile_source(&kernel.source, &kernel.entry, sm));
+            keep(Record::of(sm, kernel, result.clone()));
         }
-        let sm = self.sm;
-        let result = self.seen.entry(kernel.source.clone());
-        let result = result.or_insert_with(|| compile_source(&kernel.source, &kernel.entry, sm)).clone();
-        RECORDS.lock().expect("no holder of the lock panics").push(Record::of(sm, kernel, result));
         Ok(())
+    }
+
+    fn refuse(&mut self, kernel: &Kernel, error: String) -> Result<(), String> {
+        keep(Record::of(self.sm, kernel, Err(error)));
+        Ok(())
+    }
+}
+
+/// Adds a record, unless it says what another says.
+fn keep(record: Record) {
+    let mut records = RECORDS.lock().expect("no holder of the lock panics");
+    if !records.contains(&record) {
+        records.push(record);
     }
 }
 

@@ -41,7 +41,7 @@ impl Resources {
 }
 
 /// A variant of a kernel on an architecture.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     /// The device.
     pub sm: Sm,

@@ -28,6 +28,12 @@ pub trait Machine: Debug + Send + Sync + 'static {
 
     /// Launches a kernel. An error reaches the host at its next read, as on a GPU.
     fn launch(&mut self, launch: Launch) -> Result<(), String>;
+
+    /// Is told of a launch that cannot be: CubeCL cannot translate the kernel, or CUDA would not launch it.
+    fn refuse(&mut self, kernel: &Kernel, error: String) -> Result<(), String> {
+        let _ = kernel;
+        Err(error)
+    }
 }
 
 /// A kernel as CUDA C++.
@@ -45,6 +51,8 @@ pub struct Kernel {
     pub cube_dim: [u32; 3],
     /// Bytes of dynamic shared memory.
     pub shared_memory: usize,
+    /// Why there is no source.
+    pub refused: Option<String>,
 }
 
 /// One launch.

@@ -13,6 +13,7 @@ use cubecl_ir::DeviceProperties;
 use cubecl_runtime::allocator::PitchedMemoryLayoutPolicy;
 use cubecl_runtime::compiler::CubeTask;
 use cubecl_runtime::id::KernelId;
+use cubecl_runtime::kernel::CompiledKernel;
 use cubecl_runtime::logging::ServerLogger;
 use cubecl_runtime::memory_management::{
     ManagedMemoryHandle, MemoryAllocationMode, MemoryConfiguration, MemoryManagement,
@@ -27,6 +28,7 @@ use cubecl_runtime::timestamp_profiler::TimestampProfiler;
 use cubecl_runtime::validation::{validate_cube_dim, validate_units};
 use std::collections::HashMap;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// The server of a [`Fake`] device.
@@ -111,56 +113,75 @@ impl<M: Machine> Server<M> {
     }
 
     /// The CUDA C++ of a kernel, made once for each of its variants.
-    fn kernel(
-        &mut self,
-        task: &dyn CubeTask<CudaCompiler>,
-        mode: ExecutionMode,
-    ) -> Result<Arc<Kernel>, String> {
+    fn kernel(&mut self, task: &dyn CubeTask<CudaCompiler>, mode: ExecutionMode) -> Arc<Kernel> {
         let mut id = task.id();
         id.mode(mode);
         if let Some(kernel) = self.kernels.get(&id) {
-            return Ok(kernel.clone());
+            return kernel.clone();
         }
-        let name = task.name();
-        validate_cube_dim(&self.properties, &id).map_err(|e| format!("{name}: {e}"))?;
-        validate_units(&self.properties, &id).map_err(|e| format!("{name}: {e}"))?;
-        let compiled = task
-            .compile(&mut CudaCompiler::default(), &self.options, mode, task.address_type())
-            .map_err(|e| format!("{name}: {e}"))?;
-        let dim = compiled.cube_dim;
-        let kernel = Arc::new(Kernel {
-            name: names::kernel(name),
+        let dim = id.cube_dim;
+        let mut kernel = Kernel {
+            name: names::kernel(task.name()),
             variant: names::variant(&format!("{id:?}")),
-            entry: compiled.entrypoint_name,
-            source: compiled.source,
+            entry: String::new(),
+            source: String::new(),
             cube_dim: [dim.x, dim.y, dim.z],
-            shared_memory: compiled.repr.map_or(0, |repr| repr.shared_memory_size()),
-        });
-        names::keep(&kernel);
+            shared_memory: 0,
+            refused: None,
+        };
+        match self.translate(task, &id, mode) {
+            Err(error) => kernel.refused = Some(error),
+            Ok(compiled) => {
+                kernel.entry = compiled.entrypoint_name;
+                kernel.source = compiled.source;
+                kernel.shared_memory = compiled.repr.map_or(0, |repr| repr.shared_memory_size());
+                names::keep(&kernel);
+            }
+        }
+        let kernel = Arc::new(kernel);
         self.kernels.insert(id, kernel.clone());
-        Ok(kernel)
+        kernel
     }
 
-    fn try_launch(
-        &mut self,
+    fn translate(
+        &self,
         task: &dyn CubeTask<CudaCompiler>,
-        count: CubeCount,
-        arguments: KernelArguments,
+        id: &KernelId,
         mode: ExecutionMode,
-    ) -> Result<(), String> {
-        let kernel = self.kernel(task, mode)?;
-        let CubeCount::Static(x, y, z) = count else {
-            return Err(format!("{}: a number of cubes that is not known to the host", kernel.name));
+    ) -> Result<CompiledKernel<CudaCompiler>, String> {
+        validate_cube_dim(&self.properties, id).map_err(|e| e.to_string())?;
+        validate_units(&self.properties, id).map_err(|e| e.to_string())?;
+        // A kernel that cannot be expanded panics. The thread of the server would go on as if nothing had been launched.
+        let compile = || {
+            task.compile(&mut CudaCompiler::default(), &self.options, mode, task.address_type())
+                .map_err(|e| e.to_string())
+        };
+        catch_unwind(AssertUnwindSafe(compile)).unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+            Err(format!("CubeCL panics: {}", text.unwrap_or_default()))
+        })
+    }
+
+    /// The launch of a kernel, if it is one that CUDA would do.
+    fn prepare(
+        &mut self,
+        kernel: &Arc<Kernel>,
+        count: &CubeCount,
+        arguments: KernelArguments,
+    ) -> Result<Launch, String> {
+        if let Some(error) = &kernel.refused {
+            return Err(error.clone());
+        }
+        let &CubeCount::Static(x, y, z) = count else {
+            return Err("a number of cubes that is not known to the host".to_owned());
         };
         let (cubes, max) = ([x, y, z], self.properties.hardware.max_cube_count);
         if cubes.iter().zip([max.0, max.1, max.2]).any(|(&n, max)| n == 0 || n > max) {
-            return Err(format!(
-                "{}: a grid of {cubes:?} cubes; {max:?} are allowed, and none of 0",
-                kernel.name
-            ));
+            return Err(format!("a grid of {cubes:?} cubes; {max:?} are allowed, and none of 0"));
         }
         if !arguments.tensor_maps.is_empty() {
-            return Err(format!("{}: tensor maps are not supported here", kernel.name));
+            return Err("tensor maps are not supported here".to_owned());
         }
         let buffer = |binding: &Binding| {
             let memory = self.resource(binding).map_err(|e| e.to_string())?;
@@ -171,7 +192,7 @@ impl<M: Machine> Server<M> {
         let buffers = arguments.buffers.iter().map(buffer).collect::<Result<_, String>>()?;
         let info = arguments.info;
         let dynamic_info = info.dynamic_metadata_offset;
-        self.machine.launch(Launch { kernel, cubes, buffers, info: info.data, dynamic_info })
+        Ok(Launch { kernel: kernel.clone(), cubes, buffers, info: info.data, dynamic_info })
     }
 }
 
@@ -252,8 +273,13 @@ impl<M: Machine> ComputeServer for Server<M> {
         mode: ExecutionMode,
         stream: StreamId,
     ) {
-        if let Err(error) = self.try_launch(&*kernel, count, arguments, mode) {
-            self.errors.entry(stream).or_default().push(error);
+        let kernel = self.kernel(&*kernel, mode);
+        let result = match self.prepare(&kernel, &count, arguments) {
+            Ok(launch) => self.machine.launch(launch),
+            Err(error) => self.machine.refuse(&kernel, error),
+        };
+        if let Err(error) = result {
+            self.errors.entry(stream).or_default().push(format!("{}: {error}", kernel.name));
         }
     }
 

@@ -291,6 +291,54 @@ fn wrong_kernels_are_reported() {
     }
 }
 
+/// CubeCL cannot expand this: the end of an unrolled loop must be known.
+#[cube(launch_unchecked)]
+fn unrolled(y: &mut Array<f32>, n: u32) {
+    #[unroll]
+    for i in 0..n {
+        y[i as usize] = 1.0;
+    }
+}
+
+fn launch_unrolled<R: Runtime>(client: &ComputeClient<R>) -> String {
+    let y = client.empty(256);
+    let (cubes, units) = (CubeCount::Static(1, 1, 1), CubeDim::new_1d(1));
+    // SAFETY: nothing is executed.
+    unsafe {
+        unrolled::launch_unchecked::<R>(client, cubes, units, ArrayArg::from_raw_parts(y.clone(), 64), 3);
+    }
+    client.read_one(y).map_or_else(|error| format!("{error:?}"), |_| String::new())
+}
+
+#[test]
+fn a_kernel_that_cannot_be_expanded_is_reported() {
+    let error = launch_unrolled(&emulated());
+    assert!(error.contains("Unrolled: CubeCL panics: Only constant end"), "{error}");
+    launch_unrolled(&Compiled::client(&Sm(80)));
+    let records = records();
+    let record = records.iter().find(|r| r.name == "Unrolled").expect("it has a record");
+    assert!(violations(record, &[])[0].contains("Only constant end"));
+}
+
+/// CUDA does not launch nothing.
+#[test]
+fn a_grid_of_nothing_is_reported() {
+    let client = emulated();
+    let y = client.empty(256);
+    let (cubes, units) = (CubeCount::Static(1, 0, 1), CubeDim::new_1d(64));
+    // SAFETY: nothing is executed.
+    unsafe {
+        positions::launch_unchecked::<Emulated>(
+            &client,
+            cubes,
+            units,
+            ArrayArg::from_raw_parts(y.clone(), 64),
+        );
+    }
+    let error = format!("{:?}", client.read_one(y).expect_err("the launch fails"));
+    assert!(error.contains("Positions: a grid of [1, 0, 1] cubes"), "{error}");
+}
+
 const BROKEN: &str =
     "extern \"C\" __global__ void broken(float *x) {\n    x[0] = 1;\n    x[1] = nothing;\n}\n";
 

@@ -28,15 +28,14 @@ impl Machine for Emulator {
         let kernel = &launch.kernel;
         let built = self.libraries.entry(kernel.source.clone());
         let library = built.or_insert_with(|| build(kernel).map(Arc::new)).clone();
-        run(&launch, &*library?)
-            .map_err(|error| format!("{}: {error}\n{}", kernel.name, quoted(kernel, &error)))
+        run(&launch, &*library?).map_err(|error| format!("{error}\n{}", quoted(kernel, &error)))
     }
 }
 
 fn build(kernel: &Kernel) -> Result<Library, String> {
     static BUILDER: OnceLock<Result<Builder, String>> = OnceLock::new();
     let builder = BUILDER.get_or_init(Builder::new).as_ref().map_err(Clone::clone)?;
-    builder.build(&kernel.source, &kernel.entry).map_err(|error| format!("{}: {error}", kernel.name))
+    builder.build(&kernel.source, &kernel.entry)
 }
 
 fn run(launch: &Launch, library: &Library) -> Result<(), String> {
