@@ -6,6 +6,7 @@
 //! assert!(report.failures.is_empty(), "{report}");
 //! ```
 
+mod fusions;
 mod losses;
 mod tokenizer;
 mod transformer;
@@ -53,6 +54,7 @@ impl fmt::Display for Report {
 pub fn run<O: Ops>(ops: &O, tolerance: Tolerance) -> Report {
     let mut check = Check { ops, tolerance, report: Report::default() };
     transformer::check(&mut check);
+    fusions::check(&mut check);
     losses::check(&mut check);
     tokenizer::check(&mut check);
     check.report
