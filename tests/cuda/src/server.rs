@@ -279,7 +279,11 @@ impl<M: Machine> ComputeServer for Server<M> {
             Err(error) => self.machine.refuse(&kernel, error),
         };
         if let Err(error) = result {
-            self.errors.entry(stream).or_default().push(format!("{}: {error}", kernel.name));
+            let (errors, error) =
+                (self.errors.entry(stream).or_default(), format!("{}: {error}", kernel.name));
+            if !errors.contains(&error) {
+                errors.push(error);
+            }
         }
     }
 

@@ -77,7 +77,7 @@ template <class T, class F> T atomic(T *address, T value, F f) {
 } // namespace emulated
 
 #define __syncthreads() emulated::barrier(__LINE__)
-#define __syncwarp(...) emulated::sync_warp(__LINE__, ##__VA_ARGS__)
+#define __syncwarp(...) emulated::sync_warp(__LINE__ __VA_OPT__(, ) __VA_ARGS__)
 #define __shfl_sync(...) emulated::shfl(__LINE__, __VA_ARGS__)
 #define __shfl_xor_sync(...) emulated::shfl_xor(__LINE__, __VA_ARGS__)
 #define __shfl_up_sync(...) emulated::shfl_up(__LINE__, __VA_ARGS__)
