@@ -2,6 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+/// Where cargo builds: the folder with its mark that this program is in.
+pub(crate) fn target() -> PathBuf {
+    let program = std::env::current_exe().unwrap_or_default();
+    let marked = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("tests/cuda is two deep");
+    marked.map_or_else(|| workspace.join("target"), Path::to_owned)
+}
+
 /// A folder with `lib/libnvrtc.so` and `include/cuda_runtime.h`, as `scripts/cuda-toolkit` makes it.
 #[derive(Clone, Debug)]
 pub struct Toolkit {
@@ -16,9 +24,7 @@ impl Toolkit {
     /// If it is not there: the message says how to get it.
     pub fn find() -> Result<Self, String> {
         let named = std::env::var_os("CUDA_CHECK_TOOLKIT").map(PathBuf::from);
-        let workspace =
-            Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("tests/cuda is two deep");
-        let root = named.unwrap_or_else(|| workspace.join("target/cuda-toolkit/cuda"));
+        let root = named.unwrap_or_else(|| target().join("cuda-toolkit/cuda"));
         if root.join("include/cuda_runtime.h").exists() {
             return Ok(Self { root });
         }

@@ -13,7 +13,9 @@ use cuda_check::{Emulated, Sm};
 const BF16: Tolerance = Tolerance { value: 1e-2, gradient: 2e-2 };
 
 fn gpu(precision: Precision) -> Gpu<Emulated> {
-    Gpu::new(Emulated::client(&Sm(80)), precision).expect("the device has everything")
+    // Each precision on a device of its own, so that tests of both run at the same time.
+    let sm = if precision == Precision::F32 { Sm(80) } else { Sm(90) };
+    Gpu::new(Emulated::client(&sm), precision).expect("the device has everything")
 }
 
 #[test]

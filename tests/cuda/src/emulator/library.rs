@@ -1,9 +1,11 @@
 //! A kernel as a shared library of the CPU.
 
+use crate::toolkit;
 use std::ffi::{CStr, c_char, c_uint, c_void};
 use std::fmt::Debug;
 use std::fs;
-use std::path::Path;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
@@ -33,10 +35,11 @@ const FLAGS: [&str; 9] = [
     "-pthread",
 ];
 
-/// Compiles kernels in a folder of its own.
+/// Compiles kernels in a folder of its own, and keeps the results for later runs.
 #[derive(Debug)]
 pub(super) struct Builder {
     folder: TempDir,
+    kept: PathBuf,
     built: AtomicUsize,
 }
 
@@ -48,22 +51,42 @@ impl Builder {
         }
         // Most of the time goes into the standard headers: they are compiled once.
         compile(folder.path(), &["-x", "c++-header", "cuda_runtime.h", "-o", "cuda_runtime.h.gch"])?;
-        Ok(Self { folder, built: AtomicUsize::new(0) })
+        let kept = toolkit::target().join("emulated");
+        fs::create_dir_all(&kept).map_err(|e| format!("{}: {e}", kept.display()))?;
+        Ok(Self { folder, kept, built: AtomicUsize::new(0) })
+    }
+
+    /// Where the library of a source is kept: its name is a digest of all that it is made of, the instructions of this
+    /// machine's processor among them.
+    fn kept(&self, source: &str) -> PathBuf {
+        let mut hasher = DefaultHasher::new();
+        let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let instructions = cpu.lines().find(|line| line.starts_with("flags") || line.starts_with("Features"));
+        (HEADERS, FLAGS, compiler(), instructions, source).hash(&mut hasher);
+        self.kept.join(format!("{:016x}.so", hasher.finish()))
     }
 
     pub(super) fn build(&self, source: &str, entry: &str) -> Result<Library, String> {
-        let number = self.built.fetch_add(1, Ordering::Relaxed);
-        let (text, object, library) =
-            (format!("{number}.cpp"), format!("{number}.o"), format!("{number}.so"));
         // A precompiled header must come first; lines are counted from the kernel's own first.
         let source = format!(
             "#include \"cuda_runtime.h\"\n#line 1 \"{entry}\"\n{source}\n#include \"launch.h\"\nEMULATE({entry})\n"
         );
+        let kept = self.kept(&source);
+        if kept.exists() {
+            return Library::open(&kept);
+        }
+        let number = self.built.fetch_add(1, Ordering::Relaxed);
+        let [text, object, library] = ["cpp", "o", "so"].map(|kind| format!("{number}.{kind}"));
         fs::write(self.folder.path().join(&text), source).map_err(|e| e.to_string())?;
         compile(self.folder.path(), &["-c", &text, "-o", &object])?;
         // Linked without the flags: the checks call functions of launch.h, not those of the sanitizer's library.
         execute(self.folder.path(), &["-shared", "-pthread", &object, "-o", &library])?;
-        Library::open(&self.folder.path().join(library))
+        // Complete or absent, also when two processes build the same kernel.
+        let built = self.folder.path().join(library);
+        let copy = kept.with_extension(format!("{}-{number}", std::process::id()));
+        let keep = fs::copy(&built, &copy).and_then(|_| fs::rename(&copy, &kept));
+        keep.map_err(|e| format!("{}: {e}", kept.display()))?;
+        Library::open(&kept)
     }
 }
 
@@ -72,8 +95,12 @@ fn compile(folder: &Path, arguments: &[&str]) -> Result<(), String> {
     execute(folder, &flags)
 }
 
+fn compiler() -> String {
+    std::env::var("CXX").unwrap_or_else(|_| "g++".into())
+}
+
 fn execute(folder: &Path, arguments: &[&str]) -> Result<(), String> {
-    let compiler = std::env::var("CXX").unwrap_or_else(|_| "g++".into());
+    let compiler = compiler();
     let output = Command::new(&compiler).args(["-I", "."]).args(arguments).current_dir(folder).output();
     let output = output.map_err(|e| format!("{compiler}: {e}"))?;
     if output.status.success() {
