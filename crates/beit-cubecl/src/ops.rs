@@ -4,7 +4,7 @@ use crate::gpu::Gpu;
 use crate::kernels::elementwise::{self, Map, Zip};
 use crate::kernels::{
     attention, conv, cross_entropy, embed, layer_norm, linear, logit_laplace, move_rows, optimiser, pool,
-    posterior, residual,
+    posterior, residual, residual_norm,
 };
 use crate::tensor::{Dtype, Ids, Probs, Tensor};
 use beit_ops::{
@@ -78,7 +78,7 @@ impl<R: Runtime> Ops for Gpu<R> {
         stats: &Tensor,
         dp: &mut Norm<Tensor>,
     ) -> Tensor {
-        layer_norm::backward(self, dy, x, p, stats, dp)
+        layer_norm::backward(self, dy, x, p, stats, dp, None)
     }
 
     fn gelu(&self, x: &Tensor) -> Tensor {
@@ -257,5 +257,27 @@ impl<R: Runtime> Ops for Gpu<R> {
     ) -> Tensor {
         linear::backward_params(self, dy, act, dp);
         linear::backward_gelu(self, dy, pre, p)
+    }
+
+    fn scale_residual_norm(
+        &self,
+        x: &Tensor,
+        branch: &Tensor,
+        scale: &Residual<'_, Tensor>,
+        p: &Norm<Tensor>,
+        eps: f64,
+    ) -> (Tensor, Tensor, Tensor) {
+        residual_norm::forward(self, x, branch, scale, p, eps)
+    }
+    fn layer_norm_backward_residual(
+        &self,
+        d_normed: &Tensor,
+        x: &Tensor,
+        p: &Norm<Tensor>,
+        stats: &Tensor,
+        dp: &mut Norm<Tensor>,
+        dy: &Tensor,
+    ) -> Tensor {
+        layer_norm::backward(self, d_normed, x, p, stats, dp, Some(dy))
     }
 }

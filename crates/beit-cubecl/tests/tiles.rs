@@ -1,10 +1,14 @@
 //! Matrix products, convolutions and attention larger than a tile, against `Host<f64>`.
 
+mod device;
+
 use beit_cubecl::{Gpu, Precision};
 use beit_ops::init::Stream;
 use beit_ops::{
     AttentionShape, Conv2d, Host, Linear, Ops, QkvBias, QkvBiasGrad, Shape, relative_position_rows,
 };
+use cubecl::prelude::Runtime;
+use device::{Check, on_device};
 
 /// Sums of up to 1000 products of normal numbers in f32: a thousand roundings of 6e-8, relative to the largest result.
 const TOLERANCE: f64 = 2e-5;
@@ -65,27 +69,37 @@ fn attention<O: Ops>(ops: &O, [batch, heads, d, height, width]: [usize; 5]) -> [
     [context, d_qkv, dq, dv, d_table, d_shared]
 }
 
+struct Larger;
+
+impl Check for Larger {
+    fn run<R: Runtime>(&self, gpu: &Gpu<R>) {
+        compare(gpu);
+    }
+}
+
 #[test]
 fn larger_than_a_tile() {
-    let gpu: Gpu<_> =
-        beit_cubecl::wgpu(Precision::F32).expect("a Vulkan driver; Debian: mesa-vulkan-drivers");
+    on_device(Precision::F32, &Larger);
+}
+
+fn compare(gpu: &impl Ops) {
     let host = Host::<f64>::new();
     for extents in [[64, 64, 64], [200, 96, 130], [1000, 16, 65], [1, 70, 3]] {
         let names = ["pre", "gelu", "dx", "d_weight", "d_bias"];
-        for ((x, y), name) in linear(&gpu, extents).iter().zip(&linear(&host, extents)).zip(names) {
-            close(&format!("linear {extents:?}: {name}"), (&gpu, x), (&host, y));
+        for ((x, y), name) in linear(gpu, extents).iter().zip(&linear(&host, extents)).zip(names) {
+            close(&format!("linear {extents:?}: {name}"), (gpu, x), (&host, y));
         }
     }
     for extents in [[2, 9, 7, 20, 70, 3], [1, 16, 16, 3, 8, 7], [3, 8, 8, 65, 5, 1]] {
         let names = ["y", "dx", "d_weight", "d_bias"];
-        for ((x, y), name) in conv(&gpu, extents).iter().zip(&conv(&host, extents)).zip(names) {
-            close(&format!("conv2d {extents:?}: {name}"), (&gpu, x), (&host, y));
+        for ((x, y), name) in conv(gpu, extents).iter().zip(&conv(&host, extents)).zip(names) {
+            close(&format!("conv2d {extents:?}: {name}"), (gpu, x), (&host, y));
         }
     }
     for extents in [[2, 2, 24, 7, 7], [2, 2, 64, 9, 11], [1, 1, 16, 14, 14]] {
         let names = ["context", "d_qkv", "d_q_bias", "d_v_bias", "d_table", "d_shared"];
-        for ((x, y), name) in attention(&gpu, extents).iter().zip(&attention(&host, extents)).zip(names) {
-            close(&format!("attention {extents:?}: {name}"), (&gpu, x), (&host, y));
+        for ((x, y), name) in attention(gpu, extents).iter().zip(&attention(&host, extents)).zip(names) {
+            close(&format!("attention {extents:?}: {name}"), (gpu, x), (&host, y));
         }
     }
 }

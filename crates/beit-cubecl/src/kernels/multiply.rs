@@ -82,8 +82,8 @@ impl Product<'_> {
     }
 
     fn tile<R: Runtime>(&self, gpu: &Gpu<R>) -> Tile {
-        let [m, n, _] = self.extents;
-        Tile::pick([m, n], gpu.processors(), gpu.cores())
+        let by_table = || Tile::pick(self.extents, gpu.processors(), gpu.cores());
+        gpu.tile.filter(|tile| tile.cores == gpu.cores()).unwrap_or_else(by_table)
     }
 
     fn launch<R: Runtime>(
