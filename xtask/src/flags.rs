@@ -2,7 +2,8 @@
 
 use crate::data::{DataArgs, Loading, Views};
 use crate::device::DeviceArgs;
-use crate::run::Existing;
+use crate::output::note;
+use crate::run::{Existing, Run};
 use crate::usage::usage;
 use anyhow::Context;
 use beit_mask::{BlockShape, Grid, Masker, Strategy};
@@ -298,6 +299,16 @@ pub(crate) struct RunArgs {
 }
 
 impl RunArgs {
+    /// Opens the folder of the run and writes down how the verb was called.
+    pub(crate) fn begin(&self, verb: &str, options: &impl Serialize) -> anyhow::Result<Run> {
+        let run = Run::open(self.out.as_deref(), verb, self.existing())?;
+        note(&format!("run folder: {}", run.dir.display()));
+        if !self.resume {
+            run.write_config(options)?;
+        }
+        Ok(run)
+    }
+
     pub(crate) fn existing(&self) -> Existing {
         match (self.resume, self.overwrite) {
             (true, _) => Existing::Resume,

@@ -1,11 +1,11 @@
 //! Training a tokenizer and measuring it, for every verb that does.
 
 use crate::data::{Loading, Views, tokenizer_loader};
-use crate::device::Cpu;
 use crate::model::{self, TokenizerModel};
 use crate::output::Terminal;
 use crate::usage::usage;
 use beit_data::{Source, TokenizerTransform};
+use beit_ops::Ops;
 use beit_tokenizer::{Config, Recipe};
 use beit_train::{Listeners, Metrics, TokenizerQuality, TokenizerTraining, tokenizer_quality};
 use serde_json::json;
@@ -50,8 +50,8 @@ pub(crate) fn recipe(config: &Config, steps: u64, lr: Option<f64>, usage_weight:
 }
 
 /// Trains a tokenizer and writes its folder.
-pub(crate) fn train(
-    ops: &Cpu,
+pub(crate) fn train<O: Ops>(
+    ops: &O,
     settings: &Settings,
     source: &Arc<dyn Source>,
     loading: &Loading,
@@ -71,9 +71,9 @@ pub(crate) fn train(
 }
 
 /// Usage and error on every image of a source.
-pub(crate) fn quality(
-    ops: &Cpu,
-    tokenizer: &TokenizerModel,
+pub(crate) fn quality<O: Ops>(
+    ops: &O,
+    tokenizer: &TokenizerModel<O::Tensor>,
     image: [usize; 2],
     source: &Arc<dyn Source>,
     loading: &Loading,
