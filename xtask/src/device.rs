@@ -21,6 +21,9 @@ pub(crate) struct DeviceArgs {
     pub(crate) threads: usize,
 }
 
+/// No more steps than this are trained on before their losses are looked at.
+const MOST_UNREAD: u64 = 100;
+
 /// `--precision`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -68,7 +71,7 @@ pub(crate) struct Device {
 impl Device {
     /// Steps between two looks at the numbers of a run that reports every `report_every` steps.
     pub(crate) fn read_every(&self, report_every: u64) -> u64 {
-        if self.queued { report_every.max(1) } else { 1 }
+        if self.queued { report_every.clamp(1, MOST_UNREAD) } else { 1 }
     }
 
     fn cpu() -> Self {
@@ -215,7 +218,7 @@ fn blamed(error: anyhow::Error, device: &Device) -> anyhow::Error {
     let text = format!("{error:#}");
     let help = match text.to_lowercase() {
         text if text.contains("memory") || text.contains("alloc") => {
-            "; a smaller --batch-size takes less memory"
+            "; a smaller --batch-size takes less memory, and in training --recompute"
         }
         _ => "",
     };

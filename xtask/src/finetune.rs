@@ -107,6 +107,8 @@ impl Args {
             hyper,
             smoothing: self.smoothing,
             report_every: self.run.report_every,
+            read_every: device.read_every(self.run.report_every),
+            recompute: self.training.recompute,
             seed: self.training.seed,
         }
     }

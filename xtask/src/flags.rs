@@ -8,7 +8,7 @@ use crate::usage::usage;
 use anyhow::Context;
 use beit_mask::{BlockShape, Grid, Masker, Strategy};
 use beit_train::{Hyper, Schedule};
-use beit_vit::{Config, Preset, RelativePositions};
+use beit_vit::{Config, Keep, Preset, RelativePositions};
 use clap::builder::RangedU64ValueParser;
 use clap::{Args as ClapArgs, ValueEnum, value_parser};
 use serde::Serialize;
@@ -184,6 +184,9 @@ pub(crate) struct TrainingArgs {
     /// Micro-batches of a step
     #[arg(long, default_value_t = 1)]
     pub(crate) update_freq: u64,
+    /// Keep the inputs of the blocks only and compute the rest again for the gradients: the same numbers, less memory, more time
+    #[arg(long)]
+    pub(crate) recompute: bool,
     /// Peak learning rate; where not given, 4e-3 for fine-tuning and for the tiny preset, 1.5e-3 for pre-training others
     #[arg(long)]
     pub(crate) lr: Option<f64>,
@@ -257,6 +260,11 @@ impl TrainingArgs {
         let schedule = Schedule { peak: self.lr.unwrap_or(lr), min: self.min_lr, warmup, total };
         let clip_grad = (self.clip_grad > 0.0).then_some(self.clip_grad);
         Ok(Hyper { weight_decay: self.weight_decay, clip_grad, ..Hyper::new(schedule) })
+    }
+
+    /// How much a forward keeps for its backward.
+    pub(crate) fn keep(&self) -> Keep {
+        if self.recompute { Keep::Inputs } else { Keep::All }
     }
 
     pub(crate) fn loading(&self, data: &DataArgs, device: &DeviceArgs) -> Loading {

@@ -109,6 +109,8 @@ impl Checked {
             accumulate: training.update_freq,
             hyper: self.hyper,
             report_every: run.report_every,
+            read_every: device.read_every(run.report_every),
+            recompute: self.args.training.recompute,
             seed: training.seed,
         }
     }
@@ -166,6 +168,7 @@ impl<O: Ops> Job<'_, O> {
                 image: token_size,
                 seed: args.training.seed,
                 report_every: args.run.report_every,
+                read_every: self.device.read_every(args.run.report_every),
             };
             tokenizer::train(ops, &settings, &source, &loading, (terminal, metrics), &own)?;
         }
@@ -297,7 +300,7 @@ fn dry_run(args: &Args, config: &MimConfig, steps: u64) -> anyhow::Result<()> {
     let mask = ops.zeros([batch, vit.patches()]);
     let rows = ops.upload_ids(&vec![1; masked]);
     let input = beit_vit::Input { images: &images, mask: Some(&mask), drop_path: None };
-    let (logits, saved) = params.forward(&ops, config, &input, &rows);
+    let (logits, saved) = params.forward(&ops, config, &input, &rows, args.training.keep());
     params.backward(&ops, config, &input, &logits, saved, &mut kept[0]);
     let flops = ops.flops() * args.training.update_freq;
     let value =

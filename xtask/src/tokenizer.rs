@@ -198,7 +198,7 @@ struct Train<'a> {
 impl Work for Train<'_> {
     type Output = ();
 
-    fn run<O: Ops>(self, ops: &O, _: &Device) -> anyhow::Result<()> {
+    fn run<O: Ops>(self, ops: &O, device: &Device) -> anyhow::Result<()> {
         let Self { args, config, recipe } = self;
         let Sides(image) = args.image_size;
         let source = args.data.open(Split::Train)?;
@@ -208,7 +208,14 @@ impl Work for Train<'_> {
         note(&format!("{} images from {}; run folder: {}", source.len(), args.data.data, run.dir.display()));
 
         let mut metrics = Metrics::append(&run.path("metrics.jsonl"))?;
-        let settings = Settings { config, recipe, image, seed: args.seed, report_every: args.report_every };
+        let settings = Settings {
+            config,
+            recipe,
+            image,
+            seed: args.seed,
+            report_every: args.report_every,
+            read_every: device.read_every(args.report_every),
+        };
         let loading = loading(&args.data, &args.device, args.seed);
         let out = run.path("tokenizer");
         let mut terminal = Terminal::new(args.json);

@@ -19,6 +19,7 @@ pub(crate) struct Settings {
     pub(crate) image: [usize; 2],
     pub(crate) seed: u64,
     pub(crate) report_every: u64,
+    pub(crate) read_every: u64,
 }
 
 /// The small tokenizer with the downsampling that a transformer's patches ask for: one token a patch, of the patch's own size
@@ -65,6 +66,7 @@ pub(crate) fn train<O: Ops>(
     let mut training =
         TokenizerTraining::new(ops, settings.config, settings.recipe, settings.image, settings.seed)?;
     training.report_every = settings.report_every;
+    training.read_every = settings.read_every;
     let mut on_report = |report: &beit_train::StepReport| metrics.line(report);
     training.run(&loader, &mut Listeners { progress: terminal, on_report: &mut on_report })?;
     model::save_tokenizer(ops, &settings.config, &training.params, out)
