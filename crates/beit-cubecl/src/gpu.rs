@@ -1,0 +1,154 @@
+//! The device: what it can do, and the memory it hands out.
+
+use crate::device::{OpenError, Precision};
+use crate::kernels::elementwise;
+use crate::tensor::{Dtype, Ids, Tensor};
+use beit_ops::{DeviceError, Shape};
+use bytemuck::cast_slice;
+use cubecl::client::ComputeClient;
+use cubecl::prelude::*;
+use cubecl::server::Handle;
+use half::bf16;
+use std::rc::Rc;
+
+/// A GPU, through the CubeCL runtime `R`.
+///
+/// One thread launches; results are the same bits in every run. Launches return at once: what went wrong surfaces at
+/// [`read`](beit_ops::Ops::read) and [`sync`](Gpu::sync).
+pub struct Gpu<R: Runtime> {
+    pub(crate) client: ComputeClient<R>,
+    precision: Precision,
+    name: String,
+}
+
+impl<R: Runtime> Gpu<R> {
+    /// The device behind `client`.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Unsupported`] where the precision asks for what the device does not have.
+    pub fn new(client: ComputeClient<R>, precision: Precision) -> Result<Self, OpenError> {
+        let name = R::name(&client).to_owned();
+        precision.check(&client, &name)?;
+        Ok(Self { client, precision, name })
+    }
+
+    pub(crate) fn named(mut self, name: String) -> Self {
+        self.name = name;
+        self
+    }
+
+    /// What the device is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What matrix products read.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// The type of activations that only matrix products and their neighbours read.
+    pub(crate) fn activation(&self) -> Dtype {
+        match self.precision {
+            Precision::F32 => Dtype::F32,
+            Precision::Bf16 => Dtype::Bf16,
+        }
+    }
+
+    /// Whether matrix products run on tensor cores.
+    pub(crate) fn cores(&self) -> bool {
+        self.precision == Precision::Bf16
+    }
+
+    /// Waits until everything that was launched has run.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong since the last call.
+    pub fn sync(&self) -> Result<(), DeviceError> {
+        cubecl::future::block_on(self.client.sync()).map_err(|error| fault(&error))
+    }
+
+    /// Bytes in use and bytes taken from the device.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong on the device.
+    pub fn memory(&self) -> Result<[u64; 2], DeviceError> {
+        let usage = self.client.memory_usage().map_err(|error| fault(&error))?;
+        Ok([usage.bytes_in_use, usage.bytes_reserved])
+    }
+
+    // ----- memory ------------------------------------------------------------------------------------------------
+
+    /// A tensor whose elements are not yet written.
+    pub(crate) fn empty(&self, shape: impl Into<Shape>, dtype: Dtype) -> Tensor {
+        let shape = shape.into();
+        Tensor::new(shape, dtype, self.buffer(shape.elements(), dtype))
+    }
+
+    pub(crate) fn buffer(&self, elements: usize, dtype: Dtype) -> Handle {
+        self.client.empty(elements.max(1) * dtype.bytes())
+    }
+
+    pub(crate) fn empty_ids(&self, len: usize) -> Ids {
+        Ids { len, handle: self.client.empty(4 * len.max(1)) }
+    }
+
+    pub(crate) fn upload_f32(&self, shape: impl Into<Shape>, data: &[f32]) -> Tensor {
+        let shape = shape.into();
+        assert_eq!(shape.elements(), data.len(), "a tensor of shape {shape} has another number of elements");
+        Tensor::new(shape, Dtype::F32, self.client.create_from_slice(cast_slice(data)))
+    }
+
+    pub(crate) fn upload_u32(&self, ids: &[u32]) -> Ids {
+        Ids { len: ids.len(), handle: self.client.create_from_slice(cast_slice(ids)) }
+    }
+
+    pub(crate) fn download(&self, x: &Tensor) -> Result<Vec<f32>, DeviceError> {
+        let bytes = self.bytes(x.handle())?;
+        Ok(match x.dtype {
+            Dtype::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+            Dtype::Bf16 => bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+        })
+    }
+
+    pub(crate) fn download_ids(&self, ids: &Ids) -> Result<Vec<u32>, DeviceError> {
+        let bytes = self.bytes(&ids.handle)?;
+        Ok(bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+    }
+
+    /// Launches report nothing, and a read after a failed launch may succeed with rubbish: so the device is asked first.
+    fn bytes(&self, handle: &Handle) -> Result<Vec<u8>, DeviceError> {
+        self.sync()?;
+        let bytes = self.client.read_one(handle.clone()).map_err(|error| fault(&error))?;
+        Ok(bytes.to_vec())
+    }
+
+    /// Makes `x` the only owner of its buffer, which is about to be written to.
+    pub(crate) fn own<'a>(&self, x: &'a mut Tensor) -> &'a Tensor {
+        if Rc::strong_count(&x.buffer) > 1 {
+            *x = elementwise::cast(self, x, x.dtype);
+        } else {
+            x.buffer.half.borrow_mut().take();
+        }
+        x
+    }
+
+    /// What a matrix product reads of `x`: `x` itself, or its bf16 copy, which is kept until `x` is written to.
+    pub(crate) fn operand(&self, x: &Tensor) -> Tensor {
+        if x.dtype == self.activation() {
+            return x.clone();
+        }
+        let mut half = x.buffer.half.borrow_mut();
+        let handle = half.get_or_insert_with(|| elementwise::cast(self, x, Dtype::Bf16).handle().clone());
+        Tensor::new(x.shape, Dtype::Bf16, handle.clone())
+    }
+}
+
+/// What a device reported, in one line.
+pub(crate) fn fault(error: &impl std::fmt::Debug) -> DeviceError {
+    let text = format!("{error:?}");
+    DeviceError(text.split_whitespace().collect::<Vec<_>>().join(" "))
+}

@@ -1,0 +1,185 @@
+//! One element in, one element out: casts, sums, activations.
+
+use crate::gpu::Gpu;
+use crate::launch::{UNITS, cubes, launch, width};
+use crate::tensor::{Dtype, Tensor};
+use core::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
+use cubecl::ir::ElemType;
+use cubecl::prelude::*;
+use std::rc::Rc;
+
+/// `y = f(x)`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Map {
+    /// `x`, in another type.
+    Cast,
+    /// `scale · x`
+    Scale,
+    /// `x Φ(x)`, the exact form.
+    Gelu,
+    /// `max(x, 0)`
+    Relu,
+}
+
+/// `y = f(a, b)`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Zip {
+    /// `a + scale · b`
+    AddScaled,
+    /// `a (Φ(b) + b φ(b))`
+    GeluBackward,
+    /// `a` where `b > 0`, else 0.
+    ReluBackward,
+}
+
+/// The normal distribution function `(1 + erf(x/√2)) / 2`.
+#[cube]
+pub(crate) fn phi<N: Size>(x: Vector<f32, N>) -> Vector<f32, N> {
+    let half = Vector::new(0.5f32);
+    half + half * Vector::erf(x * Vector::new(comptime!(FRAC_1_SQRT_2)))
+}
+
+/// `x Φ(x)`
+#[cube]
+pub(crate) fn gelu<N: Size>(x: Vector<f32, N>) -> Vector<f32, N> {
+    x * phi(x)
+}
+
+/// `Φ(x) + x φ(x)` with `φ(x) = exp(-x²/2) / √(2π)`
+#[cube]
+pub(crate) fn gelu_slope<N: Size>(x: Vector<f32, N>) -> Vector<f32, N> {
+    let density_at_0 = Vector::new(comptime!(0.5 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2));
+    phi(x) + x * density_at_0 * Vector::exp(x * x * Vector::new(-0.5f32))
+}
+
+#[cube(launch_unchecked)]
+fn unary<X: Float, Y: Float, N: Size>(
+    x: &Array<Vector<X, N>>,
+    y: &mut Array<Vector<Y, N>>,
+    scale: f32,
+    #[comptime] op: Map,
+    #[define(X, Y)] _types: [ElemType; 2],
+) {
+    let mut i = ABSOLUTE_POS;
+    while i < y.len() {
+        let v = Vector::<f32, N>::cast_from(x[i]);
+        let result = match op {
+            Map::Cast => v,
+            Map::Scale => v * Vector::new(scale),
+            Map::Gelu => gelu(v),
+            Map::Relu => max(v, Vector::new(0.0f32)),
+        };
+        y[i] = Vector::cast_from(result);
+        i += CUBE_COUNT * CUBE_DIM as usize;
+    }
+}
+
+#[cube(launch_unchecked)]
+fn binary<A: Float, B: Float, Y: Float, N: Size>(
+    a: &Array<Vector<A, N>>,
+    b: &Array<Vector<B, N>>,
+    y: &mut Array<Vector<Y, N>>,
+    scale: f32,
+    #[comptime] op: Zip,
+    #[define(A, B, Y)] _types: [ElemType; 3],
+) {
+    let mut i = ABSOLUTE_POS;
+    while i < y.len() {
+        let u = Vector::<f32, N>::cast_from(a[i]);
+        let v = Vector::<f32, N>::cast_from(b[i]);
+        let result = match op {
+            Zip::AddScaled => u + v * Vector::new(scale),
+            Zip::GeluBackward => u * gelu_slope(v),
+            Zip::ReluBackward => {
+                let zero = Vector::new(0.0f32);
+                select_many(v.greater_than(zero), u, zero)
+            }
+        };
+        y[i] = Vector::cast_from(result);
+        i += CUBE_COUNT * CUBE_DIM as usize;
+    }
+}
+
+/// `a += b`
+#[cube(launch_unchecked)]
+fn accumulate<A: Float, B: Float, N: Size>(
+    a: &mut Array<Vector<A, N>>,
+    b: &Array<Vector<B, N>>,
+    #[define(A, B)] _types: [ElemType; 2],
+) {
+    let mut i = ABSOLUTE_POS;
+    while i < a.len() {
+        let sum = Vector::<f32, N>::cast_from(a[i]) + Vector::<f32, N>::cast_from(b[i]);
+        a[i] = Vector::cast_from(sum);
+        i += CUBE_COUNT * CUBE_DIM as usize;
+    }
+}
+
+#[cube(launch_unchecked)]
+fn fill<X: Float, N: Size>(x: &mut Array<Vector<X, N>>, value: f32, #[define(X)] _elem: ElemType) {
+    let mut i = ABSOLUTE_POS;
+    while i < x.len() {
+        x[i] = Vector::cast_from(Vector::<f32, N>::new(value));
+        i += CUBE_COUNT * CUBE_DIM as usize;
+    }
+}
+
+/// Elements that a unit loads at once: 16 bytes of f32.
+const WIDE: usize = 4;
+
+fn geometry(len: usize) -> (usize, CubeCount, CubeDim) {
+    let n = width(WIDE, &[len]);
+    (n, cubes(len / n, UNITS as usize), CubeDim::new_1d(UNITS))
+}
+
+/// `y = op(x)` in the type `dtype`.
+pub(crate) fn map<R: Runtime>(gpu: &Gpu<R>, op: Map, scale: f32, x: &Tensor, dtype: Dtype) -> Tensor {
+    let y = gpu.empty(x.shape, dtype);
+    let (n, count, dim) = geometry(x.len());
+    launch!(unary(gpu, count, dim, n, x.arg(), y.arg(), scale, op, [x.elem(), y.elem()]));
+    y
+}
+
+/// A copy of `x` in the type `dtype`.
+pub(crate) fn cast<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, dtype: Dtype) -> Tensor {
+    map(gpu, Map::Cast, 1.0, x, dtype)
+}
+
+/// `y = op(a, b)` in the type `dtype`.
+pub(crate) fn zip<R: Runtime>(
+    gpu: &Gpu<R>,
+    op: Zip,
+    scale: f32,
+    [a, b]: [&Tensor; 2],
+    dtype: Dtype,
+) -> Tensor {
+    assert_eq!(a.len(), b.len(), "two tensors of one shape: {} and {}", a.shape, b.shape);
+    let y = gpu.empty(a.shape, dtype);
+    let (n, count, dim) = geometry(a.len());
+    let types = [a.elem(), b.elem(), y.elem()];
+    launch!(binary(gpu, count, dim, n, a.arg(), b.arg(), y.arg(), scale, op, types));
+    y
+}
+
+/// `a += b`
+pub(crate) fn add_assign<R: Runtime>(gpu: &Gpu<R>, a: &mut Tensor, b: &Tensor) {
+    assert_eq!(a.len(), b.len(), "two tensors of one shape: {} and {}", a.shape, b.shape);
+    let a = gpu.own(a);
+    let (n, count, dim) = geometry(a.len());
+    launch!(accumulate(gpu, count, dim, n, a.arg(), b.arg(), [a.elem(), b.elem()]));
+}
+
+/// Every element becomes `value`.
+pub(crate) fn set<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, value: f32) {
+    let (n, count, dim) = geometry(x.len());
+    launch!(fill(gpu, count, dim, n, x.arg(), value, x.elem()));
+}
+
+/// Every element becomes zero; a buffer that clones share is left to them.
+pub(crate) fn clear<R: Runtime>(gpu: &Gpu<R>, x: &mut Tensor) {
+    if Rc::strong_count(&x.buffer) > 1 {
+        *x = gpu.empty(x.shape, x.dtype);
+    }
+    x.buffer.half.borrow_mut().take();
+    set(gpu, x, 0.0);
+}

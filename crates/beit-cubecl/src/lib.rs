@@ -1,0 +1,20 @@
+#![doc = include_str!("../README.md")]
+// Kernels are launched without the bounds checks of CubeCL, since each checks its own: see `launch.rs`, the one place.
+#![allow(unsafe_code)]
+
+mod device;
+mod gpu;
+mod kernels;
+mod launch;
+mod ops;
+mod tensor;
+
+#[cfg(feature = "cuda")]
+pub use device::cuda;
+#[cfg(feature = "wgpu")]
+pub use device::wgpu;
+pub use device::{OpenError, Precision};
+pub use gpu::Gpu;
+pub use tensor::{Dtype, Ids, Probs, Tensor};
+
+pub use cubecl;
