@@ -2,6 +2,8 @@
 
 use crate::output::note;
 use crate::usage::usage;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+use anyhow::Context;
 use beit_ops::{DeviceError, Host, Ops};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -52,7 +54,26 @@ pub(crate) trait Work {
     /// What it comes to.
     type Output;
     /// Does it.
-    fn run<O: Ops>(self, ops: &O, device: &Device) -> anyhow::Result<Self::Output>;
+    fn run<O: Metered>(self, ops: &O, device: &Device) -> anyhow::Result<Self::Output>;
+}
+
+/// A device that may know how much memory it uses.
+pub(crate) trait Metered: Ops {
+    /// Bytes in use and bytes taken from the system.
+    fn memory(&self) -> Option<[u64; 2]>;
+}
+
+impl Metered for Host<f32> {
+    fn memory(&self) -> Option<[u64; 2]> {
+        None
+    }
+}
+
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+impl<R: beit_cubecl::Runtime> Metered for beit_cubecl::Gpu<R> {
+    fn memory(&self) -> Option<[u64; 2]> {
+        beit_cubecl::Gpu::memory(self).ok()
+    }
 }
 
 /// The device that was chosen, for a person.
@@ -119,13 +140,13 @@ impl DeviceArgs {
             Name::Cpu => self.on(&Host::<f32>::new(), Device::cpu(), work),
             #[cfg(feature = "cuda")]
             Name::Cuda(index) => {
-                let gpu = self.cuda(index)?;
-                self.on(&gpu, self.gpu(format!("cuda:{index}"), gpu.name(), self.on_cuda()), work)
+                let gpu = self.opened(beit_cubecl::cuda(index, self.on_cuda()))?;
+                self.on_gpu(format!("cuda:{index}"), &gpu, work)
             }
             #[cfg(feature = "wgpu")]
             Name::Wgpu => {
                 let gpu = self.opened(beit_cubecl::wgpu(beit_cubecl::Precision::F32))?;
-                self.on(&gpu, self.gpu("wgpu".into(), gpu.name(), PrecisionArg::F32), work)
+                self.on_gpu("wgpu".into(), &gpu, work)
             }
             #[cfg(not(all(feature = "cuda", feature = "wgpu")))]
             _ => usage!("--device {}: this build has no such device", self.device),
@@ -135,8 +156,8 @@ impl DeviceArgs {
     /// CUDA if there is one, else the CPU. wgpu may be a renderer in software, so it is taken only where it is asked for.
     fn on_the_best<W: Work>(&self, work: W) -> anyhow::Result<W::Output> {
         #[cfg(feature = "cuda")]
-        if let Ok(gpu) = self.cuda(0) {
-            return self.on(&gpu, self.gpu("cuda:0".into(), gpu.name(), self.on_cuda()), work);
+        if let Ok(gpu) = beit_cubecl::cuda(0, self.on_cuda()) {
+            return self.on_gpu("cuda:0".into(), &gpu, work);
         }
         if self.precision == PrecisionArg::Bf16 {
             usage!(
@@ -146,7 +167,7 @@ impl DeviceArgs {
         self.on(&Host::<f32>::new(), Device::cpu(), work)
     }
 
-    fn on<O: Ops, W: Work>(&self, ops: &O, device: Device, work: W) -> anyhow::Result<W::Output> {
+    fn on<O: Metered, W: Work>(&self, ops: &O, device: Device, work: W) -> anyhow::Result<W::Output> {
         note(&format!("device: {}", device.sentence()));
         work.run(ops, &device).map_err(|error| blamed(error, &device))
     }
@@ -175,29 +196,31 @@ impl DeviceArgs {
 /// What GPUs have in common.
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 impl DeviceArgs {
-    fn gpu(&self, flag: String, name: impl Into<String>, precision: PrecisionArg) -> Device {
-        let precision = if precision == PrecisionArg::Bf16 { "bf16" } else { "f32" };
-        Device { flag, name: name.into(), precision, queued: true }
+    fn on_gpu<R: beit_cubecl::Runtime, W: Work>(
+        &self,
+        flag: String,
+        gpu: &beit_cubecl::Gpu<R>,
+        work: W,
+    ) -> anyhow::Result<W::Output> {
+        let name = gpu.name().trim_start_matches(flag.as_str()).trim().to_owned();
+        let precision = match gpu.precision() {
+            beit_cubecl::Precision::F32 => "f32",
+            beit_cubecl::Precision::Bf16 => "bf16",
+        };
+        self.on(gpu, Device { flag, name, precision, queued: true }, work)
     }
 
     fn opened<T>(&self, opened: Result<T, beit_cubecl::OpenError>) -> anyhow::Result<T> {
-        opened.map_err(|error| {
-            anyhow::anyhow!("--device {}: {error}; --device cpu needs neither GPU nor driver", self.device)
-        })
+        opened.with_context(|| format!("--device {}", self.device))
     }
 }
 
 #[cfg(feature = "cuda")]
 impl DeviceArgs {
     /// The precision on CUDA.
-    fn on_cuda(&self) -> PrecisionArg {
-        if self.precision == PrecisionArg::F32 { PrecisionArg::F32 } else { PrecisionArg::Bf16 }
-    }
-
-    fn cuda(&self, index: usize) -> anyhow::Result<beit_cubecl::Gpu<beit_cubecl::CudaRuntime>> {
+    fn on_cuda(&self) -> beit_cubecl::Precision {
         use beit_cubecl::Precision::{Bf16, F32};
-        let precision = if self.on_cuda() == PrecisionArg::F32 { F32 } else { Bf16 };
-        self.opened(beit_cubecl::cuda(index, precision))
+        if self.precision == PrecisionArg::F32 { F32 } else { Bf16 }
     }
 }
 

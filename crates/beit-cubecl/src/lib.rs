@@ -18,3 +18,4 @@ pub use gpu::Gpu;
 pub use tensor::{Dtype, Ids, Probs, Tensor};
 
 pub use cubecl;
+pub use cubecl::Runtime;
