@@ -74,14 +74,20 @@ pub(crate) enum PresetArg {
     Large,
 }
 
+impl From<PresetArg> for Preset {
+    fn from(preset: PresetArg) -> Self {
+        match preset {
+            PresetArg::Tiny => Self::Tiny,
+            PresetArg::Small => Self::Small,
+            PresetArg::Base => Self::Base,
+            PresetArg::Large => Self::Large,
+        }
+    }
+}
+
 impl ModelArgs {
     pub(crate) fn config(&self) -> anyhow::Result<Config> {
-        let preset = match self.preset {
-            PresetArg::Tiny => Preset::Tiny,
-            PresetArg::Small => Preset::Small,
-            PresetArg::Base => Preset::Base,
-            PresetArg::Large => Preset::Large,
-        };
+        let preset = self.preset.into();
         let mut config = if self.paper { Config::paper(preset) } else { Config::new(preset) };
         if let Some(Sides(image)) = self.image_size {
             config.image = image;

@@ -2,6 +2,7 @@
 //!
 //! Every verb is a file; this one parses, chooses the device and turns errors into exit codes.
 
+mod bench;
 mod classes;
 mod data;
 mod device;
@@ -57,6 +58,7 @@ enum Verb {
     Infer(infer::Args),
     #[command(subcommand)]
     Weights(weights::Verb),
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         Verb::Show(verb) => show::run(verb),
         Verb::Infer(args) => infer::run(&args),
         Verb::Weights(verb) => weights::run(verb),
+        Verb::Bench(args) => bench::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
