@@ -2,6 +2,7 @@
 
 use crate::device::{OpenError, Precision};
 use crate::kernels::elementwise;
+use crate::kernels::multiply::NOTHING;
 use crate::tensor::{Dtype, Ids, Tensor};
 use beit_ops::{DeviceError, Shape};
 use bytemuck::cast_slice;
@@ -19,6 +20,8 @@ pub struct Gpu<R: Runtime> {
     pub(crate) client: ComputeClient<R>,
     precision: Precision,
     name: String,
+    /// Stands where a kernel takes a buffer that it does not read.
+    pub(crate) nothing: Handle,
 }
 
 impl<R: Runtime> Gpu<R> {
@@ -30,7 +33,8 @@ impl<R: Runtime> Gpu<R> {
     pub fn new(client: ComputeClient<R>, precision: Precision) -> Result<Self, OpenError> {
         let name = R::name(&client).to_owned();
         precision.check(&client, &name)?;
-        Ok(Self { client, precision, name })
+        let nothing = client.empty(4 * NOTHING);
+        Ok(Self { client, precision, name, nothing })
     }
 
     pub(crate) fn named(mut self, name: String) -> Self {
@@ -59,6 +63,12 @@ impl<R: Runtime> Gpu<R> {
     /// Whether matrix products run on tensor cores.
     pub(crate) fn cores(&self) -> bool {
         self.precision == Precision::Bf16
+    }
+
+    /// Multiprocessors: how many cubes run at a time, at least.
+    pub(crate) fn processors(&self) -> usize {
+        let told = self.client.properties().hardware.num_streaming_multiprocessors;
+        told.map_or(UNKNOWN_PROCESSORS, |n| n as usize)
     }
 
     /// Waits until everything that was launched has run.
@@ -146,6 +156,9 @@ impl<R: Runtime> Gpu<R> {
         Tensor::new(x.shape, Dtype::Bf16, handle.clone())
     }
 }
+
+/// Taken where a runtime does not tell: few enough for small devices, more than one so that sums are cut into pieces there too.
+const UNKNOWN_PROCESSORS: usize = 8;
 
 /// What a device reported, in one line.
 pub(crate) fn fault(error: &impl std::fmt::Debug) -> DeviceError {

@@ -169,7 +169,7 @@ impl<R: Runtime> Ops for Gpu<R> {
     }
     fn conv2d_backward(&self, dy: &Tensor, x: &Tensor, p: &Conv2d<Tensor>, dp: &mut Conv2d<Tensor>) -> Tensor {
         conv::backward_params(self, dy, x, dp);
-        conv::backward_input(self, dy, x, p)
+        conv::backward_input(self, dy, p)
     }
     fn conv2d_backward_params(&self, dy: &Tensor, x: &Tensor, dp: &mut Conv2d<Tensor>) {
         conv::backward_params(self, dy, x, dp);

@@ -1,10 +1,139 @@
-//! conv
-#![allow(unused, clippy::unimplemented)]
+//! Convolutions of stride 1 with "same" zero padding, as matrix products over windows (implicit GEMM), and the swap of axes
+//! that brings images into the layout of feature maps.
+
+use super::columns::add_column_sums;
+use super::multiply::{Operand, Product};
 use crate::gpu::Gpu;
-use crate::tensor::Tensor;
-use cubecl::prelude::*;
+use crate::launch::{UNITS, cubes, launch};
+use crate::tensor::{Dtype, Tensor};
 use beit_ops::Conv2d;
-pub(crate) fn channels_last<R: Runtime>(gpu: &Gpu<R>, x: &Tensor) -> Tensor { unimplemented!() }
-pub(crate) fn forward<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, p: &Conv2d<Tensor>) -> Tensor { unimplemented!() }
-pub(crate) fn backward_input<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor, x: &Tensor, p: &Conv2d<Tensor>) -> Tensor { unimplemented!() }
-pub(crate) fn backward_params<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor, x: &Tensor, dp: &mut Conv2d<Tensor>) { unimplemented!() }
+use cubecl::ir::ElemType;
+use cubecl::prelude::*;
+
+/// How the weight `[O, I, k, k]` is laid out for a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Packing {
+    /// `[O, k·k·I]`: for the forward pass.
+    Forward,
+    /// `[I, k·k·O]`, the taps in reverse: for the gradient of the input, which is a convolution of the output's.
+    Turned,
+}
+
+/// Element `e` of the packed weight, from its place in `[O, I, k, k]`.
+#[cube(launch_unchecked)]
+fn pack<W: Float>(
+    weight: &Array<f32>,
+    packed: &mut Array<W>,
+    outputs: usize,
+    inputs: usize,
+    taps: usize,
+    #[comptime] packing: Packing,
+    #[define(W)] _elem: ElemType,
+) {
+    let mut e = ABSOLUTE_POS;
+    while e < packed.len() {
+        let source = match packing {
+            Packing::Forward => {
+                let i = e % inputs;
+                let tap = e / inputs % taps;
+                let o = e / (inputs * taps);
+                (o * inputs + i) * taps + tap
+            }
+            Packing::Turned => {
+                let o = e % outputs;
+                let tap = e / outputs % taps;
+                let i = e / (outputs * taps);
+                (o * inputs + i) * taps + (taps - tap - 1)
+            }
+        };
+        packed[e] = W::cast_from(weight[source]);
+        e += CUBE_COUNT * CUBE_DIM as usize;
+    }
+}
+
+/// `weight [O, I, k, k] += sums [O, k·k·I]`
+#[cube(launch_unchecked)]
+fn add_unpacked(sums: &Array<f32>, weight: &mut Array<f32>, inputs: usize, taps: usize) {
+    let mut e = ABSOLUTE_POS;
+    while e < weight.len() {
+        let tap = e % taps;
+        let i = e / taps % inputs;
+        let o = e / (taps * inputs);
+        weight[e] += sums[(o * taps + tap) * inputs + i];
+        e += CUBE_COUNT * CUBE_DIM as usize;
+    }
+}
+
+/// `[B, C, P] -> [B, P, C]` for P pixels.
+#[cube(launch_unchecked)]
+fn swap<X: Float, Y: Float>(
+    x: &Array<X>,
+    y: &mut Array<Y>,
+    channels: usize,
+    pixels: usize,
+    #[define(X, Y)] _types: [ElemType; 2],
+) {
+    let mut e = ABSOLUTE_POS;
+    while e < y.len() {
+        let channel = e % channels;
+        let pixel = e / channels % pixels;
+        let image = e / (channels * pixels);
+        y[e] = Y::cast_from(x[(image * channels + channel) * pixels + pixel]);
+        e += CUBE_COUNT * CUBE_DIM as usize;
+    }
+}
+
+/// `[B, C, height, width] -> [B, height, width, C]`
+pub(crate) fn channels_last<R: Runtime>(gpu: &Gpu<R>, x: &Tensor) -> Tensor {
+    let [b, c, h, w] = x.map();
+    let y = gpu.empty([b, h, w, c], x.dtype);
+    let count = cubes(y.len(), UNITS as usize);
+    let types = [x.elem(), y.elem()];
+    launch!(swap(gpu, count, CubeDim::new_1d(UNITS), x.arg(), y.arg(), c, h * w, types));
+    y
+}
+
+fn packed<R: Runtime>(gpu: &Gpu<R>, weight: &Tensor, packing: Packing) -> Tensor {
+    let [o, i, k, _] = weight.map();
+    let packed = gpu.empty([weight.len()], gpu.activation());
+    let count = cubes(weight.len(), UNITS as usize);
+    let (dim, elem) = (CubeDim::new_1d(UNITS), packed.elem());
+    launch!(pack(gpu, count, dim, weight.arg(), packed.arg(), o, i, k * k, packing, elem));
+    packed
+}
+
+/// `x [B, h, w, I] -> y [B, h, w, O]`
+pub(crate) fn forward<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, p: &Conv2d<Tensor>) -> Tensor {
+    let ([b, h, w, i], [o, _, k, _]) = (x.map(), p.weight.map());
+    let (x, weight) = (gpu.operand(x), packed(gpu, &p.weight, Packing::Forward));
+    let extents = [b * h * w, o, k * k * i];
+    let a = Operand::along(&x).windows(k);
+    Product { a, b: Operand::along(&weight), extents, bias: Some(&p.bias) }.store(gpu, [b, h, w, o])
+}
+
+/// Returns `dx [B, h, w, I]`: the convolution of `dy` with the turned kernel.
+pub(crate) fn backward_input<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor, p: &Conv2d<Tensor>) -> Tensor {
+    let ([b, h, w, o], [_, i, k, _]) = (dy.map(), p.weight.map());
+    let (dy, weight) = (gpu.operand(dy), packed(gpu, &p.weight, Packing::Turned));
+    let extents = [b * h * w, i, k * k * o];
+    let a = Operand::along(&dy).windows(k);
+    Product { a, b: Operand::along(&weight), extents, bias: None }.store(gpu, [b, h, w, i])
+}
+
+/// `d_weight [O, I, k, k] += dyᵀ · windows of x`, `d_bias [O] += Σ dy`
+pub(crate) fn backward_params<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor, x: &Tensor, dp: &mut Conv2d<Tensor>) {
+    let ([b, h, w, i], [o, _, k, _]) = (x.map(), dp.weight.map());
+    add_column_sums(gpu, dy, &mut dp.bias);
+    let (dy, x) = (gpu.operand(dy), gpu.operand(x));
+    let (a, windows) = (Operand::across(&dy), Operand::across(&x).windows(k));
+    let product = Product { a, b: windows, extents: [o, k * k * i, b * h * w], bias: None };
+    if k == 1 {
+        return product.accumulate(gpu, &mut dp.weight);
+    }
+    let mut sums = gpu.empty([o, k * k * i], Dtype::F32);
+    super::elementwise::set(gpu, &sums, 0.0);
+    product.accumulate(gpu, &mut sums);
+    let weight = gpu.own(&mut dp.weight);
+    let count = cubes(weight.len(), UNITS as usize);
+    launch!(add_unpacked(gpu, count, CubeDim::new_1d(UNITS), sums.arg(), weight.arg(), i, k * k));
+}

@@ -1,10 +1,61 @@
-//! linear
-#![allow(unused, clippy::unimplemented)]
+//! `y = x Wᵀ + b`
+
+use super::columns::add_column_sums;
+use super::multiply::{Operand, Product};
 use crate::gpu::Gpu;
 use crate::tensor::Tensor;
-use cubecl::prelude::*;
 use beit_ops::Linear;
-pub(crate) fn forward<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, p: &Linear<Tensor>) -> Tensor { unimplemented!() }
-pub(crate) fn forward_gelu<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, p: &Linear<Tensor>) -> (Tensor, Tensor) { unimplemented!() }
-pub(crate) fn backward_input<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor, x: &Tensor, p: &Linear<Tensor>) -> Tensor { unimplemented!() }
-pub(crate) fn backward_params<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor, x: &Tensor, dp: &mut Linear<Tensor>) { unimplemented!() }
+use cubecl::prelude::*;
+
+/// `x [M, C] · weight [N, C]ᵀ + bias`
+fn product<'a>(x: &'a Tensor, weight: &'a Tensor, p: &'a Linear<Tensor>) -> Product<'a> {
+    let [n, c] = weight.shape.matrix();
+    let extents = [x.len() / c, n, c];
+    Product { a: Operand::along(x), b: Operand::along(weight), extents, bias: p.bias.as_ref() }
+}
+
+/// `x [M, C] -> y [M, N]`
+pub(crate) fn forward<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, p: &Linear<Tensor>) -> Tensor {
+    let (x, weight) = (gpu.operand(x), gpu.operand(&p.weight));
+    let product = product(&x, &weight, p);
+    let [m, n, _] = product.extents;
+    product.store(gpu, [m, n])
+}
+
+/// `x [M, C] -> (pre [M, N], gelu(pre))`, the GELU where the sum ends.
+pub(crate) fn forward_gelu<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, p: &Linear<Tensor>) -> (Tensor, Tensor) {
+    let (x, weight) = (gpu.operand(x), gpu.operand(&p.weight));
+    let product = product(&x, &weight, p);
+    let [m, n, _] = product.extents;
+    product.gelu(gpu, [m, n])
+}
+
+/// `dy [M, N] · weight [N, C] -> dx`
+fn product_input<'a>(dy: &'a Tensor, weight: &'a Tensor) -> Product<'a> {
+    let [n, c] = weight.shape.matrix();
+    let extents = [dy.len() / n, c, n];
+    Product { a: Operand::along(dy), b: Operand::across(weight), extents, bias: None }
+}
+
+/// Returns `dx`, in the shape of `x`.
+pub(crate) fn backward_input<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor, x: &Tensor, p: &Linear<Tensor>) -> Tensor {
+    let (dy, weight) = (gpu.operand(dy), gpu.operand(&p.weight));
+    product_input(&dy, &weight).store(gpu, x.shape)
+}
+
+/// Returns `gelu'(pre) ⊙ dx`, for `x = gelu(pre)`.
+pub(crate) fn backward_gelu<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor, pre: &Tensor, p: &Linear<Tensor>) -> Tensor {
+    let (dy, weight) = (gpu.operand(dy), gpu.operand(&p.weight));
+    product_input(&dy, &weight).gelu_backward(gpu, pre)
+}
+
+/// `d_weight [N, C] += dyᵀ x`, `d_bias [N] += Σ dy`
+pub(crate) fn backward_params<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor, x: &Tensor, dp: &mut Linear<Tensor>) {
+    let [n, c] = dp.weight.shape.matrix();
+    if let Some(bias) = &mut dp.bias {
+        add_column_sums(gpu, dy, bias);
+    }
+    let (dy, x) = (gpu.operand(dy), gpu.operand(x));
+    let (a, b) = (Operand::across(&dy), Operand::across(&x));
+    Product { a, b, extents: [n, c, x.len() / c], bias: None }.accumulate(gpu, &mut dp.weight);
+}
