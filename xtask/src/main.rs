@@ -4,6 +4,7 @@
 
 mod bench;
 mod classes;
+mod compare;
 mod data;
 mod device;
 mod embed;
@@ -59,6 +60,7 @@ enum Verb {
     #[command(subcommand)]
     Weights(weights::Verb),
     Bench(bench::Args),
+    Compare(compare::Args),
 }
 
 fn main() -> ExitCode {
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         Verb::Infer(args) => infer::run(&args),
         Verb::Weights(verb) => weights::run(verb),
         Verb::Bench(args) => bench::run(&args),
+        Verb::Compare(args) => compare::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
