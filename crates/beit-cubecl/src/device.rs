@@ -96,10 +96,12 @@ pub fn cuda(index: usize, precision: Precision) -> Result<Gpu<cubecl::cuda::Cuda
 #[cfg(feature = "wgpu")]
 pub fn wgpu(precision: Precision) -> Result<Gpu<cubecl::wgpu::WgpuRuntime>, OpenError> {
     use cubecl::wgpu::{RuntimeOptions, WgpuDevice, WgpuRuntime, init_setup};
-    let missing = || OpenError::Missing {
+    let missing = || {
+        OpenError::Missing {
         device: "wgpu".to_owned(),
         reason: "no Vulkan, Metal or DirectX 12 driver found; install one (Debian: mesa-vulkan-drivers renders on the CPU)"
             .to_owned(),
+    }
     };
     let device = WgpuDevice::DefaultDevice;
     let name = quietly(|| {
@@ -128,7 +130,9 @@ fn cuda_name(index: usize) -> Result<String, String> {
     use cudarc::driver::{result, sys};
     // SAFETY: looks for the library and loads it, nothing else.
     if !unsafe { sys::is_culib_present() } {
-        return Err("the NVIDIA driver's library (libcuda) is not on this machine; --device cpu runs".to_owned());
+        return Err(
+            "the NVIDIA driver's library (libcuda) is not on this machine; --device cpu runs".to_owned()
+        );
     }
     let told = |error: cudarc::driver::DriverError| format!("the NVIDIA driver says: {error}");
     result::init().map_err(told)?;

@@ -3,9 +3,11 @@
 use crate::device::{OpenError, Precision};
 use crate::kernels::elementwise;
 use crate::kernels::multiply::NOTHING;
+use crate::kernels::tile::Tile;
 use crate::tensor::{Dtype, Ids, Tensor};
 use beit_ops::{DeviceError, Shape};
 use bytemuck::cast_slice;
+use cubecl::bytes::Bytes;
 use cubecl::client::ComputeClient;
 use cubecl::prelude::*;
 use cubecl::server::Handle;
@@ -20,6 +22,8 @@ pub struct Gpu<R: Runtime> {
     pub(crate) client: ComputeClient<R>,
     precision: Precision,
     name: String,
+    /// The tile of every matrix product, instead of the table's.
+    pub(crate) tile: Option<Tile>,
     /// Stands where a kernel takes a buffer that it does not read.
     pub(crate) nothing: Handle,
 }
@@ -34,11 +38,19 @@ impl<R: Runtime> Gpu<R> {
         let name = R::name(&client).to_owned();
         precision.check(&client, &name)?;
         let nothing = client.empty(4 * NOTHING);
-        Ok(Self { client, precision, name, nothing })
+        Ok(Self { client, precision, name, tile: None, nothing })
     }
 
     pub(crate) fn named(mut self, name: String) -> Self {
         self.name = name;
+        self
+    }
+
+    /// The same device with one tile for all matrix products on tensor cores: for measuring the
+    /// [candidates](crate::CANDIDATES).
+    #[must_use]
+    pub fn with_tile(mut self, tile: Tile) -> Self {
+        self.tile = Some(tile);
         self
     }
 
@@ -109,7 +121,18 @@ impl<R: Runtime> Gpu<R> {
     pub(crate) fn upload_f32(&self, shape: impl Into<Shape>, data: &[f32]) -> Tensor {
         let shape = shape.into();
         assert_eq!(shape.elements(), data.len(), "a tensor of shape {shape} has another number of elements");
-        Tensor::new(shape, Dtype::F32, self.client.create_from_slice(cast_slice(data)))
+        Tensor::new(shape, Dtype::F32, self.send(cast_slice(data)))
+    }
+
+    /// Copies bytes to the device. Large ones go through pinned memory where the runtime has it, so that the copy runs beside
+    /// kernels and nothing waits for it.
+    fn send(&self, bytes: &[u8]) -> Handle {
+        if bytes.len() < PINNED_FROM {
+            return self.client.create_from_slice(bytes);
+        }
+        let mut bytes = Bytes::from_bytes_vec(bytes.to_vec());
+        self.client.staging(std::iter::once(&mut bytes), false);
+        self.client.create(bytes)
     }
 
     pub(crate) fn upload_u32(&self, ids: &[u32]) -> Ids {
@@ -119,8 +142,12 @@ impl<R: Runtime> Gpu<R> {
     pub(crate) fn download(&self, x: &Tensor) -> Result<Vec<f32>, DeviceError> {
         let bytes = self.bytes(x.handle())?;
         Ok(match x.dtype {
-            Dtype::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-            Dtype::Bf16 => bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+            Dtype::F32 => {
+                bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+            }
+            Dtype::Bf16 => {
+                bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+            }
         })
     }
 
@@ -156,6 +183,9 @@ impl<R: Runtime> Gpu<R> {
         Tensor::new(x.shape, Dtype::Bf16, handle.clone())
     }
 }
+
+/// Bytes from which on a copy through pinned memory pays: below, allocating it costs more than the copy.
+const PINNED_FROM: usize = 1 << 20;
 
 /// Taken where a runtime does not tell: few enough for small devices, more than one so that sums are cut into pieces there too.
 const UNKNOWN_PROCESSORS: usize = 8;

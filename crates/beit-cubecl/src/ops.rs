@@ -3,13 +3,13 @@
 use crate::gpu::Gpu;
 use crate::kernels::elementwise::{self, Map, Zip};
 use crate::kernels::{
-    attention, conv, cross_entropy, embed, layer_norm, linear, logit_laplace, move_rows, optimiser, pool, posterior,
-    residual,
+    attention, conv, cross_entropy, embed, layer_norm, linear, logit_laplace, move_rows, optimiser, pool,
+    posterior, residual, residual_norm,
 };
 use crate::tensor::{Dtype, Ids, Probs, Tensor};
 use beit_ops::{
-    AdamW, AttentionShape, Conv2d, DeviceError, Embeddings, GumbelNoise, Linear, Norm, Ops, QkvBias, QkvBiasGrad,
-    Residual, Shape, Targets,
+    AdamW, AttentionShape, Conv2d, DeviceError, Embeddings, GumbelNoise, Linear, Norm, Ops, QkvBias,
+    QkvBiasGrad, Residual, Shape, Targets,
 };
 use cubecl::prelude::Runtime;
 
@@ -53,7 +53,13 @@ impl<R: Runtime> Ops for Gpu<R> {
     fn linear(&self, x: &Tensor, p: &Linear<Tensor>) -> Tensor {
         linear::forward(self, x, p)
     }
-    fn linear_backward(&self, dy: &Tensor, x: &Tensor, p: &Linear<Tensor>, dp: &mut Linear<Tensor>) -> Tensor {
+    fn linear_backward(
+        &self,
+        dy: &Tensor,
+        x: &Tensor,
+        p: &Linear<Tensor>,
+        dp: &mut Linear<Tensor>,
+    ) -> Tensor {
         linear::backward_params(self, dy, x, dp);
         linear::backward_input(self, dy, x, p)
     }
@@ -72,7 +78,7 @@ impl<R: Runtime> Ops for Gpu<R> {
         stats: &Tensor,
         dp: &mut Norm<Tensor>,
     ) -> Tensor {
-        layer_norm::backward(self, dy, x, p, stats, dp)
+        layer_norm::backward(self, dy, x, p, stats, dp, None)
     }
 
     fn gelu(&self, x: &Tensor) -> Tensor {
@@ -119,7 +125,13 @@ impl<R: Runtime> Ops for Gpu<R> {
     fn patchify(&self, images: &Tensor, patch: [usize; 2]) -> Tensor {
         embed::patchify(self, images, patch)
     }
-    fn embed(&self, patches: &Tensor, p: &Embeddings<Tensor>, mask: Option<&Tensor>, tokens: usize) -> Tensor {
+    fn embed(
+        &self,
+        patches: &Tensor,
+        p: &Embeddings<Tensor>,
+        mask: Option<&Tensor>,
+        tokens: usize,
+    ) -> Tensor {
         embed::forward(self, patches, p, mask, tokens)
     }
     fn embed_backward(
@@ -167,7 +179,13 @@ impl<R: Runtime> Ops for Gpu<R> {
     fn conv2d(&self, x: &Tensor, p: &Conv2d<Tensor>) -> Tensor {
         conv::forward(self, x, p)
     }
-    fn conv2d_backward(&self, dy: &Tensor, x: &Tensor, p: &Conv2d<Tensor>, dp: &mut Conv2d<Tensor>) -> Tensor {
+    fn conv2d_backward(
+        &self,
+        dy: &Tensor,
+        x: &Tensor,
+        p: &Conv2d<Tensor>,
+        dp: &mut Conv2d<Tensor>,
+    ) -> Tensor {
         conv::backward_params(self, dy, x, dp);
         conv::backward_input(self, dy, p)
     }
@@ -215,11 +233,51 @@ impl<R: Runtime> Ops for Gpu<R> {
     fn clip_factor(&self, grads: &[&Tensor], max_norm: Option<f32>) -> Tensor {
         optimiser::clip_factor(self, grads, max_norm)
     }
-    fn adamw(&self, param: &mut Tensor, grad: &Tensor, moments: [&mut Tensor; 2], clip: &Tensor, hyper: &AdamW) {
+    fn adamw(
+        &self,
+        param: &mut Tensor,
+        grad: &Tensor,
+        moments: [&mut Tensor; 2],
+        clip: &Tensor,
+        hyper: &AdamW,
+    ) {
         optimiser::adamw(self, param, grad, moments, clip, hyper);
     }
 
     fn linear_gelu(&self, x: &Tensor, p: &Linear<Tensor>) -> (Tensor, Tensor) {
         linear::forward_gelu(self, x, p)
+    }
+
+    fn linear_gelu_backward(
+        &self,
+        dy: &Tensor,
+        [pre, act]: [&Tensor; 2],
+        p: &Linear<Tensor>,
+        dp: &mut Linear<Tensor>,
+    ) -> Tensor {
+        linear::backward_params(self, dy, act, dp);
+        linear::backward_gelu(self, dy, pre, p)
+    }
+
+    fn scale_residual_norm(
+        &self,
+        x: &Tensor,
+        branch: &Tensor,
+        scale: &Residual<'_, Tensor>,
+        p: &Norm<Tensor>,
+        eps: f64,
+    ) -> (Tensor, Tensor, Tensor) {
+        residual_norm::forward(self, x, branch, scale, p, eps)
+    }
+    fn layer_norm_backward_residual(
+        &self,
+        d_normed: &Tensor,
+        x: &Tensor,
+        p: &Norm<Tensor>,
+        stats: &Tensor,
+        dp: &mut Norm<Tensor>,
+        dy: &Tensor,
+    ) -> Tensor {
+        layer_norm::backward(self, d_normed, x, p, stats, dp, Some(dy))
     }
 }

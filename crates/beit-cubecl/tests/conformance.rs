@@ -1,12 +1,33 @@
-//! Every operation on a real device, or on Mesa's software renderer, against `Host<f64>`.
+//! Every operation on a device against `Host<f64>`, every gradient against finite differences.
 
-use beit_cubecl::Precision;
+mod device;
+
+use beit_cubecl::{Gpu, Precision};
+use beit_ops::Ops;
 use beit_ops::conformance::{self, Tolerance};
+use cubecl::prelude::Runtime;
+use device::{Check, on_device};
+
+struct Suite(Tolerance);
+
+impl Check for Suite {
+    fn run<R: Runtime>(&self, gpu: &Gpu<R>)
+    where
+        Gpu<R>: Ops,
+    {
+        let report = conformance::run(gpu, self.0);
+        println!("{} in {}: {report}", gpu.name(), gpu.precision());
+        assert!(report.compared > 100 && report.failures.is_empty(), "{report}");
+    }
+}
 
 #[test]
-fn wgpu_f32() {
-    let gpu = beit_cubecl::wgpu(Precision::F32).expect("a Vulkan driver; Debian: mesa-vulkan-drivers");
-    let report = conformance::run(&gpu, Tolerance::F32);
-    println!("{}: {report}", gpu.name());
-    assert!(report.compared > 100 && report.failures.is_empty(), "{report}");
+fn f32() {
+    on_device(Precision::F32, &Suite(Tolerance::F32));
+}
+
+/// Needs tensor cores, which no software renderer has: the emulator of the CUDA kernels runs this suite without a device.
+#[test]
+fn bf16() {
+    on_device(Precision::Bf16, &Suite(Tolerance::BF16));
 }

@@ -244,6 +244,49 @@ pub trait Ops {
         let act = self.gelu(&pre);
         (pre, act)
     }
+
+    /// [`linear_backward`](Ops::linear_backward) of a layer whose input was `act = gelu(pre)`: returns `d_pre`.
+    fn linear_gelu_backward(
+        &self,
+        dy: &Self::Tensor,
+        [pre, act]: [&Self::Tensor; 2],
+        p: &Linear<Self::Tensor>,
+        dp: &mut Linear<Self::Tensor>,
+    ) -> Self::Tensor {
+        let d_act = self.linear_backward(dy, act, p, dp);
+        self.gelu_backward(&d_act, pre)
+    }
+
+    /// [`scale_residual`](Ops::scale_residual) and the [`layer_norm`](Ops::layer_norm) that follows it:
+    /// `(y, norm(y), statistics of y)`.
+    fn scale_residual_norm(
+        &self,
+        x: &Self::Tensor,
+        branch: &Self::Tensor,
+        scale: &Residual<'_, Self::Tensor>,
+        p: &Norm<Self::Tensor>,
+        eps: f64,
+    ) -> (Self::Tensor, Self::Tensor, Self::Stats) {
+        let y = self.scale_residual(x, branch, scale);
+        let (normed, stats) = self.layer_norm(&y, p, eps);
+        (y, normed, stats)
+    }
+
+    /// [`layer_norm_backward`](Ops::layer_norm_backward) plus the gradient `dy` that reaches `x` past the branch.
+    #[allow(clippy::too_many_arguments)]
+    fn layer_norm_backward_residual(
+        &self,
+        d_normed: &Self::Tensor,
+        x: &Self::Tensor,
+        p: &Norm<Self::Tensor>,
+        stats: &Self::Stats,
+        dp: &mut Norm<Self::Tensor>,
+        dy: &Self::Tensor,
+    ) -> Self::Tensor {
+        let mut dx = self.layer_norm_backward(d_normed, x, p, stats, dp);
+        self.add_assign(&mut dx, dy);
+        dx
+    }
 }
 
 /// How the rows of an attention belong together.

@@ -12,8 +12,8 @@ use core::cell::Cell;
 
 /// A device without numbers: a tensor is its shape, and its lifetime is metered.
 ///
-/// A wrong shape panics with both shapes. Memory counts 4 bytes an element; what operations allocate and free inside
-/// themselves (packing buffers) is not in it.
+/// A wrong shape panics with both shapes. Memory is counted as the device of the [`Footprint`] holds it; what operations
+/// allocate and free inside themselves (packing buffers, partial sums) is not in it.
 ///
 /// ```
 /// use beit_ops::{Linear, Ops, Plan};
@@ -26,11 +26,45 @@ use core::cell::Cell;
 /// ```
 #[derive(Debug, Default)]
 pub struct Plan {
+    footprint: Footprint,
     flops: Cell<u64>,
     memory: Rc<Memory>,
 }
 
+/// How a device holds what the model keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Footprint {
+    /// Bytes of an element that matrix products make or read: 4 for f32, 2 for bf16. All else is f32.
+    pub activation: usize,
+    /// What attention keeps of the softmax.
+    pub kept: Kept,
+}
+
+/// What attention keeps of the softmax, in f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// The softmax itself, `[B, H, T, T]`.
+    Softmax,
+    /// The log-sum-exp of each row, `[B, H, T]`, which gives it back.
+    LogSumExp,
+}
+
+impl Default for Footprint {
+    /// That of [`Host<f32>`](crate::Host).
+    fn default() -> Self {
+        Self { activation: F32, kept: Kept::Softmax }
+    }
+}
+
+/// Bytes of an element in single precision.
+const F32: usize = 4;
+
 impl Plan {
+    /// A plan for a device of this footprint.
+    pub fn new(footprint: Footprint) -> Self {
+        Self { footprint, ..Self::default() }
+    }
+
     /// Floating-point operations so far: two for each multiply-add of matrix products, attention and convolutions.
     pub fn flops(&self) -> u64 {
         self.flops.get()
@@ -46,10 +80,41 @@ impl Plan {
         self.memory.peak.get()
     }
 
+    /// A tensor in f32.
     fn tensor(&self, shape: impl Into<Shape>) -> Planned {
+        self.sized(shape, F32)
+    }
+
+    /// A tensor that a matrix product makes or reads.
+    fn activation(&self, shape: impl Into<Shape>) -> Planned {
+        self.sized(shape, self.footprint.activation)
+    }
+
+    /// A tensor of the type of `x`.
+    fn like(&self, x: &Planned, shape: impl Into<Shape>) -> Planned {
+        self.sized(shape, x.element)
+    }
+
+    fn sized(&self, shape: impl Into<Shape>, element: usize) -> Planned {
         let shape = shape.into();
-        self.memory.take(shape);
-        Planned { shape, memory: Rc::clone(&self.memory) }
+        self.memory.take(element * shape.elements());
+        Planned { shape, element, copied: Cell::new(0), memory: Rc::clone(&self.memory) }
+    }
+
+    /// Notes that a matrix product reads `x`: a parameter is copied to the type of activations, once.
+    fn operand(&self, x: &Planned) {
+        if x.element != self.footprint.activation && x.copied.get() == 0 {
+            let bytes = self.footprint.activation * x.shape.elements();
+            x.copied.set(bytes);
+            self.memory.take(bytes);
+        }
+    }
+
+    fn kept(&self, batch: usize, heads: usize, tokens: usize) -> Planned {
+        match self.footprint.kept {
+            Kept::Softmax => self.tensor([batch, heads, tokens, tokens]),
+            Kept::LogSumExp => self.tensor([batch, heads, tokens]),
+        }
     }
 
     fn ids(&self, len: usize) -> PlannedIds {
@@ -69,8 +134,8 @@ struct Memory {
 }
 
 impl Memory {
-    fn take(&self, shape: Shape) {
-        self.live.set(self.live.get() + 4 * shape.elements());
+    fn take(&self, bytes: usize) {
+        self.live.set(self.live.get() + bytes);
         self.peak.set(self.peak.get().max(self.live.get()));
     }
 }
@@ -79,6 +144,10 @@ impl Memory {
 #[derive(Debug)]
 pub struct Planned {
     shape: Shape,
+    /// Bytes of an element.
+    element: usize,
+    /// Bytes of the copy that matrix products read.
+    copied: Cell<usize>,
     memory: Rc<Memory>,
 }
 
@@ -100,14 +169,15 @@ impl Planned {
 
 impl Clone for Planned {
     fn clone(&self) -> Self {
-        self.memory.take(self.shape);
-        Self { shape: self.shape, memory: Rc::clone(&self.memory) }
+        self.memory.take(self.element * self.shape.elements());
+        Self { copied: Cell::new(0), memory: Rc::clone(&self.memory), ..*self }
     }
 }
 
 impl Drop for Planned {
     fn drop(&mut self) {
-        self.memory.live.set(self.memory.live.get() - 4 * self.shape.elements());
+        let bytes = self.element * self.shape.elements() + self.copied.get();
+        self.memory.live.set(self.memory.live.get() - bytes);
     }
 }
 
@@ -170,7 +240,8 @@ impl Ops for Plan {
             is(bias, [n]);
         }
         self.products(1, m, c, n);
-        self.tensor([m, n])
+        self.operand(&p.weight);
+        self.activation([m, n])
     }
     fn linear_backward(
         &self,
@@ -183,7 +254,7 @@ impl Ops for Plan {
         same(&p.weight, &dp.weight);
         let [n, c] = p.weight.shape.matrix();
         self.products(1, dy.rows(), n, c);
-        self.tensor(x.shape)
+        self.activation(x.shape)
     }
     fn linear_backward_params(&self, dy: &Planned, x: &Planned, dp: &mut Linear<Planned>) {
         let [n, c] = dp.weight.shape.matrix();
@@ -195,7 +266,7 @@ impl Ops for Plan {
     fn layer_norm(&self, x: &Planned, p: &Norm<Planned>, _: f64) -> (Planned, Planned) {
         is(&p.weight, [x.last()]);
         is(&p.bias, [x.last()]);
-        (self.tensor(x.shape), self.tensor([2, x.rows()]))
+        (self.activation(x.shape), self.tensor([2, x.rows()]))
     }
     fn layer_norm_backward(
         &self,
@@ -208,22 +279,22 @@ impl Ops for Plan {
         same(dy, x);
         same(&p.weight, &dp.weight);
         is(stats, [2, x.rows()]);
-        self.tensor(x.shape)
+        self.like(x, x.shape)
     }
 
     fn gelu(&self, x: &Planned) -> Planned {
-        self.tensor(x.shape)
+        self.like(x, x.shape)
     }
     fn gelu_backward(&self, dy: &Planned, x: &Planned) -> Planned {
         same(dy, x);
-        self.tensor(x.shape)
+        self.like(dy, x.shape)
     }
     fn relu(&self, x: &Planned) -> Planned {
-        self.tensor(x.shape)
+        self.like(x, x.shape)
     }
     fn relu_backward(&self, dy: &Planned, x: &Planned) -> Planned {
         same(dy, x);
-        self.tensor(x.shape)
+        self.like(dy, x.shape)
     }
 
     fn attention(
@@ -243,7 +314,7 @@ impl Ops for Plan {
         }
         let batch = qkv.rows() / tokens;
         self.products(2 * batch * heads, tokens, c / heads, tokens);
-        (self.tensor([batch * tokens, c]), self.tensor([batch, heads, tokens, tokens]))
+        (self.activation([batch * tokens, c]), self.kept(batch, heads, tokens))
     }
     fn attention_backward(
         &self,
@@ -257,13 +328,13 @@ impl Ops for Plan {
         let AttentionShape { heads, tokens, .. } = shape;
         let (c, batch) = (qkv.last() / 3, qkv.rows() / tokens);
         is(d_context, [batch * tokens, c]);
-        is(probs, [batch, heads, tokens, tokens]);
+        assert_eq!(probs.shape[..3], [batch, heads, tokens]);
         same(bias.q, d_bias.q);
         same(bias.v, d_bias.v);
         assert_eq!(bias.table.map(|t| t.shape), d_bias.table.as_ref().map(|t| t.shape));
         assert_eq!(bias.shared.map(|t| t.shape), d_bias.shared.as_ref().map(|t| t.shape));
         self.products(4 * batch * heads, tokens, c / heads, tokens);
-        self.tensor(qkv.shape)
+        self.activation(qkv.shape)
     }
 
     fn scale_residual(&self, x: &Planned, branch: &Planned, scale: &Residual<'_, Planned>) -> Planned {
@@ -274,7 +345,7 @@ impl Ops for Plan {
         if let Some(keep) = scale.keep {
             assert!(x.rows().is_multiple_of(keep.last()), "{} images in {}", keep.shape, x.shape);
         }
-        self.tensor(x.shape)
+        self.like(x, x.shape)
     }
     fn scale_residual_backward(
         &self,
@@ -285,7 +356,7 @@ impl Ops for Plan {
     ) -> Planned {
         same(dy, branch);
         assert_eq!(scale.gamma.map(|g| g.shape), d_gamma.map(|g| g.shape));
-        self.tensor(dy.shape)
+        self.like(branch, dy.shape)
     }
 
     fn patchify(&self, images: &Planned, patch: [usize; 2]) -> Planned {
@@ -296,7 +367,7 @@ impl Ops for Plan {
             "patches {patch:?} in {}",
             images.shape
         );
-        self.tensor([batch * (height / ph) * (width / pw), channels * ph * pw])
+        self.activation([batch * (height / ph) * (width / pw), channels * ph * pw])
     }
     fn embed(
         &self,
@@ -324,11 +395,11 @@ impl Ops for Plan {
         let (batch, c) = (d_tokens.rows() / tokens, d_tokens.last());
         is(&dp.cls_token, [1, 1, c]);
         mask.into_iter().for_each(|mask| is(mask, [batch, tokens - 1]));
-        self.tensor([batch * (tokens - 1), c])
+        self.activation([batch * (tokens - 1), c])
     }
 
     fn gather_rows(&self, x: &Planned, rows: &PlannedIds) -> Planned {
-        self.tensor([rows.0.last(), x.last()])
+        self.like(x, [rows.0.last(), x.last()])
     }
     fn gather_rows_backward(&self, dy: &Planned, rows: &PlannedIds, m: usize) -> Planned {
         is(dy, [rows.0.last(), dy.last()]);
@@ -360,12 +431,12 @@ impl Ops for Plan {
         _: f32,
     ) -> Planned {
         is(lse, [logits.rows()]);
-        self.tensor(logits.shape)
+        self.like(logits, logits.shape)
     }
 
     fn channels_last(&self, x: &Planned) -> Planned {
         let [b, c, h, w] = x.map();
-        self.tensor([b, h, w, c])
+        self.like(x, [b, h, w, c])
     }
     fn conv2d(&self, x: &Planned, p: &Conv2d<Planned>) -> Planned {
         let [b, h, w, c] = x.map();
@@ -373,7 +444,7 @@ impl Ops for Plan {
         assert!(i == c && k == k2 && k % 2 == 1, "a convolution {} of {}", p.weight.shape, x.shape);
         is(&p.bias, [o]);
         self.products(1, b * h * w, c * k * k, o);
-        self.tensor([b, h, w, o])
+        self.activation([b, h, w, o])
     }
     fn conv2d_backward(
         &self,
@@ -386,7 +457,7 @@ impl Ops for Plan {
         same(&p.weight, &dp.weight);
         let [o, i, k, _] = p.weight.map();
         self.products(1, x.rows(), o * k * k, i);
-        self.tensor(x.shape)
+        self.activation(x.shape)
     }
     fn conv2d_backward_params(&self, dy: &Planned, x: &Planned, dp: &mut Conv2d<Planned>) {
         let [b, h, w, c] = x.map();
@@ -398,48 +469,48 @@ impl Ops for Plan {
     fn max_pool2(&self, x: &Planned) -> Planned {
         let [b, h, w, c] = x.map();
         assert!(h % 2 == 0 && w % 2 == 0, "2x2 squares in {}", x.shape);
-        self.tensor([b, h / 2, w / 2, c])
+        self.like(x, [b, h / 2, w / 2, c])
     }
     fn max_pool2_backward(&self, dy: &Planned, x: &Planned) -> Planned {
         let [b, h, w, c] = x.map();
         is(dy, [b, h / 2, w / 2, c]);
-        self.tensor(x.shape)
+        self.like(dy, x.shape)
     }
     fn upsample2(&self, x: &Planned) -> Planned {
         let [b, h, w, c] = x.map();
-        self.tensor([b, 2 * h, 2 * w, c])
+        self.like(x, [b, 2 * h, 2 * w, c])
     }
     fn upsample2_backward(&self, dy: &Planned) -> Planned {
         let [b, h, w, c] = dy.map();
-        self.tensor([b, h / 2, w / 2, c])
+        self.like(dy, [b, h / 2, w / 2, c])
     }
     fn add_scaled(&self, a: &Planned, b: &Planned, _: f64) -> Planned {
         same(a, b);
-        self.tensor(a.shape)
+        self.like(a, a.shape)
     }
     fn scaled(&self, x: &Planned, _: f64) -> Planned {
-        self.tensor(x.shape)
+        self.like(x, x.shape)
     }
 
     fn gumbel_softmax(&self, logits: &Planned, _: GumbelNoise, _: f64) -> Planned {
-        self.tensor(logits.shape)
+        self.activation(logits.shape)
     }
     fn gumbel_softmax_backward(&self, dy: &Planned, y: &Planned, _: f64) -> Planned {
         same(dy, y);
-        self.tensor(y.shape)
+        self.activation(y.shape)
     }
     fn posterior_kl(&self, logits: &Planned) -> (Planned, [Planned; 2]) {
         (self.tensor([2]), [self.tensor(logits.shape), self.tensor([logits.last()])])
     }
     fn posterior_kl_backward(&self, saved: &[Planned; 2], _: [f64; 2]) -> Planned {
-        self.tensor(saved[0].shape)
+        self.like(&saved[0], saved[0].shape)
     }
     fn logit_laplace(&self, params: &Planned, x: &Planned) -> Planned {
         assert_eq!(params.shape.elements(), 2 * x.shape.elements());
         self.tensor([1])
     }
     fn logit_laplace_backward(&self, params: &Planned, _: &Planned) -> Planned {
-        self.tensor(params.shape)
+        self.activation(params.shape)
     }
 
     fn clip_factor(&self, _: &[&Planned], _: Option<f32>) -> Planned {

@@ -83,9 +83,9 @@ impl<T: Clone> Block<T> {
         let qkv = ops.linear(&normed1, &self.attn.qkv);
         let (context, probs) = ops.attention(&qkv, &self.attn.bias(cx.shared), cx.shape);
         let branch1 = ops.linear(&context, &self.attn.proj);
-        let mid = ops.scale_residual(&x, &branch1, &self.scale1(cx));
 
-        let (normed2, stats2) = ops.layer_norm(&mid, &self.norm2, cx.eps);
+        let (mid, normed2, stats2) =
+            ops.scale_residual_norm(&x, &branch1, &self.scale1(cx), &self.norm2, cx.eps);
         let (pre, act) = ops.linear_gelu(&normed2, &self.mlp.fc1);
         let branch2 = ops.linear(&act, &self.mlp.fc2);
         let y = ops.scale_residual(&mid, &branch2, &self.scale2(cx));
@@ -120,11 +120,16 @@ impl<T: Clone> Block<T> {
     ) -> T {
         let d_branch2 =
             ops.scale_residual_backward(&dy, &s.branch2, &self.scale2(cx), grads.gamma_2.as_mut());
-        let d_act = ops.linear_backward(&d_branch2, &s.act, &self.mlp.fc2, &mut grads.mlp.fc2);
-        let d_pre = ops.gelu_backward(&d_act, &s.pre);
+        let d_pre = ops.linear_gelu_backward(&d_branch2, [&s.pre, &s.act], &self.mlp.fc2, &mut grads.mlp.fc2);
         let d_normed2 = ops.linear_backward(&d_pre, &s.normed2, &self.mlp.fc1, &mut grads.mlp.fc1);
-        let mut d_mid = ops.layer_norm_backward(&d_normed2, &s.mid, &self.norm2, &s.stats2, &mut grads.norm2);
-        ops.add_assign(&mut d_mid, &dy);
+        let d_mid = ops.layer_norm_backward_residual(
+            &d_normed2,
+            &s.mid,
+            &self.norm2,
+            &s.stats2,
+            &mut grads.norm2,
+            &dy,
+        );
 
         let d_branch1 =
             ops.scale_residual_backward(&d_mid, &s.branch1, &self.scale1(cx), grads.gamma_1.as_mut());
@@ -133,9 +138,7 @@ impl<T: Clone> Block<T> {
         let mut d_bias = grads.attn.bias_grad(d_shared);
         let d_qkv = ops.attention_backward(&d_context, &s.qkv, &bias, &s.probs, cx.shape, &mut d_bias);
         let d_normed1 = ops.linear_backward(&d_qkv, &s.normed1, &self.attn.qkv, &mut grads.attn.qkv);
-        let mut dx = ops.layer_norm_backward(&d_normed1, &s.x, &self.norm1, &s.stats1, &mut grads.norm1);
-        ops.add_assign(&mut dx, &d_mid);
-        dx
+        ops.layer_norm_backward_residual(&d_normed1, &s.x, &self.norm1, &s.stats1, &mut grads.norm1, &d_mid)
     }
 
     fn scale1<'a>(&'a self, cx: &Context<'a, T>) -> Residual<'a, T> {

@@ -1,9 +1,176 @@
-//! embed
-#![allow(unused, clippy::unimplemented)]
+//! From images to tokens.
+
+use super::columns::{self, Rows, Term};
 use crate::gpu::Gpu;
-use crate::tensor::Tensor;
-use cubecl::prelude::*;
+use crate::launch::{UNITS, cubes, launch, width};
+use crate::tensor::{Dtype, Tensor};
 use beit_ops::Embeddings;
-pub(crate) fn patchify<R: Runtime>(gpu: &Gpu<R>, images: &Tensor, patch: [usize; 2]) -> Tensor { unimplemented!() }
-pub(crate) fn forward<R: Runtime>(gpu: &Gpu<R>, patches: &Tensor, p: &Embeddings<Tensor>, mask: Option<&Tensor>, tokens: usize) -> Tensor { unimplemented!() }
-pub(crate) fn backward<R: Runtime>(gpu: &Gpu<R>, d_tokens: &Tensor, mask: Option<&Tensor>, tokens: usize, dp: &mut Embeddings<Tensor>) -> Tensor { unimplemented!() }
+use cubecl::ir::ElemType;
+use cubecl::prelude::*;
+
+/// Elements that a unit loads at once.
+const WIDE: usize = 4;
+
+/// `images [B, K, H, W] -> y [B·N, K·h·w]`; extents along a line are in vectors.
+#[cube(launch_unchecked)]
+fn cut_patches<X: Float, Y: Float, N: Size>(
+    images: &Array<Vector<X, N>>,
+    y: &mut Array<Vector<Y, N>>,
+    channels: usize,
+    height: usize,
+    line: usize,
+    patch_height: usize,
+    patch_line: usize,
+    #[define(X, Y)] _types: [ElemType; 2],
+) {
+    let (grid_height, grid_width) = (height / patch_height, line / patch_line);
+    let mut i = ABSOLUTE_POS;
+    while i < y.len() {
+        let x = i % patch_line;
+        let rest = i / patch_line;
+        let inner = rest % patch_height;
+        let rest = rest / patch_height;
+        let channel = rest % channels;
+        let patch = rest / channels;
+        let column = patch % grid_width;
+        let row = patch / grid_width % grid_height;
+        let image = patch / grid_width / grid_height;
+        let from_line = (image * channels + channel) * height + row * patch_height + inner;
+        y[i] = Vector::cast_from(images[from_line * line + column * patch_line + x]);
+        i += CUBE_COUNT * CUBE_DIM as usize;
+    }
+}
+
+/// `patches [B·N, C] -> tokens [B·T, C]`
+#[cube(launch_unchecked)]
+fn make_tokens<X: Float, N: Size>(
+    patches: &Array<Vector<X, N>>,
+    cls: &Array<Vector<f32, N>>,
+    mask: &Array<f32>,
+    mask_token: &Array<Vector<f32, N>>,
+    pos: &Array<Vector<f32, N>>,
+    y: &mut Array<Vector<f32, N>>,
+    tokens: usize,
+    #[comptime] masked: bool,
+    #[comptime] positions: bool,
+    #[define(X)] _elem: ElemType,
+) {
+    let columns = cls.len();
+    let mut i = ABSOLUTE_POS;
+    while i < y.len() {
+        let c = i % columns;
+        let row = i / columns;
+        let token = row % tokens;
+        let mut v = cls[c];
+        if token > 0 {
+            let patch = row / tokens * (tokens - 1) + token - 1;
+            v = Vector::cast_from(patches[patch * columns + c]);
+            if masked {
+                let hidden = Vector::<f32, N>::new(mask[patch]);
+                v = v * (Vector::new(1.0f32) - hidden) + mask_token[c] * hidden;
+            }
+        }
+        if positions {
+            v += pos[token * columns + c];
+        }
+        y[i] = v;
+        i += CUBE_COUNT * CUBE_DIM as usize;
+    }
+}
+
+/// `d_patches = (1 - mask) d_tokens`, without the rows of \[CLS\].
+#[cube(launch_unchecked)]
+fn make_tokens_backward<D: Float, Y: Float, N: Size>(
+    d_tokens: &Array<Vector<D, N>>,
+    mask: &Array<f32>,
+    d_patches: &mut Array<Vector<Y, N>>,
+    columns: usize,
+    tokens: usize,
+    #[comptime] masked: bool,
+    #[define(D, Y)] _types: [ElemType; 2],
+) {
+    let mut i = ABSOLUTE_POS;
+    while i < d_patches.len() {
+        let patch = i / columns;
+        let row = patch / (tokens - 1) * tokens + patch % (tokens - 1) + 1;
+        let mut v = Vector::<f32, N>::cast_from(d_tokens[row * columns + i % columns]);
+        if masked {
+            v *= Vector::new(1.0 - mask[patch]);
+        }
+        d_patches[i] = Vector::cast_from(v);
+        i += CUBE_COUNT * CUBE_DIM as usize;
+    }
+}
+
+/// `images [B, K, H, W] -> [B·N, K·h·w]`, elements of a patch in the order (channel, y, x).
+pub(crate) fn patchify<R: Runtime>(gpu: &Gpu<R>, images: &Tensor, [ph, pw]: [usize; 2]) -> Tensor {
+    let [batch, channels, height, w] = images.map();
+    let patches = batch * (height / ph) * (w / pw);
+    let y = gpu.empty([patches, channels * ph * pw], gpu.activation());
+    let n = width(WIDE, &[w, pw]);
+    let (count, dim) = (cubes(y.len() / n, UNITS as usize), CubeDim::new_1d(UNITS));
+    let (line, patch_line, types) = (w / n, pw / n, [images.elem(), y.elem()]);
+    let (from, to) = (images.arg(), y.arg());
+    launch!(cut_patches(gpu, count, dim, n, from, to, channels, height, line, ph, patch_line, types));
+    y
+}
+
+/// `patches [B·N, C] -> tokens [B·T, C]`, f32: the residual stream begins here.
+pub(crate) fn forward<R: Runtime>(
+    gpu: &Gpu<R>,
+    patches: &Tensor,
+    p: &Embeddings<Tensor>,
+    mask: Option<&Tensor>,
+    tokens: usize,
+) -> Tensor {
+    let c = patches.last();
+    let batch = patches.rows() / (tokens - 1);
+    let y = gpu.empty([batch * tokens, c], Dtype::F32);
+    let n = width(WIDE, &[c]);
+    let (count, dim) = (cubes(y.len() / n, UNITS as usize), CubeDim::new_1d(UNITS));
+    let token = p.mask_token.as_ref().filter(|_| mask.is_some());
+    let (masked, positions) = (token.is_some(), p.pos_embed.is_some());
+    // What is not there is not read: any tensor may stand for it.
+    let pos = p.pos_embed.as_ref().unwrap_or(&p.cls_token).arg();
+    let mask = mask.unwrap_or(&p.cls_token).arg();
+    let (cls, token) = (p.cls_token.arg(), token.unwrap_or(&p.cls_token).arg());
+    let (from, to, elem) = (patches.arg(), y.arg(), patches.elem());
+    launch!(make_tokens(
+        gpu, count, dim, n, from, cls, mask, token, pos, to, tokens, masked, positions, elem
+    ));
+    y
+}
+
+/// Returns `d_patches [B·N, C]`; adds to the gradients of the three parameters.
+pub(crate) fn backward<R: Runtime>(
+    gpu: &Gpu<R>,
+    d_tokens: &Tensor,
+    mask: Option<&Tensor>,
+    tokens: usize,
+    dp: &mut Embeddings<Tensor>,
+) -> Tensor {
+    let c = d_tokens.last();
+    let batch = d_tokens.rows() / tokens;
+    let d_patches = gpu.empty([batch * (tokens - 1), c], gpu.activation());
+    let n = width(WIDE, &[c]);
+    let (count, dim) = (cubes(d_patches.len() / n, UNITS as usize), CubeDim::new_1d(UNITS));
+    let types = [d_tokens.elem(), d_patches.elem()];
+    let (from, to, masked) = (d_tokens.arg(), d_patches.arg(), mask.is_some());
+    let hidden = mask.unwrap_or(d_tokens).arg();
+    launch!(make_tokens_backward(gpu, count, dim, n, from, hidden, to, c / n, tokens, masked, types));
+
+    let sum = |term, weights: &Tensor, rows: Rows, width, into: &mut Tensor| {
+        let sums = columns::blocks(gpu, term, [d_tokens, d_tokens], weights, rows, width, 1.0);
+        columns::finish(gpu, &sums, 0, into);
+    };
+    let images = Rows { pitch: tokens * c, ..Rows::of(batch, c) };
+    sum(Term::Value, d_tokens, images, c, &mut dp.cls_token);
+    if let (Some(d_mask_token), Some(mask)) = (&mut dp.mask_token, mask) {
+        let rows = Rows { group: tokens, ..Rows::of(batch * tokens, c) };
+        sum(Term::Masked, mask, rows, c, d_mask_token);
+    }
+    if let Some(d_pos) = &mut dp.pos_embed {
+        sum(Term::Value, d_tokens, Rows::of(batch, tokens * c), tokens * c, d_pos);
+    }
+    d_patches
+}

@@ -38,13 +38,23 @@ fn product_input<'a>(dy: &'a Tensor, weight: &'a Tensor) -> Product<'a> {
 }
 
 /// Returns `dx`, in the shape of `x`.
-pub(crate) fn backward_input<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor, x: &Tensor, p: &Linear<Tensor>) -> Tensor {
+pub(crate) fn backward_input<R: Runtime>(
+    gpu: &Gpu<R>,
+    dy: &Tensor,
+    x: &Tensor,
+    p: &Linear<Tensor>,
+) -> Tensor {
     let (dy, weight) = (gpu.operand(dy), gpu.operand(&p.weight));
     product_input(&dy, &weight).store(gpu, x.shape)
 }
 
 /// Returns `gelu'(pre) ⊙ dx`, for `x = gelu(pre)`.
-pub(crate) fn backward_gelu<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor, pre: &Tensor, p: &Linear<Tensor>) -> Tensor {
+pub(crate) fn backward_gelu<R: Runtime>(
+    gpu: &Gpu<R>,
+    dy: &Tensor,
+    pre: &Tensor,
+    p: &Linear<Tensor>,
+) -> Tensor {
     let (dy, weight) = (gpu.operand(dy), gpu.operand(&p.weight));
     product_input(&dy, &weight).gelu_backward(gpu, pre)
 }

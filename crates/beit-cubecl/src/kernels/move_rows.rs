@@ -1,10 +1,107 @@
-//! move_rows
-#![allow(unused, clippy::unimplemented)]
+//! Picking rows, and the mean over the patches of an image.
+
+use super::columns::{self, Rows, Term};
+use super::elementwise::set;
 use crate::gpu::Gpu;
-use crate::tensor::Tensor;
+use crate::launch::{UNITS, cubes, launch, width};
+use crate::tensor::{Dtype, Ids, Tensor};
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
-use crate::tensor::Ids;
-pub(crate) fn gather<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, rows: &Ids) -> Tensor { unimplemented!() }
-pub(crate) fn gather_backward<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor, rows: &Ids, m: usize) -> Tensor { unimplemented!() }
-pub(crate) fn mean_pool<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, tokens: usize) -> Tensor { unimplemented!() }
-pub(crate) fn mean_pool_backward<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor, tokens: usize) -> Tensor { unimplemented!() }
+
+/// Elements that a unit loads at once.
+const WIDE: usize = 4;
+
+/// `y[i] = x[rows[i]]`
+#[cube(launch_unchecked)]
+fn pick_rows<X: Float, N: Size>(
+    x: &Array<Vector<X, N>>,
+    rows: &Array<u32>,
+    y: &mut Array<Vector<X, N>>,
+    columns: usize,
+    #[define(X)] _elem: ElemType,
+) {
+    let mut i = ABSOLUTE_POS;
+    while i < y.len() {
+        y[i] = x[rows[i / columns] as usize * columns + i % columns];
+        i += CUBE_COUNT * CUBE_DIM as usize;
+    }
+}
+
+/// `dx[rows[i]] = dy[i]`; no row is named twice.
+#[cube(launch_unchecked)]
+fn put_rows<D: Float, N: Size>(
+    dy: &Array<Vector<D, N>>,
+    rows: &Array<u32>,
+    dx: &mut Array<Vector<f32, N>>,
+    columns: usize,
+    #[define(D)] _elem: ElemType,
+) {
+    let mut i = ABSOLUTE_POS;
+    while i < dy.len() {
+        let row = rows[i / columns] as usize;
+        dx[row * columns + i % columns] = Vector::cast_from(dy[i]);
+        i += CUBE_COUNT * CUBE_DIM as usize;
+    }
+}
+
+/// `dx[b, t] = scale · dy[b]`, zero for the first token of each image.
+#[cube(launch_unchecked)]
+fn spread_mean<D: Float, N: Size>(
+    dy: &Array<Vector<D, N>>,
+    dx: &mut Array<Vector<f32, N>>,
+    columns: usize,
+    tokens: usize,
+    scale: f32,
+    #[define(D)] _elem: ElemType,
+) {
+    let mut i = ABSOLUTE_POS;
+    while i < dx.len() {
+        let row = i / columns;
+        let mut v = Vector::<f32, N>::new(0.0f32);
+        if row % tokens > 0 {
+            v = Vector::<f32, N>::cast_from(dy[row / tokens * columns + i % columns]) * Vector::new(scale);
+        }
+        dx[i] = v;
+        i += CUBE_COUNT * CUBE_DIM as usize;
+    }
+}
+
+/// `x [M, C] -> y [rows, C]`
+pub(crate) fn gather<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, rows: &Ids) -> Tensor {
+    let c = x.last();
+    let y = gpu.empty([rows.len, c], x.dtype);
+    let n = width(WIDE, &[c]);
+    let (count, dim) = (cubes(y.len() / n, UNITS as usize), CubeDim::new_1d(UNITS));
+    launch!(pick_rows(gpu, count, dim, n, x.arg(), rows.arg(), y.arg(), c / n, x.elem()));
+    y
+}
+
+/// Returns `dx [M, C]`, f32: the gradient of a residual stream.
+pub(crate) fn gather_backward<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor, rows: &Ids, m: usize) -> Tensor {
+    let c = dy.last();
+    let dx = gpu.empty([m, c], Dtype::F32);
+    set(gpu, &dx, 0.0);
+    let n = width(WIDE, &[c]);
+    let (count, dim) = (cubes(dy.len() / n, UNITS as usize), CubeDim::new_1d(UNITS));
+    launch!(put_rows(gpu, count, dim, n, dy.arg(), rows.arg(), dx.arg(), c / n, dy.elem()));
+    dx
+}
+
+/// `x [B·T, C] -> y [B, C]`, f32: a block of the column sums for each image.
+pub(crate) fn mean_pool<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, tokens: usize) -> Tensor {
+    let (m, c) = (x.rows(), x.last());
+    let rows = Rows { m, pitch: c, group: tokens, block: tokens };
+    let scale = 1.0 / (tokens - 1) as f32;
+    columns::blocks(gpu, Term::Patches, [x, x], x, rows, c, scale).reshaped([m / tokens, c])
+}
+
+/// Returns `dx [B·T, C]`, f32: the gradient of a residual stream.
+pub(crate) fn mean_pool_backward<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor, tokens: usize) -> Tensor {
+    let c = dy.last();
+    let dx = gpu.empty([dy.rows() * tokens, c], Dtype::F32);
+    let n = width(WIDE, &[c]);
+    let (count, dim) = (cubes(dx.len() / n, UNITS as usize), CubeDim::new_1d(UNITS));
+    let scale = 1.0 / (tokens - 1) as f32;
+    launch!(spread_mean(gpu, count, dim, n, dy.arg(), dx.arg(), c / n, tokens, scale, dy.elem()));
+    dx
+}

@@ -82,8 +82,8 @@ impl Product<'_> {
     }
 
     fn tile<R: Runtime>(&self, gpu: &Gpu<R>) -> Tile {
-        let [m, n, _] = self.extents;
-        Tile::pick([m, n], gpu.processors(), gpu.cores())
+        let by_table = || Tile::pick(self.extents, gpu.processors(), gpu.cores());
+        gpu.tile.filter(|tile| tile.cores == gpu.cores()).unwrap_or_else(by_table)
     }
 
     fn launch<R: Runtime>(
@@ -99,11 +99,8 @@ impl Product<'_> {
         let (a, b) = (self.a.side, self.b.side);
         let form = Form { a, b, epilogue, bias: self.bias.is_some(), tile };
         let span = k.div_ceil(pieces).next_multiple_of(tile.k);
-        let count = CubeCount::Static(
-            n.div_ceil(tile.n) as u32,
-            m.div_ceil(tile.m) as u32,
-            k.div_ceil(span) as u32,
-        );
+        let count =
+            CubeCount::Static(n.div_ceil(tile.n) as u32, m.div_ceil(tile.m) as u32, k.div_ceil(span) as u32);
         let [h, w, c] = self.map();
         let types = [self.a.tensor.elem(), self.b.tensor.elem(), gpu.activation().elem(), y.elem()];
         let [na, nb, nc] = self.widths(tile, c);

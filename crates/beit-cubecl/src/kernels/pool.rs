@@ -1,9 +1,146 @@
-//! pool
-#![allow(unused, clippy::unimplemented)]
+//! Halving and doubling the sides of feature maps `[B, h, w, C]`.
+
 use crate::gpu::Gpu;
+use crate::launch::{UNITS, cubes, launch, width};
 use crate::tensor::Tensor;
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
-pub(crate) fn max_pool2<R: Runtime>(gpu: &Gpu<R>, x: &Tensor) -> Tensor { unimplemented!() }
-pub(crate) fn max_pool2_backward<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor, x: &Tensor) -> Tensor { unimplemented!() }
-pub(crate) fn upsample2<R: Runtime>(gpu: &Gpu<R>, x: &Tensor) -> Tensor { unimplemented!() }
-pub(crate) fn upsample2_backward<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor) -> Tensor { unimplemented!() }
+
+/// Elements that a unit loads at once.
+const WIDE: usize = 4;
+
+/// What becomes of a square of four.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Square {
+    Largest,
+    Sum,
+}
+
+/// Where the upper left element of square `i` is in the larger map; `columns` vectors a pixel, `side` pixels a line.
+#[cube]
+fn corner(i: usize, columns: usize, side: usize) -> usize {
+    let pixel = i / columns;
+    let (line, x) = (pixel / (side / 2), pixel % (side / 2));
+    (2 * line * side + 2 * x) * columns + i % columns
+}
+
+/// `y[i, j]` from `x[2i..2i+2, 2j..2j+2]`
+#[cube(launch_unchecked)]
+fn halve<X: Float, N: Size>(
+    x: &Array<Vector<X, N>>,
+    y: &mut Array<Vector<X, N>>,
+    columns: usize,
+    side: usize,
+    #[comptime] square: Square,
+    #[define(X)] _elem: ElemType,
+) {
+    let mut i = ABSOLUTE_POS;
+    while i < y.len() {
+        let at = corner(i, columns, side);
+        let a = Vector::<f32, N>::cast_from(x[at]);
+        let b = Vector::<f32, N>::cast_from(x[at + columns]);
+        let c = Vector::<f32, N>::cast_from(x[at + side * columns]);
+        let d = Vector::<f32, N>::cast_from(x[at + (side + 1) * columns]);
+        let result = match square {
+            Square::Largest => max(max(a, b), max(c, d)),
+            Square::Sum => (a + b) + (c + d),
+        };
+        y[i] = Vector::cast_from(result);
+        i += CUBE_COUNT * CUBE_DIM as usize;
+    }
+}
+
+/// `dy` where the largest element of each square is, the first of equals; zero to its other three places.
+#[cube(launch_unchecked)]
+fn route<D: Float, X: Float, N: Size>(
+    dy: &Array<Vector<D, N>>,
+    x: &Array<Vector<X, N>>,
+    dx: &mut Array<Vector<D, N>>,
+    columns: usize,
+    side: usize,
+    #[define(D, X)] _types: [ElemType; 2],
+) {
+    let zero = Vector::<D, N>::cast_from(Vector::<f32, N>::new(0.0f32));
+    let mut i = ABSOLUTE_POS;
+    while i < dy.len() {
+        let at = corner(i, columns, side);
+        let a = Vector::<f32, N>::cast_from(x[at]);
+        let b = Vector::<f32, N>::cast_from(x[at + columns]);
+        let c = Vector::<f32, N>::cast_from(x[at + side * columns]);
+        let d = Vector::<f32, N>::cast_from(x[at + (side + 1) * columns]);
+        let largest = max(max(a, b), max(c, d));
+        let rest = dy[i];
+        dx[at] = select_many(a.equal(largest), rest, zero);
+        let rest = select_many(a.equal(largest), zero, rest);
+        dx[at + columns] = select_many(b.equal(largest), rest, zero);
+        let rest = select_many(b.equal(largest), zero, rest);
+        dx[at + side * columns] = select_many(c.equal(largest), rest, zero);
+        let rest = select_many(c.equal(largest), zero, rest);
+        dx[at + (side + 1) * columns] = select_many(d.equal(largest), rest, zero);
+        i += CUBE_COUNT * CUBE_DIM as usize;
+    }
+}
+
+/// `y[i, j] = x[i / 2, j / 2]`
+#[cube(launch_unchecked)]
+fn double<X: Float, N: Size>(
+    x: &Array<Vector<X, N>>,
+    y: &mut Array<Vector<X, N>>,
+    columns: usize,
+    side: usize,
+    #[define(X)] _elem: ElemType,
+) {
+    let mut i = ABSOLUTE_POS;
+    while i < x.len() {
+        let at = corner(i, columns, side);
+        let v = x[i];
+        y[at] = v;
+        y[at + columns] = v;
+        y[at + side * columns] = v;
+        y[at + (side + 1) * columns] = v;
+        i += CUBE_COUNT * CUBE_DIM as usize;
+    }
+}
+
+/// Geometry for one unit a square of a map with `squares · C` elements.
+fn geometry(len: usize, c: usize) -> (usize, CubeCount, CubeDim) {
+    let n = width(WIDE, &[c]);
+    (n, cubes(len / n, UNITS as usize), CubeDim::new_1d(UNITS))
+}
+
+fn reduce<R: Runtime>(gpu: &Gpu<R>, square: Square, x: &Tensor) -> Tensor {
+    let [b, h, w, c] = x.map();
+    let y = gpu.empty([b, h / 2, w / 2, c], x.dtype);
+    let (n, count, dim) = geometry(y.len(), c);
+    launch!(halve(gpu, count, dim, n, x.arg(), y.arg(), c / n, w, square, x.elem()));
+    y
+}
+
+/// `[B, h, w, C] -> [B, h/2, w/2, C]`
+pub(crate) fn max_pool2<R: Runtime>(gpu: &Gpu<R>, x: &Tensor) -> Tensor {
+    reduce(gpu, Square::Largest, x)
+}
+
+/// Returns `dx [B, h, w, C]`.
+pub(crate) fn max_pool2_backward<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor, x: &Tensor) -> Tensor {
+    let [_, _, w, c] = x.map();
+    let dx = gpu.empty(x.shape, dy.dtype);
+    let (n, count, dim) = geometry(dy.len(), c);
+    let types = [dy.elem(), x.elem()];
+    launch!(route(gpu, count, dim, n, dy.arg(), x.arg(), dx.arg(), c / n, w, types));
+    dx
+}
+
+/// `[B, h, w, C] -> [B, 2h, 2w, C]`
+pub(crate) fn upsample2<R: Runtime>(gpu: &Gpu<R>, x: &Tensor) -> Tensor {
+    let [b, h, w, c] = x.map();
+    let y = gpu.empty([b, 2 * h, 2 * w, c], x.dtype);
+    let (n, count, dim) = geometry(x.len(), c);
+    launch!(double(gpu, count, dim, n, x.arg(), y.arg(), c / n, 2 * w, x.elem()));
+    y
+}
+
+/// Returns `dx [B, h, w, C]`.
+pub(crate) fn upsample2_backward<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor) -> Tensor {
+    reduce(gpu, Square::Sum, dy)
+}

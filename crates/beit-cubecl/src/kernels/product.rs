@@ -4,9 +4,11 @@
 //! that a convolution sees (implicit GEMM: they are gathered while they are loaded and exist nowhere). The next tiles are
 //! fetched into registers while the present ones are multiplied; two tiles of each operand take turns in shared memory.
 
-use super::sums::Sums;
-use super::tile::Tile;
+use super::sums::{Block, SIDE, Stage, Sums, plane_corner, unit_corner};
+use super::tile::{CORE, Tile};
+use crate::kernels::elementwise::{gelu, gelu_slope};
 use crate::launch::UNITS;
+use cubecl::cmma::{self, MatrixLayout};
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
@@ -51,8 +53,15 @@ fn padding(form: &Form) -> usize {
     if form.tile.cores { 8 } else { 1 }
 }
 
+/// The product of two tiles.
+fn block(form: &Form) -> Block {
+    let Tile { m, n, k, planes, cores } = form.tile;
+    let side = |side: &Side, outer| Stage { k_fast: side.k_fast, distance: stage(form, side, outer)[2] };
+    Block { m, n, k, a: side(&form.a, m), b: side(&form.b, n), planes, cores }
+}
+
 /// The extents of a tile of an operand, slow and fast, and the distance of its rows.
-pub(crate) fn stage(form: &Form, side: &Side, outer: usize) -> [usize; 3] {
+fn stage(form: &Form, side: &Side, outer: usize) -> [usize; 3] {
     let [slow, fast] = if side.k_fast { [outer, form.tile.k] } else { [form.tile.k, outer] };
     [slow, fast, fast + padding(form)]
 }
@@ -115,8 +124,9 @@ fn load<X: Float, S: Float, N: Size>(
     #[comptime] extents: [usize; 3],
     #[comptime] window: usize,
 ) {
-    let per_row = comptime!(extents[1]) / N::value();
-    let share = comptime!(extents[0]) * per_row / UNITS as usize;
+    let wide = N::value();
+    let per_row = comptime!(extents[1] / wide);
+    let share = comptime!(extents[0] * per_row / UNITS as usize);
     #[unroll]
     for i in 0..share {
         let e = UNIT_POS as usize + i * UNITS as usize;
@@ -133,10 +143,11 @@ fn keep<S: Float, N: Size>(
     buffer: usize,
     #[comptime] extents: [usize; 3],
 ) {
-    let per_row = comptime!(extents[1]) / N::value();
-    let distance = comptime!(extents[2]) / N::value();
-    let share = comptime!(extents[0]) * per_row / UNITS as usize;
-    let base = buffer * comptime!(extents[0]) * distance;
+    let wide = N::value();
+    let per_row = comptime!(extents[1] / wide);
+    let distance = comptime!(extents[2] / wide);
+    let share = comptime!(extents[0] * per_row / UNITS as usize);
+    let base = buffer * comptime!(extents[0] * distance);
     #[unroll]
     for i in 0..share {
         let e = UNIT_POS as usize + i * UNITS as usize;
@@ -168,6 +179,7 @@ pub(crate) fn product<A: Float, B: Float, S: Float, C: Float, NA: Size, NB: Size
     #[define(A, B, S, C)] _types: [ElemType; 4],
 ) {
     let tile_k = comptime!(form.tile.k);
+    let block = comptime!(block(&form));
     let stage_a = comptime!(stage(&form, &form.a, form.tile.m));
     let stage_b = comptime!(stage(&form, &form.b, form.tile.n));
     let first_m = CUBE_POS_Y as usize * comptime!(form.tile.m);
@@ -177,10 +189,14 @@ pub(crate) fn product<A: Float, B: Float, S: Float, C: Float, NA: Size, NB: Size
 
     let wide_a = NA::value();
     let wide_b = NB::value();
-    let mut shared_a = SharedMemory::<Vector<S, NA>>::new_aligned(comptime!(2 * stage_a[0] * stage_a[2] / wide_a), 32usize);
-    let mut shared_b = SharedMemory::<Vector<S, NB>>::new_aligned(comptime!(2 * stage_b[0] * stage_b[2] / wide_b), 32usize);
-    let mut next_a = Array::<Vector<S, NA>>::new(comptime!(stage_a[0] * stage_a[1] / UNITS as usize / wide_a));
-    let mut next_b = Array::<Vector<S, NB>>::new(comptime!(stage_b[0] * stage_b[1] / UNITS as usize / wide_b));
+    let mut shared_a =
+        SharedMemory::<Vector<S, NA>>::new_aligned(comptime!(2 * stage_a[0] * stage_a[2] / wide_a), 32usize);
+    let mut shared_b =
+        SharedMemory::<Vector<S, NB>>::new_aligned(comptime!(2 * stage_b[0] * stage_b[2] / wide_b), 32usize);
+    let mut next_a =
+        Array::<Vector<S, NA>>::new(comptime!(stage_a[0] * stage_a[1] / UNITS as usize / wide_a));
+    let mut next_b =
+        Array::<Vector<S, NB>>::new(comptime!(stage_b[0] * stage_b[1] / UNITS as usize / wide_b));
 
     let row_a = if comptime!(form.a.k_fast) { k } else { m };
     let row_b = if comptime!(form.b.k_fast) { k } else { n };
@@ -189,7 +205,7 @@ pub(crate) fn product<A: Float, B: Float, S: Float, C: Float, NA: Size, NB: Size
     let window_a = comptime!(form.a.window);
     let window_b = comptime!(form.b.window);
 
-    let mut sums = Sums::<NC>::new(form);
+    let mut sums = Sums::<NC>::new(block);
     let steps = (end_k - first_k + tile_k - 1) / tile_k;
 
     let begin_a = corner(first_m, first_k, comptime!(form.a.k_fast));
@@ -208,12 +224,127 @@ pub(crate) fn product<A: Float, B: Float, S: Float, C: Float, NA: Size, NB: Size
             load::<A, S, NA>(a, &mut next_a, begin_a, end_a, row_a, map, stage_a, window_a);
             load::<B, S, NB>(b, &mut next_b, begin_b, end_b, row_b, map, stage_b, window_b);
         }
-        sums.multiply::<S, NA, NB>(&shared_a, &shared_b, now, form);
+        let at_a = now * comptime!(stage_a[0] * stage_a[2]);
+        let at_b = now * comptime!(stage_b[0] * stage_b[2]);
+        sums.multiply::<S, NA, NB>(&shared_a, at_a, &shared_b, at_b, block);
         if step + 1 < steps {
             keep::<S, NA>(&next_a, &mut shared_a, (step + 1) % 2, stage_a);
             keep::<S, NB>(&next_b, &mut shared_b, (step + 1) % 2, stage_b);
         }
         sync_cube();
     }
-    sums.write::<C>(bias, extra, y, (first_m, first_n), (m, n), form);
+    write::<C, NC>(&sums, bias, extra, y, (first_m, first_n), (m, n), form);
+}
+
+/// Distance of the rows of a fragment in shared memory, in f32: the fragment's side, and padding against bank conflicts.
+const STAGED: usize = CORE + 4;
+
+/// Hands the sums to their place. `first` is where the tile begins, `extents` where the result ends.
+#[cube]
+fn write<C: Float, N: Size>(
+    sums: &Sums<N>,
+    bias: &Array<Vector<f32, N>>,
+    extra: &mut Array<Vector<C, N>>,
+    y: &mut Array<Vector<C, N>>,
+    first: (usize, usize),
+    extents: (usize, usize),
+    #[comptime] form: Form,
+) {
+    let block = comptime!(block(&form));
+    let [rows, columns] = comptime!(block.share());
+    if comptime!(block.cores) {
+        let planes = comptime!(block.planes[0] * block.planes[1]);
+        let mut staged = SharedMemory::<f32>::new_aligned(comptime!(planes * CORE * STAGED), 32usize);
+        let base = UNIT_POS as usize / PLANE_DIM as usize * comptime!(CORE * STAGED);
+        let (first_m, first_n) = plane_corner(block);
+        let wide = N::value();
+        let vectors = comptime!(CORE * CORE / wide);
+        #[unroll]
+        for i in 0..rows {
+            #[unroll]
+            for j in 0..columns {
+                let mut slice = staged.slice_mut(base, base + comptime!(CORE * STAGED));
+                let sum = sums.fragments.index(comptime!(i * columns + j));
+                cmma::store(&mut slice, sum, comptime!(STAGED as u32), MatrixLayout::RowMajor);
+                sync_plane();
+                let mut e = UNIT_POS as usize % PLANE_DIM as usize;
+                while e < vectors {
+                    let row = e * N::value() / CORE;
+                    let column = e * N::value() % CORE;
+                    let mut v = Vector::<f32, N>::empty();
+                    #[unroll]
+                    for l in 0..N::value() {
+                        v[l] = staged[base + row * STAGED + column + l];
+                    }
+                    let row = first.0 + first_m + comptime!(i * CORE) + row;
+                    let column = first.1 + first_n + comptime!(j * CORE) + column;
+                    emit::<C, N>(v, row, column, bias, extra, y, extents, form);
+                    e += PLANE_DIM as usize;
+                }
+                sync_plane();
+            }
+        }
+    } else {
+        let (first_m, first_n) = unit_corner();
+        #[unroll]
+        for i in 0..rows {
+            #[unroll]
+            for j in 0..columns {
+                let row = first.0 + first_m + comptime!(i * SIDE);
+                let column = first.1 + first_n + comptime!(j * SIDE);
+                emit::<C, N>(
+                    sums.numbers[comptime!(i * columns + j)],
+                    row,
+                    column,
+                    bias,
+                    extra,
+                    y,
+                    extents,
+                    form,
+                );
+            }
+        }
+    }
+}
+
+/// Sums at (`row`, `column`) and the columns after it.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+fn emit<C: Float, N: Size>(
+    sum: Vector<f32, N>,
+    row: usize,
+    column: usize,
+    bias: &Array<Vector<f32, N>>,
+    extra: &mut Array<Vector<C, N>>,
+    y: &mut Array<Vector<C, N>>,
+    extents: (usize, usize),
+    #[comptime] form: Form,
+) {
+    let (m, n) = extents;
+    if row < m && column < n {
+        let at = (row * n + column) / N::value();
+        let mut v = sum;
+        if comptime!(form.bias) {
+            v += bias[column / N::value()];
+        }
+        match comptime!(form.epilogue) {
+            Epilogue::Store => {
+                y[at] = Vector::cast_from(v);
+            }
+            Epilogue::Gelu => {
+                extra[at] = Vector::cast_from(v);
+                y[at] = Vector::cast_from(gelu::<N>(v));
+            }
+            Epilogue::GeluBackward => {
+                y[at] = Vector::cast_from(v * gelu_slope::<N>(Vector::cast_from(extra[at])));
+            }
+            Epilogue::Accumulate => {
+                y[at] = Vector::cast_from(v + Vector::cast_from(y[at]));
+            }
+            Epilogue::Piece => {
+                let piece = CUBE_POS_Z as usize * (m * n / N::value());
+                y[piece + at] = Vector::cast_from(v);
+            }
+        }
+    }
 }

@@ -5,33 +5,52 @@ pub(crate) const CORE: usize = 16;
 
 /// The tile of the result that a cube computes, and how far it goes along the axis that is summed over at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Tile {
-    pub(crate) m: usize,
-    pub(crate) n: usize,
-    pub(crate) k: usize,
+pub struct Tile {
+    /// Rows.
+    pub m: usize,
+    /// Columns.
+    pub n: usize,
+    /// Along the axis that is summed over.
+    pub k: usize,
     /// Planes along m and n; only with tensor cores.
-    pub(crate) planes: [usize; 2],
+    pub planes: [usize; 2],
     /// Whether tensor cores multiply.
-    pub(crate) cores: bool,
+    pub cores: bool,
 }
 
 /// Plain multiply-adds: each of 16 x 16 units has 4 x 4 sums.
 const PLAIN: Tile = Tile { m: 64, n: 64, k: 16, planes: [1, 1], cores: false };
 
-/// For results with many tiles: each of 4 x 2 planes has 2 x 4 fragments.
-const LARGE: Tile = Tile { m: 128, n: 128, k: 32, planes: [4, 2], cores: true };
+/// What tensor cores may use, from the largest to the smallest: a plane has 4 x 4, 2 x 4, 2 x 2 or 1 x 2 fragments. The larger
+/// the part of a plane, the fewer bytes of shared memory it reads for each multiplication; the smaller the tile, the more
+/// cubes there are.
+pub const CANDIDATES: [Tile; 4] = [
+    Tile { m: 128, n: 256, k: 32, planes: [2, 4], cores: true },
+    Tile { m: 128, n: 128, k: 32, planes: [4, 2], cores: true },
+    Tile { m: 128, n: 64, k: 32, planes: [4, 2], cores: true },
+    Tile { m: 64, n: 64, k: 32, planes: [4, 2], cores: true },
+];
 
-/// For results of few columns or few rows: each of 4 x 2 planes has 1 x 2 fragments.
-const SMALL: Tile = Tile { m: 64, n: 64, k: 32, planes: [4, 2], cores: true };
+/// The largest candidate that is taken without a measurement that asks for a larger one: two cubes of it fit a multiprocessor.
+const USUAL: usize = 1;
+
+/// Shapes for which a candidate was measured to be best: `([rows at least, columns, summed over], candidate)`. Empty until a
+/// device has measured them with `cargo xtask bench gpu`; see docs/bench/gpu.md.
+const MEASURED: [([usize; 3], usize); 0] = [];
 
 impl Tile {
-    /// The tile for a result `[m, n]`, on a device of `processors` multiprocessors.
-    pub(crate) fn pick([m, n]: [usize; 2], processors: usize, cores: bool) -> Self {
+    /// The tile for a product `[m, n]` over `k`, on a device of `processors` multiprocessors.
+    pub(crate) fn pick([m, n, k]: [usize; 3], processors: usize, cores: bool) -> Self {
         if !cores {
             return PLAIN;
         }
-        // Below one large tile for each multiprocessor, small ones fill more of the device.
-        if LARGE.count([m, n]) < processors { SMALL } else { LARGE }
+        let measured = MEASURED.iter().find(|(shape, _)| m >= shape[0] && [n, k] == shape[1..]);
+        let by_rule = || {
+            // With less than one tile for each multiprocessor, smaller ones fill more of the device.
+            let enough = |&i: &usize| CANDIDATES[i].count([m, n]) >= processors;
+            (USUAL..CANDIDATES.len()).find(enough).unwrap_or(CANDIDATES.len() - 1)
+        };
+        CANDIDATES[measured.map_or_else(by_rule, |&(_, candidate)| candidate)]
     }
 
     /// How many tiles cover a result `[m, n]`.
@@ -44,5 +63,33 @@ impl Tile {
     pub(crate) fn pieces(&self, extents: [usize; 2], k: usize, processors: usize) -> usize {
         let wanted = (2 * processors).div_ceil(self.count(extents));
         wanted.min(k / (8 * self.k)).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The multiprocessors of an H100.
+    const H100: usize = 132;
+
+    #[test]
+    fn tiles_fit_planes_and_units() {
+        for tile in CANDIDATES {
+            assert_eq!(tile.planes[0] * tile.planes[1], 8, "eight planes of 32 units");
+            assert!(tile.m % (CORE * tile.planes[0]) == 0 && tile.n % (CORE * tile.planes[1]) == 0);
+            assert!(tile.k % CORE == 0);
+        }
+    }
+
+    #[test]
+    fn small_results_take_small_tiles_and_long_sums_are_cut() {
+        let rows = 128 * 197;
+        assert_eq!(Tile::pick([rows, 3072, 768], H100, true), CANDIDATES[1]);
+        assert_eq!(Tile::pick([197, 768, 768], H100, true), CANDIDATES[3]);
+        assert_eq!(Tile::pick([rows, 3072, 768], H100, false), PLAIN);
+        let gradient = Tile::pick([768, 768, rows], H100, true);
+        assert_eq!((gradient, gradient.pieces([768, 768], rows, H100)), (CANDIDATES[3], 2));
+        assert_eq!(CANDIDATES[1].pieces([rows, 3072], 768, H100), 1);
     }
 }

@@ -12,7 +12,6 @@ pub(super) fn check<O: Ops>(check: &mut Check<'_, O>) {
         for bias in [true, false] {
             check.case(&LinearCase { m, c, n, bias });
         }
-        check.case(&LinearGelu { m, c, n });
         check.case(&Gelu { m, n });
         check.case(&LayerNorm { m, c: n + 2 });
     }
@@ -102,26 +101,6 @@ impl Case for PatchWeight {
         let mut dp = Linear { weight: grads[1].clone(), bias: Some(grads[2].clone()) };
         ops.linear_backward_params(&dy[0], &x[0], &mut dp);
         vec![None, Some(dp.weight), dp.bias]
-    }
-}
-
-/// The fusion, whatever a device makes of it, against its definition.
-struct LinearGelu {
-    m: usize,
-    c: usize,
-    n: usize,
-}
-
-impl Case for LinearGelu {
-    fn name(&self) -> String {
-        format!("linear_gelu {}x{} -> {}", self.m, self.c, self.n)
-    }
-    fn inputs(&self) -> Vec<Input> {
-        vec![constant("x", [self.m, self.c], 1), constant("weight", [self.n, self.c], 2)]
-    }
-    fn forward<O: Ops>(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor> {
-        let (pre, act) = ops.linear_gelu(&x[0], &Linear { weight: x[1].clone(), bias: None });
-        vec![pre, act]
     }
 }
 

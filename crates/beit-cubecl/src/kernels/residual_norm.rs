@@ -1,0 +1,116 @@
+//! The sum of a trunk and a branch, and the norm that follows it, in one pass over the rows.
+
+use super::rows::{RowLaunch, first_row, lane, lanes, row_step, row_sum, sum_of};
+use crate::gpu::Gpu;
+use crate::launch::launch;
+use crate::tensor::{Dtype, Tensor};
+use beit_ops::{Norm, Residual};
+use cubecl::ir::ElemType;
+use cubecl::prelude::*;
+
+/// `y = x + keep · gamma ⊙ branch`, `normed = (y - mean) rstd · weight + bias`, `stats [2, M]`. A unit reads again only what it
+/// wrote itself.
+#[cube(launch_unchecked)]
+#[allow(clippy::too_many_arguments)]
+fn add_and_normalise<X: Float, Z: Float, Y: Float, N: Size>(
+    x: &Array<Vector<X, N>>,
+    branch: &Array<Vector<Z, N>>,
+    gamma: &Array<Vector<f32, N>>,
+    keep: &Array<f32>,
+    weight: &Array<Vector<f32, N>>,
+    bias: &Array<Vector<f32, N>>,
+    y: &mut Array<Vector<X, N>>,
+    normed: &mut Array<Vector<Y, N>>,
+    stats: &mut Array<f32>,
+    m: usize,
+    rows_per_image: usize,
+    eps: f32,
+    #[comptime] scaled: bool,
+    #[comptime] dropped: bool,
+    #[comptime] whole: bool,
+    #[define(X, Z, Y)] _types: [ElemType; 3],
+) {
+    let columns = weight.len();
+    let elements = f32::cast_from(columns * N::value());
+    let mut row = first_row(whole);
+    while row < m {
+        let base = row * columns;
+        let mut sum = Vector::<f32, N>::new(0.0f32);
+        let mut c = lane(whole);
+        while c < columns {
+            let mut v = Vector::<f32, N>::cast_from(branch[base + c]);
+            if scaled {
+                v *= gamma[c];
+            }
+            if dropped {
+                v *= Vector::new(keep[row / rows_per_image]);
+            }
+            v += Vector::cast_from(x[base + c]);
+            y[base + c] = Vector::cast_from(v);
+            sum += v;
+            c += lanes(whole);
+        }
+        let mean = row_sum(sum_of(sum), whole) / elements;
+        let mut squares = Vector::<f32, N>::new(0.0f32);
+        let mut c = lane(whole);
+        while c < columns {
+            let deviation = Vector::<f32, N>::cast_from(y[base + c]) - Vector::new(mean);
+            squares += deviation * deviation;
+            c += lanes(whole);
+        }
+        let variance = row_sum(sum_of(squares), whole) / elements;
+        let rstd = 1.0 / (variance + eps).sqrt();
+        let mut c = lane(whole);
+        while c < columns {
+            let h = (Vector::<f32, N>::cast_from(y[base + c]) - Vector::new(mean)) * Vector::new(rstd);
+            normed[base + c] = Vector::cast_from(h * weight[c] + bias[c]);
+            c += lanes(whole);
+        }
+        if lane(whole) == 0 {
+            stats[row] = mean;
+            stats[m + row] = rstd;
+        }
+        row += row_step(whole);
+    }
+}
+
+/// Returns `y [M, C]` in the type of `x`, its norm, and the statistics `[2, M]`.
+pub(crate) fn forward<R: Runtime>(
+    gpu: &Gpu<R>,
+    x: &Tensor,
+    branch: &Tensor,
+    scale: &Residual<'_, Tensor>,
+    p: &Norm<Tensor>,
+    eps: f64,
+) -> (Tensor, Tensor, Tensor) {
+    let (m, c) = (x.rows(), x.last());
+    let y = gpu.empty(x.shape, x.dtype);
+    let normed = gpu.empty(x.shape, gpu.activation());
+    let stats = gpu.empty([2, m], Dtype::F32);
+    let RowLaunch { n, count, dim, whole } = RowLaunch::new(gpu, m, c);
+    let rows = scale.keep.map_or(1, |keep| m / keep.len());
+    let (gamma, keep) = (scale.gamma.unwrap_or(&p.weight), scale.keep.unwrap_or(&p.weight));
+    launch!(add_and_normalise(
+        gpu,
+        count,
+        dim,
+        n,
+        x.arg(),
+        branch.arg(),
+        gamma.arg(),
+        keep.arg(),
+        p.weight.arg(),
+        p.bias.arg(),
+        y.arg(),
+        normed.arg(),
+        stats.arg(),
+        m,
+        rows,
+        eps as f32,
+        scale.gamma.is_some(),
+        scale.keep.is_some(),
+        whole,
+        [x.elem(), branch.elem(), normed.elem()],
+    ));
+    (y, normed, stats)
+}

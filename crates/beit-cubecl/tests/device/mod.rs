@@ -1,0 +1,39 @@
+//! Which device the tests run on: `BEIT_DEVICE=wgpu` (the default; a software renderer will do), `cuda` or `cuda:N`.
+
+use beit_cubecl::{Gpu, OpenError, Precision};
+use beit_ops::Ops;
+use cubecl::prelude::Runtime;
+
+/// What is run on a device.
+pub trait Check {
+    /// The body of the test.
+    fn run<R: Runtime>(&self, gpu: &Gpu<R>)
+    where
+        Gpu<R>: Ops;
+}
+
+/// Runs `check` on the device that was asked for. Without such a device the test says that it did not run; with
+/// `BEIT_REQUIRE_GPU=1` it fails.
+pub fn on_device(precision: Precision, check: &impl Check) {
+    let device = std::env::var("BEIT_DEVICE").unwrap_or_else(|_| "wgpu".to_owned());
+    let outcome = match device.split_once(':').unwrap_or((&device, "0")) {
+        ("wgpu", _) => beit_cubecl::wgpu(precision).map(|gpu| check.run(&gpu)),
+        ("cuda", index) => cuda(index, precision, check),
+        _ => panic!("BEIT_DEVICE={device}: expected wgpu, cuda or cuda:N"),
+    };
+    if let Err(error) = outcome {
+        assert!(std::env::var_os("BEIT_REQUIRE_GPU").is_none(), "BEIT_REQUIRE_GPU is set, but {error}");
+        println!("NOT RUN in {precision} on {device}: {error}");
+    }
+}
+
+#[cfg(feature = "cuda")]
+fn cuda(index: &str, precision: Precision, check: &impl Check) -> Result<(), OpenError> {
+    let index = index.parse().expect("BEIT_DEVICE=cuda:N with a number N");
+    beit_cubecl::cuda(index, precision).map(|gpu| check.run(&gpu))
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda(_: &str, _: Precision, _: &impl Check) -> Result<(), OpenError> {
+    panic!("BEIT_DEVICE=cuda: this build has no CUDA; test with --features cuda")
+}

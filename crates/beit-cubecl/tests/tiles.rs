@@ -1,0 +1,105 @@
+//! Matrix products, convolutions and attention larger than a tile, against `Host<f64>`.
+
+mod device;
+
+use beit_cubecl::{Gpu, Precision};
+use beit_ops::init::Stream;
+use beit_ops::{
+    AttentionShape, Conv2d, Host, Linear, Ops, QkvBias, QkvBiasGrad, Shape, relative_position_rows,
+};
+use cubecl::prelude::Runtime;
+use device::{Check, on_device};
+
+/// Sums of up to 1000 products of normal numbers in f32: a thousand roundings of 6e-8, relative to the largest result.
+const TOLERANCE: f64 = 2e-5;
+
+fn normals(shape: Shape, number: u64) -> Vec<f32> {
+    Stream::new(3, number).normals(shape.elements(), 1.0)
+}
+
+fn upload<O: Ops>(ops: &O, shape: impl Into<Shape>, number: u64) -> O::Tensor {
+    let shape = shape.into();
+    ops.upload(shape, &normals(shape, number))
+}
+
+fn close<O: Ops, P: Ops>(what: &str, (a, x): (&O, &O::Tensor), (b, y): (&P, &P::Tensor)) {
+    let (got, want) = (a.read(x).expect(what), b.read(y).expect(what));
+    assert_eq!(got.len(), want.len(), "{what}");
+    let scale = want.iter().fold(1e-6, |s: f64, w| s.max(f64::from(w.abs())));
+    for (i, (g, w)) in got.iter().zip(&want).enumerate() {
+        let error = f64::from((g - w).abs()) / scale;
+        assert!(error <= TOLERANCE, "{what}[{i}]: got {g}, want {w}, off by {error:e} of the largest");
+    }
+}
+
+fn linear<O: Ops>(ops: &O, [m, c, n]: [usize; 3]) -> [O::Tensor; 5] {
+    let p = Linear { weight: upload(ops, [n, c], 1), bias: Some(upload(ops, [n], 2)) };
+    let mut dp = Linear { weight: upload(ops, [n, c], 3), bias: Some(upload(ops, [n], 4)) };
+    let (x, dy) = (upload(ops, [m, c], 5), upload(ops, [m, n], 6));
+    let (pre, act) = ops.linear_gelu(&x, &p);
+    let dx = ops.linear_backward(&dy, &x, &p, &mut dp);
+    [pre, act, dx, dp.weight, dp.bias.expect("given above")]
+}
+
+fn conv<O: Ops>(ops: &O, [b, h, w, i, o, k]: [usize; 6]) -> [O::Tensor; 4] {
+    let p = Conv2d { weight: upload(ops, [o, i, k, k], 1), bias: upload(ops, [o], 2) };
+    let mut dp = Conv2d { weight: upload(ops, [o, i, k, k], 3), bias: upload(ops, [o], 4) };
+    let (x, dy) = (upload(ops, [b, h, w, i], 5), upload(ops, [b, h, w, o], 6));
+    let y = ops.conv2d(&x, &p);
+    let dx = ops.conv2d_backward(&dy, &x, &p, &mut dp);
+    [y, dx, dp.weight, dp.bias]
+}
+
+/// Heads of `d` elements, a window of patches; both tables.
+fn attention<O: Ops>(ops: &O, [batch, heads, d, height, width]: [usize; 5]) -> [O::Tensor; 6] {
+    let window = [height, width];
+    let (tokens, c, rows) = (height * width + 1, heads * d, relative_position_rows(window));
+    let qkv = upload(ops, [batch * tokens, 3 * c], 1);
+    let [q, v] = [2, 3].map(|number| upload(ops, [c], number));
+    let [table, shared] = [4, 5].map(|number| upload(ops, [rows, heads], number));
+    let bias = QkvBias { q: &q, v: &v, table: Some(&table), shared: Some(&shared) };
+    let shape = AttentionShape { heads, tokens, window };
+    let (context, probs) = ops.attention(&qkv, &bias, shape);
+    let d_context = upload(ops, [batch * tokens, c], 6);
+    let [mut dq, mut dv] = [7, 8].map(|number| upload(ops, [c], number));
+    let [mut d_table, mut d_shared] = [9, 10].map(|number| upload(ops, [rows, heads], number));
+    let mut d_bias =
+        QkvBiasGrad { q: &mut dq, v: &mut dv, table: Some(&mut d_table), shared: Some(&mut d_shared) };
+    let d_qkv = ops.attention_backward(&d_context, &qkv, &bias, &probs, shape, &mut d_bias);
+    [context, d_qkv, dq, dv, d_table, d_shared]
+}
+
+struct Larger;
+
+impl Check for Larger {
+    fn run<R: Runtime>(&self, gpu: &Gpu<R>) {
+        compare(gpu);
+    }
+}
+
+#[test]
+fn larger_than_a_tile() {
+    on_device(Precision::F32, &Larger);
+}
+
+fn compare(gpu: &impl Ops) {
+    let host = Host::<f64>::new();
+    for extents in [[64, 64, 64], [200, 96, 130], [1000, 16, 65], [1, 70, 3]] {
+        let names = ["pre", "gelu", "dx", "d_weight", "d_bias"];
+        for ((x, y), name) in linear(gpu, extents).iter().zip(&linear(&host, extents)).zip(names) {
+            close(&format!("linear {extents:?}: {name}"), (gpu, x), (&host, y));
+        }
+    }
+    for extents in [[2, 9, 7, 20, 70, 3], [1, 16, 16, 3, 8, 7], [3, 8, 8, 65, 5, 1]] {
+        let names = ["y", "dx", "d_weight", "d_bias"];
+        for ((x, y), name) in conv(gpu, extents).iter().zip(&conv(&host, extents)).zip(names) {
+            close(&format!("conv2d {extents:?}: {name}"), (gpu, x), (&host, y));
+        }
+    }
+    for extents in [[2, 2, 24, 7, 7], [2, 2, 64, 9, 11], [1, 1, 16, 14, 14]] {
+        let names = ["context", "d_qkv", "d_q_bias", "d_v_bias", "d_table", "d_shared"];
+        for ((x, y), name) in attention(gpu, extents).iter().zip(&attention(&host, extents)).zip(names) {
+            close(&format!("attention {extents:?}: {name}"), (gpu, x), (&host, y));
+        }
+    }
+}
