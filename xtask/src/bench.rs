@@ -20,8 +20,8 @@ use report::{Report, Row};
 /// Time matrix products, layers and whole steps of the model on a device
 ///
 /// Every time is the median of several runs after warm-up. Operations are counted on the device without numbers, and their rate is
-/// put beside the best square product of the same run. Bytes planned are of tensors in f32; bytes taken are what the device's pool
-/// holds after the row, which never shrinks.
+/// put beside the best square product of the same run. Bytes planned are those of tensors on this device; bytes taken are
+/// what its pool holds after the row, which never shrinks.
 #[derive(ClapArgs)]
 #[command(after_help = "Examples:
   cargo xtask bench gpu
@@ -179,7 +179,7 @@ impl<O: Metered> Bench<'_, O> {
 
     /// Measures a case, in turns with the peer where there is one.
     fn row(&mut self, case: &impl Case) -> anyhow::Result<()> {
-        let plan = Plan::default();
+        let plan = Plan::new(self.device.footprint());
         let mut planned = case.prepare(&plan, |ops, shape| ops.zeros(shape));
         planned();
         let before = plan.flops();

@@ -116,6 +116,7 @@ fn steps<O: Ops>(args: &Args, ops: &O) -> anyhow::Result<Vec<Measured>> {
     let hyper = Hyper { clip_grad: Some(3.0), ..Hyper::new(schedule) };
     let mut optimiser = Optimiser::new(ops, &params, hyper, config.vit.depth);
     let mut grads = params.map(&mut |p| ops.zeros(ops.shape(p)));
+    optimiser.gather(ops, &mut params, &mut grads);
     let mut all = Vec::new();
     for _ in 0..args.steps {
         let (logits, saved) = params.forward(ops, &config, &input, &rows, Keep::All);

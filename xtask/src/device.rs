@@ -4,6 +4,7 @@ use crate::output::note;
 use crate::usage::usage;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use anyhow::Context;
+use beit_ops::plan::{Footprint, Kept};
 use beit_ops::{DeviceError, Host, Ops};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -93,6 +94,13 @@ impl Device {
     /// Steps between two looks at the numbers of a run that reports every `report_every` steps.
     pub(crate) fn read_every(&self, report_every: u64) -> u64 {
         if self.queued { report_every.clamp(1, MOST_UNREAD) } else { 1 }
+    }
+
+    /// What tensors take there.
+    pub(crate) fn footprint(&self) -> Footprint {
+        let whole = Footprint::default();
+        let activation = if self.precision == "bf16" { 2 } else { whole.activation };
+        Footprint { activation, kept: if self.queued { Kept::LogSumExp } else { whole.kept } }
     }
 
     fn cpu() -> Self {

@@ -144,17 +144,20 @@ impl Layer<'_> {
     fn adamw<'a, O: Ops>(&'a self, ops: &'a O, fill: Fill<O>) -> Running<'a> {
         let shapes = Mim::of(&self.model.mim());
         let mut params = shapes.map(&mut |shape| fill(ops, *shape));
-        let grads = shapes.map(&mut |shape| fill(ops, *shape));
+        let mut grads = shapes.map(&mut |shape| fill(ops, *shape));
         let [mut first, mut second] = [(); 2].map(|()| shapes.map(&mut |shape| ops.zeros(*shape)));
+        for tree in [&mut params, &mut grads, &mut first, &mut second] {
+            ops.gather_in_memory(tree.leaves_mut());
+        }
         let mut step = 0;
         Box::new(move || {
             step += 1;
             let clip = ops.clip_factor(&grads.leaves(), Some(3.0));
             let hyper = AdamW { lr: 1e-4, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.05, step };
             let moments = first.leaves_mut().into_iter().zip(second.leaves_mut());
-            for ((param, grad), (m, v)) in params.leaves_mut().into_iter().zip(grads.leaves()).zip(moments) {
-                ops.adamw(param, grad, [m, v], &clip, &hyper);
-            }
+            let moments: Vec<_> = moments.map(|(m, v)| [m, v]).collect();
+            let hyper = vec![hyper; moments.len()];
+            ops.adamw_all(params.leaves_mut(), grads.leaves_mut(), moments, &clip, &hyper);
         })
     }
 }

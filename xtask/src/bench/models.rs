@@ -169,6 +169,7 @@ impl Step<'_> {
         let mut params = Classifier::of(&config).map(&mut |shape| fill(ops, *shape));
         let mut grads = params.map(&mut |p| ops.zeros(ops.shape(p)));
         let mut optimiser = self.model.optimiser(ops, &params);
+        optimiser.gather(ops, &mut params, &mut grads);
         let images = self.model.images(ops, fill);
         let classes: Vec<u32> = (0..self.model.batch as u32).map(|i| i % CLASSES as u32).collect();
         let ids = ops.upload_ids(&classes);
@@ -192,6 +193,7 @@ impl Step<'_> {
         let mut params = Mim::of(&config).map(&mut |shape| fill(ops, *shape));
         let mut grads = params.map(&mut |p| ops.zeros(ops.shape(p)));
         let mut optimiser = self.model.optimiser(ops, &params);
+        optimiser.gather(ops, &mut params, &mut grads);
         let images = self.model.images(ops, fill);
         let masks = self.masks();
         let patches = self.model.vit.patches();

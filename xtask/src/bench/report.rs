@@ -12,7 +12,7 @@ pub(super) struct Row {
     /// Of one call.
     pub(super) flops: u64,
     pub(super) images: Option<usize>,
-    /// The most that tensors take at once, all in f32.
+    /// The most that tensors take at once.
     pub(super) planned_bytes: u64,
     /// What the device has taken from its memory so far.
     pub(super) taken_bytes: Option<u64>,
