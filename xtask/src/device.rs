@@ -4,8 +4,7 @@ use crate::output::note;
 use crate::usage::usage;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use anyhow::Context;
-use beit_ops::plan::{Footprint, Kept};
-use beit_ops::{DeviceError, Host, Ops};
+use beit_ops::{DeviceError, Footprint, Host, Kept, Ops};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
