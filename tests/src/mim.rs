@@ -2,7 +2,7 @@
 
 use beit_heads::{Mim, MimConfig, masked_rows};
 use beit_ops::{Ops, Targets, Tree};
-use beit_vit::Input;
+use beit_vit::{Input, Keep};
 
 /// A batch of a golden.
 pub struct Batch<O: Ops> {
@@ -43,7 +43,7 @@ impl<O: Ops> Batch<O> {
         let targets = Targets::Classes { ids: &ids, smoothing: 0.0 };
         let input = Input { images: &self.images, mask: Some(&mask), drop_path: None };
 
-        let (logits, saved) = model.forward(ops, config, &input, &rows);
+        let (logits, saved) = model.forward(ops, config, &input, &rows, Keep::All);
         let (metrics, lse) = ops.cross_entropy(&logits, &targets);
         let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, 1.0);
         let mut gradients = model.map(&mut |param| ops.zeros(ops.shape(param)));

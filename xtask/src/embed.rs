@@ -1,7 +1,7 @@
 //! `embed`: the features of images.
 
 use crate::data::{Loading, pixels_loader};
-use crate::device::{Cpu, DeviceArgs};
+use crate::device::{Device, DeviceArgs, Work};
 use crate::files::{self, Files};
 use crate::model::Any;
 use crate::model_source::ModelSource;
@@ -18,8 +18,6 @@ use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-type Tensor = <Cpu as Ops>::Tensor;
 
 /// Features of images from any layer of a model
 ///
@@ -83,36 +81,25 @@ enum Format {
 }
 
 /// The part of a model that makes features.
-struct Embedder {
+struct Embedder<T> {
     config: Config,
-    vit: Vit<Tensor>,
+    vit: Vit<T>,
     pool: Pool,
     /// After pooling.
-    norm: Option<Norm<Tensor>>,
+    norm: Option<Norm<T>>,
     transform: EvalTransform,
 }
 
 /// Features of all images, and which they are.
 #[derive(Default)]
-struct Features {
+pub(crate) struct Features {
     values: Vec<f32>,
     indices: Vec<usize>,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let format = format_of(&args.out)?;
-    let ops = args.device.open()?;
-    let embedder = embedder(args, &ops)?;
-    let source = source(args)?;
-    let loading = Loading {
-        batch_size: args.batch_size,
-        seed: 0,
-        workers: args.device.workers(),
-        max_bad_share: args.max_bad_share,
-    };
-    let loader = pixels_loader(&source, loading.evaluation(), embedder.transform)?;
-    let features = embedder.all(&ops, &loader)?;
-    let shape = embedder.shape(features.indices.len());
+    let (features, shape, source) = args.device.run(args)?;
     match format {
         Format::Npy => files::write(&args.out, &npy::floats(&shape, &features.values))?,
         Format::Safetensors => write_tensors(&args.out, &shape, &features, source.as_ref())?,
@@ -120,6 +107,26 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     write_names(&args.out, &features, source.as_ref())?;
     let sentence = format!("features {shape:?}: {}", args.out.display());
     answer(args.json, &json!({ "out": args.out, "features": shape }), &sentence)
+}
+
+impl Work for &Args {
+    /// The features, their extents, and where the images are from.
+    type Output = (Features, Vec<usize>, Arc<dyn Source>);
+
+    fn run<O: Ops>(self, ops: &O, _: &Device) -> anyhow::Result<Self::Output> {
+        let embedder = embedder(self, ops)?;
+        let source = source(self)?;
+        let loading = Loading {
+            batch_size: self.batch_size,
+            seed: 0,
+            workers: self.device.workers(),
+            max_bad_share: self.max_bad_share,
+        };
+        let loader = pixels_loader(&source, loading.evaluation(), embedder.transform)?;
+        let features = embedder.all(ops, &loader)?;
+        let shape = embedder.shape(features.indices.len());
+        Ok((features, shape, source))
+    }
 }
 
 fn format_of(out: &Path) -> anyhow::Result<Format> {
@@ -139,7 +146,7 @@ fn source(args: &Args) -> anyhow::Result<Arc<dyn Source>> {
 }
 
 /// The blocks up to the layer asked for; the others are dropped, they would be work for nothing.
-fn embedder(args: &Args, ops: &Cpu) -> anyhow::Result<Embedder> {
+fn embedder<O: Ops>(args: &Args, ops: &O) -> anyhow::Result<Embedder<O::Tensor>> {
     let name = &args.model.model;
     let (config, mut vit, fc_norm, pooling, views) = match args.model.any(ops)? {
         Any::Mim(model) => (model.config.vit, model.params.vit, None, None, model.views),
@@ -177,8 +184,8 @@ fn embedder(args: &Args, ops: &Cpu) -> anyhow::Result<Embedder> {
     Ok(Embedder { config, vit, pool, norm, transform: views.evaluate() })
 }
 
-impl Embedder {
-    fn all(&self, ops: &Cpu, loader: &Loader<Vec<f32>>) -> anyhow::Result<Features> {
+impl<T: Clone> Embedder<T> {
+    fn all<O: Ops<Tensor = T>>(&self, ops: &O, loader: &Loader<Vec<f32>>) -> anyhow::Result<Features> {
         let bar = images_bar(loader.images());
         let mut all = Features::default();
         for batch in loader.epoch(0)? {
@@ -192,7 +199,7 @@ impl Embedder {
     }
 
     /// `[B, C]`, or `[B·N, C]`.
-    fn one_batch(&self, ops: &Cpu, b: usize, pixels: &[f32]) -> Tensor {
+    fn one_batch<O: Ops<Tensor = T>>(&self, ops: &O, b: usize, pixels: &[f32]) -> T {
         let [height, width] = self.config.image;
         let images = ops.upload([b, 3, height, width], pixels);
         let input = Input { images: &images, mask: None, drop_path: None };

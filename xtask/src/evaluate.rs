@@ -5,7 +5,7 @@ mod tables;
 
 use crate::classes::{ClassMap, wnids};
 use crate::data::{DataArgs, Loading, evaluation_loader};
-use crate::device::{Cpu, DeviceArgs};
+use crate::device::{Device, DeviceArgs, Work};
 use crate::files;
 use crate::model::ClassifierModel;
 use crate::model_source::ModelSource;
@@ -13,6 +13,7 @@ use crate::output::{answer, images_bar, note};
 use crate::usage::usage;
 use anyhow::Context;
 use beit_data::{LabelledSample, Loader, Source, Split};
+use beit_ops::Ops;
 use beit_train::{Accuracy, ClassCounts, Evaluation, evaluate};
 use clap::Args as ClapArgs;
 use progress::{Store, What};
@@ -78,15 +79,8 @@ struct Answer {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     check_folder(args)?;
-    let ops = args.device.open()?;
-    let classifier = args.model.classifier(&ops)?;
-    let split = if args.train_split { Split::Train } else { Split::Test };
-    let source = args.data.open(split)?;
-    let loader = loader(args, &source, &classifier)?;
-    let preprocessing = classifier.views.to_string();
-    let store = open_store(args, &ops, &classifier, source.as_ref(), &preprocessing)?;
-    let evaluation = whole(args, &ops, &classifier, &loader, store)?;
-
+    let Done { evaluation, class_names, preprocessing } = args.device.run(args)?;
+    let split = split(args);
     let mut answer_value = Answer {
         model: args.model.model.clone(),
         data: args.data.data.clone(),
@@ -98,14 +92,39 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         per_class: None,
     };
     if let Some(out) = &args.out {
-        write(out, &answer_value, &evaluation, &classifier.class_names)?;
+        write(out, &answer_value, &evaluation, &class_names)?;
     }
     let mut sentence = sentence(&split.to_string(), &answer_value.accuracy);
     if args.per_class {
         answer_value.per_class = Some(evaluation.per_class());
-        sentence += &tables::per_class(&evaluation, &classifier.class_names);
+        sentence += &tables::per_class(&evaluation, &class_names);
     }
     answer(args.json, &answer_value, &sentence)
+}
+
+fn split(args: &Args) -> Split {
+    if args.train_split { Split::Train } else { Split::Test }
+}
+
+/// What the device is for.
+pub(crate) struct Done {
+    evaluation: Evaluation,
+    class_names: Vec<String>,
+    preprocessing: String,
+}
+
+impl Work for &Args {
+    type Output = Done;
+
+    fn run<O: Ops>(self, ops: &O, _: &Device) -> anyhow::Result<Done> {
+        let classifier = self.model.classifier(ops)?;
+        let source = self.data.open(split(self))?;
+        let loader = loader(self, &source, &classifier)?;
+        let preprocessing = classifier.views.to_string();
+        let store = open_store(self, ops, &classifier, source.as_ref(), &preprocessing)?;
+        let evaluation = whole(self, ops, &classifier, &loader, store)?;
+        Ok(Done { evaluation, class_names: classifier.class_names, preprocessing })
+    }
 }
 
 pub(crate) fn sentence(split: &str, accuracy: &Accuracy) -> String {
@@ -114,10 +133,10 @@ pub(crate) fn sentence(split: &str, accuracy: &Accuracy) -> String {
 }
 
 /// Labels are those of the model.
-fn loader(
+fn loader<T>(
     args: &Args,
     source: &Arc<dyn Source>,
-    classifier: &ClassifierModel,
+    classifier: &ClassifierModel<T>,
 ) -> anyhow::Result<Loader<LabelledSample>> {
     let data = || args.data.data.clone();
     beit_data::labels(source.as_ref()).with_context(data)?;
@@ -143,10 +162,10 @@ fn check_folder(args: &Args) -> anyhow::Result<()> {
     }
 }
 
-fn open_store(
+fn open_store<O: Ops>(
     args: &Args,
-    ops: &Cpu,
-    classifier: &ClassifierModel,
+    ops: &O,
+    classifier: &ClassifierModel<O::Tensor>,
     source: &dyn Source,
     preprocessing: &str,
 ) -> anyhow::Result<Option<Store>> {
@@ -161,10 +180,10 @@ fn open_store(
 }
 
 /// The whole set, from where the store is.
-fn whole(
+fn whole<O: Ops>(
     args: &Args,
-    ops: &Cpu,
-    classifier: &ClassifierModel,
+    ops: &O,
+    classifier: &ClassifierModel<O::Tensor>,
     loader: &Loader<LabelledSample>,
     mut store: Option<Store>,
 ) -> anyhow::Result<Evaluation> {

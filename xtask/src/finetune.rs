@@ -1,7 +1,7 @@
 //! `finetune`: classification.
 
 use crate::data::{DataArgs, Views, evaluation_loader, finetune_loader, same_classes};
-use crate::device::{Cpu, DeviceArgs};
+use crate::device::{Device, DeviceArgs, Work};
 use crate::flags::{ModelArgs, RunArgs, Sides, TrainingArgs};
 use crate::model;
 use crate::model_source::{LoadArgs, Located, catalogue_views, locate};
@@ -9,13 +9,15 @@ use crate::output::{Terminal, answer, note};
 use crate::run::Run;
 use crate::usage::usage;
 use anyhow::Context;
-use beit_data::{Normalise, Source, Split, stratified_subset, training_labels};
+use beit_data::{LabelledSample, Loader, Normalise, Source, Split, stratified_subset, training_labels};
 use beit_heads::{Classifier, ClassifierConfig, Pooling};
+use beit_ops::Ops;
 use beit_train::{Accuracy, FinetuneRecipe, Finetuning, Hyper, Listeners, Metrics, evaluate};
 use beit_vit::RelativePositions;
 use clap::Args as ClapArgs;
 use serde::Serialize;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Fine-tune for classification, from a run, a checkpoint, or from scratch
 #[derive(ClapArgs, Clone, Debug, Serialize)]
@@ -72,115 +74,178 @@ struct Answer {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let ops = args.device.open()?;
-    if !(args.layer_decay > 0.0 && args.layer_decay <= 1.0) {
-        usage!("--layer-decay {}: expected more than 0 and at most 1", args.layer_decay);
-    }
-    if !(0.0..1.0).contains(&args.smoothing) {
-        usage!("--smoothing {}: expected at least 0 and less than 1", args.smoothing);
-    }
-    if args.labels == Some(0) {
-        usage!("--labels 0: expected at least 1");
-    }
-    args.training.check()?;
-    let source = args.data.open(Split::Train)?;
-    let labels = training_labels(source.as_ref()).with_context(|| args.data.data.clone())?;
-    let indices = match args.labels {
-        Some(n) => stratified_subset(&labels, n, args.training.seed)?,
-        None => (0..source.len()).collect(),
-    };
-    // Looked at before training, so that hours of it are not followed by images that cannot be judged.
-    let (held_out, split) = args.data.held_out()?;
-    beit_data::labels(held_out.as_ref()).with_context(|| format!("{}, {split} images", args.data.data))?;
-    same_classes(held_out.as_ref(), source.class_names(), &format!("{}, {split} images,", args.data.data))?;
-    let start = start(&ops, &args, source.as_ref())?;
-    let views = start.views;
-    let loading = args.training.loading(&args.data, &args.device);
-    let images = indices.len();
-    let loader = finetune_loader(&source, indices, loading.training(images), views.finetune())?;
-    let steps_per_epoch = (loader.batches_per_epoch() / args.training.update_freq.max(1)).max(1);
-    let layer_decay = (args.layer_decay < 1.0).then_some(args.layer_decay);
-    let hyper = Hyper { layer_decay, ..args.training.hyper(steps_per_epoch, LR)? };
-    note(&format!(
-        "{images} labelled images from {} in {} classes; {} steps of {} images",
-        args.data.data,
-        start.config.classes,
-        hyper.schedule.total,
-        args.training.batch_size as u64 * args.training.update_freq,
-    ));
-    if !args.run.resume {
-        start.report.iter().for_each(|line| note(line));
-    }
-    if args.run.dry_run {
-        Run::check(args.run.out.as_deref(), args.run.existing())?;
-        return answer(
-            args.run.json,
-            &serde_json::json!({ "steps": hyper.schedule.total }),
-            "everything fits",
-        );
+    args.device.check()?;
+    args.check()?;
+    let images = Images::open(&args)?;
+    args.device.run(Job { args: &args, images })
+}
+
+impl Args {
+    /// Refuses numbers that no run can have.
+    fn check(&self) -> anyhow::Result<()> {
+        if !(self.layer_decay > 0.0 && self.layer_decay <= 1.0) {
+            usage!("--layer-decay {}: expected more than 0 and at most 1", self.layer_decay);
+        }
+        if !(0.0..1.0).contains(&self.smoothing) {
+            usage!("--smoothing {}: expected at least 0 and less than 1", self.smoothing);
+        }
+        if self.labels == Some(0) {
+            usage!("--labels 0: expected at least 1");
+        }
+        self.training.check()
     }
 
-    let run = Run::open(args.run.out.as_deref(), "finetune", args.run.existing())?;
-    note(&format!("run folder: {}", run.dir.display()));
-    if !args.run.resume {
-        run.write_config(&args)?;
+    fn hyper(&self, loader: &Loader<LabelledSample>) -> anyhow::Result<Hyper> {
+        let steps_per_epoch = (loader.batches_per_epoch() / self.training.update_freq.max(1)).max(1);
+        let layer_decay = (self.layer_decay < 1.0).then_some(self.layer_decay);
+        Ok(Hyper { layer_decay, ..self.training.hyper(steps_per_epoch, LR)? })
     }
-    let recipe = FinetuneRecipe {
-        accumulate: args.training.update_freq,
-        hyper,
-        smoothing: args.smoothing,
-        report_every: args.run.report_every,
-        seed: args.training.seed,
-    };
-    let mut training = Finetuning::new(&ops, start.config, recipe, start.params);
-    if args.run.resume {
-        model::resume_finetuning(&ops, &run.path("last"), &mut training)?;
-    }
-    let mut metrics = Metrics::append(&run.path("metrics.jsonl"))?;
-    let mut terminal = Terminal::new(args.run.json);
-    let total = hyper.schedule.total;
-    let checkpoint = loop {
-        let until = args.run.next_stop(training.optimiser.steps(), total);
-        let mut on_report = |report: &beit_train::StepReport| metrics.line(report);
-        training.run(
-            &loader,
-            until,
-            &mut Listeners { progress: &mut terminal, on_report: &mut on_report },
-        )?;
-        let checkpoint = run.checkpoint(training.optimiser.steps())?;
-        model::save_finetuning(&training, &views, source.class_names(), &checkpoint)?;
-        run.set_last(&checkpoint, args.run.keep)?;
-        if until >= total {
-            break checkpoint;
+
+    fn recipe(&self, hyper: Hyper, device: &Device) -> FinetuneRecipe {
+        FinetuneRecipe {
+            accumulate: self.training.update_freq,
+            hyper,
+            smoothing: self.smoothing,
+            report_every: self.run.report_every,
+            read_every: device.read_every(self.run.report_every),
+            recompute: self.training.recompute,
+            seed: self.training.seed,
         }
-    };
-    let loader = evaluation_loader(&held_out, loading.evaluation(), views.evaluate(), |class| class)?;
-    let evaluation = evaluate(&ops, &training.config, &training.params, &loader, None, &mut |_| Ok(()))?;
-    let accuracy = evaluation.accuracy();
-    metrics.line(
-        &serde_json::json!({ "phase": "evaluate", "split": split.to_string(), "accuracy": accuracy }),
-    )?;
-    let sentence = format!(
-        "{}\ncheckpoint: {}\nnext: cargo xtask evaluate --model {}",
-        crate::evaluate::sentence(&split.to_string(), &accuracy),
-        checkpoint.display(),
-        run.dir.display(),
-    );
-    let answer_value =
-        Answer { run: run.dir, checkpoint, labels: images, split: split.to_string(), accuracy };
-    answer(args.run.json, &answer_value, &sentence)
+    }
+}
+
+/// Images to train on, and images to judge by.
+struct Images {
+    source: Arc<dyn Source>,
+    /// Those that are used.
+    indices: Vec<usize>,
+    held_out: Arc<dyn Source>,
+    split: Split,
+}
+
+impl Images {
+    fn open(args: &Args) -> anyhow::Result<Self> {
+        let source = args.data.open(Split::Train)?;
+        let labels = training_labels(source.as_ref()).with_context(|| args.data.data.clone())?;
+        let indices = match args.labels {
+            Some(n) => stratified_subset(&labels, n, args.training.seed)?,
+            None => (0..source.len()).collect(),
+        };
+        // Looked at before training, so that hours of it are not followed by images that cannot be judged.
+        let (held_out, split) = args.data.held_out()?;
+        let name = format!("{}, {split} images", args.data.data);
+        beit_data::labels(held_out.as_ref()).with_context(|| name.clone())?;
+        same_classes(held_out.as_ref(), source.class_names(), &format!("{name},"))?;
+        Ok(Self { source, indices, held_out, split })
+    }
+}
+
+/// A run of which everything is checked that can be without the device.
+struct Job<'a> {
+    args: &'a Args,
+    images: Images,
+}
+
+impl Work for Job<'_> {
+    type Output = ();
+
+    fn run<O: Ops>(self, ops: &O, device: &Device) -> anyhow::Result<()> {
+        let Self { args, images: Images { source, indices, held_out, split } } = &self;
+        let start = start(ops, args, source.as_ref())?;
+        let views = start.views;
+        let loading = args.training.loading(&args.data, &args.device);
+        let transform = views.finetune();
+        let loader = finetune_loader(source, indices.clone(), loading.training(indices.len()), transform)?;
+        let hyper = args.hyper(&loader)?;
+        let total = hyper.schedule.total;
+        describe(args, indices.len(), start.config.classes, total);
+        if !args.run.resume {
+            start.report.iter().for_each(|line| note(line));
+        }
+        if args.run.dry_run {
+            Run::check(args.run.out.as_deref(), args.run.existing())?;
+            return answer(args.run.json, &serde_json::json!({ "steps": total }), "everything fits");
+        }
+
+        let run = args.run.begin("finetune", args)?;
+        let mut training = Finetuning::new(ops, start.config, args.recipe(hyper, device), start.params);
+        if args.run.resume {
+            model::resume_finetuning(ops, &run.path("last"), &mut training)?;
+        }
+        let mut metrics = Metrics::append(&run.path("metrics.jsonl"))?;
+        let checkpoint = self.train(&run, &loader, &mut training, &views, &mut metrics)?;
+        let loader = evaluation_loader(held_out, loading.evaluation(), views.evaluate(), |class| class)?;
+        let evaluation = evaluate(ops, &training.config, &training.params, &loader, None, &mut |_| Ok(()))?;
+        self.finish(run.dir, checkpoint, split, evaluation.accuracy(), &mut metrics)
+    }
+}
+
+impl Job<'_> {
+    /// Trains to the end, saving on the way; returns the last checkpoint.
+    fn train<O: Ops>(
+        &self,
+        run: &Run,
+        loader: &Loader<LabelledSample>,
+        training: &mut Finetuning<'_, O>,
+        views: &Views,
+        metrics: &mut Metrics,
+    ) -> anyhow::Result<PathBuf> {
+        let Self { args, images } = self;
+        let mut terminal = Terminal::new(args.run.json);
+        let total = training.recipe.hyper.schedule.total;
+        loop {
+            let until = args.run.next_stop(training.optimiser.steps(), total);
+            let mut on_report = |report: &beit_train::StepReport| metrics.line(report);
+            let mut listeners = Listeners { progress: &mut terminal, on_report: &mut on_report };
+            training.run(loader, until, &mut listeners)?;
+            let checkpoint = run.checkpoint(training.optimiser.steps())?;
+            model::save_finetuning(training, views, images.source.class_names(), &checkpoint)?;
+            run.set_last(&checkpoint, args.run.keep)?;
+            if until >= total {
+                return Ok(checkpoint);
+            }
+        }
+    }
+
+    fn finish(
+        &self,
+        run: PathBuf,
+        checkpoint: PathBuf,
+        split: &Split,
+        accuracy: Accuracy,
+        metrics: &mut Metrics,
+    ) -> anyhow::Result<()> {
+        let split = split.to_string();
+        metrics.line(&serde_json::json!({ "phase": "evaluate", "split": split, "accuracy": accuracy }))?;
+        let sentence = format!(
+            "{}\ncheckpoint: {}\nnext: cargo xtask evaluate --model {}",
+            crate::evaluate::sentence(&split, &accuracy),
+            checkpoint.display(),
+            run.display(),
+        );
+        let labels = self.images.indices.len();
+        answer(self.args.run.json, &Answer { run, checkpoint, labels, split, accuracy }, &sentence)
+    }
+}
+
+fn describe(args: &Args, images: usize, classes: usize, steps: u64) {
+    note(&format!(
+        "{images} labelled images from {} in {classes} classes; {steps} steps of {} images",
+        args.data.data,
+        args.training.batch_size as u64 * args.training.update_freq,
+    ));
 }
 
 /// Where fine-tuning starts.
-struct Start {
+struct Start<T> {
     config: ClassifierConfig,
-    params: Classifier<<Cpu as beit_ops::Ops>::Tensor>,
+    params: Classifier<T>,
     views: Views,
     /// What was dropped, copied or new.
     report: Vec<String>,
 }
 
-fn start(ops: &Cpu, args: &Args, source: &dyn Source) -> anyhow::Result<Start> {
+fn start<O: Ops>(ops: &O, args: &Args, source: &dyn Source) -> anyhow::Result<Start<O::Tensor>> {
     let classes = source.class_names().len();
     let pooling = if args.use_cls { Pooling::Cls } else { Pooling::Mean };
     let Some(init) = &args.init else {

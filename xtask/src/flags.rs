@@ -2,12 +2,13 @@
 
 use crate::data::{DataArgs, Loading, Views};
 use crate::device::DeviceArgs;
-use crate::run::Existing;
+use crate::output::note;
+use crate::run::{Existing, Run};
 use crate::usage::usage;
 use anyhow::Context;
 use beit_mask::{BlockShape, Grid, Masker, Strategy};
 use beit_train::{Hyper, Schedule};
-use beit_vit::{Config, Preset, RelativePositions};
+use beit_vit::{Config, Keep, Preset, RelativePositions};
 use clap::builder::RangedU64ValueParser;
 use clap::{Args as ClapArgs, ValueEnum, value_parser};
 use serde::Serialize;
@@ -73,14 +74,20 @@ pub(crate) enum PresetArg {
     Large,
 }
 
+impl From<PresetArg> for Preset {
+    fn from(preset: PresetArg) -> Self {
+        match preset {
+            PresetArg::Tiny => Self::Tiny,
+            PresetArg::Small => Self::Small,
+            PresetArg::Base => Self::Base,
+            PresetArg::Large => Self::Large,
+        }
+    }
+}
+
 impl ModelArgs {
     pub(crate) fn config(&self) -> anyhow::Result<Config> {
-        let preset = match self.preset {
-            PresetArg::Tiny => Preset::Tiny,
-            PresetArg::Small => Preset::Small,
-            PresetArg::Base => Preset::Base,
-            PresetArg::Large => Preset::Large,
-        };
+        let preset = self.preset.into();
         let mut config = if self.paper { Config::paper(preset) } else { Config::new(preset) };
         if let Some(Sides(image)) = self.image_size {
             config.image = image;
@@ -183,6 +190,9 @@ pub(crate) struct TrainingArgs {
     /// Micro-batches of a step
     #[arg(long, default_value_t = 1)]
     pub(crate) update_freq: u64,
+    /// Keep the inputs of the blocks only and compute the rest again for the gradients: the same numbers, less memory, more time
+    #[arg(long)]
+    pub(crate) recompute: bool,
     /// Peak learning rate; where not given, 4e-3 for fine-tuning and for the tiny preset, 1.5e-3 for pre-training others
     #[arg(long)]
     pub(crate) lr: Option<f64>,
@@ -258,6 +268,11 @@ impl TrainingArgs {
         Ok(Hyper { weight_decay: self.weight_decay, clip_grad, ..Hyper::new(schedule) })
     }
 
+    /// How much a forward keeps for its backward.
+    pub(crate) fn keep(&self) -> Keep {
+        if self.recompute { Keep::Inputs } else { Keep::All }
+    }
+
     pub(crate) fn loading(&self, data: &DataArgs, device: &DeviceArgs) -> Loading {
         Loading {
             batch_size: self.batch_size,
@@ -298,6 +313,16 @@ pub(crate) struct RunArgs {
 }
 
 impl RunArgs {
+    /// Opens the folder of the run and writes down how the verb was called.
+    pub(crate) fn begin(&self, verb: &str, options: &impl Serialize) -> anyhow::Result<Run> {
+        let run = Run::open(self.out.as_deref(), verb, self.existing())?;
+        note(&format!("run folder: {}", run.dir.display()));
+        if !self.resume {
+            run.write_config(options)?;
+        }
+        Ok(run)
+    }
+
     pub(crate) fn existing(&self) -> Existing {
         match (self.resume, self.overwrite) {
             (true, _) => Existing::Resume,

@@ -1,6 +1,6 @@
 //! `infer`: raw tensors through a model, for parity with other tools.
 
-use crate::device::{Cpu, DeviceArgs};
+use crate::device::{Device, DeviceArgs, Work};
 use crate::model::{self, Any, Pixels};
 use crate::model_source::ModelSource;
 use crate::output::answer;
@@ -44,40 +44,47 @@ struct Outputs {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let ops = args.device.open()?;
-    let model = args.model.raw(&ops)?;
-    let pixels = model::read_pixels(&args.pixels)?;
-    check_pixels(&args.pixels, &model, &pixels)?;
-    let [b, c, h, w] = pixels.shape;
-    let mut outputs = Outputs::default();
-    let batch = args.batch_size.max(1);
-    for start in (0..b).step_by(batch) {
-        let n = batch.min(b - start);
-        let images = ops.upload([n, c, h, w], &pixels.values[start * c * h * w..][..n * c * h * w]);
-        let patches = pixels.mask.as_ref().map_or(0, |mask| mask.len() / b);
-        let mask = pixels.mask.as_ref().map(|mask| &mask[start * patches..][..n * patches]);
-        one_batch(&ops, &model, &images, mask, &mut outputs)?;
-    }
-    let shape = match &model {
-        Any::Mim(model) => vec![b, model.config.vit.patches(), model.config.vocab],
-        Any::Classifier(model) => vec![b, model.config.classes],
-        Any::Tokenizer(model) => {
-            let [rows, cols] = model.config.grid([h, w])?;
-            outputs.logits = channels_first(&outputs.logits, model.config.vocab, rows * cols);
-            vec![b, model.config.vocab, rows, cols]
-        }
-    };
-    let codes =
-        matches!(model, Any::Tokenizer(_)).then(|| (outputs.codes.as_slice(), [b, shape[2], shape[3]]));
-    model::write_outputs(&args.out, &outputs.logits, &shape, codes)?;
-    let sentence = format!("logits {shape:?}: {}", args.out.display());
-    answer(args.json, &json!({ "out": args.out, "logits": shape }), &sentence)
+    args.device.run(args)
 }
 
-fn one_batch(
-    ops: &Cpu,
-    model: &Any,
-    images: &<Cpu as Ops>::Tensor,
+impl Work for &Args {
+    type Output = ();
+
+    fn run<O: Ops>(self, ops: &O, _: &Device) -> anyhow::Result<()> {
+        let model = self.model.raw(ops)?;
+        let pixels = model::read_pixels(&self.pixels)?;
+        check_pixels(&self.pixels, &model, &pixels)?;
+        let [b, c, h, w] = pixels.shape;
+        let mut outputs = Outputs::default();
+        let batch = self.batch_size.max(1);
+        for start in (0..b).step_by(batch) {
+            let n = batch.min(b - start);
+            let images = ops.upload([n, c, h, w], &pixels.values[start * c * h * w..][..n * c * h * w]);
+            let patches = pixels.mask.as_ref().map_or(0, |mask| mask.len() / b);
+            let mask = pixels.mask.as_ref().map(|mask| &mask[start * patches..][..n * patches]);
+            one_batch(ops, &model, &images, mask, &mut outputs)?;
+        }
+        let shape = match &model {
+            Any::Mim(model) => vec![b, model.config.vit.patches(), model.config.vocab],
+            Any::Classifier(model) => vec![b, model.config.classes],
+            Any::Tokenizer(model) => {
+                let [rows, cols] = model.config.grid([h, w])?;
+                outputs.logits = channels_first(&outputs.logits, model.config.vocab, rows * cols);
+                vec![b, model.config.vocab, rows, cols]
+            }
+        };
+        let codes =
+            matches!(model, Any::Tokenizer(_)).then(|| (outputs.codes.as_slice(), [b, shape[2], shape[3]]));
+        model::write_outputs(&self.out, &outputs.logits, &shape, codes)?;
+        let sentence = format!("logits {shape:?}: {}", self.out.display());
+        answer(self.json, &json!({ "out": self.out, "logits": shape }), &sentence)
+    }
+}
+
+fn one_batch<O: Ops>(
+    ops: &O,
+    model: &Any<O::Tensor>,
+    images: &O::Tensor,
     mask: Option<&[bool]>,
     outputs: &mut Outputs,
 ) -> anyhow::Result<()> {
@@ -113,7 +120,7 @@ fn channels_first(rows: &[f32], v: usize, positions: usize) -> Vec<f32> {
     rows.chunks_exact(v * positions).flat_map(image).collect()
 }
 
-fn check_pixels(path: &Path, model: &Any, pixels: &Pixels) -> anyhow::Result<()> {
+fn check_pixels<T>(path: &Path, model: &Any<T>, pixels: &Pixels) -> anyhow::Result<()> {
     let [b, c, h, w] = pixels.shape;
     let file = path.display();
     if c != 3 {

@@ -2,7 +2,9 @@
 //!
 //! Every verb is a file; this one parses, chooses the device and turns errors into exit codes.
 
+mod bench;
 mod classes;
+mod compare;
 mod data;
 mod device;
 mod embed;
@@ -57,6 +59,8 @@ enum Verb {
     Infer(infer::Args),
     #[command(subcommand)]
     Weights(weights::Verb),
+    Bench(bench::Args),
+    Compare(compare::Args),
 }
 
 fn main() -> ExitCode {
@@ -71,6 +75,8 @@ fn main() -> ExitCode {
         Verb::Show(verb) => show::run(verb),
         Verb::Infer(args) => infer::run(&args),
         Verb::Weights(verb) => weights::run(verb),
+        Verb::Bench(args) => bench::run(&args),
+        Verb::Compare(args) => compare::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,7 +1,6 @@
 //! Models from and to checkpoint folders, with what this program keeps beside them.
 
 use crate::data::Views;
-use crate::device::Cpu;
 use crate::model_source::locate_tokenizer;
 use crate::output::note;
 use anyhow::Context;
@@ -12,49 +11,47 @@ use beit_train::{Finetuning, Pretraining, load_training, save_training};
 use beit_weights::{Checkpoint, Labelled, LoadOptions, Loaded, Model, Report, TensorFile, TensorWriter};
 use std::path::Path;
 
-type Tensor = <Cpu as Ops>::Tensor;
-
 /// A model for masked image modelling.
-pub(crate) struct MimModel {
+pub(crate) struct MimModel<T> {
     pub(crate) config: MimConfig,
-    pub(crate) params: Mim<Tensor>,
+    pub(crate) params: Mim<T>,
     pub(crate) views: Views,
 }
 
 /// A classifier.
-pub(crate) struct ClassifierModel {
+pub(crate) struct ClassifierModel<T> {
     pub(crate) config: ClassifierConfig,
-    pub(crate) params: Classifier<Tensor>,
+    pub(crate) params: Classifier<T>,
     pub(crate) class_names: Vec<String>,
     pub(crate) views: Views,
 }
 
 /// Both halves of a tokenizer.
-pub(crate) type TokenizerModel = Loaded<beit_tokenizer::Config, Tokenizer<Tensor>>;
+pub(crate) type TokenizerModel<T> = Loaded<beit_tokenizer::Config, Tokenizer<T>>;
 
 /// Whatever a folder holds.
-pub(crate) enum Any {
-    Mim(Box<MimModel>),
-    Classifier(Box<ClassifierModel>),
-    Tokenizer(Box<Loaded<beit_tokenizer::Config, Encoder<Tensor>>>),
+pub(crate) enum Any<T> {
+    Mim(Box<MimModel<T>>),
+    Classifier(Box<ClassifierModel<T>>),
+    Tokenizer(Box<Loaded<beit_tokenizer::Config, Encoder<T>>>),
 }
 
 /// A classifier to be fine-tuned.
-pub(crate) struct StartModel {
+pub(crate) struct StartModel<T> {
     pub(crate) config: ClassifierConfig,
-    pub(crate) params: Classifier<Tensor>,
+    pub(crate) params: Classifier<T>,
     pub(crate) views: Views,
     pub(crate) report: Vec<String>,
 }
 
 /// What a tokenizer can do: name visual tokens, and draw them if its decoder is there.
-pub(crate) enum AnyTokenizer {
-    Whole(Box<TokenizerModel>),
-    Encoder(Box<Loaded<beit_tokenizer::Config, Encoder<Tensor>>>),
+pub(crate) enum AnyTokenizer<T> {
+    Whole(Box<TokenizerModel<T>>),
+    Encoder(Box<Loaded<beit_tokenizer::Config, Encoder<T>>>),
 }
 
-impl AnyTokenizer {
-    pub(crate) fn encoder(&self) -> &Encoder<Tensor> {
+impl<T> AnyTokenizer<T> {
+    pub(crate) fn encoder(&self) -> &Encoder<T> {
         match self {
             Self::Whole(tokenizer) => &tokenizer.params.encoder,
             Self::Encoder(tokenizer) => &tokenizer.params,
@@ -62,7 +59,7 @@ impl AnyTokenizer {
     }
 
     /// With its decoder, if that is there.
-    pub(crate) fn whole(&self) -> Option<&TokenizerModel> {
+    pub(crate) fn whole(&self) -> Option<&TokenizerModel<T>> {
         match self {
             Self::Whole(tokenizer) => Some(tokenizer),
             Self::Encoder(_) => None,
@@ -70,18 +67,22 @@ impl AnyTokenizer {
     }
 }
 
-pub(crate) fn mim(ops: &Cpu, checkpoint: &Checkpoint, options: LoadOptions) -> anyhow::Result<MimModel> {
+pub(crate) fn mim<O: Ops>(
+    ops: &O,
+    checkpoint: &Checkpoint,
+    options: LoadOptions,
+) -> anyhow::Result<MimModel<O::Tensor>> {
     let Loaded { config, params, report } = checkpoint.mim(ops, options)?;
     describe(checkpoint, &report);
     let views = views(checkpoint, config.vit.image);
     Ok(MimModel { config, params, views })
 }
 
-pub(crate) fn classifier(
-    ops: &Cpu,
+pub(crate) fn classifier<O: Ops>(
+    ops: &O,
     checkpoint: &Checkpoint,
     options: LoadOptions,
-) -> anyhow::Result<ClassifierModel> {
+) -> anyhow::Result<ClassifierModel<O::Tensor>> {
     let Loaded { config: Labelled { classifier: config, labels }, params, report } =
         checkpoint.classifier(ops, options)?;
     describe(checkpoint, &report);
@@ -89,7 +90,11 @@ pub(crate) fn classifier(
     Ok(ClassifierModel { config, params, class_names: labels, views })
 }
 
-pub(crate) fn any(ops: &Cpu, checkpoint: &Checkpoint, options: LoadOptions) -> anyhow::Result<Any> {
+pub(crate) fn any<O: Ops>(
+    ops: &O,
+    checkpoint: &Checkpoint,
+    options: LoadOptions,
+) -> anyhow::Result<Any<O::Tensor>> {
     Ok(match checkpoint.model() {
         Model::Mim(_) => Any::Mim(Box::new(mim(ops, checkpoint, options)?)),
         Model::Classifier(_) => Any::Classifier(Box::new(classifier(ops, checkpoint, options)?)),
@@ -104,21 +109,21 @@ pub(crate) fn any(ops: &Cpu, checkpoint: &Checkpoint, options: LoadOptions) -> a
     })
 }
 
-pub(crate) fn load_mim(ops: &Cpu, dir: &Path) -> anyhow::Result<MimModel> {
+pub(crate) fn load_mim<O: Ops>(ops: &O, dir: &Path) -> anyhow::Result<MimModel<O::Tensor>> {
     mim(ops, &Checkpoint::open(dir)?, LoadOptions::default())
 }
 
-pub(crate) fn load_classifier(ops: &Cpu, dir: &Path) -> anyhow::Result<ClassifierModel> {
+pub(crate) fn load_classifier<O: Ops>(ops: &O, dir: &Path) -> anyhow::Result<ClassifierModel<O::Tensor>> {
     classifier(ops, &Checkpoint::open(dir)?, LoadOptions::default())
 }
 
 /// The tokenizer that `name` means: see [`locate_tokenizer`].
-pub(crate) fn load_tokenizer(ops: &Cpu, name: &Path) -> anyhow::Result<TokenizerModel> {
+pub(crate) fn load_tokenizer<O: Ops>(ops: &O, name: &Path) -> anyhow::Result<TokenizerModel<O::Tensor>> {
     Ok(beit_weights::load_tokenizer(ops, locate_tokenizer(name)?)?)
 }
 
 /// The tokenizer that `name` means, with or without its decoder.
-pub(crate) fn load_any_tokenizer(ops: &Cpu, name: &Path) -> anyhow::Result<AnyTokenizer> {
+pub(crate) fn load_any_tokenizer<O: Ops>(ops: &O, name: &Path) -> anyhow::Result<AnyTokenizer<O::Tensor>> {
     let checkpoint = Checkpoint::open(locate_tokenizer(name)?)?;
     let options = LoadOptions::default();
     Ok(match checkpoint.decoder() {
@@ -137,13 +142,13 @@ pub(crate) fn tokenizer_config(name: &Path) -> anyhow::Result<beit_tokenizer::Co
 }
 
 /// A classifier that starts from a checkpoint. `image` is the size that it shall see, where that is another one.
-pub(crate) fn load_for_finetuning(
-    ops: &Cpu,
+pub(crate) fn load_for_finetuning<O: Ops>(
+    ops: &O,
     dir: &Path,
     (classes, pooling): (usize, Pooling),
     options: LoadOptions,
     seed: u64,
-) -> anyhow::Result<StartModel> {
+) -> anyhow::Result<StartModel<O::Tensor>> {
     let checkpoint = Checkpoint::open(dir)?;
     let mut config = checkpoint.model().finetuned(classes, pooling).with_context(|| {
         format!("{}: a tokenizer cannot be fine-tuned; expected a pre-trained model", dir.display())
@@ -167,8 +172,8 @@ fn describe(checkpoint: &Checkpoint, report: &Report) {
 }
 
 /// Saves a pre-training run so that it can go on.
-pub(crate) fn save_pretraining(
-    training: &Pretraining<'_, Cpu>,
+pub(crate) fn save_pretraining<O: Ops>(
+    training: &Pretraining<'_, O>,
     views: &Views,
     dir: &Path,
 ) -> anyhow::Result<()> {
@@ -180,8 +185,8 @@ pub(crate) fn save_pretraining(
 }
 
 /// Saves a fine-tuning run so that it can go on.
-pub(crate) fn save_finetuning(
-    training: &Finetuning<'_, Cpu>,
+pub(crate) fn save_finetuning<O: Ops>(
+    training: &Finetuning<'_, O>,
     views: &Views,
     class_names: &[String],
     dir: &Path,
@@ -195,10 +200,10 @@ pub(crate) fn save_finetuning(
 }
 
 /// Continues a pre-training run.
-pub(crate) fn resume_pretraining(
-    ops: &Cpu,
+pub(crate) fn resume_pretraining<O: Ops>(
+    ops: &O,
     dir: &Path,
-    training: &mut Pretraining<'_, Cpu>,
+    training: &mut Pretraining<'_, O>,
 ) -> anyhow::Result<()> {
     let loaded = load_mim(ops, dir)?;
     same_model(dir, &loaded.config, &training.config)?;
@@ -207,10 +212,10 @@ pub(crate) fn resume_pretraining(
 }
 
 /// Continues a fine-tuning run.
-pub(crate) fn resume_finetuning(
-    ops: &Cpu,
+pub(crate) fn resume_finetuning<O: Ops>(
+    ops: &O,
     dir: &Path,
-    training: &mut Finetuning<'_, Cpu>,
+    training: &mut Finetuning<'_, O>,
 ) -> anyhow::Result<()> {
     let loaded = load_classifier(ops, dir)?;
     same_model(dir, &loaded.config, &training.config)?;
@@ -228,10 +233,10 @@ fn same_model<C: PartialEq + std::fmt::Debug>(dir: &Path, found: &C, expected: &
 }
 
 /// Saves both halves of a tokenizer.
-pub(crate) fn save_tokenizer(
-    ops: &Cpu,
+pub(crate) fn save_tokenizer<O: Ops>(
+    ops: &O,
     config: &beit_tokenizer::Config,
-    params: &Tokenizer<Tensor>,
+    params: &Tokenizer<O::Tensor>,
     dir: &Path,
 ) -> anyhow::Result<()> {
     Ok(beit_weights::save_tokenizer(ops, dir, config, params, beit_weights::no_more_files)?)

@@ -1,7 +1,6 @@
 //! Which model a user means: a run, a checkpoint folder, a file, an official name, or a name on the hub.
 
 use crate::data::Views;
-use crate::device::Cpu;
 use crate::flags::{Sides, sides};
 use crate::hub;
 use crate::model::{self, ClassifierModel, MimModel};
@@ -9,6 +8,7 @@ use crate::output::note;
 use crate::run::checkpoint_of;
 use anyhow::{Context, bail};
 use beit_data::Normalise;
+use beit_ops::Ops;
 use beit_weights::catalogue::{self, Entry};
 use beit_weights::{Checkpoint, LoadOptions, Resizing};
 use clap::{Args, ValueEnum};
@@ -125,7 +125,7 @@ pub(crate) fn locate_tokenizer(name: &Path) -> anyhow::Result<PathBuf> {
 
 impl ModelSource {
     /// The classifier, and how pictures become its pixels.
-    pub(crate) fn classifier(&self, ops: &Cpu) -> anyhow::Result<ClassifierModel> {
+    pub(crate) fn classifier<O: Ops>(&self, ops: &O) -> anyhow::Result<ClassifierModel<O::Tensor>> {
         let (checkpoint, entry) = self.open()?;
         let mut model = model::classifier(ops, &checkpoint, self.options())?;
         model.views = self.views(model.views, entry)?;
@@ -133,7 +133,7 @@ impl ModelSource {
     }
 
     /// The model for masked image modelling, and how pictures become its pixels.
-    pub(crate) fn mim(&self, ops: &Cpu) -> anyhow::Result<MimModel> {
+    pub(crate) fn mim<O: Ops>(&self, ops: &O) -> anyhow::Result<MimModel<O::Tensor>> {
         let (checkpoint, entry) = self.open()?;
         let mut model = model::mim(ops, &checkpoint, self.options())?;
         model.views = self.views(model.views, entry)?;
@@ -141,7 +141,7 @@ impl ModelSource {
     }
 
     /// Whatever it is.
-    pub(crate) fn any(&self, ops: &Cpu) -> anyhow::Result<model::Any> {
+    pub(crate) fn any<O: Ops>(&self, ops: &O) -> anyhow::Result<model::Any<O::Tensor>> {
         let (checkpoint, entry) = self.open()?;
         let mut any = model::any(ops, &checkpoint, self.options())?;
         match &mut any {
@@ -153,7 +153,7 @@ impl ModelSource {
     }
 
     /// Whatever it is, for pixels that are made already.
-    pub(crate) fn raw(&self, ops: &Cpu) -> anyhow::Result<model::Any> {
+    pub(crate) fn raw<O: Ops>(&self, ops: &O) -> anyhow::Result<model::Any<O::Tensor>> {
         model::any(ops, &self.open()?.0, self.options())
     }
 

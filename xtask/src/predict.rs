@@ -1,7 +1,7 @@
 //! `predict`: the classes of images.
 
 use crate::data::{Loading, pixels_loader};
-use crate::device::{Cpu, DeviceArgs};
+use crate::device::{Device, DeviceArgs, Work};
 use crate::files::Files;
 use crate::model::ClassifierModel;
 use crate::model_source::ModelSource;
@@ -62,27 +62,34 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if args.top_k == 0 {
         usage!("--top-k 0: expected at least 1 class");
     }
-    let ops = args.device.open()?;
-    let classifier = args.model.classifier(&ops)?;
-    let source: Arc<dyn Source> = Arc::new(Files::find(&args.images)?);
-    let loading =
-        Loading { batch_size: args.batch_size, seed: 0, workers: args.device.workers(), max_bad_share: 1.0 };
-    let loader = pixels_loader(&source, loading.evaluation(), classifier.views.evaluate())?;
-    for batch in loader.epoch(0)? {
-        for answered in one_batch(&ops, &classifier, source.as_ref(), &batch?, args.top_k)? {
-            answer(args.json, &answered, &table(&answered))?;
-        }
-    }
-    let (bad, total) = (loader.bad_files().len(), source.len());
-    if bad > 0 {
-        note(&format!("{bad} of {total} files cannot be decoded"));
-    }
-    Ok(())
+    args.device.run(args)
 }
 
-fn one_batch(
-    ops: &Cpu,
-    classifier: &ClassifierModel,
+impl Work for &Args {
+    type Output = ();
+
+    fn run<O: Ops>(self, ops: &O, _: &Device) -> anyhow::Result<()> {
+        let classifier = self.model.classifier(ops)?;
+        let source: Arc<dyn Source> = Arc::new(Files::find(&self.images)?);
+        let workers = self.device.workers();
+        let loading = Loading { batch_size: self.batch_size, seed: 0, workers, max_bad_share: 1.0 };
+        let loader = pixels_loader(&source, loading.evaluation(), classifier.views.evaluate())?;
+        for batch in loader.epoch(0)? {
+            for answered in one_batch(ops, &classifier, source.as_ref(), &batch?, self.top_k)? {
+                answer(self.json, &answered, &table(&answered))?;
+            }
+        }
+        let (bad, total) = (loader.bad_files().len(), source.len());
+        if bad > 0 {
+            note(&format!("{bad} of {total} files cannot be decoded"));
+        }
+        Ok(())
+    }
+}
+
+fn one_batch<O: Ops>(
+    ops: &O,
+    classifier: &ClassifierModel<O::Tensor>,
     source: &dyn Source,
     batch: &Batch<Vec<f32>>,
     top_k: usize,

@@ -1,16 +1,16 @@
 //! `pretrain`: masked image modelling.
 
 use crate::data::{DataArgs, Views, pretrain_loader};
-use crate::device::{Cpu, DeviceArgs};
+use crate::device::{Device, DeviceArgs, Work};
 use crate::flags::{MaskArgs, ModelArgs, PresetArg, RunArgs, TrainingArgs};
 use crate::model::{self, AnyTokenizer};
 use crate::output::{Terminal, answer, note};
 use crate::run::Run;
 use crate::{reconstruction, tokenizer};
-use beit_data::Split;
+use beit_data::{Loader, PretrainSample, Split};
 use beit_heads::MimConfig;
 use beit_ops::{Ops, Plan, Tree};
-use beit_train::{Listeners, Metrics, PretrainRecipe, Pretraining, TokenAccuracy, evaluate_tokens};
+use beit_train::{Hyper, Listeners, Metrics, PretrainRecipe, Pretraining, TokenAccuracy, evaluate_tokens};
 use clap::Args as ClapArgs;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -56,58 +56,90 @@ struct Answer {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let vit = args.model.config()?;
-    let masker = args.mask.masker(vit.grid())?;
-    args.training.check()?;
-    let ops = args.device.open()?;
-    let source = args.data.open(Split::Train)?;
-    let loading = args.training.loading(&args.data, &args.device);
-    let tokenizer_config = match &args.tokenizer {
-        Some(name) => model::tokenizer_config(name)?,
-        None => tokenizer::config_for(&vit)?,
-    };
-    let token_size = vit.grid().map(|side| side * tokenizer_config.downsampling());
-    let config = MimConfig { vit: vit.clone(), vocab: tokenizer_config.vocab };
-    let views = args.model.views(&vit);
-    let transform = views.pretrain(token_size, args.colour_jitter);
-    let loader = pretrain_loader(&source, loading.training(source.len()), transform, masker)?;
-    let steps_per_epoch = (loader.batches_per_epoch() / args.training.update_freq.max(1)).max(1);
-    // The paper's rate is for batches of 2048; tiny models take more in batches of 64.
-    let lr = if args.model.preset == PresetArg::Tiny { 4e-3 } else { 1.5e-3 };
-    let hyper = args.training.hyper(steps_per_epoch, lr)?;
-    describe(&args, &config, source.len(), hyper.schedule.total);
+    let checked = Checked::new(args)?;
+    let Checked { args, config, hyper, images, .. } = &checked;
+    describe(args, config, *images, hyper.schedule.total);
     if args.run.dry_run {
         Run::check(args.run.out.as_deref(), args.run.existing())?;
-        return dry_run(&args, &config, hyper.schedule.total);
+        return dry_run(args, config, hyper.schedule.total);
+    }
+    args.device.clone().run(checked)
+}
+
+/// A run of which everything is checked that can be without the device.
+struct Checked {
+    args: Args,
+    config: MimConfig,
+    tokenizer: beit_tokenizer::Config,
+    hyper: Hyper,
+    views: Views,
+    loader: Loader<PretrainSample>,
+    images: usize,
+    /// Height and width of what the tokenizer sees.
+    token_size: [usize; 2],
+}
+
+impl Checked {
+    fn new(args: Args) -> anyhow::Result<Self> {
+        let vit = args.model.config()?;
+        let masker = args.mask.masker(vit.grid())?;
+        args.training.check()?;
+        args.device.check()?;
+        let source = args.data.open(Split::Train)?;
+        let loading = args.training.loading(&args.data, &args.device);
+        let tokenizer = match &args.tokenizer {
+            Some(name) => model::tokenizer_config(name)?,
+            None => tokenizer::config_for(&vit)?,
+        };
+        let token_size = vit.grid().map(|side| side * tokenizer.downsampling());
+        let views = args.model.views(&vit);
+        let transform = views.pretrain(token_size, args.colour_jitter);
+        let loader = pretrain_loader(&source, loading.training(source.len()), transform, masker)?;
+        let steps_per_epoch = (loader.batches_per_epoch() / args.training.update_freq.max(1)).max(1);
+        // The paper's rate is for batches of 2048; tiny models take more in batches of 64.
+        let lr = if args.model.preset == PresetArg::Tiny { 4e-3 } else { 1.5e-3 };
+        let hyper = args.training.hyper(steps_per_epoch, lr)?;
+        let config = MimConfig { vit, vocab: tokenizer.vocab };
+        Ok(Self { args, config, tokenizer, hyper, views, loader, images: source.len(), token_size })
     }
 
-    let run = Run::open(args.run.out.as_deref(), "pretrain", args.run.existing())?;
-    note(&format!("run folder: {}", run.dir.display()));
-    if !args.run.resume {
-        run.write_config(&args)?;
+    fn recipe(&self, device: &Device) -> PretrainRecipe {
+        let Args { training, run, .. } = &self.args;
+        PretrainRecipe {
+            accumulate: training.update_freq,
+            hyper: self.hyper,
+            report_every: run.report_every,
+            read_every: device.read_every(run.report_every),
+            recompute: self.args.training.recompute,
+            seed: training.seed,
+        }
     }
-    let mut metrics = Metrics::append(&run.path("metrics.jsonl"))?;
-    let mut terminal = Terminal::new(args.run.json);
-    let job = Job { ops: &ops, args: &args, run: &run, views, token_size };
-    let tokenizer = job.tokenizer(&tokenizer_config, &mut terminal, &mut metrics)?;
+}
 
-    let recipe = PretrainRecipe {
-        accumulate: args.training.update_freq,
-        hyper,
-        report_every: args.run.report_every,
-        seed: args.training.seed,
-    };
-    let mut training = Pretraining::new(&ops, config, recipe, tokenizer.encoder())?;
-    if args.run.resume {
-        model::resume_pretraining(&ops, &run.path("last"), &mut training)?;
+impl Work for Checked {
+    type Output = ();
+
+    fn run<O: Ops>(self, ops: &O, device: &Device) -> anyhow::Result<()> {
+        let args = &self.args;
+        let run = args.run.begin("pretrain", args)?;
+        let mut metrics = Metrics::append(&run.path("metrics.jsonl"))?;
+        let mut terminal = Terminal::new(args.run.json);
+        let job = Job { ops, device, args, run: &run, views: self.views, token_size: self.token_size };
+        let tokenizer = job.tokenizer(&self.tokenizer, &mut terminal, &mut metrics)?;
+        let recipe = self.recipe(device);
+        let mut training = Pretraining::new(ops, self.config, recipe, tokenizer.encoder())?;
+        if args.run.resume {
+            model::resume_pretraining(ops, &run.path("last"), &mut training)?;
+        }
+        let checkpoint = job.train(&self.loader, &mut training, &mut terminal, &mut metrics)?;
+        job.finish(&training, &tokenizer, checkpoint, &mut metrics)
     }
-    let checkpoint = job.train(&loader, &mut training, &mut terminal, &mut metrics)?;
-    job.finish(&training, &tokenizer, checkpoint, &mut metrics)
 }
 
 /// What the parts of the verb share.
-struct Job<'a> {
-    ops: &'a Cpu,
+struct Job<'a, O> {
+    ops: &'a O,
+    device: &'a Device,
     args: &'a Args,
     run: &'a Run,
     views: Views,
@@ -115,14 +147,14 @@ struct Job<'a> {
     token_size: [usize; 2],
 }
 
-impl Job<'_> {
+impl<O: Ops> Job<'_, O> {
     /// The tokenizer that was given, or the one in the run folder, or a new one.
     fn tokenizer(
         &self,
         config: &beit_tokenizer::Config,
         terminal: &mut Terminal,
         metrics: &mut Metrics,
-    ) -> anyhow::Result<AnyTokenizer> {
+    ) -> anyhow::Result<AnyTokenizer<O::Tensor>> {
         let Self { ops, args, run, token_size, .. } = *self;
         let loading = args.training.loading(&args.data, &args.device);
         let own = run.path("tokenizer");
@@ -136,6 +168,7 @@ impl Job<'_> {
                 image: token_size,
                 seed: args.training.seed,
                 report_every: args.run.report_every,
+                read_every: self.device.read_every(args.run.report_every),
             };
             tokenizer::train(ops, &settings, &source, &loading, (terminal, metrics), &own)?;
         }
@@ -155,8 +188,8 @@ impl Job<'_> {
     /// Trains to the end, saving on the way; returns the last checkpoint.
     fn train(
         &self,
-        loader: &beit_data::Loader<beit_data::PretrainSample>,
-        training: &mut Pretraining<'_, Cpu>,
+        loader: &Loader<PretrainSample>,
+        training: &mut Pretraining<'_, O>,
         terminal: &mut Terminal,
         metrics: &mut Metrics,
     ) -> anyhow::Result<PathBuf> {
@@ -179,8 +212,8 @@ impl Job<'_> {
     /// Measures on images that were held out, draws pictures, and answers.
     fn finish(
         &self,
-        training: &Pretraining<'_, Cpu>,
-        tokenizer: &AnyTokenizer,
+        training: &Pretraining<'_, O>,
+        tokenizer: &AnyTokenizer<O::Tensor>,
         checkpoint: PathBuf,
         metrics: &mut Metrics,
     ) -> anyhow::Result<()> {
@@ -267,7 +300,7 @@ fn dry_run(args: &Args, config: &MimConfig, steps: u64) -> anyhow::Result<()> {
     let mask = ops.zeros([batch, vit.patches()]);
     let rows = ops.upload_ids(&vec![1; masked]);
     let input = beit_vit::Input { images: &images, mask: Some(&mask), drop_path: None };
-    let (logits, saved) = params.forward(&ops, config, &input, &rows);
+    let (logits, saved) = params.forward(&ops, config, &input, &rows, args.training.keep());
     params.backward(&ops, config, &input, &logits, saved, &mut kept[0]);
     let flops = ops.flops() * args.training.update_freq;
     let value =

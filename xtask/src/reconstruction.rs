@@ -1,7 +1,6 @@
 //! What a model makes of masked images, drawn.
 
 use crate::data::decodable;
-use crate::device::Cpu;
 use crate::flags::MaskArgs;
 use crate::model::{MimModel, TokenizerModel};
 use crate::picture::{from_planes, greyed, write_grid};
@@ -22,10 +21,10 @@ pub(crate) struct Request<'a> {
 
 /// Writes four rows: original, masked, decoded from the true tokens, decoded from the true tokens of the visible patches and
 /// the predicted ones of the masked patches.
-pub(crate) fn write(
-    ops: &Cpu,
-    mim: &MimModel,
-    tokenizer: &TokenizerModel,
+pub(crate) fn write<O: Ops>(
+    ops: &O,
+    mim: &MimModel<O::Tensor>,
+    tokenizer: &TokenizerModel<O::Tensor>,
     request: &Request<'_>,
     path: &Path,
 ) -> anyhow::Result<()> {

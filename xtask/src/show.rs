@@ -1,7 +1,7 @@
 //! `show`: pictures of masks and of reconstructions.
 
 use crate::data::{DataArgs, Views, decodable};
-use crate::device::DeviceArgs;
+use crate::device::{Device, DeviceArgs, Work};
 use crate::flags::{MaskArgs, ModelArgs};
 use crate::model;
 use crate::model_source::ModelSource;
@@ -11,6 +11,7 @@ use crate::reconstruction::{self, Request};
 use crate::run::Run;
 use crate::usage::usage;
 use beit_data::{Purpose, Source, sample_rng};
+use beit_ops::Ops;
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -81,18 +82,25 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
             answer(args.json, &json!({ "out": args.out }), &format!("masks: {}", args.out.display()))
         }
         Verb::Reconstruction(args) => {
-            let ops = args.device.open()?;
-            let mim = args.model.mim(&ops)?;
-            let name = Path::new(&args.model.model);
-            let Some(tokenizer) = args.tokenizer.or_else(|| tokenizer_of(name)) else {
-                usage!("{} has no tokenizer of its own: pass --tokenizer", name.display());
-            };
-            let tokenizer = model::load_tokenizer(&ops, &tokenizer)?;
-            let (source, _) = args.data.held_out()?;
-            let request = Request { source: &source, images: args.images, seed: args.seed, mask: &args.mask };
-            reconstruction::write(&ops, &mim, &tokenizer, &request, &args.out)?;
+            args.device.run(&args)?;
             answer(args.json, &json!({ "out": args.out }), &format!("reconstruction: {}", args.out.display()))
         }
+    }
+}
+
+impl Work for &ReconstructionArgs {
+    type Output = ();
+
+    fn run<O: Ops>(self, ops: &O, _: &Device) -> anyhow::Result<()> {
+        let mim = self.model.mim(ops)?;
+        let name = Path::new(&self.model.model);
+        let Some(tokenizer) = self.tokenizer.clone().or_else(|| tokenizer_of(name)) else {
+            usage!("{} has no tokenizer of its own: pass --tokenizer", name.display());
+        };
+        let tokenizer = model::load_tokenizer(ops, &tokenizer)?;
+        let (source, _) = self.data.held_out()?;
+        let request = Request { source: &source, images: self.images, seed: self.seed, mask: &self.mask };
+        reconstruction::write(ops, &mim, &tokenizer, &request, &self.out)
     }
 }
 

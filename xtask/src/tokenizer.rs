@@ -5,7 +5,7 @@ mod training;
 pub(crate) use training::{Settings, config_for, quality, recipe, sentence, train};
 
 use crate::data::{DataArgs, Loading, decodable};
-use crate::device::{Cpu, DeviceArgs};
+use crate::device::{Device, DeviceArgs, Work};
 use crate::flags::{Sides, seeds, sides};
 use crate::model::{self, TokenizerModel};
 use crate::output::{Terminal, answer, note};
@@ -14,7 +14,7 @@ use crate::run::{Existing, Run};
 use anyhow::Context;
 use beit_data::{Source, Split};
 use beit_ops::Ops;
-use beit_tokenizer::{Config, pixels};
+use beit_tokenizer::{Config, Recipe, pixels};
 use beit_train::Metrics;
 use clap::{Args as ClapArgs, Subcommand};
 use serde::Serialize;
@@ -161,9 +161,9 @@ pub(crate) struct InspectArgs {
 pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Train(args) => train_verb(&args),
-        Verb::Encode(args) => encode(&args),
-        Verb::Decode(args) => decode(&args),
-        Verb::Inspect(args) => inspect(&args),
+        Verb::Encode(args) => args.device.run(&args),
+        Verb::Decode(args) => args.device.run(&args),
+        Verb::Inspect(args) => args.device.run(&args),
     }
 }
 
@@ -185,28 +185,55 @@ fn train_verb(args: &TrainArgs) -> anyhow::Result<()> {
     if args.batch_size > 0 {
         recipe.batch = args.batch_size;
     }
-    let ops = args.device.open()?;
-    let source = args.data.open(Split::Train)?;
-    let existing = if args.overwrite { Existing::Overwrite } else { Existing::Refuse };
-    let run = Run::open(args.out.as_deref(), "tokenizer", existing)?;
-    run.write_config(args)?;
-    note(&format!("{} images from {}; run folder: {}", source.len(), args.data.data, run.dir.display()));
+    args.device.run(Train { args, config, recipe })
+}
 
-    let mut metrics = Metrics::append(&run.path("metrics.jsonl"))?;
-    let settings = Settings { config, recipe, image, seed: args.seed, report_every: args.report_every };
-    let loading = loading(&args.data, &args.device, args.seed);
-    let out = run.path("tokenizer");
-    let mut terminal = Terminal::new(args.json);
-    train(&ops, &settings, &source, &loading, (&mut terminal, &mut metrics), &out)?;
+/// A run whose settings are checked.
+struct Train<'a> {
+    args: &'a TrainArgs,
+    config: Config,
+    recipe: Recipe,
+}
 
-    let (held_out, split) = args.data.held_out()?;
-    let tokenizer = model::load_tokenizer(&ops, &out)?;
-    let quality = quality(&ops, &tokenizer, image, &held_out, &loading)?;
-    write_reconstructions(&ops, &tokenizer, image, &held_out, &run.pictures()?.join("tokenizer.png"))?;
-    metrics.line(&json!({ "phase": "tokenizer_quality", "split": split.to_string(), "quality": quality_json(&quality) }))?;
-    let text =
-        format!("on {} {split} images: {}\ntokenizer: {}", quality.images, sentence(&quality), out.display());
-    answer(args.json, &json!({ "tokenizer": out, "quality": quality_json(&quality) }), &text)
+impl Work for Train<'_> {
+    type Output = ();
+
+    fn run<O: Ops>(self, ops: &O, device: &Device) -> anyhow::Result<()> {
+        let Self { args, config, recipe } = self;
+        let Sides(image) = args.image_size;
+        let source = args.data.open(Split::Train)?;
+        let existing = if args.overwrite { Existing::Overwrite } else { Existing::Refuse };
+        let run = Run::open(args.out.as_deref(), "tokenizer", existing)?;
+        run.write_config(args)?;
+        note(&format!("{} images from {}; run folder: {}", source.len(), args.data.data, run.dir.display()));
+
+        let mut metrics = Metrics::append(&run.path("metrics.jsonl"))?;
+        let settings = Settings {
+            config,
+            recipe,
+            image,
+            seed: args.seed,
+            report_every: args.report_every,
+            read_every: device.read_every(args.report_every),
+        };
+        let loading = loading(&args.data, &args.device, args.seed);
+        let out = run.path("tokenizer");
+        let mut terminal = Terminal::new(args.json);
+        train(ops, &settings, &source, &loading, (&mut terminal, &mut metrics), &out)?;
+
+        let (held_out, split) = args.data.held_out()?;
+        let tokenizer = model::load_tokenizer(ops, &out)?;
+        let quality = quality(ops, &tokenizer, image, &held_out, &loading)?;
+        write_reconstructions(ops, &tokenizer, image, &held_out, &run.pictures()?.join("tokenizer.png"))?;
+        metrics.line(&json!({ "phase": "tokenizer_quality", "split": split.to_string(), "quality": quality_json(&quality) }))?;
+        let text = format!(
+            "on {} {split} images: {}\ntokenizer: {}",
+            quality.images,
+            sentence(&quality),
+            out.display()
+        );
+        answer(args.json, &json!({ "tokenizer": out, "quality": quality_json(&quality) }), &text)
+    }
 }
 
 /// The first `images` images of a source, mapped, `[B, 3, h, w]`.
@@ -219,80 +246,89 @@ fn first_images(source: &Arc<dyn Source>, image: [usize; 2], images: usize) -> a
     Ok(all)
 }
 
-fn encode(args: &EncodeArgs) -> anyhow::Result<()> {
-    let ops = args.device.open()?;
-    let tokenizer = model::load_tokenizer(&ops, &args.tokenizer)?;
-    let Sides(image) = args.image_size;
-    let [h, w] = tokenizer.config.grid(image)?;
-    let (source, _) = args.data.held_out()?;
-    let all = first_images(&source, image, args.images)?;
-    let batch = all.len() / (3 * image[0] * image[1]);
-    let mut codes = Vec::new();
-    for part in all.chunks(64 * 3 * image[0] * image[1]) {
-        let b = part.len() / (3 * image[0] * image[1]);
-        let pixels = ops.upload([b, 3, image[0], image[1]], part);
-        codes.extend(ops.read_ids(&tokenizer.params.encoder.encode(&ops, &pixels))?);
+impl Work for &EncodeArgs {
+    type Output = ();
+
+    fn run<O: Ops>(self, ops: &O, _: &Device) -> anyhow::Result<()> {
+        let tokenizer = model::load_tokenizer(ops, &self.tokenizer)?;
+        let Sides(image) = self.image_size;
+        let [h, w] = tokenizer.config.grid(image)?;
+        let (source, _) = self.data.held_out()?;
+        let all = first_images(&source, image, self.images)?;
+        let batch = all.len() / (3 * image[0] * image[1]);
+        let mut codes = Vec::new();
+        for part in all.chunks(64 * 3 * image[0] * image[1]) {
+            let b = part.len() / (3 * image[0] * image[1]);
+            let pixels = ops.upload([b, 3, image[0], image[1]], part);
+            codes.extend(ops.read_ids(&tokenizer.params.encoder.encode(ops, &pixels))?);
+        }
+        model::write_codes(&self.out, &codes, [batch, h, w])?;
+        let sentence = format!("{batch} images as {h}x{w} visual tokens: {}", self.out.display());
+        answer(self.json, &json!({ "out": self.out, "codes": [batch, h, w] }), &sentence)
     }
-    model::write_codes(&args.out, &codes, [batch, h, w])?;
-    let sentence = format!("{batch} images as {h}x{w} visual tokens: {}", args.out.display());
-    answer(args.json, &json!({ "out": args.out, "codes": [batch, h, w] }), &sentence)
 }
 
-fn decode(args: &DecodeArgs) -> anyhow::Result<()> {
-    let ops = args.device.open()?;
-    let tokenizer = model::load_tokenizer(&ops, &args.tokenizer)?;
-    let (codes, [batch, h, w]) = model::read_codes(&args.codes)?;
-    if codes.is_empty() {
-        anyhow::bail!("{}: codes [{batch}, {h}, {w}] has no visual tokens", args.codes.display());
+impl Work for &DecodeArgs {
+    type Output = ();
+
+    fn run<O: Ops>(self, ops: &O, _: &Device) -> anyhow::Result<()> {
+        let tokenizer = model::load_tokenizer(ops, &self.tokenizer)?;
+        let (codes, [batch, h, w]) = model::read_codes(&self.codes)?;
+        if codes.is_empty() {
+            anyhow::bail!("{}: codes [{batch}, {h}, {w}] has no visual tokens", self.codes.display());
+        }
+        if let Some(code) = codes.iter().find(|&&code| code as usize >= tokenizer.config.vocab) {
+            anyhow::bail!(
+                "{}: visual token {code}, expected less than {}: these codes are of another tokenizer",
+                self.codes.display(),
+                tokenizer.config.vocab
+            );
+        }
+        let size = [h, w].map(|side| side * tokenizer.config.downsampling());
+        let mut pictures = Vec::new();
+        for codes in codes.chunks((32 * h * w).max(1)) {
+            let decoded = tokenizer.params.decoder.decode(ops, codes, [h, w])?;
+            let images = decoded.chunks_exact(3 * size[0] * size[1]);
+            pictures.extend(images.map(|planes| picture::from_planes(planes, size, |_, v| 255.0 * v)));
+        }
+        let rows: Vec<_> = pictures.chunks(8).map(<[_]>::to_vec).collect();
+        picture::write_grid(&self.out, &rows)?;
+        answer(
+            self.json,
+            &json!({ "out": self.out, "images": batch }),
+            &format!("{batch} pictures: {}", self.out.display()),
+        )
     }
-    if let Some(code) = codes.iter().find(|&&code| code as usize >= tokenizer.config.vocab) {
-        anyhow::bail!(
-            "{}: visual token {code}, expected less than {}: these codes are of another tokenizer",
-            args.codes.display(),
-            tokenizer.config.vocab
+}
+
+impl Work for &InspectArgs {
+    type Output = ();
+
+    fn run<O: Ops>(self, ops: &O, _: &Device) -> anyhow::Result<()> {
+        let tokenizer = model::load_tokenizer(ops, &self.tokenizer)?;
+        let Sides(image) = self.image_size;
+        tokenizer.config.grid(image)?;
+        let (source, split) = self.data.held_out()?;
+        let quality = quality(ops, &tokenizer, image, &source, &loading(&self.data, &self.device, 0))?;
+        if let Some(path) = &self.picture {
+            write_reconstructions(ops, &tokenizer, image, &source, path)?;
+        }
+        let Config { groups, blocks_per_group, hidden, vocab, .. } = tokenizer.config;
+        let text = format!(
+            "{groups} groups of {blocks_per_group} blocks, width {hidden}, {vocab} visual tokens of {0}x{0} pixels\n\
+             on {1} {split} images: {2}",
+            tokenizer.config.downsampling(),
+            quality.images,
+            sentence(&quality),
         );
+        answer(self.json, &quality_json(&quality), &text)
     }
-    let size = [h, w].map(|side| side * tokenizer.config.downsampling());
-    let mut pictures = Vec::new();
-    for codes in codes.chunks((32 * h * w).max(1)) {
-        let decoded = tokenizer.params.decoder.decode(&ops, codes, [h, w])?;
-        let images = decoded.chunks_exact(3 * size[0] * size[1]);
-        pictures.extend(images.map(|planes| picture::from_planes(planes, size, |_, v| 255.0 * v)));
-    }
-    let rows: Vec<_> = pictures.chunks(8).map(<[_]>::to_vec).collect();
-    picture::write_grid(&args.out, &rows)?;
-    answer(
-        args.json,
-        &json!({ "out": args.out, "images": batch }),
-        &format!("{batch} pictures: {}", args.out.display()),
-    )
-}
-
-fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
-    let ops = args.device.open()?;
-    let tokenizer = model::load_tokenizer(&ops, &args.tokenizer)?;
-    let Sides(image) = args.image_size;
-    tokenizer.config.grid(image)?;
-    let (source, split) = args.data.held_out()?;
-    let quality = quality(&ops, &tokenizer, image, &source, &loading(&args.data, &args.device, 0))?;
-    if let Some(path) = &args.picture {
-        write_reconstructions(&ops, &tokenizer, image, &source, path)?;
-    }
-    let Config { groups, blocks_per_group, hidden, vocab, .. } = tokenizer.config;
-    let text = format!(
-        "{groups} groups of {blocks_per_group} blocks, width {hidden}, {vocab} visual tokens of {0}x{0} pixels\n\
-         on {1} {split} images: {2}",
-        tokenizer.config.downsampling(),
-        quality.images,
-        sentence(&quality),
-    );
-    answer(args.json, &quality_json(&quality), &text)
 }
 
 /// Eight images over their reconstructions from hard tokens.
-fn write_reconstructions(
-    ops: &Cpu,
-    tokenizer: &TokenizerModel,
+fn write_reconstructions<O: Ops>(
+    ops: &O,
+    tokenizer: &TokenizerModel<O::Tensor>,
     image: [usize; 2],
     source: &Arc<dyn Source>,
     path: &Path,

@@ -21,3 +21,4 @@ pub use kernels::tile::{CANDIDATES, Tile};
 pub use tensor::{Dtype, Ids, Probs, Tensor};
 
 pub use cubecl;
+pub use cubecl::Runtime;

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use beit_ops::init::Stream;
 use beit_ops::{Linear, Norm, Ops, Shape, tree};
-use beit_vit::{Config, Init, Input, Saved as VitSaved, Vit};
+use beit_vit::{Config, Init, Input, Keep, Saved as VitSaved, Vit};
 
 /// What represents an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,8 +104,9 @@ impl<T: Clone> Classifier<T> {
         ops: &O,
         config: &ClassifierConfig,
         input: &Input<'_, T>,
+        keep: Keep,
     ) -> (T, Saved<O>) {
-        let (tokens, vit) = self.vit.forward(ops, &config.vit, input);
+        let (tokens, vit) = self.vit.forward(ops, &config.vit, input, keep);
         let (pooled, cls_rows) = pool(ops, config, &tokens);
         let normed = self.norm().map(|norm| ops.layer_norm(&pooled, norm, config.vit.layer_norm_eps));
         let features = normed.as_ref().map_or(&pooled, |(normed, _)| normed);

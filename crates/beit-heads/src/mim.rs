@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use beit_ops::init::Stream;
 use beit_ops::{Linear, Norm, Ops, Shape, tree};
-use beit_vit::{Config, Init, Input, Saved as VitSaved, Vit};
+use beit_vit::{Config, Init, Input, Keep, Saved as VitSaved, Vit};
 
 /// What a model for masked image modelling looks like.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,8 +59,9 @@ impl<T: Clone> Mim<T> {
         config: &MimConfig,
         input: &Input<'_, T>,
         rows: &O::Ids,
+        keep: Keep,
     ) -> (T, Saved<O>) {
-        let (tokens, vit) = self.vit.forward(ops, &config.vit, input);
+        let (tokens, vit) = self.vit.forward(ops, &config.vit, input, keep);
         // The norm works row by row, so gathering first gives the same numbers for less work.
         let gathered = ops.gather_rows(&tokens, rows);
         let normed =

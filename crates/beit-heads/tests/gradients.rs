@@ -3,7 +3,7 @@
 use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling, masked_rows};
 use beit_ops::init::Stream;
 use beit_ops::{Host, Ops, Shape, Targets, Tree};
-use beit_vit::{Config, DropPath, Input, Preset, RelativePositions};
+use beit_vit::{Config, DropPath, Input, Keep, Preset, RelativePositions};
 
 type Array = <Host<f64> as Ops>::Tensor;
 
@@ -76,10 +76,10 @@ fn check_mim(vit: Config) {
     let targets = Targets::Classes { ids: &codes, smoothing: 0.0 };
 
     let loss = |params: &Mim<Array>| {
-        let (logits, _) = params.forward(&OPS, &config, &input, &rows);
+        let (logits, _) = params.forward(&OPS, &config, &input, &rows, Keep::All);
         OPS.cross_entropy(&logits, &targets).0[0]
     };
-    let (logits, saved) = params.forward(&OPS, &config, &input, &rows);
+    let (logits, saved) = params.forward(&OPS, &config, &input, &rows, Keep::All);
     let (_, lse) = OPS.cross_entropy(&logits, &targets);
     let d_logits = OPS.cross_entropy_backward(&logits, &targets, &lse, 1.0);
     let mut grads = params.map(&mut |p: &Array| OPS.zeros(OPS.shape(p)));
@@ -109,10 +109,10 @@ fn check_classifier(pooling: Pooling) {
     let ids = OPS.upload_ids(&[4, 1]);
     let targets = Targets::Classes { ids: &ids, smoothing: 0.1 };
     let loss = |params: &Classifier<Array>| {
-        let (logits, _) = params.forward(&OPS, &config, &input);
+        let (logits, _) = params.forward(&OPS, &config, &input, Keep::All);
         OPS.cross_entropy(&logits, &targets).0[0]
     };
-    let (logits, saved) = params.forward(&OPS, &config, &input);
+    let (logits, saved) = params.forward(&OPS, &config, &input, Keep::All);
     let (_, lse) = OPS.cross_entropy(&logits, &targets);
     let d_logits = OPS.cross_entropy_backward(&logits, &targets, &lse, 1.0);
     let mut grads = params.map(&mut |p: &Array| OPS.zeros(OPS.shape(p)));

@@ -2,7 +2,7 @@
 
 use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling};
 use beit_ops::{Footprint, Kept, Ops, Plan, Shape, Targets, Tree};
-use beit_vit::{Config, DropPath, Input, Preset, RelativePositions};
+use beit_vit::{Config, DropPath, Input, Keep, Preset, RelativePositions};
 
 fn elements(shapes: Vec<&Shape>) -> usize {
     shapes.iter().map(|shape| shape.elements()).sum()
@@ -56,7 +56,7 @@ fn a_step_of_base_on_paper() {
     let keep = DropPath((0..12).map(|_| [ops.zeros([batch]), ops.zeros([batch])]).collect());
     let input = Input { images: &images, mask: Some(&mask), drop_path: Some(&keep) };
     let before = ops.live_bytes();
-    let (logits, saved) = params.forward(&ops, &config, &input, &rows);
+    let (logits, saved) = params.forward(&ops, &config, &input, &rows, Keep::All);
     assert_eq!(&*ops.shape(&logits), [masked, 8192]);
 
     let (c, tokens, m) = (768, 197, (batch * 197) as u64);
@@ -85,7 +85,7 @@ fn bf16_step(preset: Preset, batch: usize) -> usize {
     let mask = ops.zeros([batch, 196]);
     let rows = ops.upload_ids(&vec![1; 75 * batch]);
     let input = Input { images: &images, mask: Some(&mask), drop_path: None };
-    let (logits, saved) = params.forward(&ops, &config, &input, &rows);
+    let (logits, saved) = params.forward(&ops, &config, &input, &rows, Keep::All);
     let ids = ops.upload_ids(&vec![0; 75 * batch]);
     let targets = Targets::Classes { ids: &ids, smoothing: 0.0 };
     let (_, lse) = ops.cross_entropy(&logits, &targets);

@@ -3,7 +3,7 @@
 use beit_heads::{Mim, MimConfig, masked_rows};
 use beit_ops::init::Stream;
 use beit_ops::{Host, Ops, Targets, Tree};
-use beit_vit::{Config, Input, Preset};
+use beit_vit::{Config, Input, Keep, Preset};
 
 /// Loss, logits and every gradient of one step, as bits.
 fn step() -> Vec<u32> {
@@ -19,7 +19,7 @@ fn step() -> Vec<u32> {
     let input = Input { images: &images, mask: Some(&mask), drop_path: None };
     let targets = Targets::Classes { ids: &codes, smoothing: 0.0 };
 
-    let (logits, saved) = params.forward(&ops, &config, &input, &rows);
+    let (logits, saved) = params.forward(&ops, &config, &input, &rows, Keep::All);
     let (metrics, lse) = ops.cross_entropy(&logits, &targets);
     let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, 1.0);
     let mut grads = params.map(&mut |p| ops.zeros(ops.shape(p)));

@@ -47,6 +47,17 @@ impl<T: Clone> Encoder<T> {
         ops.argmax_rows(&self.logits(ops, pixels))
     }
 
+    /// The visual tokens of some positions of `[B·h·w]`: [`encode`](Encoder::encode) without the last layer's work for the others.
+    pub fn encode_positions<O: Ops<Tensor = T>>(&self, ops: &O, pixels: &T, positions: &O::Ids) -> O::Ids {
+        let features = self.features(ops, &ops.channels_last(pixels), &mut Tape::forgetting());
+        let [b, h, w, c] = extents(&ops.shape(&features));
+        let rows = ops.gather_rows(&ops.reshape(features, [b * h * w, c]), positions);
+        let count = ops.shape(&rows)[0];
+        let logits = ops.conv2d(&ops.reshape(rows, [1, 1, count, c]), &self.output);
+        let v = ops.shape(&logits)[3];
+        ops.argmax_rows(&ops.reshape(logits, [count, v]))
+    }
+
     /// `pixels [B, C, H, W] -> logits [B·h·w, V]`. Keeps nothing.
     pub fn logits<O: Ops<Tensor = T>>(&self, ops: &O, pixels: &T) -> T {
         self.run(ops, &ops.channels_last(pixels), &mut Tape::forgetting()).0
@@ -61,6 +72,14 @@ impl<T: Clone> Encoder<T> {
 
     /// Returns the logits and the input of the last convolution.
     fn run<O: Ops<Tensor = T>>(&self, ops: &O, pixels: &T, tape: &mut Tape<T>) -> (T, T) {
+        let relu = self.features(ops, pixels, tape);
+        let logits = ops.conv2d(&relu, &self.output);
+        let [b, h, w, v] = extents(&ops.shape(&logits));
+        (ops.reshape(logits, [b * h * w, v]), relu)
+    }
+
+    /// `pixels [B, H, W, C]` to the input of the last convolution, which is 1x1.
+    fn features<O: Ops<Tensor = T>>(&self, ops: &O, pixels: &T, tape: &mut Tape<T>) -> T {
         let gain = self.groups.post_gain();
         let mut x = ops.conv2d(pixels, &self.input);
         for (g, group) in self.groups.0.iter().enumerate() {
@@ -69,10 +88,7 @@ impl<T: Clone> Encoder<T> {
             }
             x = tape.forward(ops, x, group, gain);
         }
-        let relu = ops.relu(&x);
-        let logits = ops.conv2d(&relu, &self.output);
-        let [b, h, w, v] = extents(&ops.shape(&logits));
-        (ops.reshape(logits, [b * h * w, v]), relu)
+        ops.relu(&x)
     }
 
     /// From `d_logits [B·h·w, V]`. Nobody needs the gradient of the pixels.

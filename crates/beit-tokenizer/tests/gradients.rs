@@ -115,6 +115,9 @@ fn encoding_takes_the_largest_logit() {
     for (row, &code) in logits.outer_iter().zip(&codes) {
         assert!(row.iter().all(|v| *v <= row[code as usize]));
     }
+    let some = [7, 0, 3];
+    let named = weights.encoder.encode_positions(&OPS, &images, &OPS.upload_ids(&some));
+    assert_eq!(named, some.map(|position| codes[position as usize]));
 }
 
 /// The wiring of the published model at the published size, forward and backward, without data.

@@ -2,8 +2,9 @@
 
 use crate::drop_path::drop_path;
 use crate::error::Result;
+use crate::guard::Outcome;
 use crate::optimiser::{Hyper, Optimiser};
-use crate::steps::{Listeners, Steps};
+use crate::steps::{Listeners, Steps, keep, one};
 use beit_data::{Batch, LabelledSample, Loader};
 use beit_heads::{Classifier, ClassifierConfig};
 use beit_ops::{Ops, Targets};
@@ -21,6 +22,14 @@ pub struct FinetuneRecipe {
     pub smoothing: f32,
     /// Steps between two reports.
     pub report_every: u64,
+    /// Steps after which losses and norms are read from the device together, 1 where reading costs no wait. A step that is not
+    /// finite is not taken; it ends the run when it is read.
+    #[serde(default = "one")]
+    pub read_every: u64,
+    /// Keep the inputs of the blocks only and compute the rest again: the same numbers for a third more work and a fraction of
+    /// the memory.
+    #[serde(default)]
+    pub recompute: bool,
     /// Key of everything random.
     pub seed: u64,
 }
@@ -68,11 +77,12 @@ impl<'a, O: Ops> Finetuning<'a, O> {
             loader,
             accumulate: self.recipe.accumulate,
             report_every: self.recipe.report_every,
+            read_every: self.recipe.read_every,
             total: self.recipe.hyper.schedule.total,
             until,
         };
         steps.run(self.ops, &mut self.params, &mut self.optimiser, listeners, |params, batch, grads, _| {
-            Ok((step.micro_batch(params, &batch, grads), batch.indices.len()))
+            Ok(Outcome::new(step.micro_batch(params, &batch, grads), batch.indices.len()))
         })
     }
 }
@@ -98,7 +108,7 @@ impl<O: Ops> Step<'_, O> {
         let drop_path = drop_path(ops, vit, self.recipe.seed, batch.epoch, &batch.indices);
         let input = Input { images: &images, mask: None, drop_path: drop_path.as_ref() };
 
-        let (logits, saved) = params.forward(ops, self.config, &input);
+        let (logits, saved) = params.forward(ops, self.config, &input, keep(self.recipe.recompute));
         let ids = ops.upload_ids(&batch.data.labels);
         let targets = Targets::Classes { ids: &ids, smoothing: self.recipe.smoothing };
         let (metrics, lse) = ops.cross_entropy(&logits, &targets);

@@ -65,6 +65,7 @@ impl Meter {
         self.loss += measured.loss;
         self.right += measured.right;
         self.grad_norm += measured.grad_norm;
+        measured.terms.into_iter().for_each(|(name, value)| self.term(name, value));
         let due = step.is_multiple_of(self.every) || step == self.total;
         due.then(|| self.report(step, epoch, lr))
     }

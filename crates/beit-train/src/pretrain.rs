@@ -2,8 +2,9 @@
 
 use crate::drop_path::drop_path;
 use crate::error::Result;
+use crate::guard::Outcome;
 use crate::optimiser::{Hyper, Optimiser};
-use crate::steps::{Listeners, Steps};
+use crate::steps::{Listeners, Steps, keep, one};
 use beit_data::{Batch, Loader, PretrainSample};
 use beit_heads::{Mim, MimConfig, masked_rows};
 use beit_ops::{Ops, Targets};
@@ -20,6 +21,14 @@ pub struct PretrainRecipe {
     pub hyper: Hyper,
     /// Steps between two reports.
     pub report_every: u64,
+    /// Steps after which losses and norms are read from the device together, 1 where reading costs no wait. A step that is not
+    /// finite is not taken; it ends the run when it is read.
+    #[serde(default = "one")]
+    pub read_every: u64,
+    /// Keep the inputs of the blocks only and compute the rest again: the same numbers for a third more work and a fraction of
+    /// the memory.
+    #[serde(default)]
+    pub recompute: bool,
     /// Key of everything random.
     pub seed: u64,
 }
@@ -76,11 +85,12 @@ impl<'a, O: Ops> Pretraining<'a, O> {
             loader,
             accumulate: self.recipe.accumulate,
             report_every: self.recipe.report_every,
+            read_every: self.recipe.read_every,
             total: self.recipe.hyper.schedule.total,
             until,
         };
         steps.run(self.ops, &mut self.params, &mut self.optimiser, listeners, |params, batch, grads, _| {
-            step.micro_batch(params, &batch, grads)
+            Ok(step.micro_batch(params, &batch, grads))
         })
     }
 }
@@ -94,26 +104,27 @@ struct Step<'a, O: Ops> {
 }
 
 impl<O: Ops> Step<'_, O> {
-    /// Forward and backward; returns `[mean loss, right]` and the number of masked patches.
+    /// Forward and backward; the rows are the masked patches.
     fn micro_batch(
         &self,
         params: &Mim<O::Tensor>,
         batch: &Batch<PretrainSample>,
         grads: &mut Mim<O::Tensor>,
-    ) -> Result<(O::Tensor, usize)> {
+    ) -> Outcome<O::Tensor> {
         let (ops, vit) = (self.ops, &self.config.vit);
         let masked = Masked::new(ops, vit, &batch.data, batch.indices.len());
-        let codes = ops.upload_ids(&masked.codes(ops, self.tokenizer)?);
+        let codes = masked.codes(ops, self.tokenizer);
         let drop_path = drop_path(ops, vit, self.recipe.seed, batch.epoch, &batch.indices);
         let input = Input { images: &masked.images, mask: Some(&masked.mask), drop_path: drop_path.as_ref() };
 
-        let (logits, saved) = params.forward(ops, self.config, &input, &masked.rows);
+        let (logits, saved) =
+            params.forward(ops, self.config, &input, &masked.rows, keep(self.recipe.recompute));
         let targets = Targets::Classes { ids: &codes, smoothing: 0.0 };
         let (metrics, lse) = ops.cross_entropy(&logits, &targets);
         let scale = 1.0 / self.recipe.accumulate as f32;
         let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, scale);
         params.backward(ops, self.config, &input, &d_logits, saved, grads);
-        Ok((metrics, masked.positions.len()))
+        Outcome::new(metrics, masked.positions.len())
     }
 }
 
@@ -156,9 +167,9 @@ impl<O: Ops> Masked<O> {
         }
     }
 
-    /// The visual tokens of the masked patches (paper §2.1), in the order of `rows`.
-    pub(crate) fn codes(&self, ops: &O, tokenizer: &Encoder<O::Tensor>) -> Result<Vec<u32>> {
-        let codes = ops.read_ids(&tokenizer.encode(ops, &self.token_pixels))?;
-        Ok(self.positions.iter().map(|&i| codes[i]).collect())
+    /// The visual tokens of the masked patches (paper §2.1), in the order of `rows`. They stay on the device.
+    pub(crate) fn codes(&self, ops: &O, tokenizer: &Encoder<O::Tensor>) -> O::Ids {
+        let positions: Vec<u32> = self.positions.iter().map(|&i| i as u32).collect();
+        tokenizer.encode_positions(ops, &self.token_pixels, &ops.upload_ids(&positions))
     }
 }

@@ -45,10 +45,10 @@ pub fn evaluate_tokens<O: Ops>(
     for batch in loader.epoch(0)? {
         let batch = batch?;
         let masked = Masked::new(ops, &config.vit, &batch.data, batch.indices.len());
-        let codes = masked.codes(ops, tokenizer)?;
+        let ids = masked.codes(ops, tokenizer);
+        let codes = ops.read_ids(&ids)?;
         let input = Input { images: &masked.images, mask: Some(&masked.mask), drop_path: None };
         let logits = params.infer(ops, config, &input, &masked.rows);
-        let ids = ops.upload_ids(&codes);
         let (metrics, _) = ops.cross_entropy(&logits, &Targets::Classes { ids: &ids, smoothing: 0.0 });
         loss += f64::from(ops.read(&metrics)?[0]) * codes.len() as f64;
         let named = ops.read_ids(&ops.argmax_rows(&logits))?;

@@ -1,12 +1,16 @@
 //! Training the visual tokenizer, and measuring it.
 
 use crate::error::Result;
+use crate::guard::Outcome;
 use crate::optimiser::{Hyper, Optimiser};
 use crate::schedule::Schedule;
 use crate::steps::{Listeners, Steps};
 use beit_data::Loader;
 use beit_ops::{GumbelNoise, Ops};
 use beit_tokenizer::{Config, Recipe, Tokenizer, Usage, pixels};
+
+/// The names of [`Losses::divergences`](beit_tokenizer::Losses) in reports.
+const TERMS: &[&str] = &["kl", "usage_kl"];
 
 /// A run of tokenizer training.
 pub struct TokenizerTraining<'a, O: Ops> {
@@ -20,6 +24,8 @@ pub struct TokenizerTraining<'a, O: Ops> {
     pub seed: u64,
     /// Steps between two reports.
     pub report_every: u64,
+    /// Steps after which losses and norms are read from the device together; 1 where reading costs no wait.
+    pub read_every: u64,
     /// Height and width of the images in pixels.
     pub image: [usize; 2],
     /// The parameters.
@@ -44,7 +50,7 @@ impl<'a, O: Ops> TokenizerTraining<'a, O> {
         let Recipe { beta1, beta2, weight_decay, max_norm: clip_grad, .. } = recipe;
         let hyper = Hyper { beta1, beta2, weight_decay, clip_grad, ..Hyper::new(schedule) };
         let optimiser = Optimiser::new(ops, &params, hyper, 0);
-        Ok(Self { ops, config, recipe, seed, report_every: 20, image, params, optimiser })
+        Ok(Self { ops, config, recipe, seed, report_every: 20, read_every: 1, image, params, optimiser })
     }
 
     /// Trains from the optimiser's step to the end of the schedule. Batches are `[B, 3, height, width]`, mapped by
@@ -62,6 +68,7 @@ impl<'a, O: Ops> TokenizerTraining<'a, O> {
             loader,
             accumulate: 1,
             report_every: self.report_every,
+            read_every: self.read_every,
             total,
             until: total,
         };
@@ -70,12 +77,10 @@ impl<'a, O: Ops> TokenizerTraining<'a, O> {
             let pixels = ops.upload([batch.indices.len(), 3, height, width], &batch.data);
             let (losses, saved) = params.forward(ops, &pixels, GumbelNoise { seed, step }, &objective);
             params.backward(ops, saved, &objective, grads);
-            let terms = losses.read(ops)?;
-            meter.term("kl", f64::from(terms.kl));
-            meter.term("usage_kl", f64::from(terms.usage));
             meter.term("temperature", objective.temperature);
             step += 1;
-            Ok((losses.reconstruction, 0))
+            let terms = Some((TERMS, losses.divergences));
+            Ok(Outcome { metrics: losses.reconstruction, rows: 0, terms })
         })
     }
 }

@@ -60,7 +60,15 @@ fn config() -> ClassifierConfig {
 fn recipe(peak: f64, accumulate: u64) -> FinetuneRecipe {
     let schedule = Schedule { peak, min: 0.0, warmup: 1, total: 6 };
     let hyper = Hyper { clip_grad: Some(1.0), layer_decay: Some(0.8), ..Hyper::new(schedule) };
-    FinetuneRecipe { accumulate, hyper, smoothing: 0.1, report_every: 1, seed: 7 }
+    FinetuneRecipe {
+        accumulate,
+        hyper,
+        smoothing: 0.1,
+        report_every: 1,
+        read_every: 1,
+        recompute: false,
+        seed: 7,
+    }
 }
 
 fn training(recipe: FinetuneRecipe) -> Finetuning<'static, Host<f32>> {
@@ -136,6 +144,55 @@ fn a_number_that_is_none_stops_the_run_before_it_does_harm() {
     assert!(tensor.contains("loss") || tensor.contains("gradient of"), "{tensor}");
     assert!(error.to_string().contains("step 2"), "{error}");
     assert!(bits(&training.params) == before, "the parameters are untouched");
+}
+
+#[test]
+fn computing_again_gives_the_same_bits() {
+    let mut kept = training(recipe(1e-2, 1));
+    let mut again = training(FinetuneRecipe { recompute: true, ..recipe(1e-2, 1) });
+    assert_eq!(run(&mut kept, 8, 6).expect("training works"), run(&mut again, 8, 6).expect("training works"));
+    assert!(bits(&kept.params) == bits(&again.params));
+}
+
+#[test]
+fn reading_seldom_reports_the_same() {
+    let reports = |read_every: u64, accumulate: u64, report_every: u64| {
+        let recipe = FinetuneRecipe { read_every, report_every, ..recipe(1e-2, accumulate) };
+        let mut training = training(recipe);
+        let mut reports = Vec::new();
+        let mut on_report = |report: &beit_train::StepReport| {
+            let numbers =
+                [report.loss, report.accuracy.unwrap_or(-1.0), report.lr, report.grad_norm.unwrap_or(-1.0)];
+            reports.push((report.step, numbers.map(f64::to_bits)));
+            Ok(())
+        };
+        let mut listeners = Listeners { progress: &mut Silent, on_report: &mut on_report };
+        training.run(&loader(4), 6, &mut listeners).expect("training works");
+        (reports, bits(&training.params))
+    };
+    for (accumulate, report_every) in [(1, 1), (2, 4), (1, 3), (2, 50)] {
+        let always = reports(1, accumulate, report_every);
+        assert_eq!(always.0.len() as u64, 6u64.div_ceil(report_every));
+        for read_every in [0, 2, 5, 100] {
+            assert!(reports(read_every, accumulate, report_every) == always, "{read_every}, {report_every}");
+        }
+    }
+}
+
+#[test]
+fn a_step_that_is_not_finite_is_skipped_and_reported_later() {
+    let recipe = FinetuneRecipe { read_every: 4, report_every: 50, ..recipe(1e-2, 1) };
+    let mut training = training(recipe);
+    run(&mut training, 8, 1).expect("training works");
+    training.params.vit.blocks[1].mlp.fc1.weight.fill(3e38);
+    let before = bits(&training.params);
+    let error = run(&mut training, 8, 6).expect_err("the loss is not finite");
+    let Error::NotFinite { phase, step, .. } = &error else { panic!("{error}") };
+    assert_eq!((*phase, *step), ("finetune", 1), "the first of the steps that were not finite");
+    assert_eq!(training.optimiser.steps(), 3, "the look after step 4 ends the run before that is taken");
+    assert!(bits(&training.params) == before, "no step was taken");
+    let mut moments = training.optimiser.state().flat_map(|(_, moment)| moment.iter());
+    assert!(moments.all(|v| v.is_finite()));
 }
 
 #[test]

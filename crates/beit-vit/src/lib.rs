@@ -19,4 +19,4 @@ mod vit;
 pub use block::{Attention, Block, Context, Mlp, Saved as BlockSaved};
 pub use config::{Config, Error, Preset, RelativePositions};
 pub use init::{Init, init};
-pub use vit::{DropPath, Input, Saved, Vit};
+pub use vit::{DropPath, Input, Keep, Saved, Vit};

@@ -84,16 +84,49 @@ pub struct Input<'a, T> {
 #[derive(Clone, Debug)]
 pub struct DropPath<T>(pub Vec<[T; 2]>);
 
+/// How much `forward` keeps. The numbers are the same to the last bit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// Everything that `backward` needs.
+    #[default]
+    All,
+    /// The input of each block: `backward` computes the rest again, a third more work for a fraction of the memory.
+    Inputs,
+}
+
 /// What `forward` keeps for `backward`.
 pub struct Saved<O: Ops> {
     patches: O::Tensor,
-    blocks: Vec<block::Saved<O>>,
+    blocks: Vec<Kept<O>>,
+}
+
+/// What is kept of one block.
+enum Kept<O: Ops> {
+    All(block::Saved<O>),
+    Input(O::Tensor),
+}
+
+impl<O: Ops> Kept<O> {
+    /// What is not kept of `saved` is freed here.
+    fn of(saved: block::Saved<O>, keep: Keep) -> Self {
+        match keep {
+            Keep::All => Self::All(saved),
+            Keep::Inputs => Self::Input(saved.x),
+        }
+    }
+
+    fn input(&self) -> &O::Tensor {
+        match self {
+            Self::All(saved) => &saved.x,
+            Self::Input(x) => x,
+        }
+    }
 }
 
 impl<O: Ops> Saved<O> {
     /// The output of block `i`, `[B·T, C]`, of all blocks but the last, whose output `forward` returns.
     pub fn block_output(&self, i: usize) -> Option<&O::Tensor> {
-        self.blocks.get(i + 1).map(|saved| &saved.x)
+        self.blocks.get(i + 1).map(Kept::input)
     }
 }
 
@@ -104,12 +137,13 @@ impl<T: Clone> Vit<T> {
         ops: &O,
         config: &Config,
         input: &Input<'_, T>,
+        keep: Keep,
     ) -> (T, Saved<O>) {
         let (mut x, patches) = self.embed(ops, config, input);
         let mut blocks = Vec::with_capacity(self.blocks.len());
         for (i, block) in self.blocks.iter().enumerate() {
             let (y, saved) = block.forward(ops, x, &self.context(config, input, i));
-            blocks.push(saved);
+            blocks.push(Kept::of(saved, keep));
             x = y;
         }
         (x, Saved { patches, blocks })
@@ -127,6 +161,10 @@ impl<T: Clone> Vit<T> {
     ) {
         for (i, (block, saved)) in self.blocks.iter().zip(saved.blocks).enumerate().rev() {
             let context = self.context(config, input, i);
+            let saved = match saved {
+                Kept::All(saved) => saved,
+                Kept::Input(x) => block.forward(ops, x, &context).1,
+            };
             let (grads, d_shared) = (&mut grads.blocks[i], grads.rel_pos_bias.as_mut());
             d_tokens = block.backward(ops, d_tokens, saved, &context, grads, d_shared);
         }

@@ -2,7 +2,7 @@
 
 use beit_ops::{Host, Ops, Targets, Tree};
 use beit_tests::{Comparison, Golden, stored, tolerance, wgpu};
-use beit_vit::Input;
+use beit_vit::{Input, Keep};
 use beit_weights::{Kind, load_classifier};
 
 /// Of `golden_models.py`.
@@ -17,7 +17,7 @@ fn check<O: Ops>(ops: &O, device: &str) {
 
     let images = golden.upload(ops, "pixel_values");
     let input = Input { images: &images, mask: None, drop_path: None };
-    let (logits, saved) = model.forward(ops, config, &input);
+    let (logits, saved) = model.forward(ops, config, &input, Keep::All);
     comparison.tensor("logits", &ops.read(&logits).unwrap(), &golden.floats("logits"), tolerance::LOGITS);
 
     let (ids, soft) = (ops.upload_ids(&golden.ids("labels")), golden.upload(ops, "soft_targets"));

@@ -1,6 +1,5 @@
 //! How far an evaluation has come, and of what it is.
 
-use crate::device::Cpu;
 use crate::files;
 use anyhow::{Context, bail};
 use beit_data::Source;
@@ -89,9 +88,9 @@ impl What {
 }
 
 /// A model, by the bits of its parameters and their names.
-pub(super) fn model(
-    ops: &Cpu,
-    params: &Classifier<<Cpu as Ops>::Tensor>,
+pub(super) fn model<O: Ops>(
+    ops: &O,
+    params: &Classifier<O::Tensor>,
 ) -> Result<String, beit_ops::DeviceError> {
     let mut crc = Crc::new();
     for leaf in params.leaves() {

@@ -1,11 +1,11 @@
 //! Training a tokenizer and measuring it, for every verb that does.
 
 use crate::data::{Loading, Views, tokenizer_loader};
-use crate::device::Cpu;
 use crate::model::{self, TokenizerModel};
 use crate::output::Terminal;
 use crate::usage::usage;
 use beit_data::{Source, TokenizerTransform};
+use beit_ops::Ops;
 use beit_tokenizer::{Config, Recipe};
 use beit_train::{Listeners, Metrics, TokenizerQuality, TokenizerTraining, tokenizer_quality};
 use serde_json::json;
@@ -19,6 +19,7 @@ pub(crate) struct Settings {
     pub(crate) image: [usize; 2],
     pub(crate) seed: u64,
     pub(crate) report_every: u64,
+    pub(crate) read_every: u64,
 }
 
 /// The small tokenizer with the downsampling that a transformer's patches ask for: one token a patch, of the patch's own size
@@ -50,8 +51,8 @@ pub(crate) fn recipe(config: &Config, steps: u64, lr: Option<f64>, usage_weight:
 }
 
 /// Trains a tokenizer and writes its folder.
-pub(crate) fn train(
-    ops: &Cpu,
+pub(crate) fn train<O: Ops>(
+    ops: &O,
     settings: &Settings,
     source: &Arc<dyn Source>,
     loading: &Loading,
@@ -65,15 +66,16 @@ pub(crate) fn train(
     let mut training =
         TokenizerTraining::new(ops, settings.config, settings.recipe, settings.image, settings.seed)?;
     training.report_every = settings.report_every;
+    training.read_every = settings.read_every;
     let mut on_report = |report: &beit_train::StepReport| metrics.line(report);
     training.run(&loader, &mut Listeners { progress: terminal, on_report: &mut on_report })?;
     model::save_tokenizer(ops, &settings.config, &training.params, out)
 }
 
 /// Usage and error on every image of a source.
-pub(crate) fn quality(
-    ops: &Cpu,
-    tokenizer: &TokenizerModel,
+pub(crate) fn quality<O: Ops>(
+    ops: &O,
+    tokenizer: &TokenizerModel<O::Tensor>,
     image: [usize; 2],
     source: &Arc<dyn Source>,
     loading: &Loading,

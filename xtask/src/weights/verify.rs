@@ -1,7 +1,7 @@
 //! `weights verify`: whether a checkpoint is what the catalogue says.
 
 use crate::data::Views;
-use crate::device::{Cpu, DeviceArgs};
+use crate::device::{Device, DeviceArgs, Work};
 use crate::hub::fetch_entry;
 use crate::model::{self, Any};
 use crate::output::answer;
@@ -52,14 +52,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let entry = Entry::find(&args.id).with_context(|| {
         format!("{}: no official checkpoint; `cargo xtask weights list` names them", args.id)
     })?;
-    let ops = args.device.open()?;
+    args.device.check()?;
     let path = match &args.path {
         Some(path) => checkpoint_of(path)?,
         None => fetch_entry(entry, &args.id)?,
     };
     let checkpoint = Checkpoint::open(&path)?;
     let mut checks = vec![kind(entry, &checkpoint), parameters(entry, &checkpoint), finite(&checkpoint)?];
-    checks.extend(fixture(&ops, entry, &checkpoint, args.picture.as_deref())?);
+    checks.extend(fixture(&args.device, entry, &checkpoint, args.picture.as_deref())?);
     let verdict = |check: &Check| match check.passed {
         Some(true) => "as published",
         Some(false) => "DIFFERS",
@@ -147,7 +147,7 @@ fn finite(checkpoint: &Checkpoint) -> anyhow::Result<Check> {
 }
 
 fn fixture(
-    ops: &Cpu,
+    device: &DeviceArgs,
     entry: &Entry,
     checkpoint: &Checkpoint,
     picture: Option<&Path>,
@@ -159,7 +159,7 @@ fn fixture(
         return Ok(Some(Check { what, passed: None, found }));
     };
     let image = Image::open(picture)?;
-    let found = logits(ops, checkpoint, fixture, &image)?;
+    let found = device.run(Question { checkpoint, fixture, image: &image })?;
     let class = fixture.class.is_none_or(|class| found.class == Some(class));
     let pairs = found.first.iter().flatten().zip(fixture.logits.iter().flatten());
     let worst = pairs.fold(0.0f32, |worst, (a, b)| worst.max((a - b).abs()));
@@ -169,12 +169,28 @@ fn fixture(
 }
 
 /// The first logits of a picture, and its class.
-struct Logits {
+pub(crate) struct Logits {
     first: Vec<[f32; 3]>,
     class: Option<usize>,
 }
 
-fn logits(ops: &Cpu, checkpoint: &Checkpoint, fixture: &Fixture, image: &Image) -> anyhow::Result<Logits> {
+/// What a checkpoint says to a picture.
+struct Question<'a> {
+    checkpoint: &'a Checkpoint,
+    fixture: &'a Fixture,
+    image: &'a Image,
+}
+
+impl Work for Question<'_> {
+    type Output = Logits;
+
+    fn run<O: Ops>(self, ops: &O, _: &Device) -> anyhow::Result<Logits> {
+        logits(ops, &self)
+    }
+}
+
+fn logits<O: Ops>(ops: &O, question: &Question<'_>) -> anyhow::Result<Logits> {
+    let Question { checkpoint, fixture, image } = *question;
     let mut any = model::any(ops, checkpoint, LoadOptions::default())?;
     let prepared = |views: Views| {
         let views = if fixture.family == Family::Transformers { views.hugging_face() } else { views };

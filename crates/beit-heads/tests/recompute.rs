@@ -1,0 +1,117 @@
+//! Keeping the inputs of the blocks only: the same bits for less memory.
+
+use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling, masked_rows};
+use beit_ops::host::Real;
+use beit_ops::init::Stream;
+use beit_ops::{Host, Ops, Plan, Shape, Targets, Tree};
+use beit_vit::{Config, DropPath, Input, Keep, Preset, RelativePositions};
+
+const BATCH: usize = 3;
+
+fn small(relative_positions: RelativePositions) -> Config {
+    let shape =
+        Config { image: [8, 12], width: 12, depth: 3, heads: 2, hidden: 20, ..Config::new(Preset::Tiny) };
+    Config { relative_positions, ..shape }
+}
+
+fn random<O: Ops>(ops: &O, shape: impl Into<Shape>, stream: u64) -> O::Tensor {
+    let shape = shape.into();
+    ops.upload(shape, &Stream::new(9, stream).normals(shape.elements(), 0.5))
+}
+
+fn drop_path<O: Ops>(ops: &O, depth: usize) -> DropPath<O::Tensor> {
+    let factor = |i: usize| if i.is_multiple_of(3) { 0.0 } else { 1.5 };
+    let branch = |i: usize| ops.upload([BATCH], &[factor(i), factor(i + 1), factor(i + 2)]);
+    DropPath((0..depth).map(|i| [branch(i), branch(i + 1)]).collect())
+}
+
+/// Logits and every gradient of a step of masked image modelling.
+fn mim<O: Ops>(ops: &O, vit: Config, keep: Keep) -> Vec<O::Tensor> {
+    let config = MimConfig { vit, vocab: 7 };
+    let params = Mim::init(ops, &config, 3);
+    let n = config.vit.patches();
+    let masks: Vec<bool> = (0..BATCH * n).map(|i| i % 2 == 0).collect();
+    let images = random(ops, [BATCH, 3, config.vit.image[0], config.vit.image[1]], 1);
+    let mask = ops.upload([BATCH, n], &masks.iter().map(|&m| f32::from(m)).collect::<Vec<_>>());
+    let drop_path = drop_path(ops, config.vit.depth);
+    let input = Input { images: &images, mask: Some(&mask), drop_path: Some(&drop_path) };
+    let rows = masked_rows(&masks, n);
+    let codes = ops.upload_ids(&rows.iter().map(|row| row % 7).collect::<Vec<_>>());
+    let targets = Targets::Classes { ids: &codes, smoothing: 0.0 };
+
+    let (logits, saved) = params.forward(ops, &config, &input, &ops.upload_ids(&rows), keep);
+    let d_logits =
+        ops.cross_entropy_backward(&logits, &targets, &ops.cross_entropy(&logits, &targets).1, 1.0);
+    let mut grads = params.map(&mut |p| ops.zeros(ops.shape(p)));
+    params.backward(ops, &config, &input, &d_logits, saved, &mut grads);
+    [logits].into_iter().chain(grads.leaves().into_iter().cloned()).collect()
+}
+
+/// Logits and every gradient of a step of classification.
+fn classifier<O: Ops>(ops: &O, vit: Config, keep: Keep) -> Vec<O::Tensor> {
+    let config = ClassifierConfig::on(vit, 5, Pooling::Mean);
+    let params = Classifier::init(ops, &config, 3);
+    let images = random(ops, [BATCH, 3, config.vit.image[0], config.vit.image[1]], 2);
+    let drop_path = drop_path(ops, config.vit.depth);
+    let input = Input { images: &images, mask: None, drop_path: Some(&drop_path) };
+    let ids = ops.upload_ids(&[4, 1, 0]);
+    let targets = Targets::Classes { ids: &ids, smoothing: 0.1 };
+
+    let (logits, saved) = params.forward(ops, &config, &input, keep);
+    let d_logits =
+        ops.cross_entropy_backward(&logits, &targets, &ops.cross_entropy(&logits, &targets).1, 1.0);
+    let mut grads = params.map(&mut |p| ops.zeros(ops.shape(p)));
+    params.backward(ops, &config, &input, &d_logits, saved, &mut grads);
+    [logits].into_iter().chain(grads.leaves().into_iter().cloned()).collect()
+}
+
+fn same_bits<F: Real>() {
+    let ops = Host::<F>::new();
+    let models = [mim::<Host<F>> as fn(&Host<F>, Config, Keep) -> Vec<_>, classifier::<Host<F>>];
+    for (model, positions) in models.into_iter().zip([RelativePositions::Shared, RelativePositions::PerLayer])
+    {
+        let [all, inputs] = [Keep::All, Keep::Inputs].map(|keep| model(&ops, small(positions), keep));
+        assert!(all.len() > 40);
+        for (i, (all, inputs)) in all.iter().zip(&inputs).enumerate() {
+            assert!(all.iter().any(|v| v.to_f64() != 0.0), "tensor {i} is zero");
+            let bits = |v: &F| v.to_f64().to_bits();
+            assert!(all.iter().map(bits).eq(inputs.iter().map(bits)), "tensor {i} differs");
+        }
+    }
+}
+
+#[test]
+fn the_same_bits_f32() {
+    same_bits::<f32>();
+}
+
+#[test]
+fn the_same_bits_f64() {
+    same_bits::<f64>();
+}
+
+/// Peak of memory beyond what is alive before and after, and the work.
+fn planned(keep: Keep) -> (usize, u64) {
+    let ops = Plan::default();
+    let config = MimConfig { vit: Config::new(Preset::Base), vocab: 8192 };
+    let params = Mim::of(&config).map(&mut |shape| ops.zeros(*shape));
+    let mut grads = params.clone();
+    let images = ops.zeros([8, 3, 224, 224]);
+    let rows = ops.upload_ids(&[1; 600]);
+    let input = Input { images: &images, mask: None, drop_path: None };
+    let before = ops.live_bytes();
+    let (logits, saved) = params.forward(&ops, &config, &input, &rows, keep);
+    params.backward(&ops, &config, &input, &logits, saved, &mut grads);
+    drop(logits);
+    assert_eq!(ops.live_bytes(), before, "nothing is left over");
+    (ops.peak_bytes() - before, ops.flops())
+}
+
+#[test]
+fn a_fraction_of_the_memory() {
+    let (all, work) = planned(Keep::All);
+    let (inputs, more_work) = planned(Keep::Inputs);
+    // One block with everything and the inputs of twelve.
+    assert!(inputs < all / 4, "{inputs} of {all}");
+    assert!(more_work > work && more_work < work * 4 / 3, "{more_work} for {work}");
+}

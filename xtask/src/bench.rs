@@ -1,0 +1,211 @@
+//! `bench`: what a device does in a second, and what share that is of its best matrix product.
+
+mod layers;
+mod measure;
+mod models;
+mod peer;
+mod products;
+mod report;
+
+use crate::device::{Device, DeviceArgs, Metered, Work};
+use crate::flags::PresetArg;
+use crate::usage::usage;
+use beit_ops::{Ops, Plan, Shape};
+use clap::{Args as ClapArgs, ValueEnum};
+use measure::Stopwatch;
+use models::Model;
+use peer::Peer;
+use report::{Report, Row};
+
+/// Time matrix products, layers and whole steps of the model on a device
+///
+/// Every time is the median of several runs after warm-up. Operations are counted on the device without numbers, and their rate is
+/// put beside the best square product of the same run. Bytes planned are those of tensors on this device; bytes taken are
+/// what its pool holds after the row, which never shrinks.
+#[derive(ClapArgs)]
+#[command(after_help = "Examples:
+  cargo xtask bench gpu
+  cargo xtask bench gpu --preset base --only steps --peer torch
+  cargo xtask bench --device cpu --preset tiny --json")]
+pub(crate) struct Args {
+    /// What to measure
+    #[arg(value_enum, default_value = "gpu")]
+    what: What,
+    /// Models; base and large where not given
+    #[arg(long, value_enum, value_delimiter = ',')]
+    preset: Vec<PresetArg>,
+    /// Kinds of rows; all where not given
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Kind>,
+    /// Images of a batch; 128 on CUDA (64 for large), else 2
+    #[arg(long, default_value_t = 0)]
+    batch_size: usize,
+    /// Side of the square matrix product; 8192 on CUDA, else 1024
+    #[arg(long, default_value_t = 0)]
+    side: usize,
+    /// Runs of which the median is taken
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    runs: u16,
+    /// Length of a run in seconds, where one call is shorter
+    #[arg(long, default_value_t = 0.2)]
+    seconds: f64,
+    /// Keep the inputs of the blocks only in training steps
+    #[arg(long)]
+    recompute: bool,
+    /// Measure another program in alternation
+    #[arg(long, value_enum)]
+    peer: Option<PeerArg>,
+    /// Python with torch, for --peer torch
+    #[arg(long, default_value = "python3", value_name = "PROGRAM")]
+    python: String,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// JSON lines on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// Products, layers and steps on the device of --device.
+    Gpu,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// Matrix products: square, and those of the model, forward and backward.
+    Products,
+    /// Every other operation of a block, the loss and the optimiser.
+    Layers,
+    /// Inference, fine-tuning and pre-training, in images per second.
+    Steps,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PeerArg {
+    /// The same model in PyTorch, compiled if that works.
+    Torch,
+}
+
+/// Something that can be run again and again.
+type Running<'a> = Box<dyn FnMut() + 'a>;
+/// Makes the tensors that a case works on.
+type Fill<O> = fn(&O, Shape) -> <O as Ops>::Tensor;
+
+/// Something to measure, on any device.
+trait Case {
+    /// The kind, for a person.
+    fn name(&self) -> String;
+    /// Allocates everything, and returns what is to be timed.
+    fn prepare<'a, O: Ops>(&'a self, ops: &'a O, fill: Fill<O>) -> Running<'a>;
+    /// Images of a call, where it has any.
+    fn images(&self) -> Option<usize> {
+        None
+    }
+    /// What the peer is asked, where it knows the case.
+    fn question(&self) -> Option<serde_json::Value> {
+        None
+    }
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let What::Gpu = args.what;
+    if !(args.seconds > 0.0 && args.seconds <= 60.0) {
+        usage!("--seconds {}: expected more than 0 and at most 60", args.seconds);
+    }
+    args.device.run(args)
+}
+
+impl Work for &Args {
+    type Output = ();
+
+    fn run<O: Metered>(self, ops: &O, device: &Device) -> anyhow::Result<()> {
+        let peer = self.peer.map(|PeerArg::Torch| Peer::start(&self.python, device)).transpose()?;
+        let stopwatch = Stopwatch { runs: self.runs.into(), seconds: self.seconds };
+        let report = Report::new(self.json, device);
+        Bench { args: self, ops, device, stopwatch, report, peer }.run()
+    }
+}
+
+/// A run of the verb.
+struct Bench<'a, O> {
+    args: &'a Args,
+    ops: &'a O,
+    device: &'a Device,
+    stopwatch: Stopwatch,
+    report: Report,
+    peer: Option<Peer>,
+}
+
+impl<O: Metered> Bench<'_, O> {
+    fn run(mut self) -> anyhow::Result<()> {
+        let side = self.or(self.args.side, 8192, 1024);
+        self.row(&products::Product::square(side))?;
+        for preset in self.presets() {
+            let whole = if preset == PresetArg::Large { 64 } else { 128 };
+            let model = Model::new(preset, self.or(self.args.batch_size, whole, 2), self.args.recompute)?;
+            if self.wants(Kind::Products) {
+                products::of(&model).iter().try_for_each(|case| self.row(case))?;
+            }
+            if self.wants(Kind::Layers) {
+                layers::of(&model).iter().try_for_each(|case| self.row(case))?;
+            }
+            if self.wants(Kind::Steps) {
+                models::steps(&model).iter().try_for_each(|case| self.row(case))?;
+            }
+        }
+        self.report.end()
+    }
+
+    /// What was asked for, or a default for fast devices and others.
+    fn or(&self, asked: usize, fast: usize, slow: usize) -> usize {
+        match asked {
+            0 if self.device.flag.starts_with("cuda") => fast,
+            0 => slow,
+            asked => asked,
+        }
+    }
+
+    fn presets(&self) -> Vec<PresetArg> {
+        match self.args.preset.as_slice() {
+            [] => vec![PresetArg::Base, PresetArg::Large],
+            asked => asked.to_vec(),
+        }
+    }
+
+    fn wants(&self, kind: Kind) -> bool {
+        self.args.only.is_empty() || self.args.only.contains(&kind)
+    }
+
+    /// Measures a case, in turns with the peer where there is one.
+    fn row(&mut self, case: &impl Case) -> anyhow::Result<()> {
+        let plan = Plan::new(self.device.footprint());
+        let mut planned = case.prepare(&plan, |ops, shape| ops.zeros(shape));
+        planned();
+        let before = plan.flops();
+        planned();
+        let flops = plan.flops() - before;
+        drop(planned);
+
+        let mut running = case.prepare(self.ops, measure::filled);
+        let mut seconds = self.stopwatch.time(self.ops, &mut running)?;
+        let mut theirs = None;
+        if let (Some(peer), Some(question)) = (&mut self.peer, case.question()) {
+            let first = peer.ask(&question, &self.stopwatch)?;
+            let again = self.stopwatch.time(self.ops, &mut running)?;
+            let second = peer.ask(&question, &self.stopwatch)?;
+            seconds = (seconds + again) / 2.0;
+            theirs = Some((first + second) / 2.0);
+        }
+        let taken = self.ops.memory().map(|[_, taken]| taken);
+        self.report.row(Row {
+            name: case.name(),
+            seconds,
+            flops,
+            images: case.images(),
+            planned_bytes: plan.peak_bytes() as u64,
+            taken_bytes: taken,
+            peer_seconds: theirs,
+        })
+    }
+}

@@ -1,0 +1,70 @@
+//! The same work in another program: a process that answers questions, a line of JSON each.
+
+use super::measure::Stopwatch;
+use crate::device::Device;
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+/// The program, kept in this one so that it is there wherever this runs.
+const SCRIPT: &str = include_str!("../../../tests/peers/bench_gpu.py");
+
+/// PyTorch, waiting for questions.
+pub(super) struct Peer {
+    process: Child,
+    questions: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Peer {
+    /// Starts it on the same device in the same precision.
+    pub(super) fn start(python: &str, device: &Device) -> anyhow::Result<Self> {
+        let on = if device.flag.starts_with("cuda") { device.flag.as_str() } else { "cpu" };
+        let mut process = Command::new(python)
+            .args(["-c", SCRIPT, on, device.precision])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("--peer torch: cannot run {python}; name another with --python"))?;
+        let questions = process.stdin.take();
+        let answers = process.stdout.take().context("--peer torch: no answers")?;
+        let mut peer = Self { process, questions, answers: BufReader::new(answers) };
+        let hello = peer.answer()?;
+        crate::output::note(&format!("peer: {}", hello["hello"].as_str().unwrap_or("torch")));
+        Ok(peer)
+    }
+
+    /// Seconds of one call.
+    pub(super) fn ask(&mut self, question: &Value, stopwatch: &Stopwatch) -> anyhow::Result<f64> {
+        let mut question = question.clone();
+        question["runs"] = json!(stopwatch.runs);
+        question["seconds"] = json!(stopwatch.seconds);
+        let pipe = self.questions.as_mut().context("--peer torch: not listening")?;
+        writeln!(pipe, "{question}").and_then(|()| pipe.flush()).context("--peer torch: it has ended")?;
+        let answer = self.answer()?;
+        answer["time"].as_f64().with_context(|| format!("--peer torch: no time in {answer}"))
+    }
+
+    fn answer(&mut self) -> anyhow::Result<Value> {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).context("--peer torch: cannot read its answer")?;
+        if line.is_empty() {
+            bail!("--peer torch: it ended without an answer");
+        }
+        let answer: Value =
+            serde_json::from_str(&line).with_context(|| format!("--peer torch answered {}", line.trim()))?;
+        match answer["error"].as_str() {
+            Some(error) => bail!("--peer torch: {error}"),
+            None => Ok(answer),
+        }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // It ends when nobody asks any more.
+        drop(self.questions.take());
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,121 @@
+//! Rows of measurements, as a table or as JSON lines.
+
+use crate::device::Device;
+use crate::output::answer;
+use serde_json::json;
+
+/// What one case came to.
+pub(super) struct Row {
+    pub(super) name: String,
+    /// Of one call.
+    pub(super) seconds: f64,
+    /// Of one call.
+    pub(super) flops: u64,
+    pub(super) images: Option<usize>,
+    /// The most that tensors take at once.
+    pub(super) planned_bytes: u64,
+    /// What the device has taken from its memory so far.
+    pub(super) taken_bytes: Option<u64>,
+    /// Of one call of the peer.
+    pub(super) peer_seconds: Option<f64>,
+}
+
+/// Prints rows as they come.
+pub(super) struct Report {
+    json: bool,
+    device: Device,
+    /// The best rate of a square product, in operations per second.
+    peak: Option<f64>,
+}
+
+impl Report {
+    pub(super) fn new(json: bool, device: &Device) -> Self {
+        Self { json, device: device.clone(), peak: None }
+    }
+
+    /// Prints a row. The first is a square product: what the others are compared with.
+    pub(super) fn row(&mut self, row: Row) -> anyhow::Result<()> {
+        if self.peak.is_none() {
+            if !self.json {
+                answer(false, &(), &heading())?;
+            }
+            self.peak = Some(row.rate());
+        }
+        answer(self.json, &self.value(&row), &self.line(&row))
+    }
+
+    pub(super) fn end(&self) -> anyhow::Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        let Device { name, precision, .. } = &self.device;
+        let peak = self.peak.unwrap_or_default() / 1e12;
+        answer(
+            false,
+            &(),
+            &format!("{name}, {precision}; shares are of {peak:.2} TFLOP/s, the square product"),
+        )
+    }
+
+    fn share(&self, row: &Row) -> Option<f64> {
+        (row.flops > 0).then(|| row.rate() / self.peak.unwrap_or(f64::INFINITY))
+    }
+
+    fn value(&self, row: &Row) -> serde_json::Value {
+        json!({
+            "name": row.name,
+            "device": self.device.name,
+            "precision": self.device.precision,
+            "seconds": row.seconds,
+            "gflop": row.flops as f64 / 1e9,
+            "gflop_per_second": (row.flops > 0).then(|| row.rate() / 1e9),
+            "share_of_peak": self.share(row),
+            "images_per_second": row.images_per_second(),
+            "planned_bytes": row.planned_bytes,
+            "taken_bytes": row.taken_bytes,
+            "peer_seconds": row.peer_seconds,
+            "times_as_fast_as_peer": row.ratio(),
+        })
+    }
+
+    fn line(&self, row: &Row) -> String {
+        let cell = |value: Option<f64>, digits: usize| value.map_or("-".into(), |v| format!("{v:.digits$}"));
+        let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+        let rate = (row.flops > 0).then(|| row.rate() / 1e9);
+        format!(
+            "{:48} {:>10} {:>11} {:>7} {:>10} {:>8} {:>8} {:>10} {:>6}",
+            row.name,
+            cell(Some(1e3 * row.seconds), 3),
+            cell(rate, 1),
+            cell(self.share(row).map(|share| 100.0 * share), 1),
+            cell(row.images_per_second(), 1),
+            cell(Some(gib(row.planned_bytes)), 2),
+            cell(row.taken_bytes.map(gib), 2),
+            cell(row.peer_seconds.map(|seconds| 1e3 * seconds), 3),
+            cell(row.ratio(), 2),
+        )
+    }
+}
+
+fn heading() -> String {
+    format!(
+        "{:48} {:>10} {:>11} {:>7} {:>10} {:>8} {:>8} {:>10} {:>6}",
+        "", "ms", "GFLOP/s", "% peak", "images/s", "plan GiB", "GiB", "peer ms", "times"
+    )
+}
+
+impl Row {
+    /// Operations per second.
+    fn rate(&self) -> f64 {
+        self.flops as f64 / self.seconds
+    }
+
+    fn images_per_second(&self) -> Option<f64> {
+        self.images.map(|images| images as f64 / self.seconds)
+    }
+
+    /// How many times as fast as the peer we are.
+    fn ratio(&self) -> Option<f64> {
+        self.peer_seconds.map(|theirs| theirs / self.seconds)
+    }
+}

@@ -1,0 +1,104 @@
+//! Which device a verb runs on, and what is measured there.
+
+mod common;
+
+use common::{Place, SHORT};
+
+#[test]
+fn devices_that_are_not_there() {
+    let place = Place::with_photos();
+    let pretrain = "pretrain --data folder:photos --out run";
+    for (flags, says) in [
+        ("--device gpu", "--device gpu: expected auto, cpu, cuda, cuda:N or wgpu"),
+        ("--device cuda:one", "--device cuda:one: expected the number of a GPU"),
+        ("--device cpu --precision bf16", "--precision bf16: --device cpu computes in f32 only"),
+        ("--device wgpu --precision bf16", "--device wgpu"),
+    ] {
+        place.bad(2, &format!("{pretrain} {flags}"), &[says]);
+        place.bad(2, &format!("{pretrain} --dry-run {flags}"), &[says]);
+    }
+    if cfg!(feature = "cuda") {
+        // Even where there is a GPU, there are not so many.
+        place.bad(1, &format!("{pretrain} --device cuda:4000"), &["--device cuda:4000"]);
+    } else {
+        let help = "build with --features cuda";
+        place.bad(2, &format!("{pretrain} --device cuda"), &["--device cuda", "no CUDA support", help]);
+    }
+    if !cfg!(feature = "wgpu") {
+        place.bad(2, &format!("{pretrain} --device wgpu"), &["no wgpu support", "--features wgpu"]);
+    }
+    assert_eq!(place.names("."), ["photos"], "nothing is begun on a device that is not there");
+}
+
+#[test]
+fn the_choice_is_printed() {
+    let place = Place::new();
+    let outcome = place.good("compare --device cpu --threads 1 --steps 1 --batch-size 1");
+    assert!(outcome.stderr.contains("device: cpu, 1 thread, f32"), "{outcome}");
+}
+
+#[test]
+fn recomputing_gives_the_same_checkpoint() {
+    let place = Place::with_photos();
+    let settings = "--device cpu --drop-path 0.2";
+    let kept = place.good(&format!("pretrain {SHORT} {settings} --out kept --json")).answer();
+    let again = place.good(&format!("pretrain {SHORT} {settings} --out again --recompute --json")).answer();
+    assert_eq!(kept["loss"], again["loss"]);
+    let weights = |run: &str| std::fs::read(place.path(run).join("last/model.safetensors")).unwrap();
+    assert!(weights("kept") == weights("again"));
+    let config = std::fs::read_to_string(place.path("again/run.toml")).unwrap();
+    assert!(config.contains("recompute = true"), "{config}");
+
+    // It changes no number, so a run may go on with it, and takes less memory.
+    let more = place.good(&format!("pretrain {SHORT} {settings} --out kept --resume --recompute --json"));
+    assert_eq!(more.answer()["loss"], kept["loss"]);
+    let peak = |flag: &str| {
+        let outcome = place.good(&format!("pretrain {SHORT} --dry-run --json {flag}"));
+        outcome.answer()["peak_bytes"].as_u64().unwrap()
+    };
+    assert!(peak("--recompute") < peak(""));
+
+    place.good("finetune --init kept --data folder:photos --steps 2 --batch-size 8 --recompute --out tuned");
+    let config = std::fs::read_to_string(place.path("tuned/run.toml")).unwrap();
+    assert!(config.contains("recompute = true"), "{config}");
+}
+
+const QUICK: &str = "--device cpu --preset tiny --side 32 --runs 1 --seconds 0.001";
+
+#[test]
+fn every_row_of_a_bench() {
+    let place = Place::new();
+    let rows = place.good(&format!("bench gpu {QUICK} --json")).json();
+    assert_eq!(rows.len(), 1 + 5 * 3 + 11 + 5);
+    for row in &rows {
+        assert!(row["seconds"].as_f64().unwrap() > 0.0, "{row}");
+        assert_eq!(row["gflop"].as_f64().unwrap() > 0.0, row["share_of_peak"].is_number(), "{row}");
+        assert!(row["planned_bytes"].as_u64().unwrap() > 0, "{row}");
+    }
+    assert_eq!(rows[0]["share_of_peak"], 1.0);
+    assert!(rows.iter().filter(|row| row["images_per_second"].is_number()).count() == 5);
+
+    let table = place.good(&format!("bench {QUICK} --only steps"));
+    assert_eq!(table.stdout.lines().count(), 1 + 1 + 5 + 1, "{table}");
+    assert!(table.stdout.contains("tiny pre-training step with tokenizer"), "{table}");
+}
+
+#[test]
+fn peers_that_are_not_there() {
+    let place = Place::new();
+    let bench = format!("bench {QUICK} --only steps --peer torch --python");
+    place.bad(1, &format!("{bench} no-such-python"), &["--peer torch", "no-such-python", "--python"]);
+    place.bad(1, &format!("{bench} true"), &["--peer torch", "without an answer"]);
+    place.bad(2, "bench --device cpu --seconds 0", &["--seconds 0"]);
+}
+
+#[test]
+fn a_device_is_compared_with_the_cpu() {
+    let place = Place::new();
+    let rows = place.good("compare --device cpu --steps 3 --batch-size 2 --json").json();
+    assert_eq!(rows.len(), 3);
+    let loss = |i: usize| rows[i]["device"]["loss"].as_f64().unwrap();
+    assert_eq!(rows[2]["device"], rows[2]["cpu"]);
+    assert!(loss(2) < loss(0), "it learns: {rows:?}");
+    place.bad(2, "compare --steps 0", &["--steps"]);
+}
