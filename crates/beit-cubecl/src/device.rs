@@ -97,7 +97,7 @@ pub fn cuda(index: usize, precision: Precision) -> Result<Gpu<cubecl::cuda::Cuda
 /// No adapter, or a precision that it does not have.
 #[cfg(feature = "wgpu")]
 pub fn wgpu(precision: Precision) -> Result<Gpu<cubecl::wgpu::WgpuRuntime>, OpenError> {
-    use cubecl::wgpu::{RuntimeOptions, WgpuDevice, WgpuRuntime, init_setup};
+    use cubecl::wgpu::{AutoGraphicsApi, RuntimeOptions, WgpuDevice, WgpuRuntime, init_setup};
     let missing = || {
         OpenError::Missing {
         device: "wgpu".to_owned(),
@@ -109,7 +109,7 @@ pub fn wgpu(precision: Precision) -> Result<Gpu<cubecl::wgpu::WgpuRuntime>, Open
     static NAME: OnceLock<Option<String>> = OnceLock::new();
     let device = WgpuDevice::DefaultDevice;
     let open = || {
-        let setup = init_setup::<cubecl::wgpu::AutoGraphicsApi>(&device, RuntimeOptions::default());
+        let setup = init_setup::<AutoGraphicsApi>(&device, RuntimeOptions::default());
         let info = setup.adapter.get_info();
         WgpuRuntime::client(&device);
         format!("{} ({:?}, {:?})", info.name, info.device_type, info.backend)

@@ -1,0 +1,29 @@
+#![doc = include_str!("../README.md")]
+// Two foreign libraries are called: NVRTC, and kernels that were compiled for the CPU. `launch` of CubeCL is unsafe to implement.
+#![allow(unsafe_code)]
+
+mod check;
+mod device;
+pub mod emulator;
+pub mod models;
+mod names;
+mod nvrtc;
+mod report;
+mod resources;
+mod runtime;
+mod server;
+mod toolkit;
+
+pub use check::{Check, compile_source, records};
+pub use device::Sm;
+pub use emulator::Emulator;
+pub use report::{table, write_csv};
+pub use resources::{Allowed, Record, Resources, violations};
+pub use runtime::{Buffer, Fake, Kernel, Launch, Machine};
+pub use server::Server;
+pub use toolkit::Toolkit;
+
+/// A CUDA device that compiles every kernel and executes none.
+pub type Compiled = Fake<Check>;
+/// A CUDA device that is the CPU.
+pub type Emulated = Fake<Emulator>;

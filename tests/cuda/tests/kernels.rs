@@ -1,0 +1,55 @@
+//! Every CUDA kernel of the project, compiled for A100 and H100: it compiles, fits, and keeps its numbers in registers.
+
+use beit_cubecl::{Gpu, Precision};
+use beit_heads::Pooling;
+use beit_ops::conformance::{self, Tolerance};
+use beit_vit::Preset;
+use cubecl::Runtime;
+use cuda_check::models::{Model, fine_tuning_step, paper, pretraining_step, tokenizer_step};
+use cuda_check::{Allowed, Compiled, Record, Sm, records, table, violations, write_csv};
+use std::path::Path;
+
+/// Kernels that may spill.
+const SPILLS: [Allowed; 0] = [];
+
+#[test]
+fn kernels_compile_and_fit() {
+    // One device is one thread of a compiler.
+    std::thread::scope(|scope| {
+        for sm in [80, 90] {
+            scope.spawn(move || {
+                [Precision::F32, Precision::Bf16].map(|precision| everything(Sm(sm), precision))
+            });
+        }
+    });
+    let records = records();
+    println!("{}", table(&records));
+    if let Some(path) = std::env::var_os("CUDA_CHECK_CSV") {
+        write_csv(&records, Path::new(&path)).expect("the file is writable");
+    }
+    assert!(records.len() > 10, "the device was asked for {} kernels only", records.len());
+    let wrong: Vec<_> = records.iter().flat_map(sentences).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn sentences(record: &Record) -> Vec<String> {
+    let of = |what| format!("{} for {}: {what} ({})", record.name, record.sm.architecture(), record.variant);
+    violations(record, &SPILLS).into_iter().map(of).collect()
+}
+
+/// Asks the device for all that the project does. Its results are zeros, so what the suite says of them does not matter.
+fn everything(sm: Sm, precision: Precision) {
+    let gpu = Gpu::new(Compiled::client(&sm), precision).expect("the device has everything");
+    conformance::run(&gpu, Tolerance::F32);
+    let small = beit_tokenizer::Config::small();
+    let dalle = beit_tokenizer::Config::dalle();
+    tokenizer_step(&gpu, &small, 28).expect("the small tokenizer is trained");
+    tokenizer_step(&gpu, &dalle, 64).expect("DALL-E's tokenizer is trained");
+    for model in Model::all().iter().chain([&paper(Preset::Base, 8192)]) {
+        let tokenizer = if model.vocab == small.vocab { &small } else { &dalle };
+        pretraining_step(&gpu, model, tokenizer).unwrap_or_else(|e| panic!("{}: {e}", model.name));
+        for pooling in [Pooling::Mean, Pooling::Cls] {
+            fine_tuning_step(&gpu, model, pooling).unwrap_or_else(|e| panic!("{}: {e}", model.name));
+        }
+    }
+}

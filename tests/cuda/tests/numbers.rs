@@ -1,0 +1,88 @@
+//! What the CUDA kernels compute, on the emulated device.
+
+use beit_cubecl::{Gpu, Precision};
+use beit_ops::conformance::{self, Tolerance};
+use beit_ops::{
+    AttentionShape, Host, Ops, QkvBias, QkvBiasGrad, Shape, philox::uniforms, relative_position_rows,
+};
+use cubecl::Runtime;
+use cuda_check::{Emulated, Sm};
+
+/// Operands of matrix products and activations are rounded to 8 bits: a part in 512. Sums of products of two rounded numbers
+/// average the errors out; results are rounded once more, and gradients pass through two such steps.
+const BF16: Tolerance = Tolerance { value: 1e-2, gradient: 2e-2 };
+
+fn gpu(precision: Precision) -> Gpu<Emulated> {
+    // Each precision on a device of its own, so that tests of both run at the same time.
+    let sm = if precision == Precision::F32 { Sm(80) } else { Sm(90) };
+    Gpu::new(Emulated::client(&sm), precision).expect("the device has everything")
+}
+
+#[test]
+fn conformance_f32() {
+    let report = conformance::run(&gpu(Precision::F32), Tolerance::F32);
+    println!("{} tensors compared", report.compared);
+    assert!(report.compared > 100 && report.failures.is_empty(), "{report}");
+}
+
+#[test]
+fn conformance_bf16() {
+    let report = conformance::run(&gpu(Precision::Bf16), BF16);
+    println!("{} tensors compared", report.compared);
+    assert!(report.compared > 100 && report.failures.is_empty(), "{report}");
+}
+
+/// The attention of the base model: two heads of 64 on 197 tokens, with both tables.
+#[test]
+fn attention_at_base_size() {
+    let reference = attention(&Host::<f64>::new());
+    for (precision, tolerance) in [(Precision::F32, Tolerance::F32), (Precision::Bf16, BF16)] {
+        for (got, (name, want)) in attention(&gpu(precision)).iter().zip(&reference) {
+            let scale = want.iter().fold(1.0f32, |a, w| a.max(w.abs()));
+            let off =
+                got.1.iter().zip(want).map(|(g, w)| if g.is_nan() { f32::INFINITY } else { (g - w).abs() });
+            let (at, off) = off.enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).expect("it has elements");
+            let allowed = scale * tolerance.gradient as f32;
+            println!("{precision} {name}: off by {:.1e} of {scale:.2}", off / scale);
+            assert!(
+                off <= allowed,
+                "{precision} {name}[{at}]: got {}, want {}, allowed ±{allowed:e}",
+                got.1[at],
+                want[at]
+            );
+        }
+    }
+}
+
+/// Context and gradients of a random input.
+fn attention<O: Ops>(ops: &O) -> Vec<(&'static str, Vec<f32>)> {
+    let (heads, d, window) = (2, 64, [14, 14]);
+    let (shape, c) = (AttentionShape { heads, tokens: 197, window }, heads * d);
+    let rows = relative_position_rows(window);
+    let random = |shape: [usize; 2], tag, size: f32| {
+        let n = shape[0] * shape[1];
+        let data: Vec<f32> =
+            (0..n).map(|i| size * (2.0 * uniforms(5, tag, i as u64 / 4)[i % 4] - 1.0)).collect();
+        let shape = if shape[0] == 1 { Shape::from([shape[1]]) } else { Shape::from(shape) };
+        ops.upload(shape, &data)
+    };
+    let qkv = random([197, 3 * c], 1, 3.0);
+    let [q, v] = [2, 3].map(|tag| random([1, c], tag, 1.0));
+    let [table, shared] = [4, 5].map(|tag| random([rows, heads], tag, 1.0));
+    let bias = QkvBias { q: &q, v: &v, table: Some(&table), shared: Some(&shared) };
+    let (context, probs) = ops.attention(&qkv, &bias, shape);
+    let [mut dq, mut dv] = [(); 2].map(|()| ops.zeros([c]));
+    let [mut d_table, mut d_shared] = [(); 2].map(|()| ops.zeros([rows, heads]));
+    let mut d_bias =
+        QkvBiasGrad { q: &mut dq, v: &mut dv, table: Some(&mut d_table), shared: Some(&mut d_shared) };
+    let dx = ops.attention_backward(&random([197, c], 6, 1.0), &qkv, &bias, &probs, shape, &mut d_bias);
+    let named = [
+        ("context", &context),
+        ("d qkv", &dx),
+        ("d q", &dq),
+        ("d v", &dv),
+        ("d table", &d_table),
+        ("d shared", &d_shared),
+    ];
+    named.map(|(name, x)| (name, ops.read(x).unwrap_or_else(|e| panic!("{name}: {e}")))).into()
+}
