@@ -2,6 +2,7 @@
 // Kernels are launched without the bounds checks of CubeCL, since each checks its own: see `launch.rs`, the one place.
 #![allow(unsafe_code)]
 
+mod arena;
 mod device;
 mod gpu;
 mod kernels;

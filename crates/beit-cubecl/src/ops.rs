@@ -1,5 +1,6 @@
 //! The operations, each handed to the file of its kernels.
 
+use crate::arena;
 use crate::gpu::Gpu;
 use crate::kernels::elementwise::{self, Map, Zip};
 use crate::kernels::{
@@ -242,6 +243,20 @@ impl<R: Runtime> Ops for Gpu<R> {
         hyper: &AdamW,
     ) {
         optimiser::adamw(self, param, grad, moments, clip, hyper);
+    }
+
+    fn gather_in_memory(&self, tensors: Vec<&mut Tensor>) {
+        arena::gather(self, tensors);
+    }
+    fn adamw_all(
+        &self,
+        params: Vec<&mut Tensor>,
+        grads: Vec<&mut Tensor>,
+        moments: Vec<[&mut Tensor; 2]>,
+        clip: &Tensor,
+        hyper: &[AdamW],
+    ) {
+        optimiser::adamw_all(self, params, grads, moments, clip, hyper);
     }
 
     fn linear_gelu(&self, x: &Tensor, p: &Linear<Tensor>) -> (Tensor, Tensor) {

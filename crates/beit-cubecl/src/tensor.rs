@@ -1,5 +1,6 @@
 //! Tensors on the device: a shape, an element type and a buffer that clones share until one of them is written to.
 
+use crate::arena::Place;
 use beit_ops::Shape;
 use cubecl::ir::{ElemType, FloatKind};
 use cubecl::prelude::*;
@@ -49,12 +50,20 @@ pub(crate) struct Buffer {
     pub(crate) handle: Handle,
     /// What matrix products read of an f32 buffer; gone as soon as the buffer is written to.
     pub(crate) half: RefCell<Option<Handle>>,
+    /// Where an f32 buffer lies in an arena.
+    pub(crate) place: Option<Place>,
 }
 
 impl Tensor {
     pub(crate) fn new(shape: impl Into<Shape>, dtype: Dtype, handle: Handle) -> Self {
-        let buffer = Rc::new(Buffer { handle, half: RefCell::new(None) });
+        let buffer = Rc::new(Buffer { handle, half: RefCell::new(None), place: None });
         Self { shape: shape.into(), dtype, buffer }
+    }
+
+    /// A tensor at its place in an arena.
+    pub(crate) fn placed(shape: Shape, handle: Handle, place: Place) -> Self {
+        let buffer = Rc::new(Buffer { handle, half: RefCell::new(None), place: Some(place) });
+        Self { shape, dtype: Dtype::F32, buffer }
     }
 
     /// The extents.

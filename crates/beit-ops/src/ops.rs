@@ -224,9 +224,11 @@ pub trait Ops {
 
     // ----- the optimiser -----------------------------------------------------------------------------------------
 
-    /// `[norm, factor]`: the L2 norm of all gradients together, and `min(1, max_norm / (norm + 1e-6))` (1 without a limit).
+    /// `[norm, factor]`: the L2 norm of all gradients together, and `min(1, max_norm / (norm + 1e-6))` (1 without a limit);
+    /// the factor is not a number where the norm is not finite.
     fn clip_factor(&self, grads: &[&Self::Tensor], max_norm: Option<f32>) -> Self::Tensor;
-    /// One step of AdamW with decoupled weight decay; `clip` is what [`clip_factor`](Ops::clip_factor) returned.
+    /// One step of AdamW with decoupled weight decay; `clip` is what [`clip_factor`](Ops::clip_factor) returned. Where its
+    /// factor is not a number, parameter and moments stay as they are.
     fn adamw(
         &self,
         param: &mut Self::Tensor,
@@ -237,6 +239,26 @@ pub trait Ops {
     );
 
     // ----- fusions: the default is the definition, an override is only faster ------------------------------------
+
+    /// Tells that these tensors will be passed over together, in this order: a device may move them next to each other.
+    fn gather_in_memory(&self, tensors: Vec<&mut Self::Tensor>) {
+        let _ = tensors;
+    }
+
+    /// [`adamw`](Ops::adamw) for all parameters; the gradients are then cleared.
+    fn adamw_all(
+        &self,
+        params: Vec<&mut Self::Tensor>,
+        grads: Vec<&mut Self::Tensor>,
+        moments: Vec<[&mut Self::Tensor; 2]>,
+        clip: &Self::Tensor,
+        hyper: &[AdamW],
+    ) {
+        for (((param, grad), moments), hyper) in params.into_iter().zip(grads).zip(moments).zip(hyper) {
+            self.adamw(param, grad, moments, clip, hyper);
+            self.clear(grad);
+        }
+    }
 
     /// `(pre, gelu(pre))` with `pre = x Wᵀ + b`.
     fn linear_gelu(&self, x: &Self::Tensor, p: &Linear<Self::Tensor>) -> (Self::Tensor, Self::Tensor) {

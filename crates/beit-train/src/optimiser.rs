@@ -118,18 +118,29 @@ impl<T: Clone> Optimiser<T> {
         self.step += 1;
         let (params, grads) = (params.leaves_mut(), grads.leaves_mut());
         assert!(params.len() == self.slots.len() && grads.len() == self.slots.len(), "trees of one shape");
-        for ((param, grad), slot) in params.into_iter().zip(grads).zip(&mut self.slots) {
-            let [first, second] = &mut slot.moments;
-            let adamw = AdamW {
-                lr: lr * slot.lr_scale,
-                beta1: self.hyper.beta1,
-                beta2: self.hyper.beta2,
-                eps: self.hyper.eps,
-                weight_decay: if slot.decays { self.hyper.weight_decay } else { 0.0 },
-                step: self.step,
-            };
-            ops.adamw(param, grad, [first, second], clip, &adamw);
-            ops.clear(grad);
+        let hyper: Vec<_> = self.slots.iter().map(|slot| self.adamw(lr, slot)).collect();
+        let moments = self.slots.iter_mut().map(|slot| slot.moments.each_mut()).collect();
+        ops.adamw_all(params, grads, moments, clip, &hyper);
+    }
+
+    /// The settings of one parameter in this step.
+    fn adamw(&self, lr: f64, slot: &Slot<T>) -> AdamW {
+        AdamW {
+            lr: lr * slot.lr_scale,
+            beta1: self.hyper.beta1,
+            beta2: self.hyper.beta2,
+            eps: self.hyper.eps,
+            weight_decay: if slot.decays { self.hyper.weight_decay } else { 0.0 },
+            step: self.step,
+        }
+    }
+
+    /// Tells the device that parameters, gradients and moments are passed over together.
+    pub fn gather<O: Ops<Tensor = T>, P: Tree<T>>(&mut self, ops: &O, params: &mut P, grads: &mut P) {
+        ops.gather_in_memory(params.leaves_mut());
+        ops.gather_in_memory(grads.leaves_mut());
+        for moment in 0..2 {
+            ops.gather_in_memory(self.slots.iter_mut().map(|slot| &mut slot.moments[moment]).collect());
         }
     }
 

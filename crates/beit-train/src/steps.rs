@@ -43,6 +43,7 @@ impl<S: Sample> Steps<'_, S> {
         let (begin, until) = (optimiser.steps(), self.until.min(self.total));
         let mut batches = self.loader.batches(begin * self.accumulate..until.max(begin) * self.accumulate)?;
         let mut grads = params.map(&mut |p| ops.zeros(ops.shape(p)));
+        optimiser.gather(ops, params, &mut grads);
         let mut meter = Meter::new(self.phase, self.total, self.report_every);
         listeners.progress.begin(self.phase, begin, self.total);
         for step in begin..until {

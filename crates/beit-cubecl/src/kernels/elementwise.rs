@@ -135,9 +135,18 @@ fn geometry(len: usize) -> (usize, CubeCount, CubeDim) {
 /// `y = op(x)` in the type `dtype`.
 pub(crate) fn map<R: Runtime>(gpu: &Gpu<R>, op: Map, scale: f32, x: &Tensor, dtype: Dtype) -> Tensor {
     let y = gpu.empty(x.shape, dtype);
+    write(gpu, op, scale, x, &y);
+    y
+}
+
+fn write<R: Runtime>(gpu: &Gpu<R>, op: Map, scale: f32, x: &Tensor, y: &Tensor) {
     let (n, count, dim) = geometry(x.len());
     launch!(unary(gpu, count, dim, n, x.arg(), y.arg(), scale, op, [x.elem(), y.elem()]));
-    y
+}
+
+/// Writes the elements of `x` to `y`, which nobody else has seen yet.
+pub(crate) fn copy<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, y: &Tensor) {
+    write(gpu, Map::Cast, 1.0, x, y);
 }
 
 /// A copy of `x` in the type `dtype`.

@@ -8,7 +8,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 pub(super) fn check<O: Ops>(check: &mut Check<'_, O>) {
-    for (m, v) in [(1, 2), (5, 7), (37, 131)] {
+    for (m, v) in [(1, 2), (5, 7), (37, 131), (3, 1028)] {
         for smoothing in [0.0, 0.1] {
             check.case(&CrossEntropy { m, v, kind: TargetKind::Classes(smoothing) });
         }
@@ -16,12 +16,93 @@ pub(super) fn check<O: Ops>(check: &mut Check<'_, O>) {
     }
     for step in [1, 10] {
         check.case(&AdamWCase { n: 133, step });
+        check.case(&AdamWCase { n: 2052, step });
     }
     for max_norm in [None, Some(1.0), Some(1e6)] {
         check.case(&Clip { max_norm });
     }
     check.case(&AddAssign);
     argmax(check);
+    broken_gradient(check);
+    for gathered in [false, true] {
+        adamw_all(check, gathered);
+    }
+}
+
+/// A gradient that is not a number leaves everything as it was.
+fn broken_gradient<O: Ops>(check: &mut Check<'_, O>) {
+    let name = "adamw: a gradient that is not a number";
+    if !(check.wanted)(name) {
+        return;
+    }
+    let ops = check.ops;
+    for (broken, max_norm) in [(f32::NAN, None), (f32::NAN, Some(1.0)), (f32::INFINITY, Some(1.0))] {
+        let grad = ops.upload([3], &[1.0, broken, 2.0]);
+        let clip = ops.clip_factor(&[&grad], max_norm);
+        let factor = ops.read(&clip).map_or(1.0, |clip| clip[1]);
+        let [mut param, mut first, mut second] = [1.0f32, 2.0, 3.0].map(|v| ops.upload([3], &[v; 3]));
+        ops.adamw(&mut param, &grad, [&mut first, &mut second], &clip, &adamw_of(3, 0.0));
+        for (x, want) in [(&param, 1.0), (&first, 2.0), (&second, 3.0)] {
+            let want: Vec<_> = (0..3).map(|i| (i, if factor.is_nan() { want } else { f64::NAN })).collect();
+            check.compare(name, x, &want, 0.0);
+        }
+    }
+}
+
+/// All tensors at once against one after the other, to the bit; gathered in memory or not.
+fn adamw_all<O: Ops>(check: &mut Check<'_, O>, gathered: bool) {
+    let name = format!("adamw_all, gathered in memory: {gathered}");
+    if !(check.wanted)(&name) {
+        return;
+    }
+    let ops = check.ops;
+    let lens = [5usize, 1024, 1, 1300];
+    let make = |tag: u64, sign: bool| -> Vec<O::Tensor> {
+        let tensor = |(i, &n): (usize, &usize)| {
+            let (shape, mut data) = super::random([n], tag + i as u64);
+            data.iter_mut().filter(|_| !sign).for_each(|v| *v = v.abs());
+            ops.upload(shape, &data)
+        };
+        lens.iter().enumerate().map(tensor).collect()
+    };
+    let mut together = [make(40, true), make(50, true), make(60, true), make(70, false)];
+    let mut alone = [make(40, true), make(50, true), make(60, true), make(70, false)];
+    if gathered {
+        together.iter_mut().for_each(|tensors| ops.gather_in_memory(tensors.iter_mut().collect()));
+    }
+    let before = together[0].clone();
+    // Two steps: the first finds the parameters shared with `before`.
+    for step in 1..=2 {
+        let hyper: Vec<_> = (0..lens.len()).map(|i| adamw_of(step, 0.05 * i as f64)).collect();
+        let clip = ops.clip_factor(&together[1].iter().collect::<Vec<_>>(), Some(1.0));
+        let [params, grads, first, second] = &mut together;
+        let moments = first.iter_mut().zip(second).map(|(first, second)| [first, second]).collect();
+        ops.adamw_all(params.iter_mut().collect(), grads.iter_mut().collect(), moments, &clip, &hyper);
+        let [params, grads, first, second] = &mut alone;
+        let tensors = params.iter_mut().zip(grads).zip(first.iter_mut().zip(second));
+        for (((param, grad), (first, second)), hyper) in tensors.zip(&hyper) {
+            ops.adamw(param, grad, [first, second], &clip, hyper);
+            ops.clear(grad);
+        }
+        for (got, want) in together.iter().flatten().zip(alone.iter().flatten()) {
+            let want = ops.read(want).unwrap_or_default();
+            let want: Vec<_> = want.into_iter().map(f64::from).enumerate().collect();
+            check.compare(&name, got, &want, 0.0);
+        }
+        [&mut together, &mut alone].into_iter().for_each(|all| all[1] = make(80, true));
+        if gathered {
+            together.iter_mut().for_each(|tensors| ops.gather_in_memory(tensors.iter_mut().collect()));
+        }
+    }
+    for (got, want) in before.iter().zip(&make(40, true)) {
+        let want = ops.read(want).unwrap_or_default();
+        let want: Vec<_> = want.into_iter().map(f64::from).enumerate().collect();
+        check.compare(&format!("{name}: a clone"), got, &want, 0.0);
+    }
+}
+
+fn adamw_of(step: u64, weight_decay: f64) -> AdamW {
+    AdamW { lr: 0.1, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay, step }
 }
 
 fn argmax<O: Ops>(check: &mut Check<'_, O>) {
@@ -114,8 +195,7 @@ impl Case for AdamWCase {
         vec![constant("param", [n], 27), constant("grad", [n], 28), constant("first", [n], 29), second, clip]
     }
     fn forward<O: Ops>(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor> {
-        let hyper =
-            AdamW { lr: 0.1, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.05, step: self.step };
+        let hyper = adamw_of(self.step, 0.05);
         let (mut w, mut m, mut v) = (x[0].clone(), x[2].clone(), x[3].clone());
         ops.adamw(&mut w, &x[1], [&mut m, &mut v], &x[4], &hyper);
         vec![w, m, v]

@@ -32,7 +32,7 @@ pub(super) fn check<O: Ops>(check: &mut Check<'_, O>) {
         check.case(&AddScaled { n, scale: 1.0 / 64.0 });
         check.case(&AddScaled { n, scale: -3.0 });
     }
-    for [m, v] in [[1, 2], [5, 7], [3, 130], [67, 8]] {
+    for [m, v] in [[1, 2], [5, 7], [3, 130], [67, 8], [3, 1028], [2, 1029]] {
         check.case(&GumbelSoftmax { shape: [m, v].into(), tau: 1.0 });
         check.case(&PosteriorKl { m, v });
     }

@@ -15,6 +15,9 @@ pub(super) fn check<O: Ops>(check: &mut Check<'_, O>) {
         check.case(&Gelu { m, n });
         check.case(&LayerNorm { m, c: n + 2 });
     }
+    // Rows that are longer than what a group of units takes at once.
+    check.case(&LayerNorm { m: 3, c: 1028 });
+    check.case(&LayerNorm { m: 2, c: 1029 });
     check.case(&PatchWeight);
     for (batch, heads, d, window) in
         [(1, 1, 1, [1, 1]), (2, 3, 5, [2, 3]), (3, 2, 7, [3, 3]), (19, 1, 3, [1, 2])]

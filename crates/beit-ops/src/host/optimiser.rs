@@ -8,7 +8,8 @@ use crate::ops::AdamW;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// `[norm, min(1, max_norm / (norm + 1e-6))]`, the rule of PyTorch's `clip_grad_norm_`. Squares are added in f64.
+/// `[norm, min(1, max_norm / (norm + 1e-6))]`, the rule of PyTorch's `clip_grad_norm_`. Squares are added in f64. The factor
+/// of a norm that is not finite is not a number.
 pub(super) fn clip_factor<F: Real>(grads: &[&Array<F>], max_norm: Option<f32>) -> Array<F> {
     let chunk = par::rows_per_task(1);
     let pieces: Vec<&[F]> = grads.iter().flat_map(|g| data(g).chunks(chunk)).collect();
@@ -21,17 +22,13 @@ pub(super) fn clip_factor<F: Real>(grads: &[&Array<F>], max_norm: Option<f32>) -
         .to_f64()
     });
     let norm = libm::sqrt(squares.iter().sum());
-    let factor = max_norm.map_or(1.0, |max| clip(f64::from(max), norm));
-    array([2], vec![F::of(norm), F::of(factor)])
+    let factor = max_norm.map_or(1.0, |max| (f64::from(max) / (norm + 1e-6)).min(1.0));
+    let finite = F::of(norm).to_f64().is_finite();
+    array([2], vec![F::of(norm), F::of(if finite { factor } else { f64::NAN })])
 }
 
-fn clip(max: f64, norm: f64) -> f64 {
-    let factor = max / (norm + 1e-6);
-    // Not `min`: a NaN norm must not turn into a factor of one.
-    if factor > 1.0 { 1.0 } else { factor }
-}
-
-/// `m = β₁m + (1-β₁)g`, `v = β₂v + (1-β₂)g²`, `w -= lr·wd·w + lr · m̂ / (√v̂ + eps)` (Loshchilov and Hutter, ICLR 2019).
+/// `m = β₁m + (1-β₁)g`, `v = β₂v + (1-β₂)g²`, `w -= lr·wd·w + lr · m̂ / (√v̂ + eps)` (Loshchilov and Hutter, ICLR 2019);
+/// nothing where the clip factor is not a number.
 pub(super) fn adamw<F: Real>(
     param: &mut Array<F>,
     grad: &Array<F>,
@@ -46,6 +43,9 @@ pub(super) fn adamw<F: Real>(
     let root = F::of(1.0 / libm::sqrt(1.0 - libm::pow(hyper.beta2, steps)));
     let (keep, eps) = (F::of(1.0 - hyper.lr * hyper.weight_decay), F::of(hyper.eps));
     let factor = data(clip)[1];
+    if factor.to_f64().is_nan() {
+        return;
+    }
 
     let chunk = par::rows_per_task(1);
     let grad = data(grad);
