@@ -2,8 +2,10 @@
 
 mod compare;
 mod golden;
+mod gpu;
 pub mod mim;
 pub mod tolerance;
 
 pub use compare::Comparison;
 pub use golden::{Golden, stored};
+pub use gpu::wgpu;

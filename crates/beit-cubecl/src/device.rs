@@ -7,6 +7,8 @@ use cubecl::features::MmaConfig;
 use cubecl::ir::{ElemType, FloatKind};
 use cubecl::prelude::*;
 use std::fmt;
+#[cfg(feature = "wgpu")]
+use std::sync::OnceLock;
 
 /// What matrix products read; sums, statistics, losses and parameters are f32 in both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +97,7 @@ pub fn cuda(index: usize, precision: Precision) -> Result<Gpu<cubecl::cuda::Cuda
 /// No adapter, or a precision that it does not have.
 #[cfg(feature = "wgpu")]
 pub fn wgpu(precision: Precision) -> Result<Gpu<cubecl::wgpu::WgpuRuntime>, OpenError> {
-    use cubecl::wgpu::{RuntimeOptions, WgpuDevice, WgpuRuntime, init_setup};
+    use cubecl::wgpu::{AutoGraphicsApi, RuntimeOptions, WgpuDevice, WgpuRuntime, init_setup};
     let missing = || {
         OpenError::Missing {
         device: "wgpu".to_owned(),
@@ -103,15 +105,17 @@ pub fn wgpu(precision: Precision) -> Result<Gpu<cubecl::wgpu::WgpuRuntime>, Open
             .to_owned(),
     }
     };
+    // CubeCL registers a device once in a process and panics the second time.
+    static NAME: OnceLock<Option<String>> = OnceLock::new();
     let device = WgpuDevice::DefaultDevice;
-    let name = quietly(|| {
-        let setup = init_setup::<cubecl::wgpu::AutoGraphicsApi>(&device, RuntimeOptions::default());
+    let open = || {
+        let setup = init_setup::<AutoGraphicsApi>(&device, RuntimeOptions::default());
         let info = setup.adapter.get_info();
+        WgpuRuntime::client(&device);
         format!("{} ({:?}, {:?})", info.name, info.device_type, info.backend)
-    })
-    .ok_or_else(missing)?;
-    let client = quietly(|| WgpuRuntime::client(&device)).ok_or_else(missing)?;
-    Ok(Gpu::new(client, precision)?.named(name))
+    };
+    let name = NAME.get_or_init(|| quietly(open)).clone().ok_or_else(missing)?;
+    Ok(Gpu::new(WgpuRuntime::client(&device), precision)?.named(name))
 }
 
 /// Asks a graphics library that may panic where it finds no driver; `None` then, with nothing printed.

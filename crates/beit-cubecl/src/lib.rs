@@ -9,6 +9,7 @@ mod kernels;
 mod launch;
 mod ops;
 mod tensor;
+pub mod testing;
 
 #[cfg(feature = "cuda")]
 pub use device::cuda;

@@ -11,6 +11,9 @@ use device::{Check, on_device};
 struct Suite(Tolerance);
 
 impl Check for Suite {
+    fn name(&self) -> &'static str {
+        "the conformance suite"
+    }
     fn run<R: Runtime>(&self, gpu: &Gpu<R>)
     where
         Gpu<R>: Ops,

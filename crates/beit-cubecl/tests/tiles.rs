@@ -72,6 +72,9 @@ fn attention<O: Ops>(ops: &O, [batch, heads, d, height, width]: [usize; 5]) -> [
 struct Larger;
 
 impl Check for Larger {
+    fn name(&self) -> &'static str {
+        "layers larger than a tile"
+    }
     fn run<R: Runtime>(&self, gpu: &Gpu<R>) {
         compare(gpu);
     }

@@ -1,7 +1,7 @@
 //! Parameter counts to the unit, and the wiring of forward and backward at full size, without data.
 
 use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling};
-use beit_ops::{Ops, Plan, Shape, Tree};
+use beit_ops::{Footprint, Kept, Ops, Plan, Shape, Targets, Tree};
 use beit_vit::{Config, DropPath, Input, Preset, RelativePositions};
 
 fn elements(shapes: Vec<&Shape>) -> usize {
@@ -72,4 +72,34 @@ fn a_step_of_base_on_paper() {
     drop(logits);
     assert_eq!(ops.live_bytes(), before);
     assert!(ops.peak_bytes() > before);
+}
+
+/// Bytes of a pre-training step in bf16 on a device that keeps the log-sum-exp: parameters, gradients, moments, the weights'
+/// copies, and what the backward needs.
+fn bf16_step(preset: Preset, batch: usize) -> usize {
+    let ops = Plan::new(Footprint { activation: 2, kept: Kept::LogSumExp });
+    let config = MimConfig { vit: Config::new(preset), vocab: 8192 };
+    let params = Mim::of(&config).map(&mut |shape| ops.zeros(*shape));
+    let [mut grads, _first, _second] = [(); 3].map(|()| params.clone());
+    let images = ops.zeros([batch, 3, 224, 224]);
+    let mask = ops.zeros([batch, 196]);
+    let rows = ops.upload_ids(&vec![1; 75 * batch]);
+    let input = Input { images: &images, mask: Some(&mask), drop_path: None };
+    let (logits, saved) = params.forward(&ops, &config, &input, &rows);
+    let ids = ops.upload_ids(&vec![0; 75 * batch]);
+    let targets = Targets::Classes { ids: &ids, smoothing: 0.0 };
+    let (_, lse) = ops.cross_entropy(&logits, &targets);
+    let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, 1.0);
+    params.backward(&ops, &config, &input, &d_logits, saved, &mut grads);
+    ops.peak_bytes()
+}
+
+/// Base at 128 images and large at 64 fit a device of 80 GB with a tenth to spare.
+#[test]
+fn paper_models_fit_80_gb() {
+    for (preset, batch) in [(Preset::Base, 128), (Preset::Large, 64)] {
+        let gigabytes = bf16_step(preset, batch) as f64 / 1e9;
+        println!("{preset:?} at {batch} images: {gigabytes:.1} GB");
+        assert!(gigabytes * 1.1 < 80.0, "{preset:?} at {batch} images takes {gigabytes:.1} GB");
+    }
 }

@@ -67,10 +67,10 @@ fn weight<N: Size>(
 ) -> Vector<f32, N> {
     match term {
         Term::Value => Vector::new(1.0f32),
-        Term::Patches => Vector::new(select(m % group == 0, 0.0f32, 1.0f32)),
+        Term::Patches => Vector::new(select(m.is_multiple_of(group), 0.0f32, 1.0f32)),
         Term::Masked => {
             let patch = m / group * (group - 1) + max(m % group, 1) - 1;
-            Vector::new(select(m % group == 0, 0.0f32, rows[patch]))
+            Vector::new(select(m.is_multiple_of(group), 0.0f32, rows[patch]))
         }
         Term::Product => b,
         Term::Kept => b * Vector::new(rows[m / group]),

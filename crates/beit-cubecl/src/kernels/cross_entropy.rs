@@ -11,6 +11,9 @@ use beit_ops::Targets;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
+/// A column that no row has.
+const NOWHERE: u32 = u32::MAX;
+
 /// What a row should have been.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Goal {
@@ -44,12 +47,12 @@ fn score_rows<L: Float, P: Float, N: Size>(
     while row < m {
         let mut largest = f32::min_value();
         let mut sum = 0.0f32;
-        let mut at = u32::max_value();
+        let mut at = NOWHERE.runtime();
         // Σ p, Σ p logit: of the class, of all classes, or of the distribution.
         let mut mass = 0.0f32;
         let mut dot = 0.0f32;
         let mut likeliest = f32::min_value();
-        let mut class = u32::max_value();
+        let mut class = NOWHERE.runtime();
         if comptime!(goal != Goal::Distribution) {
             class = ids[row];
         }
@@ -87,12 +90,12 @@ fn score_rows<L: Float, P: Float, N: Size>(
         }
         let top = row_max(largest, whole);
         let total = top + row_sum(sum * (largest - top).exp(), whole).ln();
-        at = row_min(select(largest == top, at, u32::max_value()), whole);
+        at = row_min(select(largest == top, at, NOWHERE), whole);
         dot = row_sum(dot, whole);
         if comptime!(goal == Goal::Distribution) {
             mass = row_sum(mass, whole);
             let first = row_max(likeliest, whole);
-            class = row_min(select(likeliest == first, class, u32::max_value()), whole);
+            class = row_min(select(likeliest == first, class, NOWHERE), whole);
         } else {
             mass = on + off * f32::cast_from(columns * N::value());
         }
@@ -166,7 +169,7 @@ fn find_largest<X: Float, N: Size>(
             c += lanes(whole);
         }
         let top = row_max(largest, whole);
-        at = row_min(select(largest == top, at, u32::max_value()), whole);
+        at = row_min(select(largest == top, at, NOWHERE), whole);
         if lane(whole) == 0 {
             ids[row] = min(at, u32::cast_from(columns * N::value()) - 1);
         }

@@ -58,7 +58,7 @@ fn spread_mean<D: Float, N: Size>(
     while i < dx.len() {
         let row = i / columns;
         let mut v = Vector::<f32, N>::new(0.0f32);
-        if row % tokens > 0 {
+        if !row.is_multiple_of(tokens) {
             v = Vector::<f32, N>::cast_from(dy[row / tokens * columns + i % columns]) * Vector::new(scale);
         }
         dx[i] = v;

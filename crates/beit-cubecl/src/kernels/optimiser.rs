@@ -93,7 +93,7 @@ fn step_adamw<H: Float, N: Size>(
     numbers: &Array<f32>,
     #[comptime] together: bool,
     #[comptime] copied: bool,
-    #[define(H)] _half: ElemType,
+    #[define(H)] _elem: ElemType,
 ) {
     let factor = clip[1];
     let valid = is_finite(factor);

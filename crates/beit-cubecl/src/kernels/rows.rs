@@ -64,7 +64,7 @@ pub(crate) fn row_sum(x: f32, #[comptime] whole: bool) -> f32 {
         let mut shared = SharedMemory::<f32>::new(comptime!(UNITS as usize));
         share::<f32>(&mut shared, total);
         total = shared[0];
-        for plane in 1..CUBE_DIM / PLANE_DIM {
+        for plane in 1..planes() {
             total += shared[plane as usize];
         }
         sync_cube();
@@ -80,7 +80,7 @@ pub(crate) fn row_max(x: f32, #[comptime] whole: bool) -> f32 {
         let mut shared = SharedMemory::<f32>::new(comptime!(UNITS as usize));
         share::<f32>(&mut shared, largest);
         largest = shared[0];
-        for plane in 1..CUBE_DIM / PLANE_DIM {
+        for plane in 1..planes() {
             largest = max(largest, shared[plane as usize]);
         }
         sync_cube();
@@ -96,12 +96,18 @@ pub(crate) fn row_min(x: u32, #[comptime] whole: bool) -> u32 {
         let mut shared = SharedMemory::<u32>::new(comptime!(UNITS as usize));
         share::<u32>(&mut shared, smallest);
         smallest = shared[0];
-        for plane in 1..CUBE_DIM / PLANE_DIM {
+        for plane in 1..planes() {
             smallest = min(smallest, shared[plane as usize]);
         }
         sync_cube();
     }
     smallest
+}
+
+/// Planes of a cube.
+#[cube]
+fn planes() -> u32 {
+    CUBE_DIM / PLANE_DIM
 }
 
 /// Each plane's `x` at the plane's place.

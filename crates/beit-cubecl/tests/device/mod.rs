@@ -1,11 +1,14 @@
 //! Which device the tests run on: `BEIT_DEVICE=wgpu` (the default; a software renderer will do), `cuda` or `cuda:N`.
 
+use beit_cubecl::testing::not_run;
 use beit_cubecl::{Gpu, OpenError, Precision};
 use beit_ops::Ops;
 use cubecl::prelude::Runtime;
 
 /// What is run on a device.
-pub trait Check {
+pub(crate) trait Check {
+    /// What a test that did not run is called.
+    fn name(&self) -> &'static str;
     /// The body of the test.
     fn run<R: Runtime>(&self, gpu: &Gpu<R>)
     where
@@ -14,7 +17,7 @@ pub trait Check {
 
 /// Runs `check` on the device that was asked for. Without such a device the test says that it did not run; with
 /// `BEIT_REQUIRE_GPU=1` it fails.
-pub fn on_device(precision: Precision, check: &impl Check) {
+pub(crate) fn on_device(precision: Precision, check: &impl Check) {
     let device = std::env::var("BEIT_DEVICE").unwrap_or_else(|_| "wgpu".to_owned());
     let outcome = match device.split_once(':').unwrap_or((&device, "0")) {
         ("wgpu", _) => beit_cubecl::wgpu(precision).map(|gpu| check.run(&gpu)),
@@ -22,8 +25,7 @@ pub fn on_device(precision: Precision, check: &impl Check) {
         _ => panic!("BEIT_DEVICE={device}: expected wgpu, cuda or cuda:N"),
     };
     if let Err(error) = outcome {
-        assert!(std::env::var_os("BEIT_REQUIRE_GPU").is_none(), "BEIT_REQUIRE_GPU is set, but {error}");
-        println!("NOT RUN in {precision} on {device}: {error}");
+        not_run(&format!("{} in {precision} on {device}", check.name()), &error);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The dVAE: `FlavaImageCodebook` of transformers, and decoder and losses in plain PyTorch.
 
 use beit_ops::{Host, Ops, Shape, Tree};
-use beit_tests::{Comparison, Golden, tolerance};
+use beit_tests::{Comparison, Golden, tolerance, wgpu};
 use beit_tokenizer::{Config, Decoder, pixels};
 use beit_weights::{load_encoder, load_params};
 
@@ -131,4 +131,13 @@ fn losses<O: Ops>(ops: &O, device: &str) {
 fn losses_and_their_gradients() {
     losses(&Host::<f32>::new(), "f32");
     losses(&Host::<f64>::new(), "f64");
+}
+
+#[test]
+fn all_on_a_gpu() {
+    if let Some(gpu) = wgpu() {
+        encoder(&gpu, "gpu");
+        decoder(&gpu, "gpu");
+        losses(&gpu, "gpu");
+    }
 }

@@ -3,7 +3,7 @@
 use beit_heads::patch_rows;
 use beit_ops::{Host, Ops};
 use beit_tests::mim::Batch;
-use beit_tests::{Comparison, Golden, stored, tolerance};
+use beit_tests::{Comparison, Golden, stored, tolerance, wgpu};
 use beit_vit::Input;
 use beit_weights::{Kind, load_mim};
 
@@ -56,4 +56,12 @@ fn absolute_positions_f32() {
 #[test]
 fn absolute_positions_f64() {
     check(&Host::<f64>::new(), "hf-mim-plain", "f64");
+}
+
+#[test]
+fn both_on_a_gpu() {
+    if let Some(gpu) = wgpu() {
+        check(&gpu, "hf-mim-relative", "gpu");
+        check(&gpu, "hf-mim-plain", "gpu");
+    }
 }

@@ -1,7 +1,7 @@
 //! `BeitForImageClassification` of transformers: logits, smoothed and soft losses, every named gradient.
 
 use beit_ops::{Host, Ops, Targets, Tree};
-use beit_tests::{Comparison, Golden, stored, tolerance};
+use beit_tests::{Comparison, Golden, stored, tolerance, wgpu};
 use beit_vit::Input;
 use beit_weights::{Kind, load_classifier};
 
@@ -52,4 +52,11 @@ fn mean_pooling_f32() {
 #[test]
 fn mean_pooling_f64() {
     check(&Host::<f64>::new(), "f64");
+}
+
+#[test]
+fn mean_pooling_gpu() {
+    if let Some(gpu) = wgpu() {
+        check(&gpu, "gpu");
+    }
 }

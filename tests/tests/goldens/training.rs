@@ -2,7 +2,7 @@
 
 use beit_ops::{Host, Ops};
 use beit_tests::mim::Batch;
-use beit_tests::{Comparison, Golden, stored, tolerance};
+use beit_tests::{Comparison, Golden, stored, tolerance, wgpu};
 use beit_train::{Hyper, Optimiser, Schedule, layer_scale};
 use beit_weights::{Kind, load_mim};
 use serde_json::Value;
@@ -104,5 +104,13 @@ fn layer_wise_scales() {
     for (name, want) in names.zip(golden["scales"].as_array().unwrap()) {
         let (got, want) = (layer_scale(&name, layers, decay), want.as_f64().unwrap());
         assert!((got - want).abs() <= 1e-12 * want, "{name}: got {got:e}, want {want:e}");
+    }
+}
+
+/// Ten steps of masked image modelling follow PyTorch's, and so the CPU's, to 1e-5.
+#[test]
+fn ten_steps_gpu() {
+    if let Some(gpu) = wgpu() {
+        check(&gpu, "gpu");
     }
 }

@@ -1,0 +1,8 @@
+//! The goldens, on the CPU in both precisions and on a GPU: one program, since each would compile the same kernels.
+
+mod classifier;
+mod layout;
+mod mim;
+mod timm;
+mod tokenizer;
+mod training;
