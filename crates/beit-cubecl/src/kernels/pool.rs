@@ -60,7 +60,7 @@ fn route<D: Float, X: Float, N: Size>(
     side: usize,
     #[define(D, X)] _types: [ElemType; 2],
 ) {
-    let zero = Vector::<D, N>::cast_from(Vector::<f32, N>::new(0.0f32));
+    let zero = Vector::<f32, N>::new(0.0f32);
     let mut i = ABSOLUTE_POS;
     while i < dy.len() {
         let at = corner(i, columns, side);
@@ -69,14 +69,14 @@ fn route<D: Float, X: Float, N: Size>(
         let c = Vector::<f32, N>::cast_from(x[at + side * columns]);
         let d = Vector::<f32, N>::cast_from(x[at + (side + 1) * columns]);
         let largest = max(max(a, b), max(c, d));
-        let rest = dy[i];
-        dx[at] = select_many(a.equal(largest), rest, zero);
+        let rest = Vector::<f32, N>::cast_from(dy[i]);
+        dx[at] = Vector::cast_from(select_many(a.equal(largest), rest, zero));
         let rest = select_many(a.equal(largest), zero, rest);
-        dx[at + columns] = select_many(b.equal(largest), rest, zero);
+        dx[at + columns] = Vector::cast_from(select_many(b.equal(largest), rest, zero));
         let rest = select_many(b.equal(largest), zero, rest);
-        dx[at + side * columns] = select_many(c.equal(largest), rest, zero);
+        dx[at + side * columns] = Vector::cast_from(select_many(c.equal(largest), rest, zero));
         let rest = select_many(c.equal(largest), zero, rest);
-        dx[at + (side + 1) * columns] = select_many(d.equal(largest), rest, zero);
+        dx[at + (side + 1) * columns] = Vector::cast_from(select_many(d.equal(largest), rest, zero));
         i += CUBE_COUNT * CUBE_DIM as usize;
     }
 }
