@@ -1,6 +1,6 @@
 //! The machine that compiles.
 
-use crate::{Kernel, Launch, Machine, Record, Resources, Sm, nvrtc};
+use crate::{Kernel, Launch, Machine, Record, Resources, Sm, kept, nvrtc};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
@@ -35,7 +35,9 @@ impl Machine for Check {
         // The server keeps the kernels, so an address belongs to one.
         if self.variants.insert(Arc::as_ptr(kernel) as usize) {
             let result = self.seen.entry(kernel.source.clone());
-            let result = result.or_insert_with(|| compile_source(&kernel.source, &kernel.entry, sm));
+            let result = result.or_insert_with(|| {
+                kept::or(&kernel.source, sm, || compile_source(&kernel.source, &kernel.entry, sm))
+            });
             keep(Record::of(sm, kernel, result.clone()));
         }
         Ok(())

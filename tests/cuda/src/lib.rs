@@ -5,6 +5,7 @@
 mod check;
 mod device;
 pub mod emulator;
+mod kept;
 pub mod models;
 mod names;
 mod nvrtc;

@@ -53,17 +53,17 @@ fn zeros<O: Ops, S: Tree<Shape>>(ops: &O, shapes: &S) -> S::Of<O::Tensor> {
     shapes.map(&mut |&shape| ops.zeros(shape))
 }
 
-/// Clips the gradients and takes a step of AdamW.
+/// Clips the gradients and takes a step of AdamW, as the loop of training does.
 fn update<O: Ops, P: Tree<O::Tensor>>(ops: &O, params: &mut P, grads: &mut P) -> Result<(), String> {
-    let clip = ops.clip_factor(&grads.leaves(), Some(3.0));
     let hyper = AdamW { lr: 1e-3, beta1: 0.9, beta2: 0.98, eps: 1e-8, weight_decay: 0.05, step: 1 };
-    for (param, grad) in params.leaves_mut().into_iter().zip(grads.leaves_mut()) {
-        let shape = ops.shape(param);
-        let mut moments = [ops.zeros(shape), ops.zeros(shape)];
-        let [first, second] = &mut moments;
-        ops.adamw(param, grad, [first, second], &clip, &hyper);
-        ops.clear(grad);
-    }
+    let zeros = |param: &&O::Tensor| [(); 2].map(|()| ops.zeros(ops.shape(param)));
+    let mut moments: Vec<_> = params.leaves().iter().map(zeros).collect();
+    ops.gather_in_memory(params.leaves_mut());
+    ops.gather_in_memory(grads.leaves_mut());
+    let clip = ops.clip_factor(&grads.leaves(), Some(3.0));
+    let count = moments.len();
+    let moments = moments.iter_mut().map(|[first, second]| [first, second]).collect();
+    ops.adamw_all(params.leaves_mut(), grads.leaves_mut(), moments, &clip, &vec![hyper; count]);
     settled(ops, &clip)
 }
 
