@@ -116,7 +116,7 @@ impl DeviceArgs {
         let built_in = |feature: &str, there: bool| match there {
             true => Ok(()),
             false => usage!(
-                "--device {}: this build has no {} support; build with --features {feature}, or take --device cpu",
+                "--device {}: this build has no {} support; take cargo xtask-{feature} (--features {feature}), or --device cpu",
                 self.device,
                 if feature == "cuda" { "CUDA" } else { "wgpu" }
             ),
@@ -133,6 +133,16 @@ impl DeviceArgs {
             }
             _ => Ok(()),
         }
+    }
+
+    /// What tensors would take on the device that is named, without opening it; `auto` is taken for the CPU.
+    pub(crate) fn footprint(&self) -> anyhow::Result<Footprint> {
+        let precision = match (self.name()?, self.precision) {
+            (Name::Auto | Name::Cpu, _) => return Ok(Footprint::default()),
+            (Name::Wgpu, _) | (Name::Cuda(_), PrecisionArg::F32) => "f32",
+            (Name::Cuda(_), _) => "bf16",
+        };
+        Ok(Device { flag: self.device.clone(), name: String::new(), precision, queued: true }.footprint())
     }
 
     /// The one place where the device is chosen: opens it, says so, and does the work there.

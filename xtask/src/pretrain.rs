@@ -289,7 +289,7 @@ fn describe(args: &Args, config: &MimConfig, images: usize, steps: u64) {
 
 /// One step on the device without numbers.
 fn dry_run(args: &Args, config: &MimConfig, steps: u64) -> anyhow::Result<()> {
-    let ops = Plan::default();
+    let ops = Plan::new(args.device.footprint()?);
     let vit = &config.vit;
     let batch = args.training.batch_size;
     let params = beit_heads::Mim::of(config).map(&mut |shape| ops.zeros(*shape));

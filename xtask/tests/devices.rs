@@ -21,7 +21,7 @@ fn devices_that_are_not_there() {
         // Even where there is a GPU, there are not so many.
         place.bad(1, &format!("{pretrain} --device cuda:4000"), &["--device cuda:4000"]);
     } else {
-        let help = "build with --features cuda";
+        let help = "cargo xtask-cuda";
         place.bad(2, &format!("{pretrain} --device cuda"), &["--device cuda", "no CUDA support", help]);
     }
     if !cfg!(feature = "wgpu") {
