@@ -3,7 +3,7 @@
 use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling, masked_rows};
 use beit_ops::{AdamW, GumbelNoise, Ops, Shape, Targets, Tree};
 use beit_tokenizer::{Objective, Tokenizer};
-use beit_vit::{Config, DropPath, Input, Preset, RelativePositions};
+use beit_vit::{Config, DropPath, Input, Keep, Preset, RelativePositions};
 
 /// A class of shapes: the width and the sequence of a published model, one or two of its blocks.
 #[derive(Clone, Debug)]
@@ -112,7 +112,7 @@ pub fn pretraining_step<O: Ops>(
     let images = ops.zeros([batch, vit.channels, vit.image[0], vit.image[1]]);
     let drop_path = drop_path(ops, vit, batch);
     let input = Input { images: &images, mask: Some(&mask), drop_path: Some(&drop_path) };
-    let (logits, saved) = params.forward(ops, &config, &input, &masked);
+    let (logits, saved) = params.forward(ops, &config, &input, &masked, Keep::All);
     let targets = Targets::Classes { ids: &labels, smoothing: 0.0 };
     let (metrics, lse) = ops.cross_entropy(&logits, &targets);
     let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, 0.5);
@@ -139,7 +139,7 @@ pub fn fine_tuning_step<O: Ops>(ops: &O, model: &Model, pooling: Pooling) -> Res
     let ids = ops.upload_ids(&vec![1; batch]);
     let mixed = ops.zeros([batch, model.classes]);
     for targets in [Targets::Classes { ids: &ids, smoothing: 0.1 }, Targets::Probabilities(&mixed)] {
-        let (logits, saved) = params.forward(ops, &config, &input);
+        let (logits, saved) = params.forward(ops, &config, &input, Keep::All);
         let (metrics, lse) = ops.cross_entropy(&logits, &targets);
         let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, 1.0);
         params.backward(ops, &config, &input, &d_logits, saved, &mut grads);
