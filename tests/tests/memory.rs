@@ -5,7 +5,7 @@ use beit_ops::{Footprint, Kept, Ops, Plan, Targets, Tree};
 use beit_tests::wgpu;
 use beit_vit::{Config, Input, Keep, Preset};
 
-const BATCH: usize = 32;
+const BATCH: usize = 8;
 const MASKED: usize = 20 * BATCH;
 
 /// Bytes alive with parameters, gradients and moments; after the forward pass as well; after the backward pass; and after all

@@ -188,7 +188,7 @@ impl<R: Runtime> Gpu<R> {
 const PINNED_FROM: usize = 1 << 20;
 
 /// Taken where a runtime does not tell: few enough for small devices, more than one so that sums are cut into pieces there too.
-const UNKNOWN_PROCESSORS: usize = 8;
+const UNKNOWN_PROCESSORS: usize = 16;
 
 /// What a device reported, in one line.
 pub(crate) fn fault(error: &impl std::fmt::Debug) -> DeviceError {

@@ -7,10 +7,7 @@ use beit_ops::{
 };
 use cubecl::Runtime;
 use cuda_check::{Emulated, Sm};
-
-/// Operands of matrix products and activations are rounded to 8 bits: a part in 512. Sums of products of two rounded numbers
-/// average the errors out; results are rounded once more, and gradients pass through two such steps.
-const BF16: Tolerance = Tolerance { value: 1e-2, gradient: 2e-2 };
+use std::io::Write;
 
 fn gpu(precision: Precision) -> Gpu<Emulated> {
     // Each precision on a device of its own, so that tests of both run at the same time.
@@ -18,8 +15,17 @@ fn gpu(precision: Precision) -> Gpu<Emulated> {
     Gpu::new(Emulated::client(&sm), precision).expect("the device has everything")
 }
 
+/// The same kernels in f32 run on Mesa's renderer in every check, so here they run only where `CUDA_CHECK_ALL` is set: they take as
+/// long as all of bf16.
 #[test]
 fn conformance_f32() {
+    if std::env::var_os("CUDA_CHECK_ALL").is_none() {
+        let _ = writeln!(
+            std::io::stderr(),
+            "NOT RUN: the conformance suite in f32 on the emulator; CUDA_CHECK_ALL=1 runs it"
+        );
+        return;
+    }
     let report = conformance::run(&gpu(Precision::F32), Tolerance::F32);
     println!("{} tensors compared", report.compared);
     assert!(report.compared > 100 && report.failures.is_empty(), "{report}");
@@ -27,7 +33,7 @@ fn conformance_f32() {
 
 #[test]
 fn conformance_bf16() {
-    let report = conformance::run(&gpu(Precision::Bf16), BF16);
+    let report = conformance::run(&gpu(Precision::Bf16), Tolerance::BF16);
     println!("{} tensors compared", report.compared);
     assert!(report.compared > 100 && report.failures.is_empty(), "{report}");
 }
@@ -36,7 +42,7 @@ fn conformance_bf16() {
 #[test]
 fn attention_at_base_size() {
     let reference = attention(&Host::<f64>::new());
-    for (precision, tolerance) in [(Precision::F32, Tolerance::F32), (Precision::Bf16, BF16)] {
+    for (precision, tolerance) in [(Precision::F32, Tolerance::F32), (Precision::Bf16, Tolerance::BF16)] {
         for (got, (name, want)) in attention(&gpu(precision)).iter().zip(&reference) {
             let scale = want.iter().fold(1.0f32, |a, w| a.max(w.abs()));
             let off =

@@ -48,7 +48,7 @@ impl Product<'_> {
     /// The result as a tensor of `shape`, in the type of activations.
     pub(crate) fn store<R: Runtime>(&self, gpu: &Gpu<R>, shape: impl Into<Shape>) -> Tensor {
         let y = gpu.empty(shape, gpu.activation());
-        self.launch(gpu, Epilogue::Store, None, &y, 1);
+        self.launch(gpu, Epilogue::Store, None, &y, self.extents[2]);
         y
     }
 
@@ -56,14 +56,14 @@ impl Product<'_> {
     pub(crate) fn gelu<R: Runtime>(&self, gpu: &Gpu<R>, shape: impl Into<Shape>) -> (Tensor, Tensor) {
         let y = gpu.empty(shape, gpu.activation());
         let pre = gpu.empty(y.shape, gpu.activation());
-        self.launch(gpu, Epilogue::Gelu, Some(&pre), &y, 1);
+        self.launch(gpu, Epilogue::Gelu, Some(&pre), &y, self.extents[2]);
         (pre, y)
     }
 
     /// The result times the slope of the GELU at `pre`.
     pub(crate) fn gelu_backward<R: Runtime>(&self, gpu: &Gpu<R>, pre: &Tensor) -> Tensor {
         let y = gpu.empty(pre.shape, pre.dtype);
-        self.launch(gpu, Epilogue::GeluBackward, Some(pre), &y, 1);
+        self.launch(gpu, Epilogue::GeluBackward, Some(pre), &y, self.extents[2]);
         y
     }
 
@@ -72,12 +72,14 @@ impl Product<'_> {
     pub(crate) fn accumulate<R: Runtime>(&self, gpu: &Gpu<R>, y: &mut Tensor) {
         let y = gpu.own(y);
         let [m, n, k] = self.extents;
-        let pieces = self.tile(gpu).pieces([m, n], k, gpu.processors());
+        let tile = self.tile(gpu);
+        let span = tile.span([m, n], k, gpu.processors());
+        let pieces = k.div_ceil(span);
         if pieces == 1 {
-            return self.launch(gpu, Epilogue::Accumulate, None, y, 1);
+            return self.launch(gpu, Epilogue::Accumulate, None, y, span);
         }
         let parts = gpu.empty([pieces, m, n], Dtype::F32);
-        self.launch(gpu, Epilogue::Piece, None, &parts, pieces);
+        self.launch(gpu, Epilogue::Piece, None, &parts, span);
         add_pieces(gpu, &parts, y);
     }
 
@@ -92,13 +94,12 @@ impl Product<'_> {
         epilogue: Epilogue,
         extra: Option<&Tensor>,
         y: &Tensor,
-        pieces: usize,
+        span: usize,
     ) {
         let [m, n, k] = self.extents;
         let tile = self.tile(gpu);
         let (a, b) = (self.a.side, self.b.side);
         let form = Form { a, b, epilogue, bias: self.bias.is_some(), tile };
-        let span = k.div_ceil(pieces).next_multiple_of(tile.k);
         let count =
             CubeCount::Static(n.div_ceil(tile.n) as u32, m.div_ceil(tile.m) as u32, k.div_ceil(span) as u32);
         let [h, w, c] = self.map();

@@ -58,11 +58,12 @@ impl Tile {
         m.div_ceil(self.m) * n.div_ceil(self.n)
     }
 
-    /// Into how many pieces the sum over `k` is cut, so that there are two cubes for each multiprocessor where the result alone
-    /// has fewer; each piece is at least eight steps long.
-    pub(crate) fn pieces(&self, extents: [usize; 2], k: usize, processors: usize) -> usize {
+    /// How far the sum over `k` goes in one cube, a multiple of the tile's: short enough for two cubes on each multiprocessor
+    /// where the result alone has fewer, at least eight steps long.
+    pub(crate) fn span(&self, extents: [usize; 2], k: usize, processors: usize) -> usize {
         let wanted = (2 * processors).div_ceil(self.count(extents));
-        wanted.min(k / (8 * self.k)).max(1)
+        let pieces = wanted.min(k / (8 * self.k)).max(1);
+        k.div_ceil(pieces).next_multiple_of(self.k)
     }
 }
 
@@ -89,7 +90,7 @@ mod tests {
         assert_eq!(Tile::pick([197, 768, 768], H100, true), CANDIDATES[3]);
         assert_eq!(Tile::pick([rows, 3072, 768], H100, false), PLAIN);
         let gradient = Tile::pick([768, 768, rows], H100, true);
-        assert_eq!((gradient, gradient.pieces([768, 768], rows, H100)), (CANDIDATES[3], 2));
-        assert_eq!(CANDIDATES[1].pieces([rows, 3072], 768, H100), 1);
+        assert_eq!((gradient, gradient.span([768, 768], rows, H100)), (CANDIDATES[3], rows / 2));
+        assert_eq!(CANDIDATES[1].span([rows, 3072], 768, H100), 768);
     }
 }
