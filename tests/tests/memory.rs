@@ -44,7 +44,6 @@ fn a_step_keeps_what_is_planned() {
         let plan = Plan::new(Footprint { activation: 4, kept: Kept::LogSumExp });
         let want = live(&plan, keep, || plan.live_bytes() as u64);
         let got = live(&gpu, keep, || in_use() - base);
-        println!("{keep:?}: planned {want:?}, in use {got:?}");
         for (moment, (want, got)) in want.into_iter().zip(got).enumerate() {
             let off = (got as f64 - want as f64).abs() / want as f64;
             assert!(off < 0.1, "{keep:?}, moment {moment}: planned {want} bytes, {got} in use");

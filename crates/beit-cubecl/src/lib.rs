@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 // Kernels are launched without the bounds checks of CubeCL, since each checks its own: see `launch.rs`, the one place.
 #![allow(unsafe_code)]
+// The kernel language has no `div_ceil`.
+#![allow(clippy::manual_div_ceil)]
 
 mod arena;
 mod device;

@@ -1,5 +1,7 @@
 //! Every operation on a device against `Host<f64>`, every gradient against finite differences.
 
+#![allow(clippy::print_stdout)]
+
 mod device;
 
 use beit_cubecl::{Gpu, Precision};

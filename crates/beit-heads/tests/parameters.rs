@@ -99,7 +99,6 @@ fn bf16_step(preset: Preset, batch: usize) -> usize {
 fn paper_models_fit_80_gb() {
     for (preset, batch) in [(Preset::Base, 128), (Preset::Large, 64)] {
         let gigabytes = bf16_step(preset, batch) as f64 / 1e9;
-        println!("{preset:?} at {batch} images: {gigabytes:.1} GB");
         assert!(gigabytes * 1.1 < 80.0, "{preset:?} at {batch} images takes {gigabytes:.1} GB");
     }
 }

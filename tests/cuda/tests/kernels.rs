@@ -1,5 +1,7 @@
 //! Every CUDA kernel of the project, compiled for A100 and H100: it compiles, fits, and keeps its numbers in registers.
 
+#![allow(clippy::print_stdout)]
+
 use beit_cubecl::{Gpu, Precision};
 use beit_heads::Pooling;
 use beit_vit::Preset;

@@ -2,6 +2,9 @@
 
 // Launches that are not checked are what beit-cubecl does.
 #![allow(unsafe_code)]
+// The kernel language has no `is_multiple_of`.
+#![allow(clippy::manual_is_multiple_of)]
+
 use cubecl::prelude::*;
 use cuda_check::{Compiled, Emulated, Sm, compile_source, records, violations};
 use half::bf16;

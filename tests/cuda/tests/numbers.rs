@@ -1,5 +1,7 @@
 //! What the CUDA kernels compute, on the emulated device.
 
+#![allow(clippy::print_stdout)]
+
 use beit_cubecl::{Gpu, Precision};
 use beit_ops::conformance::{self, Tolerance};
 use beit_ops::{

@@ -47,7 +47,7 @@ pub(crate) fn load<X: Float, S: Float, N: Size>(
             if comptime!(biased) {
                 value += bias[(source.bias + element) / N::value()];
             }
-            value = value * Vector::new(scale);
+            value *= Vector::new(scale);
         }
         shared[row * distance + e % per_row] = Vector::cast_from(value);
         e += UNITS as usize;
