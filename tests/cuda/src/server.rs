@@ -31,7 +31,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// The server of a [`Fake`] device.
+/// The server of a fake device.
 #[derive(Debug)]
 pub struct Server<M: Machine> {
     machine: M,
