@@ -41,6 +41,7 @@ impl<R: Runtime> Gpu<R> {
         Ok(Self { client, precision, name, tile: None, nothing })
     }
 
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
     pub(crate) fn named(mut self, name: String) -> Self {
         self.name = name;
         self

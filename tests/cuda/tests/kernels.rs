@@ -20,7 +20,7 @@ const SPILLS: [Allowed; 4] = [
 
 /// Why a few bytes are accepted.
 const OCCUPANCY: &str =
-    "the assembler gives up a few bytes outside the inner loop for one more block on the multiprocessor";
+    "the assembler keeps to a number of registers with which one more block fits the multiprocessor";
 
 #[test]
 fn kernels_compile_and_fit() {
