@@ -1,7 +1,7 @@
 //! The memory that a step keeps on a GPU is what `Plan` says before it runs. A program of its own: other tests would be counted.
 
 use beit_heads::{Mim, MimConfig};
-use beit_ops::{Footprint, Kept, Ops, Plan, Targets, Tree};
+use beit_ops::{Footprint, Ops, Plan, Targets, Tree};
 use beit_tests::wgpu;
 use beit_vit::{Config, Input, Keep, Preset};
 
@@ -41,7 +41,7 @@ fn a_step_keeps_what_is_planned() {
     };
     for keep in [Keep::All, Keep::Inputs] {
         let base = in_use();
-        let plan = Plan::new(Footprint { activation: 4, kept: Kept::LogSumExp });
+        let plan = Plan::new(Footprint { activation: 4 });
         let want = live(&plan, keep, || plan.live_bytes() as u64);
         let got = live(&gpu, keep, || in_use() - base);
         for (moment, (want, got)) in want.into_iter().zip(got).enumerate() {

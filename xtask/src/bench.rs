@@ -1,5 +1,6 @@
 //! `bench`: what a device does in a second, and what share that is of its best matrix product.
 
+mod data;
 mod layers;
 mod measure;
 mod models;
@@ -16,6 +17,7 @@ use measure::Stopwatch;
 use models::Model;
 use peer::Peer;
 use report::{Report, Row};
+use std::path::PathBuf;
 
 /// Time matrix products, layers and whole steps of the model on a device
 ///
@@ -24,20 +26,23 @@ use report::{Report, Row};
 /// what its pool holds after the row, which never shrinks.
 #[derive(ClapArgs)]
 #[command(after_help = "Examples:
+  cargo xtask bench cpu
+  cargo xtask bench cpu --precision bf16 --only steps --peer torch
+  cargo xtask bench cpu --only steps --peer onnxruntime
   cargo xtask bench gpu
   cargo xtask bench gpu --preset base --only steps --peer torch
-  cargo xtask bench --device cpu --preset tiny --json")]
+  cargo xtask bench gpu --device wgpu --preset tiny --json")]
 pub(crate) struct Args {
     /// What to measure
     #[arg(value_enum, default_value = "gpu")]
     what: What,
-    /// Models; base and large where not given
+    /// Models; base and large where not given, on the CPU base
     #[arg(long, value_enum, value_delimiter = ',')]
     preset: Vec<PresetArg>,
     /// Kinds of rows; all where not given
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Kind>,
-    /// Images of a batch; 128 on CUDA (64 for large), else 2
+    /// Images of a batch; 128 on CUDA (64 for large), 8 on the CPU, else 2
     #[arg(long, default_value_t = 0)]
     batch_size: usize,
     /// Side of the square matrix product; 8192 on CUDA, else 1024
@@ -55,7 +60,10 @@ pub(crate) struct Args {
     /// Measure another program in alternation
     #[arg(long, value_enum)]
     peer: Option<PeerArg>,
-    /// Python with torch, for --peer torch
+    /// A photograph for the row of the data pipeline; a picture is made where none is given
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
+    /// Python with what --peer asks for
     #[arg(long, default_value = "python3", value_name = "PROGRAM")]
     python: String,
     #[command(flatten)]
@@ -67,6 +75,8 @@ pub(crate) struct Args {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum What {
+    /// Products, layers, steps, and what feeds them, on the CPU.
+    Cpu,
     /// Products, layers and steps on the device of --device.
     Gpu,
 }
@@ -79,12 +89,26 @@ enum Kind {
     Layers,
     /// Inference, fine-tuning and pre-training, in images per second.
     Steps,
+    /// Masks and the data pipeline, on the CPU.
+    Data,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum PeerArg {
     /// The same model in PyTorch, compiled if that works.
     Torch,
+    /// The same model in ONNX Runtime: inference in f32.
+    Onnxruntime,
+}
+
+/// How often ours and the peer's are timed in turns.
+const TURNS: usize = 3;
+
+impl Args {
+    /// Whether the peer can answer.
+    fn knows(&self, question: &serde_json::Value) -> bool {
+        self.peer != Some(PeerArg::Onnxruntime) || question["row"] == "inference"
+    }
 }
 
 /// Something that can be run again and again.
@@ -109,18 +133,26 @@ trait Case {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let What::Gpu = args.what;
     if !(args.seconds > 0.0 && args.seconds <= 60.0) {
         usage!("--seconds {}: expected more than 0 and at most 60", args.seconds);
     }
-    args.device.run(args)
+    if args.what == What::Gpu {
+        return args.device.run(args);
+    }
+    if !matches!(args.device.device.as_str(), "auto" | "cpu") {
+        usage!(
+            "--device {}: bench cpu measures the CPU; leave the flag out or take bench gpu",
+            args.device.device
+        );
+    }
+    DeviceArgs { device: "cpu".into(), ..args.device.clone() }.run(args)
 }
 
 impl Work for &Args {
     type Output = ();
 
     fn run<O: Metered>(self, ops: &O, device: &Device) -> anyhow::Result<()> {
-        let peer = self.peer.map(|PeerArg::Torch| Peer::start(&self.python, device)).transpose()?;
+        let peer = self.peer.map(|peer| Peer::start(peer, &self.python, device)).transpose()?;
         let stopwatch = Stopwatch { runs: self.runs.into(), seconds: self.seconds };
         let report = Report::new(self.json, device);
         Bench { args: self, ops, device, stopwatch, report, peer }.run()
@@ -139,11 +171,12 @@ struct Bench<'a, O> {
 
 impl<O: Metered> Bench<'_, O> {
     fn run(mut self) -> anyhow::Result<()> {
-        let side = self.or(self.args.side, 8192, 1024);
+        let side = self.or(self.args.side, [8192, 2048, 1024]);
         self.row(&products::Product::square(side))?;
         for preset in self.presets() {
             let whole = if preset == PresetArg::Large { 64 } else { 128 };
-            let model = Model::new(preset, self.or(self.args.batch_size, whole, 2), self.args.recompute)?;
+            let batch = self.or(self.args.batch_size, [whole, 8, 2]);
+            let model = Model::new(preset, batch, self.args.recompute)?;
             if self.wants(Kind::Products) {
                 products::of(&model).iter().try_for_each(|case| self.row(case))?;
             }
@@ -151,23 +184,33 @@ impl<O: Metered> Bench<'_, O> {
                 layers::of(&model).iter().try_for_each(|case| self.row(case))?;
             }
             if self.wants(Kind::Steps) {
+                if self.args.what == What::Cpu {
+                    let one = Model::new(preset, 1, false)?;
+                    self.row(&models::inference(&one))?;
+                }
                 models::steps(&model).iter().try_for_each(|case| self.row(case))?;
             }
+        }
+        if self.args.what == What::Cpu && self.wants(Kind::Data) {
+            self.row(&data::Masks::new()?)?;
+            self.row(&data::Pipeline::new(self.args.image.as_deref())?)?;
         }
         self.report.end()
     }
 
-    /// What was asked for, or a default for fast devices and others.
-    fn or(&self, asked: usize, fast: usize, slow: usize) -> usize {
+    /// What was asked for, or a default: on CUDA, for `bench cpu`, elsewhere.
+    fn or(&self, asked: usize, [cuda, cpu, other]: [usize; 3]) -> usize {
         match asked {
-            0 if self.device.flag.starts_with("cuda") => fast,
-            0 => slow,
+            0 if self.device.flag.starts_with("cuda") => cuda,
+            0 if self.args.what == What::Cpu => cpu,
+            0 => other,
             asked => asked,
         }
     }
 
     fn presets(&self) -> Vec<PresetArg> {
         match self.args.preset.as_slice() {
+            [] if self.args.what == What::Cpu => vec![PresetArg::Base],
             [] => vec![PresetArg::Base, PresetArg::Large],
             asked => asked.to_vec(),
         }
@@ -190,12 +233,16 @@ impl<O: Metered> Bench<'_, O> {
         let mut running = case.prepare(self.ops, measure::filled);
         let mut seconds = self.stopwatch.time(self.ops, &mut running)?;
         let mut theirs = None;
-        if let (Some(peer), Some(question)) = (&mut self.peer, case.question()) {
-            let first = peer.ask(&question, &self.stopwatch)?;
-            let again = self.stopwatch.time(self.ops, &mut running)?;
-            let second = peer.ask(&question, &self.stopwatch)?;
-            seconds = (seconds + again) / 2.0;
-            theirs = Some((first + second) / 2.0);
+        if let (Some(peer), Some(question)) = (&mut self.peer, case.question().filter(|q| self.args.knows(q)))
+        {
+            // In turns, so that both meet the same machine.
+            let (mut ours, mut others) = (vec![seconds], Vec::new());
+            for _ in 0..TURNS {
+                others.push(peer.ask(&question, &self.stopwatch)?);
+                ours.push(self.stopwatch.time(self.ops, &mut running)?);
+            }
+            seconds = measure::median(&mut ours);
+            theirs = Some(measure::median(&mut others));
         }
         let taken = self.ops.memory().map(|[_, taken]| taken);
         self.report.row(Row {

@@ -4,7 +4,7 @@ use crate::output::note;
 use crate::usage::usage;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use anyhow::Context;
-use beit_ops::{DeviceError, Footprint, Host, Kept, Ops};
+use beit_ops::{DeviceError, Footprint, Host, Ops};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -15,7 +15,8 @@ pub(crate) struct DeviceArgs {
     /// else cpu
     #[arg(long, default_value = "auto")]
     pub(crate) device: String,
-    /// Precision of activations and matrix products; auto is bf16 on cuda, else f32. Weights, moments and sums are f32
+    /// Precision of activations and matrix products; auto is bf16 on cuda, else f32. On the CPU bf16 is what
+    /// products multiply. Weights, moments and sums are f32
     #[arg(long, value_enum, default_value_t)]
     pub(crate) precision: PrecisionArg,
     /// Threads; 0 takes all cores. The results do not depend on it
@@ -97,15 +98,18 @@ impl Device {
 
     /// What tensors take there.
     pub(crate) fn footprint(&self) -> Footprint {
-        let whole = Footprint::default();
-        let activation = if self.precision == "bf16" { 2 } else { whole.activation };
-        Footprint { activation, kept: if self.queued { Kept::LogSumExp } else { whole.kept } }
+        // The CPU rounds to bf16 as it multiplies; GPUs store it.
+        if self.queued && self.precision == "bf16" {
+            Footprint { activation: 2 }
+        } else {
+            Footprint::default()
+        }
     }
 
-    fn cpu() -> Self {
+    fn cpu(precision: &'static str) -> Self {
         let threads = rayon::current_num_threads();
         let name = if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") };
-        Self { flag: "cpu".into(), name, precision: "f32", queued: false }
+        Self { flag: "cpu".into(), name, precision, queued: false }
     }
 }
 
@@ -128,8 +132,10 @@ impl DeviceArgs {
             Name::Cpu => {}
         }
         match (self.precision, name) {
-            (PrecisionArg::Bf16, Name::Cpu | Name::Wgpu) => {
-                usage!("--precision bf16: --device {} computes in f32 only; take --device cuda", self.device)
+            (PrecisionArg::Bf16, Name::Wgpu) => {
+                usage!(
+                    "--precision bf16: --device wgpu computes in f32 only; take --device cuda or --device cpu"
+                )
             }
             _ => Ok(()),
         }
@@ -154,7 +160,7 @@ impl DeviceArgs {
         }
         match self.name()? {
             Name::Auto => self.on_the_best(work),
-            Name::Cpu => self.on(&Host::<f32>::new(), Device::cpu(), work),
+            Name::Cpu => self.on_cpu(work),
             #[cfg(feature = "cuda")]
             Name::Cuda(index) => {
                 let gpu = self.opened(beit_cubecl::cuda(index, self.on_cuda()))?;
@@ -176,12 +182,19 @@ impl DeviceArgs {
         if let Ok(gpu) = beit_cubecl::cuda(0, self.on_cuda()) {
             return self.on_gpu("cuda:0".into(), &gpu, work);
         }
-        if self.precision == PrecisionArg::Bf16 {
-            usage!(
-                "--precision bf16: no CUDA device here, and the cpu computes in f32 only; leave the flag out"
+        self.on_cpu(work)
+    }
+
+    fn on_cpu<W: Work>(&self, work: W) -> anyhow::Result<W::Output> {
+        if self.precision != PrecisionArg::Bf16 {
+            return self.on(&Host::<f32>::new(), Device::cpu("f32"), work);
+        }
+        if !Host::has_bf16() {
+            note(
+                "warning: this processor has no instructions for bf16 (avx512_bf16): it is slower here than f32",
             );
         }
-        self.on(&Host::<f32>::new(), Device::cpu(), work)
+        self.on(&Host::bf16(), Device::cpu("bf16"), work)
     }
 
     fn on<O: Metered, W: Work>(&self, ops: &O, device: Device, work: W) -> anyhow::Result<W::Output> {
@@ -297,8 +310,11 @@ mod tests {
 
     #[test]
     fn what_this_build_cannot_do() {
-        let error = args("cpu", PrecisionArg::Bf16).check().expect_err("f32 only").to_string();
-        assert!(error.contains("--precision bf16"), "{error}");
+        assert!(args("cpu", PrecisionArg::Bf16).check().is_ok());
+        if cfg!(feature = "wgpu") {
+            let error = args("wgpu", PrecisionArg::Bf16).check().expect_err("f32 only").to_string();
+            assert!(error.contains("--precision bf16"), "{error}");
+        }
         for (device, there) in [("cuda:1", cfg!(feature = "cuda")), ("wgpu", cfg!(feature = "wgpu"))] {
             let checked = args(device, PrecisionArg::Auto).check();
             assert_eq!(checked.is_ok(), there);
@@ -312,9 +328,9 @@ mod tests {
     #[test]
     fn errors_of_the_device_name_the_flag() {
         let error = anyhow::Error::new(DeviceError("out of memory".into())).context("step 3");
-        let text = blamed(error, &Device::cpu()).to_string();
+        let text = blamed(error, &Device::cpu("f32")).to_string();
         assert!(text.contains("--device cpu") && text.contains("--batch-size"), "{text}");
-        let other = blamed(anyhow::anyhow!("no such file"), &Device::cpu());
+        let other = blamed(anyhow::anyhow!("no such file"), &Device::cpu("f32"));
         assert_eq!(other.to_string(), "no such file");
     }
 }

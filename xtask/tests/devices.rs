@@ -11,7 +11,6 @@ fn devices_that_are_not_there() {
     for (flags, says) in [
         ("--device gpu", "--device gpu: expected auto, cpu, cuda, cuda:N or wgpu"),
         ("--device cuda:one", "--device cuda:one: expected the number of a GPU"),
-        ("--device cpu --precision bf16", "--precision bf16: --device cpu computes in f32 only"),
         ("--device wgpu --precision bf16", "--device wgpu"),
     ] {
         place.bad(2, &format!("{pretrain} {flags}"), &[says]);
@@ -84,6 +83,21 @@ fn every_row_of_a_bench() {
 }
 
 #[test]
+fn what_feeds_a_step() {
+    let place = Place::new();
+    let quick = "bench cpu --preset tiny --side 32 --runs 1 --seconds 0.001";
+    let rows = place.good(&format!("{quick} --only data --json")).json();
+    assert_eq!(rows.len(), 1 + 2);
+    assert!(rows[1..].iter().all(|row| row["images_per_second"].as_f64().unwrap() > 1.0));
+
+    let rows = place.good(&format!("{quick} --only steps --batch-size 2 --json")).json();
+    assert_eq!(rows[1]["name"], "tiny inference, batch 1");
+
+    place.bad(1, &format!("{quick} --only data --image none.jpg"), &["--image none.jpg"]);
+    place.bad(2, &format!("{quick} --device cuda"), &["--device cuda", "bench gpu"]);
+}
+
+#[test]
 fn peers_that_are_not_there() {
     let place = Place::new();
     let bench = format!("bench {QUICK} --only steps --peer torch --python");
@@ -99,6 +113,11 @@ fn a_device_is_compared_with_the_cpu() {
     assert_eq!(rows.len(), 3);
     let loss = |i: usize| rows[i]["device"]["loss"].as_f64().unwrap();
     assert_eq!(rows[2]["device"], rows[2]["cpu"]);
+
+    // Rounded factors move the loss a little: neither by nothing nor by much.
+    let rows = place.good("compare --device cpu --precision bf16 --steps 3 --batch-size 2 --json").json();
+    let [device, cpu] = ["device", "cpu"].map(|side| rows[2][side]["loss"].as_f64().unwrap());
+    assert!(device != cpu && (device / cpu - 1.0).abs() < 0.02, "{device} and {cpu}");
     assert!(loss(2) < loss(0), "it learns: {rows:?}");
     place.bad(2, "compare --steps 0", &["--steps"]);
 }

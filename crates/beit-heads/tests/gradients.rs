@@ -49,11 +49,11 @@ fn check<P: Tree<Array> + Clone>(params: &P, grads: &P, loss: &dyn Fn(&P) -> f64
         for i in (0..grad.len()).step_by(stride) {
             let moved = |step: f64| {
                 let mut params = params.clone();
-                params.leaves_mut()[leaf].as_slice_mut().expect("contiguous")[i] += step;
+                params.leaves_mut()[leaf][i] += step;
                 loss(&params)
             };
             let want = (moved(STEP) - moved(-STEP)) / (2.0 * STEP);
-            let got = grad.as_slice().expect("contiguous")[i];
+            let got = grad[i];
             assert!((got - want).abs() < TOLERANCE, "{name}[{i}]: got {got}, want {want}");
         }
     }

@@ -1,7 +1,7 @@
 //! Parameter counts to the unit, and the wiring of forward and backward at full size, without data.
 
 use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling};
-use beit_ops::{Footprint, Kept, Ops, Plan, Shape, Targets, Tree};
+use beit_ops::{Footprint, Ops, Plan, Shape, Targets, Tree};
 use beit_vit::{Config, DropPath, Input, Keep, Preset, RelativePositions};
 
 fn elements(shapes: Vec<&Shape>) -> usize {
@@ -77,7 +77,7 @@ fn a_step_of_base_on_paper() {
 /// Bytes of a pre-training step in bf16 on a device that keeps the log-sum-exp: parameters, gradients, moments, the weights'
 /// copies, and what the backward needs.
 fn bf16_step(preset: Preset, batch: usize) -> usize {
-    let ops = Plan::new(Footprint { activation: 2, kept: Kept::LogSumExp });
+    let ops = Plan::new(Footprint { activation: 2 });
     let config = MimConfig { vit: Config::new(preset), vocab: 8192 };
     let params = Mim::of(&config).map(&mut |shape| ops.zeros(*shape));
     let [mut grads, _first, _second] = [(); 3].map(|()| params.clone());

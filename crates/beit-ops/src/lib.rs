@@ -22,7 +22,7 @@ pub use ops::{
     AdamW, AttentionShape, DeviceError, Embeddings, GumbelNoise, Ops, QkvBias, QkvBiasGrad, Residual, Targets,
 };
 pub use params::{Conv2d, Linear, Norm};
-pub use plan::{Footprint, Kept, Plan};
+pub use plan::{Footprint, Plan};
 pub use relative::{relative_position_index, relative_position_rows};
 pub use shape::Shape;
 pub use tree::Tree;

@@ -36,23 +36,12 @@ pub struct Plan {
 pub struct Footprint {
     /// Bytes of an element that matrix products make or read: 4 for f32, 2 for bf16. All else is f32.
     pub activation: usize,
-    /// What attention keeps of the softmax.
-    pub kept: Kept,
-}
-
-/// What attention keeps of the softmax, in f32.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
-    /// The softmax itself, `[B, H, T, T]`.
-    Softmax,
-    /// The log-sum-exp of each row, `[B, H, T]`, which gives it back.
-    LogSumExp,
 }
 
 impl Default for Footprint {
     /// That of [`Host<f32>`](crate::Host).
     fn default() -> Self {
-        Self { activation: F32, kept: Kept::Softmax }
+        Self { activation: F32 }
     }
 }
 
@@ -107,13 +96,6 @@ impl Plan {
             let bytes = self.footprint.activation * x.shape.elements();
             x.copied.set(bytes);
             self.memory.take(bytes);
-        }
-    }
-
-    fn kept(&self, batch: usize, heads: usize, tokens: usize) -> Planned {
-        match self.footprint.kept {
-            Kept::Softmax => self.tensor([batch, heads, tokens, tokens]),
-            Kept::LogSumExp => self.tensor([batch, heads, tokens]),
         }
     }
 
@@ -314,7 +296,7 @@ impl Ops for Plan {
         }
         let batch = qkv.rows() / tokens;
         self.products(2 * batch * heads, tokens, c / heads, tokens);
-        (self.activation([batch * tokens, c]), self.kept(batch, heads, tokens))
+        (self.activation([batch * tokens, c]), self.tensor([batch, heads, tokens]))
     }
     fn attention_backward(
         &self,

@@ -64,7 +64,7 @@ fn model() -> (ClassifierConfig, Classifier<<Host<f32> as Ops>::Tensor>) {
     let config = ClassifierConfig::on(vit, CLASSES, Pooling::Mean);
     let mut params = Classifier::init(&OPS, &config, 3);
     // A head that was just made is nearly zero: all losses would be alike.
-    params.head.weight.mapv_inplace(|w| 500.0 * w);
+    params.head.weight.iter_mut().for_each(|w| *w *= 500.0);
     (config, params)
 }
 

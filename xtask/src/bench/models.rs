@@ -95,6 +95,11 @@ pub(super) fn steps(model: &Model) -> Vec<Step<'_>> {
     kinds.into_iter().map(|kind| Step { model, kind }).collect()
 }
 
+/// Inference alone.
+pub(super) fn inference(model: &Model) -> Step<'_> {
+    Step { model, kind: Kind::Inference }
+}
+
 impl Case for Step<'_> {
     fn name(&self) -> String {
         let name = match self.kind {

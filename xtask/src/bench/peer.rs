@@ -1,5 +1,6 @@
 //! The same work in another program: a process that answers questions, a line of JSON each.
 
+use super::PeerArg;
 use super::measure::Stopwatch;
 use crate::device::Device;
 use anyhow::{Context, bail};
@@ -8,10 +9,12 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// The program, kept in this one so that it is there wherever this runs.
-const SCRIPT: &str = include_str!("../../../tests/peers/bench_gpu.py");
+const SCRIPT: &str = include_str!("../../../tests/peers/bench_models.py");
 
-/// PyTorch, waiting for questions.
+/// A program in Python, waiting for questions.
 pub(super) struct Peer {
+    /// As `--peer` takes it.
+    name: &'static str,
     process: Child,
     questions: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
@@ -19,17 +22,21 @@ pub(super) struct Peer {
 
 impl Peer {
     /// Starts it on the same device in the same precision.
-    pub(super) fn start(python: &str, device: &Device) -> anyhow::Result<Self> {
+    pub(super) fn start(peer: PeerArg, python: &str, device: &Device) -> anyhow::Result<Self> {
+        let name = match peer {
+            PeerArg::Torch => "torch",
+            PeerArg::Onnxruntime => "onnxruntime",
+        };
         let on = if device.flag.starts_with("cuda") { device.flag.as_str() } else { "cpu" };
         let mut process = Command::new(python)
-            .args(["-c", SCRIPT, on, device.precision])
+            .args(["-c", SCRIPT, on, device.precision, name])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .with_context(|| format!("--peer torch: cannot run {python}; name another with --python"))?;
+            .with_context(|| format!("--peer {name}: cannot run {python}; name another with --python"))?;
         let questions = process.stdin.take();
-        let answers = process.stdout.take().context("--peer torch: no answers")?;
-        let mut peer = Self { process, questions, answers: BufReader::new(answers) };
+        let answers = process.stdout.take().with_context(|| format!("--peer {name}: no answers"))?;
+        let mut peer = Self { name, process, questions, answers: BufReader::new(answers) };
         let hello = peer.answer()?;
         crate::output::note(&format!("peer: {}", hello["hello"].as_str().unwrap_or("torch")));
         Ok(peer)
@@ -40,22 +47,26 @@ impl Peer {
         let mut question = question.clone();
         question["runs"] = json!(stopwatch.runs);
         question["seconds"] = json!(stopwatch.seconds);
-        let pipe = self.questions.as_mut().context("--peer torch: not listening")?;
-        writeln!(pipe, "{question}").and_then(|()| pipe.flush()).context("--peer torch: it has ended")?;
+        let name = self.name;
+        let pipe = self.questions.as_mut().with_context(|| format!("--peer {name}: not listening"))?;
+        let asked = writeln!(pipe, "{question}").and_then(|()| pipe.flush());
+        asked.with_context(|| format!("--peer {name}: it has ended"))?;
         let answer = self.answer()?;
-        answer["time"].as_f64().with_context(|| format!("--peer torch: no time in {answer}"))
+        answer["time"].as_f64().with_context(|| format!("--peer {name}: no time in {answer}"))
     }
 
     fn answer(&mut self) -> anyhow::Result<Value> {
-        let mut line = String::new();
-        self.answers.read_line(&mut line).context("--peer torch: cannot read its answer")?;
+        let (name, mut line) = (self.name, String::new());
+        self.answers
+            .read_line(&mut line)
+            .with_context(|| format!("--peer {name}: cannot read its answer"))?;
         if line.is_empty() {
-            bail!("--peer torch: it ended without an answer");
+            bail!("--peer {name}: it ended without an answer");
         }
         let answer: Value =
-            serde_json::from_str(&line).with_context(|| format!("--peer torch answered {}", line.trim()))?;
+            serde_json::from_str(&line).with_context(|| format!("--peer {name} answered {}", line.trim()))?;
         match answer["error"].as_str() {
-            Some(error) => bail!("--peer torch: {error}"),
+            Some(error) => bail!("--peer {name}: {error}"),
             None => Ok(answer),
         }
     }

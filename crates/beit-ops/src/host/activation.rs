@@ -1,19 +1,31 @@
 //! GELU in its exact form, and ReLU.
 
-use super::array::{Array, data, data_mut, shape, zeros};
+use super::array::{Array, data, data_mut, shape, unwritten};
 use super::par;
 use super::real::Real;
 use core::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
 /// `x Φ(x)`
 pub(super) fn gelu<F: Real>(x: &Array<F>) -> Array<F> {
-    unary(x, |x| x * phi(x))
+    unary(x, gelu_of)
 }
 
-/// `dy (Φ(x) + x φ(x))` with `φ(x) = exp(-x²/2) / √(2π)`
-pub(super) fn gelu_backward<F: Real>(dy: &Array<F>, x: &Array<F>) -> Array<F> {
+/// `x Φ(x)` of one number.
+#[inline(always)]
+pub(super) fn gelu_of<F: Real>(x: F) -> F {
+    x * phi(x)
+}
+
+/// `Φ(x) + x φ(x)` with `φ(x) = exp(-x²/2) / √(2π)`.
+#[inline(always)]
+pub(super) fn gelu_slope<F: Real>(x: F) -> F {
     let density_at_0 = F::of(0.5 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2);
-    binary(dy, x, move |dy, x| dy * (phi(x) + x * density_at_0 * (x * x * F::of(-0.5)).exp()))
+    phi(x) + x * density_at_0 * (x * x * F::of(-0.5)).exp()
+}
+
+/// `dy (Φ(x) + x φ(x))`
+pub(super) fn gelu_backward<F: Real>(dy: &Array<F>, x: &Array<F>) -> Array<F> {
+    binary(dy, x, |dy, x| dy * gelu_slope(x))
 }
 
 /// The normal distribution function `(1 + erf(x/√2)) / 2`.
@@ -34,7 +46,7 @@ pub(super) fn relu_backward<F: Real>(dy: &Array<F>, x: &Array<F>) -> Array<F> {
 
 /// `y[i] = f(x[i])`
 pub(super) fn unary<F: Real>(x: &Array<F>, f: impl Fn(F) -> F + Send + Sync) -> Array<F> {
-    let mut y = zeros(shape(x));
+    let mut y = unwritten(shape(x));
     let chunk = par::rows_per_task(1);
     let x = data(x);
     par::chunks(data_mut(&mut y), chunk, |i, y| {
@@ -52,7 +64,7 @@ pub(super) fn unary<F: Real>(x: &Array<F>, f: impl Fn(F) -> F + Send + Sync) -> 
 
 /// `y[i] = f(a[i], b[i])`
 pub(super) fn binary<F: Real>(a: &Array<F>, b: &Array<F>, f: impl Fn(F, F) -> F + Send + Sync) -> Array<F> {
-    let mut y = zeros(shape(a));
+    let mut y = unwritten(shape(a));
     let chunk = par::rows_per_task(1);
     let (a, b) = (data(a), data(b));
     par::chunks(data_mut(&mut y), chunk, |i, y| {

@@ -6,15 +6,15 @@
 mod lines;
 
 use self::lines::Lines;
-use super::array::{Array, data, data_mut, matrix_mut, shape, view, view_mut, zeros};
-use super::gemm::{gemm, gemm_serial};
+use super::array::{Array, data, data_mut, matrix_mut, scratch, shape, unwritten, view, view_mut, zeros};
+use super::gemm::{Engine, Products, Results, WithEngine, nothing};
+use super::linear::add_bias;
 use super::par;
 use super::real::Real;
 use super::rows::{add, add_column_sums};
 use crate::params::Conv2d;
 use alloc::vec;
 use alloc::vec::Vec;
-use ndarray::ArrayView2;
 
 /// At most this many tasks a convolution.
 const TASKS: usize = 64;
@@ -28,7 +28,7 @@ const WIDE: usize = 256;
 /// `[B, C, h, w] -> [B, h, w, C]`
 pub(super) fn channels_last<F: Real>(x: &Array<F>) -> Array<F> {
     let [b, c, h, w] = extents(x);
-    let mut y = zeros([b, h, w, c]);
+    let mut y = unwritten([b, h, w, c]);
     let x = data(x);
     par::chunks(data_mut(&mut y), (h * w * c).max(1), |i, y| {
         for (channel, x) in x[i * y.len()..][..y.len()].chunks_exact(h * w).enumerate() {
@@ -41,102 +41,165 @@ pub(super) fn channels_last<F: Real>(x: &Array<F>) -> Array<F> {
 }
 
 /// `y[b, y, x, o] = bias[o] + Σ weight[o, i, ky, kx] x[b, y + ky - p, x + kx - p, i]` with `p = (k - 1) / 2`.
-pub(super) fn forward<F: Real>(x: &Array<F>, p: &Conv2d<Array<F>>) -> Array<F> {
-    let bias = Some(data(&p.bias));
+pub(super) fn forward<F: Real>(products: Products, x: &Array<F>, p: &Conv2d<Array<F>>) -> Array<F> {
+    let bias = data(&p.bias);
     let [o, i, k, _] = extents(&p.weight);
     if k == 1 {
-        return product(x, view(data(&p.weight), [o, i]).t(), bias);
+        let [b, h, w, _] = extents(x);
+        let mut y = unwritten([b, h, w, o]);
+        let into = Results::replacing(view_mut(data_mut(&mut y), [b * h * w, o]));
+        F::product_by(products, view(data(x), [b * h * w, i]), &p.weight, into, add_bias(bias));
+        return y;
     }
-    let weight = pack(data(&p.weight), [o, i, k]);
-    convolve(Lines::new(x, k), view(&weight, [k * k * i, o]), bias)
+    F::with_engine(
+        products,
+        Convolve { lines: Lines::new(x, k), weight: Weight::Forward(&p.weight), bias: Some(bias) },
+    )
 }
 
 /// The convolution of `dy` with the kernel turned by 180 degrees and its channels exchanged.
-pub(super) fn backward_input<F: Real>(dy: &Array<F>, p: &Conv2d<Array<F>>) -> Array<F> {
+pub(super) fn backward_input<F: Real>(products: Products, dy: &Array<F>, p: &Conv2d<Array<F>>) -> Array<F> {
     let [o, i, k, _] = extents(&p.weight);
     if k == 1 {
-        return product(dy, view(data(&p.weight), [o, i]), None);
+        let [b, h, w, _] = extents(dy);
+        let mut dx = unwritten([b, h, w, i]);
+        let into = Results::replacing(view_mut(data_mut(&mut dx), [b * h * w, i]));
+        F::product(products, view(data(dy), [b * h * w, o]), view(data(&p.weight), [o, i]), into, nothing);
+        return dx;
     }
-    let weight = pack_turned(data(&p.weight), [o, i, k]);
-    convolve(Lines::new(dy, k), view(&weight, [k * k * o, i]), None)
+    F::with_engine(
+        products,
+        Convolve { lines: Lines::new(dy, k), weight: Weight::Turned(&p.weight), bias: None },
+    )
 }
 
 /// `d_weight[o, i, ky, kx] += Σ dy[b, y, x, o] x[b, y + ky - p, x + kx - p, i]`, `d_bias += Σ dy`
-pub(super) fn backward_params<F: Real>(dy: &Array<F>, x: &Array<F>, dp: &mut Conv2d<Array<F>>) {
+pub(super) fn backward_params<F: Real>(
+    products: Products,
+    dy: &Array<F>,
+    x: &Array<F>,
+    dp: &mut Conv2d<Array<F>>,
+) {
     let [o, i, k, _] = extents(&dp.weight);
     add_column_sums(data(dy), data_mut(&mut dp.bias));
     if k == 1 && o >= WIDE {
         let rows = x.len() / i;
         let dy = view(data(dy), [rows, o]);
-        return gemm(dy.t(), view(data(x), [rows, i]), F::of(1.0), matrix_mut(&mut dp.weight));
+        let into = Results::adding(matrix_mut(&mut dp.weight));
+        return F::product(products, dy.t(), view(data(x), [rows, i]), into, nothing);
     }
-    let sum = correlate(Lines::new(x, k), data(dy), o);
+    let sum = F::with_engine(products, Correlate { lines: Lines::new(x, k), dy: data(dy), o });
     add_unpacked(&sum, [o, i, k], data_mut(&mut dp.weight));
 }
 
-/// `x [M, I] · weight [I, O] + bias`: a convolution of one tap.
-fn product<F: Real>(x: &Array<F>, weight: ArrayView2<'_, F>, bias: Option<&[F]>) -> Array<F> {
-    let [b, h, w, i] = extents(x);
-    let mut y = zeros([b, h, w, weight.ncols()]);
-    fill(data_mut(&mut y), bias);
-    let extents = [b * h * w, weight.ncols()];
-    let beta = F::of(if bias.is_some() { 1.0 } else { 0.0 });
-    gemm(view(data(x), [b * h * w, i]), weight, beta, view_mut(data_mut(&mut y), extents));
-    y
+/// The kernels of a convolution and which way they face.
+enum Weight<'a, F: Real> {
+    /// As they are, `[O, I, k, k]`.
+    Forward(&'a Array<F>),
+    /// By 180 degrees, the channels exchanged: `[I, O, k, k]`.
+    Turned(&'a Array<F>),
 }
 
-/// `weight [k·k·I, O]`, tap by tap.
-fn convolve<F: Real>(lines: Lines<'_, F>, weight: ArrayView2<'_, F>, bias: Option<&[F]>) -> Array<F> {
-    let o = weight.ncols();
-    let mut y = zeros([lines.count / lines.h, lines.h, lines.w, o]);
-    let span = lines.count.div_ceil(TASKS);
-    par::chunks(data_mut(&mut y), span * lines.w * o, |n, y| {
-        fill(y, bias);
-        let mut buffer = Vec::new();
-        let block = lines.per_block();
-        for (i, y) in y.chunks_mut(block * lines.w * o).enumerate() {
-            let rows = y.len() / o;
-            let first = n * span + i * block;
-            let columns = lines.columns(first..first + rows / lines.w, &mut buffer);
-            gemm_serial(view(columns, [rows, weight.nrows()]), weight, F::of(1.0), view_mut(y, [rows, o]));
+impl<F: Real> Weight<'_, F> {
+    /// Channels that come out.
+    fn outputs(&self) -> usize {
+        match self {
+            Self::Forward(weight) => extents(weight)[0],
+            Self::Turned(weight) => extents(weight)[1],
         }
-    });
-    y
+    }
+
+    /// `[k·k·channels in, channels out]`, tap by tap.
+    fn pack<E: Engine<F>>(&self, engine: E) -> E::Right {
+        match self {
+            Self::Forward(weight) => {
+                let [o, i, k, _] = extents(weight);
+                engine.pack(view(&pack(weight, [o, i, k]), [k * k * i, o]).t())
+            }
+            Self::Turned(weight) => {
+                let [o, i, k, _] = extents(weight);
+                engine.pack(view(&pack_turned(weight, [o, i, k]), [k * k * o, i]).t())
+            }
+        }
+    }
+}
+
+/// A convolution, tap by tap.
+struct Convolve<'a, F: Real> {
+    lines: Lines<'a, F>,
+    weight: Weight<'a, F>,
+    bias: Option<&'a [F]>,
+}
+
+impl<F: Real> WithEngine<F> for Convolve<'_, F> {
+    type Output = Array<F>;
+    fn run<E: Engine<F>>(self, engine: E) -> Array<F> {
+        let Self { lines, weight, bias } = self;
+        let (inner, o) = (lines.taps(), weight.outputs());
+        #[cfg(feature = "std")]
+        let weight = match weight {
+            Weight::Forward(kept) => kept.copied(|| weight.pack(engine)),
+            Weight::Turned(_) => super::kept::Copy::Own(weight.pack(engine)),
+        };
+        #[cfg(not(feature = "std"))]
+        let weight = &weight.pack(engine);
+        let mut y = unwritten([lines.count / lines.h, lines.h, lines.w, o]);
+        let span = lines.count.div_ceil(TASKS);
+        par::chunks(data_mut(&mut y), span * lines.w * o, |n, y| {
+            let block = lines.per_block();
+            let mut buffer = scratch(block * lines.w * inner);
+            for (i, y) in y.chunks_mut(block * lines.w * o).enumerate() {
+                let rows = y.len() / o;
+                let first = n * span + i * block;
+                let columns = lines.columns(first..first + rows / lines.w, &mut buffer);
+                if let Some(bias) = bias {
+                    y.chunks_exact_mut(o).for_each(|row| row.copy_from_slice(bias));
+                }
+                let into = Results { c: view_mut(y, [rows, o]), also: None, add: bias.is_some() };
+                engine.multiply_serial(view(columns, [rows, inner]), &weight, into);
+            }
+        });
+        y
+    }
 }
 
 /// `Σ columnsᵀ [k·k·I, M] · dy [M, O]`, in at most [`PARTIALS`] sums that are added in order.
-fn correlate<F: Real>(lines: Lines<'_, F>, dy: &[F], o: usize) -> Vec<F> {
-    let inner = lines.taps();
-    let span = lines.count.div_ceil((PARTIAL_ELEMENTS / (inner * o)).clamp(1, PARTIALS));
-    let partials = par::map(lines.count.div_ceil(span), |n| {
-        let mut sum = vec![F::of(0.0); inner * o];
-        let mut buffer = Vec::new();
-        let end = lines.count.min((n + 1) * span);
-        for first in (n * span..end).step_by(lines.per_block()) {
-            let block = first..end.min(first + lines.per_block());
-            let rows = block.len() * lines.w;
-            let columns = lines.columns(block, &mut buffer);
-            let dy = view(&dy[first * lines.w * o..][..rows * o], [rows, o]);
-            gemm_serial(view(columns, [rows, inner]).t(), dy, F::of(1.0), view_mut(&mut sum, [inner, o]));
-        }
-        sum
-    });
-    partials.into_iter().reduce(sum_of).unwrap_or_default()
+struct Correlate<'a, F> {
+    lines: Lines<'a, F>,
+    dy: &'a [F],
+    o: usize,
 }
 
-fn sum_of<F: Real>(mut a: Vec<F>, b: Vec<F>) -> Vec<F> {
+impl<F: Real> WithEngine<F> for Correlate<'_, F> {
+    type Output = Array<F>;
+    fn run<E: Engine<F>>(self, engine: E) -> Array<F> {
+        let Self { lines, dy, o } = self;
+        let inner = lines.taps();
+        let span = lines.count.div_ceil((PARTIAL_ELEMENTS / (inner * o)).clamp(1, PARTIALS));
+        let partials = par::map(lines.count.div_ceil(span), |n| {
+            let mut sum = zeros([inner, o]);
+            let mut buffer = scratch(lines.per_block() * lines.w * inner);
+            let end = lines.count.min((n + 1) * span);
+            for first in (n * span..end).step_by(lines.per_block()) {
+                let block = first..end.min(first + lines.per_block());
+                let rows = block.len() * lines.w;
+                let columns = lines.columns(block, &mut buffer);
+                let dy = view(&dy[first * lines.w * o..][..rows * o], [rows, o]);
+                let into = Results::adding(matrix_mut(&mut sum));
+                engine.multiply_serial(view(columns, [rows, inner]).t(), &engine.pack(dy.t()), into);
+            }
+            sum
+        });
+        partials.into_iter().reduce(sum_of).unwrap_or_else(|| zeros([inner, o]))
+    }
+}
+
+fn sum_of<F: Real>(mut a: Array<F>, b: Array<F>) -> Array<F> {
     par::simd(
         #[inline(always)]
         || add(&mut a, &b),
     );
     a
-}
-
-/// Every row becomes the bias.
-fn fill<F: Real>(y: &mut [F], bias: Option<&[F]>) {
-    if let Some(bias) = bias {
-        y.chunks_exact_mut(bias.len()).for_each(|row| row.copy_from_slice(bias));
-    }
 }
 
 /// `weight [O, I, k, k] -> [k·k·I, O]`
@@ -173,7 +236,7 @@ fn add_unpacked<F: Real>(packed: &[F], [o_n, i_n, k]: [usize; 3], weight: &mut [
     }
 }
 
-fn extents<F>(x: &Array<F>) -> [usize; 4] {
+fn extents<F: Real>(x: &Array<F>) -> [usize; 4] {
     shape(x)[..].try_into().expect("images, feature maps and kernels have four extents")
 }
 
@@ -196,22 +259,27 @@ mod tests {
         {
             let (x, weight) = (random([b, h, w, i], 1), random([o, i, k, k], 2));
             let p = Conv2d { weight, bias: array([o], (0..o).map(|o| o as f64).collect()) };
-            let y = forward(&x, &p);
-            for (at, &got) in y.indexed_iter() {
-                let want = element(&x, &p, [at[0], at[1], at[2], at[3]]);
+            let y = forward(Products::Exact, &x, &p);
+            for (at, &got) in view4(&y).indexed_iter() {
+                let want = element(&x, &p, at.into());
                 assert!((got - want).abs() < 1e-12, "{k}x{k} at {at:?}: got {got}, want {want}");
             }
         }
+    }
+
+    fn view4(x: &Array<f64>) -> ndarray::ArrayView4<'_, f64> {
+        ndarray::ArrayView4::from_shape(extents(x), x).expect("four extents")
     }
 
     fn element(x: &Array<f64>, p: &Conv2d<Array<f64>>, [b, y, x_, o]: [usize; 4]) -> f64 {
         let [_, h, w, i] = extents(x);
         let k = extents(&p.weight)[2];
         let mut sum = p.bias[o];
+        let (weight, x) = (view4(&p.weight), view4(x));
         for (ky, kx) in (0..k * k).map(|tap| (tap / k, tap % k)) {
             let (sy, sx) = ((y + ky).wrapping_sub(k / 2), (x_ + kx).wrapping_sub(k / 2));
             if sy < h && sx < w {
-                sum += (0..i).map(|i| p.weight[[o, i, ky, kx]] * x[[b, sy, sx, i]]).sum::<f64>();
+                sum += (0..i).map(|i| weight[[o, i, ky, kx]] * x[[b, sy, sx, i]]).sum::<f64>();
             }
         }
         sum

@@ -1,7 +1,7 @@
 //! Cross-entropy against classes, smoothed classes or distributions.
 
 use super::Host;
-use super::array::{Array, array, data, data_mut, last, shape, zeros};
+use super::array::{Array, array, data, data_mut, last, shape, unwritten};
 use super::par;
 use super::real::Real;
 use super::rows::{argmax_row, maximum, sum};
@@ -90,7 +90,7 @@ pub(super) fn backward<F: Real>(
     let v = last(logits);
     let m = logits.len() / v;
     let scale = F::of(f64::from(scale) / m as f64);
-    let mut d_logits = zeros(shape(logits));
+    let mut d_logits = unwritten(shape(logits));
     let (logits, lse) = (data(logits), data(lse));
     let rows = par::rows_per_task(v);
     par::chunks(data_mut(&mut d_logits), rows * v, |i, d_logits| {

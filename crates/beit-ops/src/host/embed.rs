@@ -1,6 +1,6 @@
 //! From images to tokens.
 
-use super::array::{Array, data, data_mut, last, zeros};
+use super::array::{Array, data, data_mut, last, unwritten};
 use super::par;
 use super::real::Real;
 use super::rows::{add, add_partials};
@@ -8,12 +8,12 @@ use crate::ops::Embeddings;
 
 /// `[B, 3, height, width] -> [B·N, 3·h·w]`
 pub(super) fn patchify<F: Real>(images: &Array<F>, [ph, pw]: [usize; 2]) -> Array<F> {
-    let &[batch, channels, height, width] = images.shape() else {
+    let [batch, channels, height, width] = images.shape()[..] else {
         panic!("images have the shape [B, channels, height, width], not {:?}", images.shape())
     };
     let (rows, cols) = (height / ph, width / pw);
     let (patch, image) = (channels * ph * pw, channels * height * width);
-    let mut patches = zeros([batch * rows * cols, patch]);
+    let mut patches = unwritten([batch * rows * cols, patch]);
     let images = data(images);
     par::chunks(data_mut(&mut patches), rows * cols * patch, |b, patches| {
         let image = &images[b * image..][..image];
@@ -39,7 +39,7 @@ pub(super) fn forward<F: Real>(
     let n = tokens - 1;
     let batch = patches.len() / (n * c);
     let (mask, mask_token) = (mask.map(data), p.mask_token.as_ref().map(data));
-    let mut y = zeros([batch * tokens, c]);
+    let mut y = unwritten([batch * tokens, c]);
     let patches = data(patches);
     par::chunks(data_mut(&mut y), tokens * c, |b, y| {
         let (cls, y_patches) = y.split_at_mut(c);
@@ -76,7 +76,7 @@ pub(super) fn backward<F: Real>(
     let d_tokens = data(d_tokens);
     let masked = |b: usize, i: usize| mask.map_or(F::of(0.0), |mask| mask[b * n + i]);
 
-    let mut d_patches = zeros([batch * n, c]);
+    let mut d_patches = unwritten([batch * n, c]);
     par::chunks(data_mut(&mut d_patches), n * c, |b, d_patches| {
         d_patches.copy_from_slice(&d_tokens[(b * tokens + 1) * c..][..n * c]);
         for (i, row) in d_patches.chunks_exact_mut(c).enumerate() {

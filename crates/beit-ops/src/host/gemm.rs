@@ -1,8 +1,141 @@
-//! The matrix product, cut over the rows of its result.
+//! Products of matrices: what they multiply, where the results go, and the library's kernels for the types and machines that
+//! have none of ours.
 
 use super::par;
 use super::real::Real;
+use alloc::vec::Vec;
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, s};
+
+/// What products multiply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Products {
+    /// The numbers as they are.
+    #[default]
+    Exact,
+    /// Rounded to bf16; sums stay f32.
+    Bf16,
+}
+
+/// The results of a product: where it goes, and what is computed from it on the way.
+pub struct Results<'a, F> {
+    /// `[M, N]`, its rows contiguous.
+    pub c: ArrayViewMut2<'a, F>,
+    /// What `finish` writes besides, as large as `c`.
+    pub also: Option<ArrayViewMut2<'a, F>>,
+    /// Whether the product is added to what is there.
+    pub add: bool,
+}
+
+impl<'a, F> Results<'a, F> {
+    /// Replaces what is in `c`.
+    pub(crate) fn replacing(c: ArrayViewMut2<'a, F>) -> Self {
+        Self { c, also: None, add: false }
+    }
+
+    /// Adds to what is in `c`.
+    pub(crate) fn adding(c: ArrayViewMut2<'a, F>) -> Self {
+        Self { c, also: None, add: true }
+    }
+}
+
+/// How the products inside an operation are done: by a kernel of ours or by the library.
+pub trait Engine<F: Real>: Copy + Send + Sync {
+    /// The right operand of several products.
+    type Right: Send + Sync + 'static;
+    /// Prepares `right [K, N]`, given as its transpose `[N, K]`.
+    fn pack(self, turned: ArrayView2<'_, F>) -> Self::Right;
+    /// `c = left [M, K] · right [K, N]` in the calling thread.
+    fn multiply_serial(self, left: ArrayView2<'_, F>, right: &Self::Right, into: Results<'_, F>);
+}
+
+/// What runs on an [`Engine`].
+pub trait WithEngine<F: Real> {
+    /// What it returns.
+    type Output;
+    /// Runs on this one.
+    fn run<E: Engine<F>>(self, engine: E) -> Self::Output;
+}
+
+/// The library's kernels.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Library;
+
+impl<F: Real> Engine<F> for Library {
+    type Right = ndarray::Array2<F>;
+    fn pack(self, turned: ArrayView2<'_, F>) -> Self::Right {
+        turned.t().to_owned()
+    }
+    fn multiply_serial(self, left: ArrayView2<'_, F>, right: &Self::Right, into: Results<'_, F>) {
+        multiply_serial(left, right.view(), into.c, into.add);
+    }
+}
+
+/// For products that nothing follows.
+#[inline(always)]
+pub(crate) fn nothing<F>(_: usize, _: usize, _: &mut [F], _: &mut [F]) {}
+
+/// `c = left [M, K] · right [K, N]` by the library over all cores, then `finish` for each row.
+pub(crate) fn by_library<F: Real>(
+    left: ArrayView2<'_, F>,
+    right: ArrayView2<'_, F>,
+    into: Results<'_, F>,
+    finish: impl Fn(usize, usize, &mut [F], &mut [F]) + Send + Sync,
+) {
+    let Results { mut c, also, add } = into;
+    let rows = rows_per_task(c.nrows());
+    let tasks: Vec<_> = c.axis_chunks_iter_mut(Axis(0), rows).collect();
+    par::each(tasks, |i, c| {
+        let left = left.slice(s![i * rows..i * rows + c.nrows(), ..]);
+        multiply_serial(left, right, c, add);
+    });
+    let mut also = also.map(rows_of).unwrap_or_default().into_iter();
+    let rows = rows_of(c).into_iter().map(|row| (row, also.next().unwrap_or_default()));
+    par::each(rows.collect(), |m, (row, also)| finish(m, 0, row, also));
+}
+
+fn multiply_serial<F: Real>(
+    left: ArrayView2<'_, F>,
+    right: ArrayView2<'_, F>,
+    mut c: ArrayViewMut2<'_, F>,
+    add: bool,
+) {
+    let beta = F::of(if add { 1.0 } else { 0.0 });
+    ndarray::linalg::general_mat_mul(F::of(1.0), &left, &right, beta, &mut c);
+}
+
+/// The rows of a result.
+pub(crate) fn rows_of<F>(mut c: ArrayViewMut2<'_, F>) -> Vec<&mut [F]> {
+    let mut rows = Vec::with_capacity(c.nrows());
+    while c.nrows() > 0 {
+        let (first, rest) = c.split_at(Axis(0), 1);
+        let row = first.index_axis_move(Axis(0), 0).into_slice();
+        rows.push(row.expect("rows of a result are contiguous"));
+        c = rest;
+    }
+    rows
+}
+
+/// Cuts a matrix into pieces of at most `rows` by `columns`, each with its first row and column; rows of pieces follow each
+/// other.
+pub(crate) fn pieces<F>(
+    c: ArrayViewMut2<'_, F>,
+    rows: usize,
+    columns: usize,
+) -> Vec<(usize, usize, ArrayViewMut2<'_, F>)> {
+    let (m, n) = c.dim();
+    let mut all = Vec::with_capacity(m.div_ceil(rows) * n.div_ceil(columns));
+    let mut rest = c;
+    for row in (0..m).step_by(rows) {
+        let (mut strip, below) = rest.split_at(Axis(0), rows.min(m - row));
+        rest = below;
+        for column in (0..n).step_by(columns) {
+            let (piece, right) = strip.split_at(Axis(1), columns.min(n - column));
+            strip = right;
+            all.push((row, column, piece));
+        }
+    }
+    all
+}
 
 /// No task multiplies fewer rows than this: packing the right-hand side would dominate.
 const MIN_ROWS: usize = 32;
@@ -13,80 +146,4 @@ const ROW_ALIGN: usize = 16;
 
 fn rows_per_task(rows: usize) -> usize {
     rows.div_ceil(MAX_TASKS).max(MIN_ROWS).next_multiple_of(ROW_ALIGN)
-}
-
-/// `c = a · b + beta c`, over all cores.
-pub(crate) fn gemm<F: Real>(
-    a: ArrayView2<'_, F>,
-    b: ArrayView2<'_, F>,
-    beta: F,
-    mut c: ArrayViewMut2<'_, F>,
-) {
-    let rows = rows_per_task(c.nrows());
-    if c.nrows() <= rows {
-        return gemm_serial(a, b, beta, c);
-    }
-    let tasks: alloc::vec::Vec<_> = c.axis_chunks_iter_mut(Axis(0), rows).collect();
-    let product = |i: usize, c: ArrayViewMut2<'_, F>| {
-        let a = a.slice(s![i * rows..i * rows + c.nrows(), ..]);
-        gemm_serial(a, b, beta, c);
-    };
-    par::each(tasks, product);
-}
-
-/// `c = a · b + beta c`, in the calling thread.
-#[cfg(feature = "std")]
-#[allow(unsafe_code)]
-pub(crate) fn gemm_serial<F: Real>(
-    a: ArrayView2<'_, F>,
-    b: ArrayView2<'_, F>,
-    beta: F,
-    mut c: ArrayViewMut2<'_, F>,
-) {
-    let (m, k, n) = (a.nrows(), a.ncols(), b.ncols());
-    assert!(b.nrows() == k && c.nrows() == m && c.ncols() == n, "matrix product of unequal inner extents");
-    let (c_strides, a_strides, b_strides) =
-        (strides(c.strides()), strides(a.strides()), strides(b.strides()));
-    let read_c = beta != F::of(0.0);
-    // SAFETY: the views prove that every element addressed by extents and strides is in bounds, `c` is borrowed mutably and
-    // so overlaps neither input, and F is f32 or f64, which `gemm` knows.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            c.as_mut_ptr(),
-            c_strides.1,
-            c_strides.0,
-            read_c,
-            a.as_ptr(),
-            a_strides.1,
-            a_strides.0,
-            b.as_ptr(),
-            b_strides.1,
-            b_strides.0,
-            beta,
-            F::of(1.0),
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
-    }
-}
-
-#[cfg(feature = "std")]
-fn strides(s: &[isize]) -> (isize, isize) {
-    (s[0], s[1])
-}
-
-/// `c = a · b + beta c`.
-#[cfg(not(feature = "std"))]
-pub(crate) fn gemm_serial<F: Real>(
-    a: ArrayView2<'_, F>,
-    b: ArrayView2<'_, F>,
-    beta: F,
-    mut c: ArrayViewMut2<'_, F>,
-) {
-    ndarray::linalg::general_mat_mul(F::of(1.0), &a, &b, beta, &mut c);
 }

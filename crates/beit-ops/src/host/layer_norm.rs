@@ -1,45 +1,59 @@
 //! `(x - mean) / sqrt(var + eps) · weight + bias`
 
-use super::array::{Array, data, data_mut, last, shape, zeros};
+use super::array::{Array, data, data_mut, last, shape, unwritten};
 use super::par;
 use super::real::Real;
-use super::rows::{add_partials, sum};
+use super::rows::{add, add_partials, sum};
 use crate::params::Norm;
-use alloc::vec;
-use alloc::vec::Vec;
 
-/// Mean and reciprocal deviation of each row.
+/// Mean and reciprocal deviation of each row, `[M, 2]`.
 #[derive(Clone, Debug)]
-pub struct RowStats<F> {
-    mean: Vec<F>,
-    rstd: Vec<F>,
+pub struct RowStats<F: Real>(pub(super) Array<F>);
+
+impl<F: Real> RowStats<F> {
+    #[inline(always)]
+    fn row(&self, m: usize) -> (F, F) {
+        (self.0[2 * m], self.0[2 * m + 1])
+    }
 }
 
 pub(super) fn forward<F: Real>(x: &Array<F>, p: &Norm<Array<F>>, eps: f64) -> (Array<F>, RowStats<F>) {
     let c = last(x);
     let m = x.len() / c;
-    let (weight, bias) = (data(&p.weight), data(&p.bias));
-    let mut y = zeros(shape(x));
-    let mut stats = vec![(F::of(0.0), F::of(0.0)); m];
+    let norm = [data(&p.weight), data(&p.bias)];
+    let mut y = unwritten(shape(x));
+    let mut stats = unwritten([m, 2]);
     let rows = par::rows_per_task(c);
     let source = data(x);
-    par::chunks2((data_mut(&mut y), rows * c), (&mut stats, rows), |i, y, stats| {
+    par::chunks2((data_mut(&mut y), rows * c), (data_mut(&mut stats), rows * 2), |i, y, stats| {
         par::simd(
             #[inline(always)]
             || {
                 let x = &source[i * rows * c..][..y.len()];
+                let stats = stats.chunks_exact_mut(2);
                 for ((x, y), stats) in x.chunks_exact(c).zip(y.chunks_exact_mut(c)).zip(stats) {
-                    *stats = moments(x, eps);
-                    let (mean, rstd) = *stats;
-                    for k in 0..c {
-                        y[k] = (x[k] - mean) * rstd * weight[k] + bias[k];
-                    }
+                    normalise_row(x, norm, eps, y, stats);
                 }
             },
         );
     });
-    let (mean, rstd) = stats.into_iter().unzip();
-    (y, RowStats { mean, rstd })
+    (y, RowStats(stats))
+}
+
+/// One row `[C]` and its statistics `[2]`.
+#[inline(always)]
+pub(super) fn normalise_row<F: Real>(
+    x: &[F],
+    [weight, bias]: [&[F]; 2],
+    eps: f64,
+    y: &mut [F],
+    stats: &mut [F],
+) {
+    let (mean, rstd) = moments(x, eps);
+    stats.copy_from_slice(&[mean, rstd]);
+    for k in 0..x.len() {
+        y[k] = (x[k] - mean) * rstd * weight[k] + bias[k];
+    }
 }
 
 /// Mean and reciprocal deviation; the variance is that of the deviations from the mean, not a difference of moments.
@@ -51,20 +65,21 @@ fn moments<F: Real>(x: &[F], eps: f64) -> (F, F) {
     (mean, F::of(1.0) / (var + F::of(eps)).sqrt())
 }
 
-/// With `h = (x - mean) rstd` and `g = dy · weight`: `dx = rstd (g - mean(g) - h mean(g h))`.
+/// With `h = (x - mean) rstd` and `g = dy · weight`: `dx = rstd (g - mean(g) - h mean(g h))`, plus what reaches `x` past the norm.
 pub(super) fn backward<F: Real>(
     dy: &Array<F>,
     x: &Array<F>,
     p: &Norm<Array<F>>,
     stats: &RowStats<F>,
     dp: &mut Norm<Array<F>>,
+    past: Option<&Array<F>>,
 ) -> Array<F> {
     let c = last(x);
     let n = F::of(c as f64);
     let weight = data(&p.weight);
-    let mut dx = zeros(shape(x));
+    let mut dx = unwritten(shape(x));
     let rows = par::rows_per_task(c);
-    let (x, dy) = (data(x), data(dy));
+    let (x, dy, past) = (data(x), data(dy), past.map(data));
     par::chunks(data_mut(&mut dx), rows * c, |i, dx| {
         par::simd(
             #[inline(always)]
@@ -72,12 +87,15 @@ pub(super) fn backward<F: Real>(
                 for (j, dx) in dx.chunks_exact_mut(c).enumerate() {
                     let row = i * rows + j;
                     let (x, dy) = (&x[row * c..][..c], &dy[row * c..][..c]);
-                    let (mean, rstd) = (stats.mean[row], stats.rstd[row]);
+                    let (mean, rstd) = stats.row(row);
                     let mean_g = sum(c, |k| dy[k] * weight[k]) / n;
                     let mean_gh = sum(c, |k| dy[k] * weight[k] * ((x[k] - mean) * rstd)) / n;
                     for k in 0..c {
                         let h = (x[k] - mean) * rstd;
                         dx[k] = rstd * (dy[k] * weight[k] - mean_g - h * mean_gh);
+                    }
+                    if let Some(past) = past {
+                        add(dx, &past[row * c..][..c]);
                     }
                 }
             },
@@ -91,7 +109,7 @@ pub(super) fn backward<F: Real>(
             || {
                 for row in rows {
                     let (x, dy) = (&x[row * c..][..c], &dy[row * c..][..c]);
-                    let (mean, rstd) = (stats.mean[row], stats.rstd[row]);
+                    let (mean, rstd) = stats.row(row);
                     for k in 0..c {
                         d_weight[k] += dy[k] * ((x[k] - mean) * rstd);
                         d_bias[k] += dy[k];

@@ -1,49 +1,118 @@
-//! `y = x Wᵀ + b`
+//! `y = x Wᵀ + b`, and the GELU that follows or precedes it.
 
-use super::array::{Array, array, data, data_mut, matrix, matrix_mut, view, zeros};
-use super::gemm::gemm;
+use super::activation::{gelu_of, gelu_slope};
+use super::array::{Array, data, data_mut, matrix, matrix_mut, shape, unwritten, view, view_mut};
+use super::gemm::{Products, Results, nothing};
 use super::real::Real;
-use super::rows::add_column_sums;
+use super::rows::{add, add_column_sums};
 use crate::params::Linear;
-use alloc::vec::Vec;
 
-pub(super) fn forward<F: Real>(x: &Array<F>, p: &Linear<Array<F>>) -> Array<F> {
-    let weight = matrix(&p.weight);
-    let (m, n, c) = (x.len() / weight.ncols(), weight.nrows(), weight.ncols());
+pub(super) fn forward<F: Real>(products: Products, x: &Array<F>, p: &Linear<Array<F>>) -> Array<F> {
+    let [n, c] = shape(&p.weight).matrix();
+    let m = x.len() / c;
+    let mut y = unwritten([m, n]);
+    let into = Results::replacing(matrix_mut(&mut y));
     let x = view(data(x), [m, c]);
-    let mut y = match &p.bias {
-        Some(bias) => array([m, n], repeat_rows(data(bias), m)),
-        None => zeros([m, n]),
-    };
-    let beta = F::of(if p.bias.is_some() { 1.0 } else { 0.0 });
-    gemm(x, weight.t(), beta, matrix_mut(&mut y));
+    match &p.bias {
+        Some(bias) => F::product_by(products, x, &p.weight, into, add_bias(data(bias))),
+        None => F::product_by(products, x, &p.weight, into, nothing),
+    }
     y
 }
 
+/// `(pre, gelu(pre))`
+pub(super) fn forward_gelu<F: Real>(
+    products: Products,
+    x: &Array<F>,
+    p: &Linear<Array<F>>,
+) -> (Array<F>, Array<F>) {
+    let Some(bias) = &p.bias else {
+        let pre = forward(products, x, p);
+        let act = super::activation::gelu(&pre);
+        return (pre, act);
+    };
+    let [n, c] = shape(&p.weight).matrix();
+    let m = x.len() / c;
+    let (mut pre, mut act) = (unwritten([m, n]), unwritten([m, n]));
+    let also = Some(matrix_mut(&mut act));
+    let into = Results { c: matrix_mut(&mut pre), also, add: false };
+    let add_bias = add_bias(data(bias));
+    F::product_by(
+        products,
+        view(data(x), [m, c]),
+        &p.weight,
+        into,
+        #[inline(always)]
+        |row, column, pre, act| {
+            add_bias(row, column, pre, &mut []);
+            for (act, &pre) in act.iter_mut().zip(&*pre) {
+                *act = gelu_of(pre);
+            }
+        },
+    );
+    (pre, act)
+}
+
 /// `dW += dyᵀ x`, `db += Σ dy`
-pub(super) fn backward_params<F: Real>(dy: &Array<F>, x: &Array<F>, dp: &mut Linear<Array<F>>) {
+pub(super) fn backward_params<F: Real>(
+    products: Products,
+    dy: &Array<F>,
+    x: &Array<F>,
+    dp: &mut Linear<Array<F>>,
+) {
     let dy_rows = matrix(dy);
     let x = view(data(x), [dy_rows.nrows(), x.len() / dy_rows.nrows()]);
-    gemm(dy_rows.t(), x, F::of(1.0), matrix_mut(&mut dp.weight));
+    F::product(products, dy_rows.t(), x, Results::adding(matrix_mut(&mut dp.weight)), nothing);
     if let Some(d_bias) = &mut dp.bias {
         add_column_sums(data(dy), data_mut(d_bias));
     }
 }
 
 /// `dx = dy W`
-pub(super) fn backward_input<F: Real>(dy: &Array<F>, p: &Linear<Array<F>>, x: &Array<F>) -> Array<F> {
-    let mut dx = zeros(super::array::shape(x));
-    let weight = matrix(&p.weight);
-    let dy = matrix(dy);
+pub(super) fn backward_input<F: Real>(
+    products: Products,
+    dy: &Array<F>,
+    p: &Linear<Array<F>>,
+    x: &Array<F>,
+) -> Array<F> {
+    let mut dx = unwritten(shape(x));
+    let (weight, dy) = (matrix(&p.weight), matrix(dy));
     let extents = [dy.nrows(), weight.ncols()];
-    gemm(dy, weight, F::of(0.0), super::array::view_mut(data_mut(&mut dx), extents));
+    let into = Results::replacing(view_mut(data_mut(&mut dx), extents));
+    F::product(products, dy, weight, into, nothing);
     dx
 }
 
-fn repeat_rows<F: Real>(row: &[F], times: usize) -> Vec<F> {
-    let mut all = Vec::with_capacity(row.len() * times);
-    for _ in 0..times {
-        all.extend_from_slice(row);
-    }
-    all
+/// `d_pre = dy W ⊙ gelu'(pre)` of a layer whose input was `gelu(pre)`.
+pub(super) fn backward_input_gelu<F: Real>(
+    products: Products,
+    dy: &Array<F>,
+    p: &Linear<Array<F>>,
+    pre: &Array<F>,
+) -> Array<F> {
+    let mut d_pre = unwritten(shape(pre));
+    let (weight, dy) = (matrix(&p.weight), matrix(dy));
+    let n = weight.ncols();
+    let into = Results::replacing(view_mut(data_mut(&mut d_pre), [dy.nrows(), n]));
+    let pre = data(pre);
+    F::product(
+        products,
+        dy,
+        weight,
+        into,
+        #[inline(always)]
+        |row, column, d, _| {
+            for (d, &pre) in d.iter_mut().zip(&pre[row * n + column..]) {
+                *d *= gelu_slope(pre);
+            }
+        },
+    );
+    d_pre
+}
+
+/// Adds the bias to a piece of a row.
+#[inline(always)]
+pub(super) fn add_bias<F: Real>(bias: &[F]) -> impl Fn(usize, usize, &mut [F], &mut [F]) + Send + Sync {
+    #[inline(always)]
+    move |_, column, y, _| add(y, &bias[column..column + y.len()])
 }

@@ -1,6 +1,6 @@
 //! The likelihood of pixels whose logits follow a Laplace distribution (arXiv 2102.12092, appendix A.3).
 
-use super::array::{Array, array, data, data_mut, last, shape, zeros};
+use super::array::{Array, array, data, data_mut, last, shape, unwritten};
 use super::par;
 use super::real::Real;
 use alloc::vec;
@@ -35,7 +35,7 @@ pub(super) fn forward<F: Real>(params: &Array<F>, x: &Array<F>) -> Array<F> {
 /// With `r = (logit(x) - mu) / b`: `d_mu = -sign(r) / b`, `d_ln_b = 1 - |r|`, both over the number of elements.
 pub(super) fn backward<F: Real>(params: &Array<F>, x: &Array<F>) -> Array<F> {
     let c = last(x);
-    let mut d_params = zeros(shape(params));
+    let mut d_params = unwritten(shape(params));
     let (params, x) = (data(params), data(x));
     let scale = F::of(1.0 / x.len() as f64);
     let rows = par::rows_per_task(2 * c);

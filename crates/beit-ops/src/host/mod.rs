@@ -3,10 +3,14 @@
 mod activation;
 mod array;
 mod attention;
+#[cfg(feature = "std")]
+mod buffers;
 mod conv;
 mod cross_entropy;
 mod embed;
 mod gemm;
+#[cfg(feature = "std")]
+mod kept;
 mod layer_norm;
 mod linear;
 mod logit_laplace;
@@ -14,6 +18,8 @@ mod optimiser;
 mod par;
 mod pool;
 mod posterior;
+#[cfg(feature = "std")]
+mod product;
 mod real;
 mod residual;
 mod rows;
@@ -30,17 +36,37 @@ use crate::{Shape, host::array::array};
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 
-/// The CPU as a device, in the precision `F`. A tensor is an [`ndarray`] array in standard layout.
+/// The CPU as a device, in the precision `F`.
 ///
 /// Under the feature `std` it uses all cores of the current rayon pool; the number of threads never changes a bit of any
 /// result.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Host<F>(PhantomData<F>);
+pub struct Host<F> {
+    products: gemm::Products,
+    element: PhantomData<F>,
+}
 
 impl<F> Host<F> {
     /// The CPU.
     pub const fn new() -> Self {
-        Self(PhantomData)
+        Self { products: gemm::Products::Exact, element: PhantomData }
+    }
+}
+
+impl Host<f32> {
+    /// The CPU with bf16 factors: matrix products round what they multiply to bf16 and add up in f32; all else is f32.
+    ///
+    /// Fast where the processor multiplies bf16 (`avx512_bf16`), see [`has_bf16`](Host::has_bf16); elsewhere the same numbers
+    /// to rounding, slower than f32.
+    #[cfg(feature = "std")]
+    pub const fn bf16() -> Self {
+        Self { products: gemm::Products::Bf16, element: PhantomData }
+    }
+
+    /// Whether this processor has instructions for products of bf16.
+    #[cfg(feature = "std")]
+    pub fn has_bf16() -> bool {
+        product::has_bf16()
     }
 }
 
@@ -48,8 +74,8 @@ impl<F: Real> Ops for Host<F> {
     type Tensor = Array<F>;
     type Ids = Vec<u32>;
     type Stats = RowStats<F>;
-    /// `[B, H, T, T]`
-    type Probs = Vec<F>;
+    /// The log-sum-exp of the scores, `[B, H, T]`.
+    type Probs = Array<F>;
 
     fn upload(&self, shape: impl Into<Shape>, data: &[f32]) -> Array<F> {
         array(shape, data.iter().map(|&v| F::of(f64::from(v))).collect())
@@ -80,7 +106,7 @@ impl<F: Real> Ops for Host<F> {
     }
 
     fn linear(&self, x: &Array<F>, p: &Linear<Array<F>>) -> Array<F> {
-        linear::forward(x, p)
+        linear::forward(self.products, x, p)
     }
     fn linear_backward(
         &self,
@@ -89,11 +115,11 @@ impl<F: Real> Ops for Host<F> {
         p: &Linear<Array<F>>,
         dp: &mut Linear<Array<F>>,
     ) -> Array<F> {
-        linear::backward_params(dy, x, dp);
-        linear::backward_input(dy, p, x)
+        linear::backward_params(self.products, dy, x, dp);
+        linear::backward_input(self.products, dy, p, x)
     }
     fn linear_backward_params(&self, dy: &Array<F>, x: &Array<F>, dp: &mut Linear<Array<F>>) {
-        linear::backward_params(dy, x, dp);
+        linear::backward_params(self.products, dy, x, dp);
     }
 
     fn layer_norm(&self, x: &Array<F>, p: &Norm<Array<F>>, eps: f64) -> (Array<F>, RowStats<F>) {
@@ -107,7 +133,7 @@ impl<F: Real> Ops for Host<F> {
         stats: &RowStats<F>,
         dp: &mut Norm<Array<F>>,
     ) -> Array<F> {
-        layer_norm::backward(dy, x, p, stats, dp)
+        layer_norm::backward(dy, x, p, stats, dp, None)
     }
 
     fn gelu(&self, x: &Array<F>) -> Array<F> {
@@ -128,19 +154,19 @@ impl<F: Real> Ops for Host<F> {
         qkv: &Array<F>,
         bias: &QkvBias<'_, Array<F>>,
         shape: AttentionShape,
-    ) -> (Array<F>, Vec<F>) {
-        attention::forward(qkv, bias, shape)
+    ) -> (Array<F>, Array<F>) {
+        attention::forward(self.products, qkv, bias, shape)
     }
     fn attention_backward(
         &self,
         d_context: &Array<F>,
         qkv: &Array<F>,
         bias: &QkvBias<'_, Array<F>>,
-        probs: &Vec<F>,
+        lse: &Array<F>,
         shape: AttentionShape,
         d_bias: &mut QkvBiasGrad<'_, Array<F>>,
     ) -> Array<F> {
-        attention::backward(d_context, qkv, bias, probs, shape, d_bias)
+        attention::backward(self.products, [d_context, qkv, lse], bias, shape, d_bias)
     }
 
     fn scale_residual(&self, x: &Array<F>, branch: &Array<F>, scale: &Residual<'_, Array<F>>) -> Array<F> {
@@ -211,7 +237,7 @@ impl<F: Real> Ops for Host<F> {
         conv::channels_last(x)
     }
     fn conv2d(&self, x: &Array<F>, p: &Conv2d<Array<F>>) -> Array<F> {
-        conv::forward(x, p)
+        conv::forward(self.products, x, p)
     }
     fn conv2d_backward(
         &self,
@@ -220,11 +246,11 @@ impl<F: Real> Ops for Host<F> {
         p: &Conv2d<Array<F>>,
         dp: &mut Conv2d<Array<F>>,
     ) -> Array<F> {
-        conv::backward_params(dy, x, dp);
-        conv::backward_input(dy, p)
+        conv::backward_params(self.products, dy, x, dp);
+        conv::backward_input(self.products, dy, p)
     }
     fn conv2d_backward_params(&self, dy: &Array<F>, x: &Array<F>, dp: &mut Conv2d<Array<F>>) {
-        conv::backward_params(dy, x, dp);
+        conv::backward_params(self.products, dy, x, dp);
     }
     fn max_pool2(&self, x: &Array<F>) -> Array<F> {
         pool::max_pool2(x)
@@ -276,5 +302,54 @@ impl<F: Real> Ops for Host<F> {
         hyper: &AdamW,
     ) {
         optimiser::adamw(param, grad, moments, clip, hyper);
+    }
+
+    fn scale_residual_norm(
+        &self,
+        x: &Array<F>,
+        branch: &Array<F>,
+        scale: &Residual<'_, Array<F>>,
+        p: &Norm<Array<F>>,
+        eps: f64,
+    ) -> (Array<F>, Array<F>, RowStats<F>) {
+        residual::forward_norm(x, branch, scale, p, eps)
+    }
+    fn layer_norm_backward_residual(
+        &self,
+        d_normed: &Array<F>,
+        x: &Array<F>,
+        p: &Norm<Array<F>>,
+        stats: &RowStats<F>,
+        dp: &mut Norm<Array<F>>,
+        dy: &Array<F>,
+    ) -> Array<F> {
+        layer_norm::backward(d_normed, x, p, stats, dp, Some(dy))
+    }
+
+    fn adamw_all(
+        &self,
+        params: Vec<&mut Array<F>>,
+        grads: Vec<&mut Array<F>>,
+        moments: Vec<[&mut Array<F>; 2]>,
+        clip: &Array<F>,
+        hyper: &[AdamW],
+    ) {
+        for (((param, grad), moments), hyper) in params.into_iter().zip(grads).zip(moments).zip(hyper) {
+            optimiser::adamw_and_clear(param, grad, moments, clip, hyper);
+        }
+    }
+
+    fn linear_gelu(&self, x: &Array<F>, p: &Linear<Array<F>>) -> (Array<F>, Array<F>) {
+        linear::forward_gelu(self.products, x, p)
+    }
+    fn linear_gelu_backward(
+        &self,
+        dy: &Array<F>,
+        [pre, act]: [&Array<F>; 2],
+        p: &Linear<Array<F>>,
+        dp: &mut Linear<Array<F>>,
+    ) -> Array<F> {
+        linear::backward_params(self.products, dy, act, dp);
+        linear::backward_input_gelu(self.products, dy, p, pre)
     }
 }

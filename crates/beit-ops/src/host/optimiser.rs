@@ -8,11 +8,13 @@ use crate::ops::AdamW;
 use alloc::vec;
 use alloc::vec::Vec;
 
+/// Elements whose squares are one partial sum.
+const PIECE: usize = 128 * 1024;
+
 /// `[norm, min(1, max_norm / (norm + 1e-6))]`, the rule of PyTorch's `clip_grad_norm_`. Squares are added in f64. The factor
 /// of a norm that is not finite is not a number.
 pub(super) fn clip_factor<F: Real>(grads: &[&Array<F>], max_norm: Option<f32>) -> Array<F> {
-    let chunk = par::rows_per_task(1);
-    let pieces: Vec<&[F]> = grads.iter().flat_map(|g| data(g).chunks(chunk)).collect();
+    let pieces: Vec<&[F]> = grads.iter().flat_map(|g| data(g).chunks(PIECE)).collect();
     let squares = par::map(pieces.len(), |i| {
         let piece = pieces[i];
         par::simd(
@@ -32,37 +34,77 @@ pub(super) fn clip_factor<F: Real>(grads: &[&Array<F>], max_norm: Option<f32>) -
 pub(super) fn adamw<F: Real>(
     param: &mut Array<F>,
     grad: &Array<F>,
-    [first, second]: [&mut Array<F>; 2],
+    moments: [&mut Array<F>; 2],
     clip: &Array<F>,
     hyper: &AdamW,
 ) {
-    let steps = hyper.step as f64;
-    let (one_b1, one_b2) = (F::of(1.0 - hyper.beta1), F::of(1.0 - hyper.beta2));
-    let (b1, b2) = (F::of(hyper.beta1), F::of(hyper.beta2));
-    let step_size = F::of(hyper.lr / (1.0 - libm::pow(hyper.beta1, steps)));
-    let root = F::of(1.0 / libm::sqrt(1.0 - libm::pow(hyper.beta2, steps)));
-    let (keep, eps) = (F::of(1.0 - hyper.lr * hyper.weight_decay), F::of(hyper.eps));
-    let factor = data(clip)[1];
-    if factor.to_f64().is_nan() {
-        return;
+    let step = Step::new(clip, hyper);
+    let (chunk, grad) = (par::rows_per_task(1), data(grad));
+    let [first, second] = moments.map(|m| (data_mut(m), chunk));
+    par::chunks3((data_mut(param), chunk), first, second, |i, w, m, v| {
+        step.take(w, &grad[i * chunk..][..w.len()], m, v);
+    });
+}
+
+/// [`adamw`], after which the gradients are cleared: while they are in the cache.
+pub(super) fn adamw_and_clear<F: Real>(
+    param: &mut Array<F>,
+    grad: &mut Array<F>,
+    moments: [&mut Array<F>; 2],
+    clip: &Array<F>,
+    hyper: &AdamW,
+) {
+    let step = Step::new(clip, hyper);
+    let chunk = par::rows_per_task(1);
+    let [first, second] = moments.map(|m| (data_mut(m), chunk));
+    par::chunks4((data_mut(param), chunk), (data_mut(grad), chunk), first, second, |_, w, g, m, v| {
+        step.take(w, g, m, v);
+        g.fill(F::of(0.0));
+    });
+}
+
+/// The constants of one step.
+struct Step<F> {
+    factor: F,
+    beta: [F; 2],
+    /// `1 - beta`
+    rest: [F; 2],
+    size: F,
+    /// `1 / √(1 - β₂ᵗ)`
+    root: F,
+    keep: F,
+    eps: F,
+}
+
+impl<F: Real> Step<F> {
+    fn new(clip: &Array<F>, hyper: &AdamW) -> Self {
+        let bias = |beta: f64| 1.0 - libm::pow(beta, hyper.step as f64);
+        Self {
+            factor: data(clip)[1],
+            beta: [hyper.beta1, hyper.beta2].map(F::of),
+            rest: [1.0 - hyper.beta1, 1.0 - hyper.beta2].map(F::of),
+            size: F::of(hyper.lr / bias(hyper.beta1)),
+            root: F::of(1.0 / libm::sqrt(bias(hyper.beta2))),
+            keep: F::of(1.0 - hyper.lr * hyper.weight_decay),
+            eps: F::of(hyper.eps),
+        }
     }
 
-    let chunk = par::rows_per_task(1);
-    let grad = data(grad);
-    let moments: Vec<_> = data_mut(first).chunks_mut(chunk).zip(data_mut(second).chunks_mut(chunk)).collect();
-    let tasks: Vec<_> = data_mut(param).chunks_mut(chunk).zip(moments).collect();
-    par::each(tasks, |i, (w, (m, v))| {
+    fn take(&self, w: &mut [F], g: &[F], m: &mut [F], v: &mut [F]) {
+        if self.factor.to_f64().is_nan() {
+            return;
+        }
+        let Self { factor, beta: [b1, b2], rest: [one_b1, one_b2], size, root, keep, eps } = *self;
         par::simd(
             #[inline(always)]
             || {
-                let g = &grad[i * chunk..][..w.len()];
-                for k in 0..w.len() {
-                    let g = g[k] * factor;
-                    m[k] = b1 * m[k] + one_b1 * g;
-                    v[k] = b2 * v[k] + one_b2 * g * g;
-                    w[k] = keep * w[k] - step_size * m[k] / (v[k].sqrt() * root + eps);
+                for (((w, &g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
+                    let g = g * factor;
+                    *m = b1 * *m + one_b1 * g;
+                    *v = b2 * *v + one_b2 * g * g;
+                    *w = keep * *w - size * *m / (v.sqrt() * root + eps);
                 }
             },
         );
-    });
+    }
 }

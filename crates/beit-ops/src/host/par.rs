@@ -22,6 +22,14 @@ pub(crate) fn rows_per_partial(rows: usize) -> usize {
     rows.div_ceil(PARTIALS).max(1)
 }
 
+/// Threads that share the work. Nothing that changes a result may depend on it.
+pub(crate) fn threads() -> usize {
+    #[cfg(feature = "std")]
+    return rayon::current_num_threads();
+    #[cfg(not(feature = "std"))]
+    1
+}
+
 /// Runs `f` with the vector instructions that this machine has. Write `simd(#[inline(always)] || …)`, and loops instead of
 /// `for_each` inside: what is not inlined here is compiled for the oldest machine.
 #[inline(always)]
@@ -59,6 +67,49 @@ pub(crate) fn chunks2<A: Send, B: Send>(
     a.par_chunks_mut(chunk_a).zip(b.par_chunks_mut(chunk_b)).enumerate().for_each(|(i, (a, b))| f(i, a, b));
     #[cfg(not(feature = "std"))]
     a.chunks_mut(chunk_a).zip(b.chunks_mut(chunk_b)).enumerate().for_each(|(i, (a, b))| f(i, a, b));
+}
+
+/// [`chunks2`] for three slices.
+pub(crate) fn chunks3<A: Send, B: Send, C: Send>(
+    (a, chunk_a): (&mut [A], usize),
+    (b, chunk_b): (&mut [B], usize),
+    (c, chunk_c): (&mut [C], usize),
+    f: impl Fn(usize, &mut [A], &mut [B], &mut [C]) + Send + Sync,
+) {
+    #[cfg(feature = "std")]
+    a.par_chunks_mut(chunk_a)
+        .zip(b.par_chunks_mut(chunk_b))
+        .zip(c.par_chunks_mut(chunk_c))
+        .enumerate()
+        .for_each(|(i, ((a, b), c))| f(i, a, b, c));
+    #[cfg(not(feature = "std"))]
+    a.chunks_mut(chunk_a)
+        .zip(b.chunks_mut(chunk_b))
+        .zip(c.chunks_mut(chunk_c))
+        .enumerate()
+        .for_each(|(i, ((a, b), c))| f(i, a, b, c));
+}
+
+/// [`chunks2`] for four slices.
+pub(crate) fn chunks4<A: Send, B: Send, C: Send, D: Send>(
+    (a, chunk_a): (&mut [A], usize),
+    (b, chunk_b): (&mut [B], usize),
+    (c, chunk_c): (&mut [C], usize),
+    (d, chunk_d): (&mut [D], usize),
+    f: impl Fn(usize, &mut [A], &mut [B], &mut [C], &mut [D]) + Send + Sync,
+) {
+    #[cfg(feature = "std")]
+    a.par_chunks_mut(chunk_a)
+        .zip(b.par_chunks_mut(chunk_b))
+        .zip(c.par_chunks_mut(chunk_c).zip(d.par_chunks_mut(chunk_d)))
+        .enumerate()
+        .for_each(|(i, ((a, b), (c, d)))| f(i, a, b, c, d));
+    #[cfg(not(feature = "std"))]
+    a.chunks_mut(chunk_a)
+        .zip(b.chunks_mut(chunk_b))
+        .zip(c.chunks_mut(chunk_c).zip(d.chunks_mut(chunk_d)))
+        .enumerate()
+        .for_each(|(i, ((a, b), (c, d)))| f(i, a, b, c, d));
 }
 
 /// `f(i, item)` for every item.

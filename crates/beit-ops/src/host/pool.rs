@@ -1,6 +1,6 @@
 //! Halving and doubling the sides of feature maps.
 
-use super::array::{Array, data, data_mut, shape, zeros};
+use super::array::{Array, data, data_mut, shape, unwritten, zeros};
 use super::par;
 use super::real::Real;
 
@@ -10,7 +10,7 @@ const SQUARE: [(usize, usize); 4] = [(0, 0), (0, 1), (1, 0), (1, 1)];
 /// `y[i, j] = max x[2i..2i+2, 2j..2j+2]`
 pub(super) fn max_pool2<F: Real>(x: &Array<F>) -> Array<F> {
     let [b, h, w, c] = extents(x);
-    let mut y = zeros([b, h / 2, w / 2, c]);
+    let mut y = unwritten([b, h / 2, w / 2, c]);
     let x = data(x);
     let lines = par::rows_per_task(w * c);
     par::chunks(data_mut(&mut y), (lines * (w / 2) * c).max(1), |n, y| {
@@ -86,7 +86,7 @@ fn square<F>(lines: &[F], w: usize, c: usize, j: usize) -> [&[F]; 4] {
 /// `y[i, j] = x[i / 2, j / 2]`
 pub(super) fn upsample2<F: Real>(x: &Array<F>) -> Array<F> {
     let [b, h, w, c] = extents(x);
-    let mut y = zeros([b, 2 * h, 2 * w, c]);
+    let mut y = unwritten([b, 2 * h, 2 * w, c]);
     let x = data(x);
     let lines = par::rows_per_task(4 * w * c);
     par::chunks(data_mut(&mut y), (lines * 4 * w * c).max(1), |n, y| {
@@ -106,7 +106,7 @@ pub(super) fn upsample2<F: Real>(x: &Array<F>) -> Array<F> {
 /// `dx[i, j] = Σ dy[2i..2i+2, 2j..2j+2]`
 pub(super) fn upsample2_backward<F: Real>(dy: &Array<F>) -> Array<F> {
     let [b, h, w, c] = extents(dy);
-    let mut dx = zeros([b, h / 2, w / 2, c]);
+    let mut dx = unwritten([b, h / 2, w / 2, c]);
     let dy = data(dy);
     let lines = par::rows_per_task(w * c);
     par::chunks(data_mut(&mut dx), (lines * (w / 2) * c).max(1), |n, dx| {
@@ -128,6 +128,6 @@ pub(super) fn upsample2_backward<F: Real>(dy: &Array<F>) -> Array<F> {
     dx
 }
 
-fn extents<F>(x: &Array<F>) -> [usize; 4] {
+fn extents<F: Real>(x: &Array<F>) -> [usize; 4] {
     shape(x)[..].try_into().expect("feature maps have four extents")
 }

@@ -1,6 +1,6 @@
 //! The distribution over visual tokens at each position: relaxed samples of it, and its divergence from the uniform one.
 
-use super::array::{Array, array, data, data_mut, last, shape, zeros};
+use super::array::{Array, array, data, data_mut, last, shape, unwritten, zeros};
 use super::par;
 use super::real::Real;
 use super::rows::{add_column_sums, softmax_row, softmax_row_backward, sum};
@@ -15,7 +15,7 @@ const BLOCKS: usize = 64;
 /// `softmax((logits + g) / tau)` with `g = -ln(-ln u)`; element `n` of the tensor takes element `n` of the stream.
 pub(super) fn gumbel_softmax<F: Real>(logits: &Array<F>, noise: GumbelNoise, tau: f64) -> Array<F> {
     let v = last(logits);
-    let mut y = zeros(shape(logits));
+    let mut y = unwritten(shape(logits));
     let rows = par::rows_per_task(v);
     let scale = F::of(1.0 / tau);
     let logits = data(logits);
@@ -106,7 +106,7 @@ pub(super) fn kl<F: Real>(logits: &Array<F>) -> (Array<F>, [Array<F>; 2]) {
     let q = super::array::reshape(q, [m, v]);
     let mut mean = zeros([v]);
     add_column_sums(data(&q), data_mut(&mut mean));
-    mean.mapv_inplace(|p| p / F::of(m as f64));
+    mean.iter_mut().for_each(|p| *p /= F::of(m as f64));
     let of_each = mean_negentropy(data(&q), v);
     let of_mean = mean_negentropy(data(&mean), v);
     let uniform = F::of(libm::log(v as f64));
@@ -154,7 +154,7 @@ fn softmax_backward<F: Real>(
     gradient: impl Fn(usize, &[F], &mut [F]) + Send + Sync,
 ) -> Array<F> {
     let v = last(y);
-    let mut d_logits = zeros(shape(y));
+    let mut d_logits = unwritten(shape(y));
     let rows = par::rows_per_task(v);
     let y = data(y);
     par::chunks(data_mut(&mut d_logits), rows * v, |n, d| {

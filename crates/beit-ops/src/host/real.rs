@@ -1,7 +1,10 @@
 //! The two element types of the host and their elementary functions.
 
+use super::array::{Array, matrix};
+use super::gemm::{Library, Products, Results, WithEngine, by_library};
 use core::iter::Sum;
 use core::ops::{AddAssign, DivAssign, MulAssign, Neg, SubAssign};
+use ndarray::ArrayView2;
 
 /// `f32`, which trains and ships, or `f64`, the oracle of the gradients.
 ///
@@ -33,6 +36,38 @@ pub trait Real:
     fn sqrt(self) -> Self;
     /// Absolute value.
     fn abs(self) -> Self;
+    /// Where the buffers of tensors come from and go to.
+    #[cfg(feature = "std")]
+    #[doc(hidden)]
+    fn buffers() -> &'static super::buffers::Buffers<Self>;
+    /// `c = left [M, K] · right [K, N]` over all cores; `finish(row, column, results, also)` is called for every finished
+    /// piece of a row.
+    #[doc(hidden)]
+    fn product(
+        _: Products,
+        left: ArrayView2<'_, Self>,
+        right: ArrayView2<'_, Self>,
+        into: Results<'_, Self>,
+        finish: impl Fn(usize, usize, &mut [Self], &mut [Self]) + Send + Sync,
+    ) {
+        by_library(left, right, into, finish);
+    }
+    /// [`product`](Real::product) by a parameter: `c = left [M, K] · weight [N, K]ᵀ`.
+    #[doc(hidden)]
+    fn product_by(
+        products: Products,
+        left: ArrayView2<'_, Self>,
+        weight: &Array<Self>,
+        into: Results<'_, Self>,
+        finish: impl Fn(usize, usize, &mut [Self], &mut [Self]) + Send + Sync,
+    ) {
+        Self::product(products, left, matrix(weight).reversed_axes(), into, finish);
+    }
+    /// Runs `on` with the products of this machine.
+    #[doc(hidden)]
+    fn with_engine<W: WithEngine<Self>>(_: Products, on: W) -> W::Output {
+        on.run(Library)
+    }
     /// The larger of two numbers; the other one if one is NaN.
     #[inline(always)]
     fn max(self, other: Self) -> Self {
@@ -67,12 +102,54 @@ impl Real for f64 {
     fn abs(self) -> f64 {
         f64::abs(self)
     }
+    #[cfg(feature = "std")]
+    fn buffers() -> &'static super::buffers::Buffers<f64> {
+        static F64: super::buffers::Buffers<f64> = super::buffers::Buffers::new();
+        &F64
+    }
 }
 
 impl Real for f32 {
     #[inline(always)]
     fn of(v: f64) -> f32 {
         v as f32
+    }
+    #[cfg(feature = "std")]
+    fn product(
+        products: Products,
+        left: ArrayView2<'_, f32>,
+        right: ArrayView2<'_, f32>,
+        into: Results<'_, f32>,
+        finish: impl Fn(usize, usize, &mut [f32], &mut [f32]) + Send + Sync,
+    ) {
+        super::product::with_kernel!(
+            products,
+            kernel => super::product::multiply(kernel, left, &super::product::Right::pack(kernel, right.t()), into, finish),
+            else by_library(left, right, into, finish)
+        );
+    }
+    #[cfg(feature = "std")]
+    fn product_by(
+        products: Products,
+        left: ArrayView2<'_, f32>,
+        weight: &Array<f32>,
+        into: Results<'_, f32>,
+        finish: impl Fn(usize, usize, &mut [f32], &mut [f32]) + Send + Sync,
+    ) {
+        use super::product::{Right, multiply, with_kernel};
+        let turned = matrix(weight);
+        with_kernel!(
+            products,
+            kernel => {
+                let right = weight.copied(|| Right::pack(kernel, turned));
+                multiply(kernel, left, &right, into, finish);
+            },
+            else by_library(left, turned.reversed_axes(), into, finish)
+        );
+    }
+    #[cfg(feature = "std")]
+    fn with_engine<W: WithEngine<f32>>(products: Products, on: W) -> W::Output {
+        super::product::with_kernel!(products, kernel => on.run(kernel), else on.run(Library))
     }
     #[inline(always)]
     fn to_f64(self) -> f64 {
@@ -100,6 +177,11 @@ impl Real for f32 {
     #[inline(always)]
     fn abs(self) -> f32 {
         f32::abs(self)
+    }
+    #[cfg(feature = "std")]
+    fn buffers() -> &'static super::buffers::Buffers<f32> {
+        static F32: super::buffers::Buffers<f32> = super::buffers::Buffers::new();
+        &F32
     }
 }
 

@@ -1,11 +1,13 @@
 //! Sums of a trunk and a branch.
 
 use super::activation::{binary, unary};
-use super::array::{Array, data, data_mut, last, shape, zeros};
+use super::array::{Array, data, data_mut, last, shape, unwritten};
+use super::layer_norm::{RowStats, normalise_row};
 use super::par;
 use super::real::Real;
 use super::rows::{add, add_partials};
 use crate::ops::Residual;
+use crate::params::Norm;
 
 pub(super) fn add_assign<F: Real>(a: &mut Array<F>, b: &Array<F>) {
     let chunk = par::rows_per_task(1);
@@ -44,6 +46,42 @@ impl<'a, F: Real> Factor<'a, F> {
         Self { gamma: scale.gamma.map(data), keep, rows_per_image }
     }
 
+    /// `y = x + keep · gamma ⊙ branch` of a row.
+    #[inline(always)]
+    fn add(&self, row: usize, x: &[F], branch: &[F], y: &mut [F]) {
+        let (n, keep) = (y.len(), self.keep(row));
+        match self.gamma {
+            Some(gamma) => {
+                for k in 0..n {
+                    y[k] = x[k] + keep * gamma[k] * branch[k];
+                }
+            }
+            None => {
+                for k in 0..n {
+                    y[k] = x[k] + keep * branch[k];
+                }
+            }
+        }
+    }
+
+    /// `d_branch = keep · gamma ⊙ dy` of a row.
+    #[inline(always)]
+    fn scale(&self, row: usize, dy: &[F], d_branch: &mut [F]) {
+        let (n, keep) = (dy.len(), self.keep(row));
+        match self.gamma {
+            Some(gamma) => {
+                for k in 0..n {
+                    d_branch[k] = keep * gamma[k] * dy[k];
+                }
+            }
+            None => {
+                for k in 0..n {
+                    d_branch[k] = keep * dy[k];
+                }
+            }
+        }
+    }
+
     #[inline(always)]
     fn keep(&self, row: usize) -> F {
         self.keep.map_or(F::of(1.0), |keep| keep[row / self.rows_per_image])
@@ -54,16 +92,16 @@ impl<'a, F: Real> Factor<'a, F> {
 pub(super) fn forward<F: Real>(x: &Array<F>, branch: &Array<F>, scale: &Residual<'_, Array<F>>) -> Array<F> {
     let c = last(x);
     let factor = Factor::new(scale, x.len() / c);
-    let mut y = x.clone();
+    let mut y = unwritten(shape(x));
     let rows = par::rows_per_task(c);
-    let branch = data(branch);
+    let (x, branch) = (data(x), data(branch));
     par::chunks(data_mut(&mut y), rows * c, |i, y| {
         par::simd(
             #[inline(always)]
             || {
                 for (j, y) in y.chunks_exact_mut(c).enumerate() {
                     let row = i * rows + j;
-                    add_branch(y, &branch[row * c..][..c], factor.gamma, factor.keep(row));
+                    factor.add(row, &x[row * c..][..c], &branch[row * c..][..c], y);
                 }
             },
         );
@@ -71,21 +109,36 @@ pub(super) fn forward<F: Real>(x: &Array<F>, branch: &Array<F>, scale: &Residual
     y
 }
 
-/// `y += keep · gamma ⊙ branch`
-#[inline(always)]
-fn add_branch<F: Real>(y: &mut [F], branch: &[F], gamma: Option<&[F]>, keep: F) {
-    match gamma {
-        Some(gamma) => {
-            for ((y, &b), &g) in y.iter_mut().zip(branch).zip(gamma) {
-                *y += keep * g * b;
-            }
-        }
-        None => {
-            for (y, &b) in y.iter_mut().zip(branch) {
-                *y += keep * b;
-            }
-        }
-    }
+/// [`forward`] and the layer norm that follows it, row by row.
+pub(super) fn forward_norm<F: Real>(
+    x: &Array<F>,
+    branch: &Array<F>,
+    scale: &Residual<'_, Array<F>>,
+    norm: &Norm<Array<F>>,
+    eps: f64,
+) -> (Array<F>, Array<F>, RowStats<F>) {
+    let c = last(x);
+    let m = x.len() / c;
+    let factor = Factor::new(scale, m);
+    let (mut y, mut normed, mut stats) = (unwritten(shape(x)), unwritten(shape(x)), unwritten([m, 2]));
+    let rows = par::rows_per_task(c);
+    let (x, branch, norm) = (data(x), data(branch), [data(&norm.weight), data(&norm.bias)]);
+    let (y_rows, normed_rows) = ((data_mut(&mut y), rows * c), (data_mut(&mut normed), rows * c));
+    par::chunks3(y_rows, normed_rows, (data_mut(&mut stats), rows * 2), |i, y, normed, stats| {
+        par::simd(
+            #[inline(always)]
+            || {
+                let all =
+                    y.chunks_exact_mut(c).zip(normed.chunks_exact_mut(c)).zip(stats.chunks_exact_mut(2));
+                for (j, ((y, normed), stats)) in all.enumerate() {
+                    let row = i * rows + j;
+                    factor.add(row, &x[row * c..][..c], &branch[row * c..][..c], y);
+                    normalise_row(y, norm, eps, normed, stats);
+                }
+            },
+        );
+    });
+    (y, normed, RowStats(stats))
 }
 
 /// `d_branch = keep · gamma ⊙ dy`, `d_gamma += Σ keep · dy ⊙ branch`
@@ -97,7 +150,7 @@ pub(super) fn backward<F: Real>(
 ) -> Array<F> {
     let c = last(dy);
     let factor = Factor::new(scale, dy.len() / c);
-    let mut d_branch = zeros(shape(dy));
+    let mut d_branch = unwritten(shape(dy));
     let rows = par::rows_per_task(c);
     let dy = data(dy);
     par::chunks(data_mut(&mut d_branch), rows * c, |i, d_branch| {
@@ -106,7 +159,7 @@ pub(super) fn backward<F: Real>(
             || {
                 for (j, d_branch) in d_branch.chunks_exact_mut(c).enumerate() {
                     let row = i * rows + j;
-                    add_branch(d_branch, &dy[row * c..][..c], factor.gamma, factor.keep(row));
+                    factor.scale(row, &dy[row * c..][..c], d_branch);
                 }
             },
         );

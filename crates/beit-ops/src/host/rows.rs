@@ -1,9 +1,8 @@
 //! Sums over rows and columns, and picking rows.
 
-use super::array::{Array, array, data, last, zeros};
+use super::array::{Array, data, data_mut, last, unwritten, zeros};
 use super::par;
 use super::real::Real;
-use alloc::vec;
 use alloc::vec::Vec;
 
 /// Independent partial sums of a reduction along a row: enough for the widest vector registers, and part of the result's
@@ -94,12 +93,12 @@ pub(super) fn add_column_sums<F: Real>(x: &[F], sums: &mut [F]) {
 pub(super) fn add_partials<F: Real, const K: usize>(
     m: usize,
     sums: &mut [&mut [F]; K],
-    f: impl Fn(core::ops::Range<usize>, &mut [Vec<F>; K]) + Send + Sync,
+    f: impl Fn(core::ops::Range<usize>, &mut [Array<F>; K]) + Send + Sync,
 ) {
     let rows = par::rows_per_partial(m);
     let widths: [usize; K] = core::array::from_fn(|k| sums[k].len());
     let partials = par::map(m.div_ceil(rows), |i| {
-        let mut out: [Vec<F>; K] = core::array::from_fn(|k| vec![F::of(0.0); widths[k]]);
+        let mut out: [Array<F>; K] = core::array::from_fn(|k| zeros([widths[k]]));
         f(i * rows..((i + 1) * rows).min(m), &mut out);
         out
     });
@@ -121,20 +120,20 @@ pub(super) fn add<F: Real>(a: &mut [F], b: &[F]) {
 pub(super) fn gather<F: Real>(x: &Array<F>, rows: &[u32]) -> Array<F> {
     let c = last(x);
     let x = data(x);
-    let mut y = Vec::with_capacity(rows.len() * c);
-    for &row in rows {
-        y.extend_from_slice(&x[row as usize * c..][..c]);
+    let mut y = unwritten([rows.len(), c]);
+    for (y, &row) in data_mut(&mut y).chunks_exact_mut(c).zip(rows) {
+        y.copy_from_slice(&x[row as usize * c..][..c]);
     }
-    array([rows.len(), c], y)
+    y
 }
 
 pub(super) fn gather_backward<F: Real>(dy: &Array<F>, rows: &[u32], m: usize) -> Array<F> {
     let c = last(dy);
-    let mut dx = vec![F::of(0.0); m * c];
+    let mut dx = zeros([m, c]);
     for (&row, dy) in rows.iter().zip(data(dy).chunks_exact(c)) {
         dx[row as usize * c..][..c].copy_from_slice(dy);
     }
-    array([m, c], dx)
+    dx
 }
 
 pub(super) fn mean_pool<F: Real>(x: &Array<F>, tokens: usize) -> Array<F> {
@@ -142,7 +141,7 @@ pub(super) fn mean_pool<F: Real>(x: &Array<F>, tokens: usize) -> Array<F> {
     let scale = F::of(1.0 / (tokens - 1) as f64);
     let x = data(x);
     let mut y = zeros([x.len() / (tokens * c), c]);
-    par::chunks(super::array::data_mut(&mut y), c, |b, y| {
+    par::chunks(data_mut(&mut y), c, |b, y| {
         par::simd(
             #[inline(always)]
             || {
@@ -163,7 +162,7 @@ pub(super) fn mean_pool_backward<F: Real>(dy: &Array<F>, tokens: usize) -> Array
     let scale = F::of(1.0 / (tokens - 1) as f64);
     let dy = data(dy);
     let mut dx = zeros([dy.len() / c * tokens, c]);
-    par::chunks(super::array::data_mut(&mut dx), tokens * c, |b, dx| {
+    par::chunks(data_mut(&mut dx), tokens * c, |b, dx| {
         for row in dx.chunks_exact_mut(c).skip(1) {
             for (dx, &dy) in row.iter_mut().zip(&dy[b * c..]) {
                 *dx = dy * scale;

@@ -4,7 +4,6 @@ use super::extents;
 use crate::host::array::{Array, data};
 use crate::host::par;
 use crate::host::real::Real;
-use alloc::vec::Vec;
 use core::ops::Range;
 
 /// Elements of a column buffer: 256 KiB of f32, a quarter of the second-level cache of the machines this was measured on.
@@ -43,12 +42,12 @@ impl<'a, F: Real> Lines<'a, F> {
     }
 
     /// The surroundings of every pixel of some lines: `[M, k·k·C]`, zero outside of the image. One tap needs no copy.
-    pub(super) fn columns<'b>(&'b self, lines: Range<usize>, buffer: &'b mut Vec<F>) -> &'b [F] {
+    pub(super) fn columns<'b>(&'b self, lines: Range<usize>, buffer: &'b mut [F]) -> &'b [F] {
         let line = self.w * self.taps();
         if self.k == 1 {
             return &self.x[lines.start * line..lines.end * line];
         }
-        buffer.resize(lines.len() * line, F::of(0.0));
+        let buffer = &mut buffer[..lines.len() * line];
         par::simd(
             #[inline(always)]
             || {

@@ -1,9 +1,9 @@
-"""The model in PyTorch, timed beside ours: what `cargo xtask bench gpu --peer torch` talks to.
+"""The model in PyTorch or ONNX Runtime, timed beside ours: what `cargo xtask bench --peer` talks to.
 
-    python bench_gpu.py cuda:0|cpu f32|bf16
+    python bench_models.py cuda:0|cpu f32|bf16 torch|onnxruntime
 
 A line of JSON is a question, a line of JSON the answer: {"row": "pretrain", "batch": 128, ..., "runs": 5, "seconds": 0.2} gives
-{"time": seconds of one call, "how": "compiled"}. Needs torch and nothing else. The model is written as PyTorch is fastest at it:
+{"time": seconds of one call, "how": "compiled"}. Needs torch, for onnxruntime that and onnx too, for the data pipeline torchvision. The model is written as PyTorch is fastest at it:
 scaled_dot_product_attention with the position bias as its mask, autocast to bf16, channels-last convolutions, the fused AdamW, and
 torch.compile where that works; the faster of compiled and plain is what is answered. What was asked last is kept, so asking again
 costs its time only.
@@ -26,7 +26,7 @@ except ImportError:
     say(error=f"{sys.executable} has no torch; install it, or name another Python with --python")
     sys.exit(1)
 
-DEVICE, PRECISION = sys.argv[1], sys.argv[2]
+DEVICE, PRECISION, ENGINE = sys.argv[1:4]
 CUDA = DEVICE.startswith("cuda")
 
 
@@ -131,7 +131,7 @@ def images(q):
 
 
 def training(net, loss_of):
-    optimiser = torch.optim.AdamW(net.parameters(), lr=1e-5, weight_decay=0.05, fused=CUDA)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=1e-5, weight_decay=0.05, fused=True)
 
     def step():
         with autocast():
@@ -183,7 +183,91 @@ def without_gradients(net, x, compiled):
 
 
 def inference(q, compiled):
-    return without_gradients(Beit(q, q["classes"], shared=False).to(DEVICE).eval(), images(q), compiled)
+    net = Beit(q, q["classes"], shared=False).to(DEVICE).eval()
+    if ENGINE == "onnxruntime":
+        return in_onnxruntime(net, images(q))
+    if PRECISION == "bf16" and not CUDA:
+        # On a CPU parameters in bf16 are faster than casting them in every call.
+        net, x = net.to(torch.bfloat16), images(q).to(torch.bfloat16)
+        return in_inference_mode(net, x)
+    return without_gradients(net, images(q), compiled)
+
+
+def in_inference_mode(net, x):
+    def call():
+        with torch.inference_mode():
+            net(x)
+
+    return call
+
+
+def in_onnxruntime(net, x):
+    import io
+
+    import onnxruntime
+
+    file = io.BytesIO()
+    torch.onnx.export(net, (x,), file, dynamo=False, opset_version=17, input_names=["images"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"])
+    return lambda: session.run(None, {"images": x.numpy()})
+
+
+def masks(q, _):
+    """Block-wise masks the way the released generator makes them: a loop over the cells of every block that is tried."""
+    import math
+    import random
+
+    import numpy
+
+    def block(mask, limit):
+        for _ in range(10):
+            area, aspect = random.uniform(16, limit), math.exp(random.uniform(math.log(0.3), math.log(1 / 0.3)))
+            h, w = int(round(math.sqrt(area * aspect))), int(round(math.sqrt(area / aspect)))
+            if w < 14 and h < 14:
+                top, left = random.randint(0, 14 - h), random.randint(0, 14 - w)
+                masked = mask[top : top + h, left : left + w].sum()
+                if 0 < h * w - masked <= limit:
+                    new = 0
+                    for i in range(top, top + h):
+                        for j in range(left, left + w):
+                            if mask[i, j] == 0:
+                                mask[i, j] = 1
+                                new += 1
+                    if new > 0:
+                        return new
+        return 0
+
+    def call():
+        for _ in range(q["masks"]):
+            mask, count = numpy.zeros((14, 14), dtype=int), 0
+            while count < 75:
+                new = block(mask, 75 - count)
+                if new == 0:
+                    break
+                count += new
+
+    return call
+
+
+def pipeline(q, _):
+    """The released augmentation with torchvision on Pillow, without the mask."""
+    from PIL import Image
+    from torchvision import transforms
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms.functional import resized_crop
+
+    jitter, flip = transforms.ColorJitter(0.4, 0.4, 0.4), transforms.RandomHorizontalFlip()
+    normalise = transforms.Compose([transforms.ToTensor(), transforms.Normalize([0.5] * 3, [0.5] * 3)])
+
+    def call():
+        image = flip(jitter(Image.open(q["file"]).convert("RGB")))
+        region = transforms.RandomResizedCrop.get_params(image, (0.08, 1.0), (3 / 4, 4 / 3))
+        normalise(resized_crop(image, *region, [224, 224], InterpolationMode.BICUBIC))
+        0.8 * transforms.ToTensor()(resized_crop(image, *region, [112, 112], InterpolationMode.LANCZOS)) + 0.1
+
+    return call
 
 
 def tokenizer(q, compiled):
@@ -194,7 +278,8 @@ def tokenizer(q, compiled):
     return without_gradients(net, x, compiled)
 
 
-ROWS = {f.__name__: f for f in (product, pretrain, finetune, inference, tokenizer)}
+ROWS = {f.__name__: f for f in (product, pretrain, finetune, inference, tokenizer, masks, pipeline)}
+ALONE = ("product", "masks", "pipeline")
 
 
 def wait():
@@ -226,7 +311,7 @@ def warmed(call):
 def ways(q):
     """What can be called, plain and compiled, of which the slower is dropped."""
     calls = {"plain": warmed(ROWS[q["row"]](q, False))}
-    if CUDA and q["row"] != "product":
+    if CUDA and q["row"] not in ALONE:
         try:
             calls["compiled"] = warmed(ROWS[q["row"]](q, True))
         except Exception as error:  # What the compiler cannot do is no failure of the measurement.
@@ -239,7 +324,14 @@ def main():
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = True
     name = torch.cuda.get_device_name(DEVICE) if CUDA else f"{torch.get_num_threads()} threads"
-    say(hello=f"torch {torch.__version__}, {name}, {PRECISION}")
+    version = f"torch {torch.__version__}"
+    if ENGINE == "onnxruntime":
+        import onnxruntime
+
+        version = f"onnxruntime {onnxruntime.__version__}"
+        if PRECISION != "f32":
+            raise ValueError("onnxruntime is measured in f32 only; add --precision f32")
+    say(hello=f"{version}, {name}, {PRECISION}")
     last, kept = None, None
     for line in sys.stdin:
         q = json.loads(line)
@@ -250,7 +342,11 @@ def main():
             kept = ways(q)
         last = line
         how, call = kept
+        # What feeds a step is measured on one core.
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1 if q["row"] in ("masks", "pipeline") else threads)
         say(time=timed(call, q), how=how)
+        torch.set_num_threads(threads)
 
 
 try:

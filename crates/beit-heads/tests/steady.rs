@@ -1,0 +1,113 @@
+//! A training step that has been taken before asks the system for no buffer, and stays within what was planned.
+#![allow(unsafe_code)]
+
+use beit_heads::{Mim, MimConfig, masked_rows};
+use beit_ops::{AdamW, Host, Ops, Plan, Targets, Tree};
+use beit_vit::{Config, Input, Keep, Preset};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What is smaller is a list of tasks or of views, not a buffer of numbers.
+const BUFFER: usize = 32 * 1024;
+
+static ASKED: AtomicUsize = AtomicUsize::new(0);
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+/// The system's allocator, counting.
+struct Counting;
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if layout.size() >= BUFFER {
+            ASKED.fetch_add(1, Ordering::Relaxed);
+        }
+        let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(live, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const BATCH: usize = 16;
+
+/// A model, its gradients and moments, and a batch.
+struct Training<O: Ops> {
+    config: MimConfig,
+    params: Mim<O::Tensor>,
+    grads: Mim<O::Tensor>,
+    moments: [Mim<O::Tensor>; 2],
+    images: O::Tensor,
+    mask: O::Tensor,
+    rows: O::Ids,
+    codes: O::Ids,
+}
+
+impl<O: Ops> Training<O> {
+    fn new(ops: &O) -> Self {
+        let vit = Config { drop_path: 0.0, ..Config::new(Preset::Tiny) };
+        let config = MimConfig { vit, vocab: 512 };
+        let (n, [height, width]) = (config.vit.patches(), config.vit.image);
+        let params = Mim::of(&config).map(&mut |shape| ops.upload(*shape, &vec![0.01; shape.elements()]));
+        let grads = params.map(&mut |p| ops.zeros(ops.shape(p)));
+        let moments = [(); 2].map(|()| params.map(&mut |p| ops.zeros(ops.shape(p))));
+        let masks: Vec<bool> = (0..BATCH * n).map(|i| i % 5 < 2).collect();
+        let rows = masked_rows(&masks, n);
+        let numbers: Vec<f32> = masks.iter().map(|&m| f32::from(m)).collect();
+        Self {
+            params,
+            grads,
+            moments,
+            images: ops.upload([BATCH, 3, height, width], &vec![0.5; BATCH * 3 * height * width]),
+            mask: ops.upload([BATCH, n], &numbers),
+            codes: ops.upload_ids(&vec![7; rows.len()]),
+            rows: ops.upload_ids(&rows),
+            config,
+        }
+    }
+
+    fn step(&mut self, ops: &O) {
+        let input = Input { images: &self.images, mask: Some(&self.mask), drop_path: None };
+        let (logits, saved) = self.params.forward(ops, &self.config, &input, &self.rows, Keep::All);
+        let targets = Targets::Classes { ids: &self.codes, smoothing: 0.0 };
+        let (_, lse) = ops.cross_entropy(&logits, &targets);
+        let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, 1.0);
+        self.params.backward(ops, &self.config, &input, &d_logits, saved, &mut self.grads);
+        drop((logits, d_logits));
+        let clip = ops.clip_factor(&self.grads.leaves(), Some(3.0));
+        let hyper = AdamW { lr: 1e-4, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.05, step: 1 };
+        let [first, second] = &mut self.moments;
+        let moments = first.leaves_mut().into_iter().zip(second.leaves_mut()).map(|(m, v)| [m, v]);
+        let moments: Vec<_> = moments.collect();
+        let hyper = vec![hyper; moments.len()];
+        ops.adamw_all(self.params.leaves_mut(), self.grads.leaves_mut(), moments, &clip, &hyper);
+    }
+}
+
+#[test]
+fn a_steady_step_allocates_nothing_and_keeps_to_the_plan() {
+    let plan = Plan::default();
+    Training::new(&plan).step(&plan);
+
+    let before = LIVE.load(Ordering::Relaxed);
+    let ops = Host::<f32>::new();
+    let mut training = Training::new(&ops);
+    (0..3).for_each(|_| training.step(&ops));
+    let asked = ASKED.load(Ordering::Relaxed);
+    (0..3).for_each(|_| training.step(&ops));
+    assert_eq!(ASKED.load(Ordering::Relaxed) - asked, 0, "buffers asked for in three steady steps");
+
+    let (peak, planned) = (PEAK.load(Ordering::Relaxed) - before, plan.peak_bytes());
+    let ratio = peak as f64 / planned as f64;
+    println!("{peak} bytes at most, {planned} planned: {ratio:.3}");
+    assert!(ratio > 0.9 && ratio < 1.1, "{peak} bytes at most, {planned} planned");
+}

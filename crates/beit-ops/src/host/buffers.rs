@@ -1,0 +1,200 @@
+//! Buffers that outlive their tensors: what a step gives back, the next step takes.
+//!
+//! A training step asks for the same buffers again and again. Taken from the system each time they would be cleared and
+//! mapped page by page, a third of a step at small sizes. Here a dropped tensor leaves its buffer to the next one of its size,
+//! with whatever numbers are in it.
+//!
+//! What lies idle is bounded: together with what is in use it never exceeds what was once in use at the same time by more
+//! than a part in [`SLACK`]. Beyond that the buffers that lie longest go back to the system.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Below this many elements the system's allocator is as good.
+const SMALLEST: usize = 1024;
+/// Sizes are rounded up by at most a part in this many, so that batches that differ a little share buffers.
+const STEPS: usize = 16;
+/// Idle and used buffers together exceed the most that was in use at once by at most `1 / SLACK` of it.
+const SLACK: usize = 20;
+
+/// The idle buffers of one element type.
+#[derive(Debug)]
+pub struct Buffers<F>(Mutex<Idle<F>>);
+
+/// Buffers by their number of elements, and the account. All amounts are elements.
+#[derive(Debug)]
+struct Idle<F> {
+    /// Of each size, with the time each was given back; the oldest first.
+    by_size: BTreeMap<usize, VecDeque<(u64, Vec<F>)>>,
+    /// Counts what was given back.
+    time: u64,
+    idle: usize,
+    used: usize,
+    /// The most that was ever used at once.
+    peak: usize,
+}
+
+impl<F: Copy> Buffers<F> {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(Idle { by_size: BTreeMap::new(), time: 0, idle: 0, used: 0, peak: 0 }))
+    }
+
+    /// A buffer of at least `len` elements, of which the caller writes what it reads: they hold anything.
+    pub(crate) fn take(&self, len: usize, zero: F) -> Vec<F> {
+        let size = size_for(len);
+        self.idle_buffer(size).unwrap_or_else(|| alloc::vec![zero; size])
+    }
+
+    /// A buffer whose first `len` elements are zero.
+    pub(crate) fn take_zeroed(&self, len: usize, zero: F) -> Vec<F> {
+        let size = size_for(len);
+        let Some(mut buffer) = self.idle_buffer(size) else { return alloc::vec![zero; size] };
+        buffer[..len].fill(zero);
+        buffer
+    }
+
+    /// What the caller made itself is counted as if it had been taken.
+    pub(crate) fn adopt(&self, buffer: &[F]) {
+        if buffer.len() >= SMALLEST {
+            self.lock().uses(buffer.len());
+        }
+    }
+
+    /// Takes a buffer back.
+    pub(crate) fn give(&self, buffer: Vec<F>) {
+        if buffer.len() < SMALLEST {
+            return;
+        }
+        // Freed after the lock is released: the system may take its time.
+        let freed = self.lock().give(buffer);
+        drop(freed);
+    }
+
+    /// Elements in use and elements that lie idle.
+    #[cfg(test)]
+    fn account(&self) -> [usize; 2] {
+        let idle = self.lock();
+        [idle.used, idle.idle]
+    }
+
+    fn idle_buffer(&self, size: usize) -> Option<Vec<F>> {
+        if size < SMALLEST {
+            return None;
+        }
+        let mut idle = self.lock();
+        let found = idle.find(size);
+        idle.uses(size);
+        let freed = idle.trim();
+        drop(idle);
+        drop(freed);
+        found
+    }
+
+    /// A panic elsewhere leaves the account whole: it is changed in one piece.
+    fn lock(&self) -> MutexGuard<'_, Idle<F>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Elements of the buffer that serves `len`.
+fn size_for(len: usize) -> usize {
+    if len < SMALLEST { len } else { len.next_multiple_of((1 << len.ilog2()) / STEPS) }
+}
+
+impl<F> Idle<F> {
+    fn find(&mut self, len: usize) -> Option<Vec<F>> {
+        // The youngest is the likeliest to be in a cache.
+        let (_, buffer) = self.by_size.get_mut(&len)?.pop_back()?;
+        self.idle -= len;
+        Some(buffer)
+    }
+
+    fn uses(&mut self, len: usize) {
+        self.used += len;
+        self.peak = self.peak.max(self.used);
+    }
+
+    fn give(&mut self, buffer: Vec<F>) -> Vec<Vec<F>> {
+        let len = buffer.len();
+        self.time += 1;
+        self.used = self.used.saturating_sub(len);
+        self.idle += len;
+        self.by_size.entry(len).or_default().push_back((self.time, buffer));
+        self.trim()
+    }
+
+    /// Removes what lies longest until the bound holds.
+    fn trim(&mut self) -> Vec<Vec<F>> {
+        let mut freed = Vec::new();
+        while self.used + self.idle > self.peak + self.peak / SLACK {
+            let Some(oldest) = self.remove_oldest() else { break };
+            self.idle -= oldest.len();
+            freed.push(oldest);
+        }
+        freed
+    }
+
+    fn remove_oldest(&mut self) -> Option<Vec<F>> {
+        let sizes = self.by_size.iter().filter_map(|(&len, buffers)| Some((buffers.front()?.0, len)));
+        let (_, len) = sizes.min()?;
+        let (_, buffer) = self.by_size.get_mut(&len)?.pop_front()?;
+        Some(buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_given_is_taken_again() {
+        let buffers = Buffers::<f32>::new();
+        let mut first = buffers.take(5120, 0.0);
+        first[7] = 3.0;
+        let address = first.as_ptr();
+        buffers.give(first);
+        let again = buffers.take(5120, 0.0);
+        assert!(again.as_ptr() == address && again[7] == 3.0);
+        buffers.give(again);
+        let zeroed = buffers.take_zeroed(5120, 0.0);
+        assert!(zeroed.as_ptr() == address && zeroed.iter().all(|&v| v == 0.0));
+        assert_eq!(buffers.account(), [5120, 0]);
+        buffers.give(zeroed);
+        let smaller = buffers.take(4990, 0.0);
+        assert!(smaller.as_ptr() == address, "a little smaller is the same size");
+    }
+
+    #[test]
+    fn sizes_are_rounded_by_a_sixteenth_at_most() {
+        for len in (0..5000).chain(1_000_000..1_000_500) {
+            let size = size_for(len);
+            assert!(size >= len && size <= len + len / STEPS + 1, "{len} gets {size}");
+            assert_eq!(size_for(size), size);
+        }
+    }
+
+    #[test]
+    fn idle_memory_is_bounded_by_the_peak() {
+        let buffers = Buffers::<f32>::new();
+        for size in (1..100).map(|k| 1024 * k) {
+            buffers.give(buffers.take(size, 0.0));
+            let [used, idle] = buffers.account();
+            assert!(used == 0 && idle <= size + size / SLACK, "{idle} idle after {size}");
+        }
+    }
+
+    #[test]
+    fn the_oldest_goes_first() {
+        let buffers = Buffers::<f32>::new();
+        let (a, b, c) = (buffers.take(2048, 0.0), buffers.take(3072, 0.0), buffers.take(4096, 0.0));
+        buffers.give(a);
+        buffers.give(b);
+        // 9216 were in use at once and 460 more are allowed, so 2560 more must drive out the 2048 that lie longest, and more.
+        let d = buffers.take(2560, 0.0);
+        assert_eq!(buffers.account(), [6656, 0]);
+        buffers.give(c);
+        assert_eq!(buffers.account(), [2560, 4096]);
+        drop(d);
+    }
+}

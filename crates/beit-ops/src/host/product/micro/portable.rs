@@ -1,0 +1,48 @@
+//! Products of bf16 without instructions for them: the same numbers to within the order of additions, on any machine.
+
+use super::{Micro, bf16_pair};
+use crate::host::buffers::Buffers;
+
+static PAIRS: Buffers<u32> = Buffers::new();
+
+/// 4 x 16 in pairs of bf16 that are widened to f32. The compiler vectorises it for the instructions it is inlined under.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Portable;
+
+impl Micro for Portable {
+    type Packed = u32;
+    const ROWS: usize = 4;
+    const COLUMNS: usize = 16;
+    const PACKED: usize = 2;
+    const DEPTH: usize = 384;
+
+    #[inline(always)]
+    fn pack(numbers: [f32; 2]) -> u32 {
+        bf16_pair(numbers)
+    }
+    fn buffers() -> &'static Buffers<u32> {
+        &PAIRS
+    }
+    #[inline(always)]
+    fn multiply(self, left: &[u32], right: &[u32], tile: &mut [f32]) {
+        let mut sums = [[0f32; 16]; 4];
+        let (left, _) = left.as_chunks::<4>();
+        let (right, _) = right.as_chunks::<16>();
+        for (left, right) in left.iter().zip(right) {
+            for row in 0..4 {
+                let factor = widened(left[row]);
+                for column in 0..16 {
+                    let pair = widened(right[column]);
+                    sums[row][column] += factor[0] * pair[0];
+                    sums[row][column] += factor[1] * pair[1];
+                }
+            }
+        }
+        tile.copy_from_slice(sums.as_flattened());
+    }
+}
+
+#[inline(always)]
+fn widened(pair: u32) -> [f32; 2] {
+    [f32::from_bits(pair << 16), f32::from_bits(pair & 0xffff_0000)]
+}

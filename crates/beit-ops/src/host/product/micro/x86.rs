@@ -1,0 +1,225 @@
+//! Kernels for AVX2, AVX-512 and AVX-512 with bf16, each where the machine has the instructions.
+#![allow(unsafe_code)]
+
+use super::{BLOCK, Micro, bf16_pair};
+use crate::host::buffers::Buffers;
+use core::arch::x86_64::*;
+use std::is_x86_feature_detected;
+
+static PAIRS: Buffers<u32> = Buffers::new();
+
+/// Asserts what the loads and stores of a kernel rely on, and returns the depth.
+#[inline(always)]
+pub(super) fn checked<M: Micro>(left: &[M::Packed], right: &[M::Packed], tile: &[f32]) -> usize {
+    let depth = left.len() / M::ROWS;
+    assert!(left.len() == depth * M::ROWS && right.len() == depth * M::COLUMNS);
+    assert!(tile.len() == M::ROWS * M::COLUMNS);
+    depth
+}
+
+#[inline(always)]
+fn prefetch(number: &f32) {
+    // SAFETY: prefetching changes nothing, and the address is that of a reference.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(number).cast()) };
+}
+
+/// Transposes 8 x 8 numbers of 32 bits: pairs, then pairs of pairs, then halves of registers change places.
+///
+/// # Safety
+///
+/// The machine has AVX2; `block` is 64 numbers.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn turn(block: *mut f32) {
+    // SAFETY: the last of 8 rows ends at the last of 64 numbers.
+    let rows: [__m256; 8] = core::array::from_fn(|i| unsafe { _mm256_loadu_ps(block.add(8 * i)) });
+    let mut twos = [_mm256_setzero_ps(); 8];
+    for i in 0..4 {
+        twos[2 * i] = _mm256_unpacklo_ps(rows[2 * i], rows[2 * i + 1]);
+        twos[2 * i + 1] = _mm256_unpackhi_ps(rows[2 * i], rows[2 * i + 1]);
+    }
+    let mut fours = [_mm256_setzero_ps(); 8];
+    for half in 0..2 {
+        for i in 0..2 {
+            let (a, b) = (twos[4 * half + i], twos[4 * half + i + 2]);
+            fours[4 * half + 2 * i] = _mm256_shuffle_ps::<0x44>(a, b);
+            fours[4 * half + 2 * i + 1] = _mm256_shuffle_ps::<0xee>(a, b);
+        }
+    }
+    for i in 0..4 {
+        let (a, b) = (fours[i], fours[i + 4]);
+        // SAFETY: as for the loads.
+        unsafe {
+            _mm256_storeu_ps(block.add(8 * i), _mm256_permute2f128_ps::<0x20>(a, b));
+            _mm256_storeu_ps(block.add(8 * (i + 4)), _mm256_permute2f128_ps::<0x31>(a, b));
+        }
+    }
+}
+
+/// 6 x 16: twelve accumulators, two registers of the right panel and one of the left make fifteen of sixteen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx2(());
+
+impl Avx2 {
+    pub(crate) fn new() -> Option<Self> {
+        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+    }
+}
+
+impl Micro for Avx2 {
+    type Packed = f32;
+    const ROWS: usize = 6;
+    const COLUMNS: usize = 16;
+    const PACKED: usize = 1;
+    const DEPTH: usize = 768;
+
+    #[inline(always)]
+    fn pack(numbers: [f32; 2]) -> f32 {
+        numbers[0]
+    }
+    fn buffers() -> &'static Buffers<f32> {
+        <f32 as crate::host::Real>::buffers()
+    }
+    #[inline(always)]
+    fn turn(self, block: &mut [[Self::Packed; BLOCK]; BLOCK]) {
+        // SAFETY: `Self` exists only where AVX2 does.
+        unsafe { turn(block.as_mut_ptr().cast()) };
+    }
+    #[inline(always)]
+    fn prefetch(self, number: &f32) {
+        prefetch(number);
+    }
+    #[inline(always)]
+    fn multiply(self, left: &[f32], right: &[f32], tile: &mut [f32]) {
+        let depth = checked::<Self>(left, right, tile);
+        // SAFETY: `Self` exists only where AVX2 and FMA do, and `checked` proved the extents.
+        unsafe { avx2(depth, left.as_ptr(), right.as_ptr(), tile.as_mut_ptr()) }
+    }
+}
+
+/// # Safety
+///
+/// The machine has AVX2 and FMA; `left` has `6 depth` elements, `right` `16 depth`, `tile` 96.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn avx2(depth: usize, mut left: *const f32, mut right: *const f32, tile: *mut f32) {
+    let mut sums = [[_mm256_setzero_ps(); 2]; 6];
+    // Unrolled: on a core that is shared with another thread the loop itself would cost a tenth.
+    for _ in 0..depth / 4 {
+        for step in 0..4 {
+            // SAFETY: four steps of the caller's extents are left.
+            unsafe { avx2_step(left.add(6 * step), right.add(16 * step), &mut sums) };
+        }
+        // SAFETY: what was read.
+        (left, right) = unsafe { (left.add(24), right.add(64)) };
+    }
+    for step in 0..depth % 4 {
+        // SAFETY: fewer than four steps are left, and this is one of them.
+        unsafe { avx2_step(left.add(6 * step), right.add(16 * step), &mut sums) };
+    }
+    for (row, sums) in sums.iter().enumerate() {
+        for (half, &sum) in sums.iter().enumerate() {
+            // SAFETY: row < 6 and half < 2, so that the last element is 16 · 5 + 8 + 7 = 95.
+            unsafe { _mm256_storeu_ps(tile.add(16 * row + 8 * half), sum) };
+        }
+    }
+}
+
+/// # Safety
+///
+/// The machine has AVX2 and FMA; `left` has 6 elements, `right` 16.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+unsafe fn avx2_step(left: *const f32, right: *const f32, sums: &mut [[__m256; 2]; 6]) {
+    // SAFETY: the caller's extents.
+    let columns = unsafe { [_mm256_loadu_ps(right), _mm256_loadu_ps(right.add(8))] };
+    for (row, sums) in sums.iter_mut().enumerate() {
+        // SAFETY: row < 6.
+        let factor = unsafe { _mm256_set1_ps(*left.add(row)) };
+        sums[0] = _mm256_fmadd_ps(factor, columns[0], sums[0]);
+        sums[1] = _mm256_fmadd_ps(factor, columns[1], sums[1]);
+    }
+}
+
+/// 12 x 32 in f32: 24 accumulators, two registers of the right panel; the left is broadcast from memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx512(());
+
+impl Avx512 {
+    pub(crate) fn new() -> Option<Self> {
+        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("avx512f")).then_some(Self(()))
+    }
+}
+
+impl Micro for Avx512 {
+    type Packed = f32;
+    const ROWS: usize = 12;
+    const COLUMNS: usize = 32;
+    const PACKED: usize = 1;
+    const DEPTH: usize = 192;
+
+    #[inline(always)]
+    fn pack(numbers: [f32; 2]) -> f32 {
+        numbers[0]
+    }
+    fn buffers() -> &'static Buffers<f32> {
+        <f32 as crate::host::Real>::buffers()
+    }
+    #[inline(always)]
+    fn turn(self, block: &mut [[Self::Packed; BLOCK]; BLOCK]) {
+        // SAFETY: `Self` exists only where AVX2 does.
+        unsafe { turn(block.as_mut_ptr().cast()) };
+    }
+    #[inline(always)]
+    fn prefetch(self, number: &f32) {
+        prefetch(number);
+    }
+    #[inline(always)]
+    fn multiply(self, left: &[f32], right: &[f32], tile: &mut [f32]) {
+        let depth = checked::<Self>(left, right, tile);
+        // SAFETY: `Self` exists only where AVX-512F does, and `checked` proved the extents.
+        unsafe { avx512(depth, left.as_ptr(), right.as_ptr(), tile.as_mut_ptr()) }
+    }
+}
+
+/// 12 x 32 in pairs of bf16, each `vdpbf16ps` adding 32 products to 16 sums in f32.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx512Bf16(());
+
+impl Avx512Bf16 {
+    pub(crate) fn new() -> Option<Self> {
+        Avx512::new().filter(|_| is_x86_feature_detected!("avx512bf16")).map(|_| Self(()))
+    }
+}
+
+impl Micro for Avx512Bf16 {
+    type Packed = u32;
+    const ROWS: usize = 12;
+    const COLUMNS: usize = 32;
+    const PACKED: usize = 2;
+    const DEPTH: usize = 384;
+
+    #[inline(always)]
+    fn pack(numbers: [f32; 2]) -> u32 {
+        bf16_pair(numbers)
+    }
+    fn buffers() -> &'static Buffers<u32> {
+        &PAIRS
+    }
+    #[inline(always)]
+    fn turn(self, block: &mut [[Self::Packed; BLOCK]; BLOCK]) {
+        // SAFETY: `Self` exists only where AVX2 does.
+        unsafe { turn(block.as_mut_ptr().cast()) };
+    }
+    #[inline(always)]
+    fn prefetch(self, number: &f32) {
+        prefetch(number);
+    }
+    #[inline(always)]
+    fn multiply(self, left: &[u32], right: &[u32], tile: &mut [f32]) {
+        let depth = checked::<Self>(left, right, tile);
+        // SAFETY: `Self` exists only where AVX-512F and its bf16 products do, and `checked` proved the extents.
+        unsafe { avx512bf16(depth, left.as_ptr(), right.as_ptr(), tile.as_mut_ptr()) }
+    }
+}
+
+super::avx512::kernels!(target_feature(enable = "avx512f"), target_feature(enable = "avx512f,avx512bf16"));

@@ -1,0 +1,336 @@
+//! Products of matrices, with what follows them done while the result is in the cache.
+//!
+//! The right operand is packed once, in parallel. Tasks then take blocks of the result; each packs its rows of the left operand,
+//! a block of the depth at a time, and runs a kernel over all tiles. Sums over the depth are cut by the kernel alone, so neither
+//! the number of threads nor the shape of the blocks changes a bit.
+
+pub(crate) mod micro;
+mod pack;
+
+pub(crate) use micro::Micro;
+pub(crate) use pack::Right;
+
+use super::gemm::{Engine, Results, pieces, rows_of};
+use super::par;
+use alloc::vec::Vec;
+use ndarray::{ArrayView2, s};
+
+/// Numbers of the left operand that a task packs at a time: they stay in the second level of cache.
+const LEFT: usize = 48 * 1024;
+
+/// Panels whose results are finished together: long enough for `finish` to be worth a call, and still in the cache.
+const GROUP: usize = 8;
+/// Elements of the largest tile of any kernel.
+const LARGEST_TILE: usize = 12 * 32;
+
+/// A part of the result.
+struct Part<'a> {
+    rows: usize,
+    columns: usize,
+    into: Results<'a, f32>,
+}
+
+/// Multiplies under the best kernel of this machine, calling `finish(row, column, results, also)` for every finished piece
+/// of a row.
+macro_rules! with_kernel {
+    ($products:expr, $kernel:ident => $body:expr, else $otherwise:expr) => {{
+        #[cfg(target_arch = "x86_64")]
+        {
+            use $crate::host::product::micro::{Avx2, Avx512, Avx512Bf16, Portable};
+            match $products {
+                $crate::host::gemm::Products::Bf16 => match Avx512Bf16::new() {
+                    Some($kernel) => $body,
+                    None => {
+                        let $kernel = Portable;
+                        $body
+                    }
+                },
+                $crate::host::gemm::Products::Exact => match (Avx512::new(), Avx2::new()) {
+                    (Some($kernel), _) => $body,
+                    (None, Some($kernel)) => $body,
+                    (None, None) => $otherwise,
+                },
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        {
+            match $products {
+                $crate::host::gemm::Products::Bf16 => {
+                    let $kernel = $crate::host::product::micro::Portable;
+                    $body
+                }
+                $crate::host::gemm::Products::Exact => $otherwise,
+            }
+        }
+    }};
+}
+pub(crate) use with_kernel;
+
+/// Whether this machine multiplies bf16 in hardware.
+pub(crate) fn has_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return micro::Avx512Bf16::new().is_some();
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// `c = left [M, K] · right [K, N]`, over all cores.
+pub(crate) fn multiply<M: Micro>(
+    kernel: M,
+    left: ArrayView2<'_, f32>,
+    right: &Right<M>,
+    into: Results<'_, f32>,
+    finish: impl Fn(usize, usize, &mut [f32], &mut [f32]) + Send + Sync,
+) {
+    assert!(left.ncols() == right.depth(), "matrix product of unequal inner extents");
+    assert!(into.c.dim() == (left.nrows(), right.columns()), "matrix product into another extent");
+    let parts = cut::<M>(into, par::threads());
+    par::each(parts, |_, part| block(kernel, left, right, part, &finish));
+}
+
+impl<M: Micro> Engine<f32> for M {
+    type Right = Right<M>;
+    fn pack(self, turned: ArrayView2<'_, f32>) -> Right<M> {
+        Right::pack_serial(self, turned)
+    }
+    fn multiply_serial(self, left: ArrayView2<'_, f32>, right: &Right<M>, into: Results<'_, f32>) {
+        for part in cut::<M>(into, 1) {
+            block(self, left, right, part, &super::gemm::nothing);
+        }
+    }
+}
+
+/// Cuts the result into parts whose rows of the left operand fit the cache, as many on each thread. Where there are too few
+/// rows for that, columns are cut as well.
+fn cut<M: Micro>(into: Results<'_, f32>, threads: usize) -> Vec<Part<'_>> {
+    let (m, n) = into.c.dim();
+    if m == 0 || n == 0 {
+        return Vec::new();
+    }
+    let most = (LEFT / M::DEPTH).next_multiple_of(M::ROWS);
+    let tall = m.div_ceil(most).next_multiple_of(threads);
+    let rows = m.div_ceil(tall).next_multiple_of(M::ROWS);
+    let wide = threads.div_ceil(m.div_ceil(rows));
+    let columns = n.div_ceil(wide).next_multiple_of(M::COLUMNS);
+    let Results { c, also, add } = into;
+    let mut also = also.map(|also| pieces(also, rows, columns).into_iter());
+    pieces(c, rows, columns)
+        .into_iter()
+        .map(|(row, column, c)| {
+            let also = also.as_mut().and_then(Iterator::next).map(|(_, _, also)| also);
+            Part { rows: row, columns: column, into: Results { c, also, add } }
+        })
+        .collect()
+}
+
+/// One part of the result.
+fn block<M: Micro>(
+    kernel: M,
+    left: ArrayView2<'_, f32>,
+    right: &Right<M>,
+    part: Part<'_>,
+    finish: &impl Fn(usize, usize, &mut [f32], &mut [f32]),
+) {
+    let Part { rows: first_row, columns: first_column, into } = part;
+    let (m, n) = into.c.dim();
+    let mut c = rows_of(into.c);
+    let mut also = into.also.map(rows_of).unwrap_or_default();
+    let left = left.slice(s![first_row..first_row + m, ..]);
+    let (depth, strips) = (right.depth(), m.div_ceil(M::ROWS));
+    let steps = depth.div_ceil(M::PACKED).min(M::DEPTH);
+    let mut packed = M::buffers().take(strips * steps * M::ROWS, M::Packed::default());
+    par::simd(
+        #[inline(always)]
+        || {
+            let mut tile = [0f32; LARGEST_TILE];
+            let tile = &mut tile[..M::ROWS * M::COLUMNS];
+            for block in pack::blocks::<M>(depth) {
+                let size = block.len().div_ceil(M::PACKED) * M::ROWS;
+                for (i, out) in packed.chunks_exact_mut(size).take(strips).enumerate() {
+                    let which = i * M::ROWS..m.min((i + 1) * M::ROWS);
+                    pack::panel(kernel, left, which, block.clone(), M::ROWS, out);
+                }
+                let (begins, ends) = (block.start == 0 && !into.add, block.end == depth);
+                let mut panels = right.panels(&block, first_column / M::COLUMNS);
+                for begin in (0..n).step_by(GROUP * M::COLUMNS) {
+                    let group = begin..n.min(begin + GROUP * M::COLUMNS);
+                    for column in group.clone().step_by(M::COLUMNS) {
+                        let Some(panel) = panels.next() else { break };
+                        let columns = column..n.min(column + M::COLUMNS);
+                        for (i, strip) in packed.chunks_exact(size).take(strips).enumerate() {
+                            let rows = i * M::ROWS..m.min((i + 1) * M::ROWS);
+                            for c in &c[rows.clone()] {
+                                // Far from each other, these lines are fetched by no other means in time.
+                                kernel.prefetch(&c[column]);
+                            }
+                            kernel.multiply(strip, panel, tile);
+                            for (c, sums) in c[rows].iter_mut().zip(tile.chunks_exact(M::COLUMNS)) {
+                                store(&mut c[columns.clone()], &sums[..columns.len()], begins);
+                            }
+                        }
+                    }
+                    if ends {
+                        for (row, c) in c.iter_mut().enumerate() {
+                            let also = also.get_mut(row).map_or(&mut [][..], |also| &mut also[group.clone()]);
+                            finish(first_row + row, first_column + begin, &mut c[group.clone()], also);
+                        }
+                    }
+                }
+            }
+        },
+    );
+    M::buffers().give(packed);
+}
+
+#[inline(always)]
+fn store(c: &mut [f32], sums: &[f32], begins: bool) {
+    if begins {
+        c.copy_from_slice(sums);
+    } else {
+        super::rows::add(c, sums);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::micro::Portable;
+    use super::*;
+    use crate::host::gemm::nothing;
+    use crate::init::Stream;
+    use alloc::vec;
+    use ndarray::{Array2, ArrayViewMut2, ShapeBuilder};
+
+    fn random(rows: usize, columns: usize, turned: bool, number: u64) -> Array2<f32> {
+        let values = Stream::new(5, number).normals(rows * columns, 1.0);
+        Array2::from_shape_vec((rows, columns).set_f(turned), values).expect("as many as the extents ask for")
+    }
+
+    /// `left · right + c` in f64, of operands as the kernel sees them.
+    fn expected(left: &Array2<f32>, right: &Array2<f32>, c: &Array2<f32>, bf16: bool) -> Array2<f64> {
+        let rounded = |x: f32| f64::from(if bf16 { f32::from_bits(micro::bf16_bits(x) << 16) } else { x });
+        left.mapv(rounded).dot(&right.mapv(rounded)) + c.mapv(f64::from)
+    }
+
+    /// One product in every layout of the operands, replacing and adding.
+    fn check<M: Micro>(kernel: M, [m, k, n]: [usize; 3]) {
+        for layout in 0..4 {
+            let left = random(m, k, layout % 2 == 1, 1);
+            let right = random(k, n, layout / 2 == 1, 2);
+            let add = layout == 1 || layout == 2;
+            let start = random(m, n, false, 3);
+            let mut c = start.clone();
+            let into = Results { c: c.view_mut(), also: None, add };
+            multiply(kernel, left.view(), &Right::pack(kernel, right.t()), into, nothing);
+            let start = if add { start } else { Array2::zeros((m, n)) };
+            let want = expected(&left, &right, &start, M::PACKED == 2);
+            let allowed = 1e-6 * (k as f64 + 10.0);
+            for (got, want) in c.iter().zip(&want) {
+                let off = (f64::from(*got) - want).abs();
+                assert!(off < allowed, "{m}x{k}x{n}, layout {layout}: got {got}, want {want}");
+            }
+        }
+    }
+
+    fn check_all<M: Micro>(kernel: M) {
+        // Every size up to 70 in each extent, the others on either side of a tile.
+        for size in 1..=70 {
+            check(kernel, [size, 5, 33]);
+            check(kernel, [13, size, 31]);
+            check(kernel, [7, 4, size]);
+        }
+        for i in 0..30 {
+            let sizes = Stream::new(9, i).normals(3, 1.0);
+            check(kernel, [sizes[0], sizes[1], sizes[2]].map(|v| 1 + (v.abs() * 90.0) as usize));
+        }
+        // More than a block of the depth, more than a block of rows.
+        check(kernel, [150, 2 * M::DEPTH * M::PACKED + 3, 40]);
+    }
+
+    #[test]
+    fn portable_bf16() {
+        check_all(Portable);
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn kernels_of_this_machine() {
+        fn check_or_say<M: Micro>(kernel: Option<M>, name: &str) {
+            use std::io::Write;
+            match kernel {
+                Some(kernel) => check_all(kernel),
+                None => {
+                    let _ = std::writeln!(std::io::stderr(), "NOT RUN: this machine has no {name}");
+                }
+            }
+        }
+        check_or_say(micro::Avx2::new(), "AVX2");
+        check_or_say(micro::Avx512::new(), "AVX-512");
+        check_or_say(micro::Avx512Bf16::new(), "AVX-512 BF16");
+    }
+
+    /// The same code on emulated instructions.
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn kernels_for_avx512_anywhere() {
+        check_all(micro::avx512::emulated::Emulated512);
+        check_all(micro::avx512::emulated::Emulated512Bf16);
+    }
+
+    /// `finish` sees every element once, finished, where it belongs, beside its place in the second result.
+    #[test]
+    fn finishing() {
+        for [m, k, n] in [[1, 3, 700], [37, 900, 65], [300, 5, 3]] {
+            let (left, right) = (random(m, k, false, 1), random(k, n, false, 2));
+            let (mut c, mut also) = (Array2::zeros((m, n)), Array2::zeros((m, n)));
+            let into = Results { c: c.view_mut(), also: Some(also.view_mut()), add: false };
+            multiply(
+                Portable,
+                left.view(),
+                &Right::pack(Portable, right.t()),
+                into,
+                |row, column, c, also| {
+                    for (i, (c, also)) in c.iter_mut().zip(also).enumerate() {
+                        *also += *c + (row * n + column + i) as f32;
+                        *c = -*c;
+                    }
+                },
+            );
+            for ((row, column), &got) in also.indexed_iter() {
+                assert_eq!(got, (row * n + column) as f32 - c[[row, column]]);
+            }
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "std")]
+    fn same_bits_on_any_number_of_threads() {
+        let (left, right) = (random(203, 900, false, 1), random(900, 130, true, 2));
+        let on = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+            pool.install(|| {
+                let mut c = vec![0.0; 203 * 130];
+                let into =
+                    Results::replacing(ArrayViewMut2::from_shape((203, 130), &mut c).expect("extents"));
+                multiply(Portable, left.view(), &Right::pack(Portable, right.t()), into, nothing);
+                c
+            })
+        };
+        let one = on(1);
+        assert!([2, 3, 7].into_iter().all(|threads| on(threads) == one));
+    }
+
+    #[test]
+    fn bf16_is_rounded_to_the_nearest_even() {
+        for (x, bits) in [
+            (1.0, 0x3f80),
+            (1.003_906_3, 0x3f80),
+            (1.011_718_8, 0x3f82),
+            (-1.006, 0xbf81),
+            (f32::MAX, 0x7f80),
+        ] {
+            assert_eq!(micro::bf16_bits(x), bits, "{x}");
+        }
+        assert!(f32::from_bits(micro::bf16_bits(f32::NAN) << 16).is_nan());
+        assert!(f32::from_bits(micro::bf16_bits(f32::from_bits(0x7f80_0001)) << 16).is_nan());
+    }
+}
