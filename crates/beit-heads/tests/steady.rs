@@ -108,6 +108,5 @@ fn a_steady_step_allocates_nothing_and_keeps_to_the_plan() {
 
     let (peak, planned) = (PEAK.load(Ordering::Relaxed) - before, plan.peak_bytes());
     let ratio = peak as f64 / planned as f64;
-    println!("{peak} bytes at most, {planned} planned: {ratio:.3}");
-    assert!(ratio > 0.9 && ratio < 1.1, "{peak} bytes at most, {planned} planned");
+    assert!(ratio > 0.9 && ratio < 1.1, "{peak} bytes at most, {planned} planned: {ratio:.3}");
 }

@@ -13,6 +13,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Below this many elements the system's allocator is as good.
 const SMALLEST: usize = 1024;
+/// A buffer serves tensors down to this part of its size.
+const LOOSEST: usize = 2;
 /// Sizes are rounded up by at most a part in this many, so that batches that differ a little share buffers.
 const STEPS: usize = 16;
 /// Idle and used buffers together exceed the most that was in use at once by at most `1 / SLACK` of it.
@@ -84,7 +86,7 @@ impl<F: Copy> Buffers<F> {
         }
         let mut idle = self.lock();
         let found = idle.find(size);
-        idle.uses(size);
+        idle.uses(found.as_ref().map_or(size, Vec::len));
         let freed = idle.trim();
         drop(idle);
         drop(freed);
@@ -103,10 +105,13 @@ fn size_for(len: usize) -> usize {
 }
 
 impl<F> Idle<F> {
-    fn find(&mut self, len: usize) -> Option<Vec<F>> {
+    /// The smallest buffer that is large enough and not much too large.
+    fn find(&mut self, size: usize) -> Option<Vec<F>> {
+        let (_, buffers) =
+            self.by_size.range_mut(size..=size * LOOSEST).find(|(_, buffers)| !buffers.is_empty())?;
         // The youngest is the likeliest to be in a cache.
-        let (_, buffer) = self.by_size.get_mut(&len)?.pop_back()?;
-        self.idle -= len;
+        let (_, buffer) = buffers.pop_back()?;
+        self.idle -= buffer.len();
         Some(buffer)
     }
 
@@ -187,14 +192,14 @@ mod tests {
     #[test]
     fn the_oldest_goes_first() {
         let buffers = Buffers::<f32>::new();
-        let (a, b, c) = (buffers.take(2048, 0.0), buffers.take(3072, 0.0), buffers.take(4096, 0.0));
+        let (a, b, c) = (buffers.take(2048, 0.0), buffers.take(3072, 0.0), buffers.take(9216, 0.0));
         buffers.give(a);
         buffers.give(b);
-        // 9216 were in use at once and 460 more are allowed, so 2560 more must drive out the 2048 that lie longest, and more.
-        let d = buffers.take(2560, 0.0);
-        assert_eq!(buffers.account(), [6656, 0]);
+        // 14336 were in use at once and 716 more are allowed: 4608 more drive out the 2048 that lie longest, and the others.
+        let d = buffers.take(4608, 0.0);
+        assert_eq!(buffers.account(), [13824, 0]);
         buffers.give(c);
-        assert_eq!(buffers.account(), [2560, 4096]);
+        assert_eq!(buffers.account(), [4608, 9216]);
         drop(d);
     }
 }

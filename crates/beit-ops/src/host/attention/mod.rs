@@ -365,9 +365,15 @@ mod tests {
     }
 
     /// One number of the context, as the formula says it.
-    fn element([qkv, q_bias, v_bias, table]: &[Array<f64>; 4], image: usize, query: usize, column: usize) -> f64 {
+    fn element(
+        [qkv, q_bias, v_bias, table]: &[Array<f64>; 4],
+        image: usize,
+        query: usize,
+        column: usize,
+    ) -> f64 {
         let (t, head) = (SHAPE.tokens, column / D);
-        let at = |token: usize, part: usize, k: usize| qkv[(image * t + token) * 3 * C + part * C + head * D + k];
+        let at =
+            |token: usize, part: usize, k: usize| qkv[(image * t + token) * 3 * C + part * C + head * D + k];
         let score = |key: usize| {
             let product = |k: usize| (at(query, 0, k) + q_bias[head * D + k]) * at(key, 1, k);
             let row = relative_position_index(SHAPE.window, query, key);
@@ -383,7 +389,8 @@ mod tests {
         let inputs = inputs();
         let (context, _) = attention(&inputs);
         for (query, column) in [(0, 0), (1, 5), (104, 2), (105, 3), (106, 4), (209, 1)] {
-            let (got, want) = (context[(SHAPE.tokens + query) * C + column], element(&inputs, 1, query, column));
+            let (got, want) =
+                (context[(SHAPE.tokens + query) * C + column], element(&inputs, 1, query, column));
             assert!((got - want).abs() < 1e-12, "query {query}, column {column}: got {got}, want {want}");
         }
     }
@@ -392,7 +399,8 @@ mod tests {
     fn several_tiles_against_differences() {
         let inputs = inputs();
         let (context, lse) = attention(&inputs);
-        let d_context = Host::<f64>::new().upload(context.shape, &Stream::new(3, 9).normals(context.len(), 1.0));
+        let d_context =
+            Host::<f64>::new().upload(context.shape, &Stream::new(3, 9).normals(context.len(), 1.0));
         let [qkv, q, v, table] = &inputs;
         let bias = QkvBias { q, v, table: Some(table), shared: None };
         let [mut dq, mut dv, mut d_table] = [q, v, table].map(|x| zeros(x.shape));
@@ -410,7 +418,11 @@ mod tests {
                     loss(&moved)
                 };
                 let want = (moved(1e-5) - moved(-1e-5)) / 2e-5;
-                assert!((gradient[at] - want).abs() < 1e-6, "{which}[{at}]: got {}, want {want}", gradient[at]);
+                assert!(
+                    (gradient[at] - want).abs() < 1e-6,
+                    "{which}[{at}]: got {}, want {want}",
+                    gradient[at]
+                );
             }
         }
     }
