@@ -23,11 +23,9 @@ pub(crate) fn rows_per_partial(rows: usize) -> usize {
 }
 
 /// Threads that share the work. Nothing that changes a result may depend on it.
+#[cfg(feature = "std")]
 pub(crate) fn threads() -> usize {
-    #[cfg(feature = "std")]
-    return rayon::current_num_threads();
-    #[cfg(not(feature = "std"))]
-    1
+    rayon::current_num_threads()
 }
 
 /// Runs `f` with the vector instructions that this machine has. Write `simd(#[inline(always)] || …)`, and loops instead of

@@ -20,6 +20,8 @@ const LEFT: usize = 48 * 1024;
 
 /// Panels whose results are finished together: long enough for `finish` to be worth a call, and still in the cache.
 const GROUP: usize = 8;
+/// Parts on each thread among which one more or less does not matter.
+const MANY: usize = 8;
 /// Elements of the largest tile of any kernel.
 const LARGEST_TILE: usize = 12 * 32;
 
@@ -100,17 +102,18 @@ impl<M: Micro> Engine<f32> for M {
     }
 }
 
-/// Cuts the result into parts whose rows of the left operand fit the cache, as many on each thread. Where there are too few
-/// rows for that, columns are cut as well.
+/// Cuts the result into parts whose rows of the left operand fit the cache, as many on each thread. Where there are few and their
+/// number is no such, columns are cut as well.
 fn cut<M: Micro>(into: Results<'_, f32>, threads: usize) -> Vec<Part<'_>> {
     let (m, n) = into.c.dim();
     if m == 0 || n == 0 {
         return Vec::new();
     }
     let most = (LEFT / M::DEPTH).next_multiple_of(M::ROWS);
-    let tall = m.div_ceil(most).next_multiple_of(threads);
-    let rows = m.div_ceil(tall).next_multiple_of(M::ROWS);
-    let wide = threads.div_ceil(m.div_ceil(rows));
+    let rows = m.div_ceil(m.div_ceil(most)).next_multiple_of(M::ROWS);
+    let tall = m.div_ceil(rows);
+    // Each piece of the columns packs the rows again: not worth it where one part more on some threads is little.
+    let wide = if tall >= MANY * threads { 1 } else { threads / common_divisor(tall, threads) };
     let columns = n.div_ceil(wide).next_multiple_of(M::COLUMNS);
     let Results { c, also, add } = into;
     let mut also = also.map(|also| pieces(also, rows, columns).into_iter());
@@ -121,6 +124,11 @@ fn cut<M: Micro>(into: Results<'_, f32>, threads: usize) -> Vec<Part<'_>> {
             Part { rows: row, columns: column, into: Results { c, also, add } }
         })
         .collect()
+}
+
+/// The greatest.
+fn common_divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { common_divisor(b, a % b) }
 }
 
 /// One part of the result.
