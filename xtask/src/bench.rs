@@ -171,6 +171,9 @@ struct Bench<'a, O> {
 
 impl<O: Metered> Bench<'_, O> {
     fn run(mut self) -> anyhow::Result<()> {
+        let feeds = self.args.what == What::Cpu && self.wants(Kind::Data);
+        // A picture that cannot be read is said before anything is measured.
+        let pipeline = feeds.then(|| data::Pipeline::new(self.args.image.as_deref())).transpose()?;
         let side = self.or(self.args.side, [8192, 2048, 1024]);
         self.row(&products::Product::square(side))?;
         for preset in self.presets() {
@@ -191,9 +194,9 @@ impl<O: Metered> Bench<'_, O> {
                 models::steps(&model).iter().try_for_each(|case| self.row(case))?;
             }
         }
-        if self.args.what == What::Cpu && self.wants(Kind::Data) {
+        if let Some(pipeline) = pipeline {
             self.row(&data::Masks::new()?)?;
-            self.row(&data::Pipeline::new(self.args.image.as_deref())?)?;
+            self.row(&pipeline)?;
         }
         self.report.end()
     }
