@@ -284,6 +284,13 @@ mod tests {
         assert!(report.compared > 100 && report.failures.is_empty(), "{report}");
     }
 
+    #[test]
+    #[cfg(feature = "std")]
+    fn host_bf16() {
+        let report = run(&Host::bf16(), Tolerance::BF16);
+        assert!(report.compared > 100 && report.failures.is_empty(), "{report}");
+    }
+
     /// Nothing rounds to f32 without a difference that a tolerance of nothing finds; what only moves numbers is exact.
     #[test]
     fn differences_are_found() {
