@@ -63,7 +63,9 @@ fn a_step_of_base_on_paper() {
     let per_token = (12 * c * c + 2 * tokens * c) as u64;
     let embed = (batch * 196 * 768 * 768) as u64;
     let head = (masked * c * 8192) as u64;
-    let forward = 2 * (12 * m * per_token + embed + head);
+    // The last MLP sees masked patches only.
+    let left_out = (m - masked as u64) * (8 * c * c) as u64;
+    let forward = 2 * (12 * m * per_token + embed + head - left_out);
     assert_eq!(ops.flops(), forward);
 
     params.backward(&ops, &config, &input, &logits, saved, &mut grads);

@@ -1,7 +1,7 @@
 //! Keeping the inputs of the blocks only: the same bits for less memory.
 
 use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling, masked_rows};
-use beit_ops::host::Real;
+use beit_ops::host::{Array, Real};
 use beit_ops::init::Stream;
 use beit_ops::{Host, Ops, Plan, Shape, Targets, Tree};
 use beit_vit::{Config, DropPath, Input, Keep, Preset, RelativePositions};
@@ -65,7 +65,10 @@ fn classifier<O: Ops>(ops: &O, vit: Config, keep: Keep) -> Vec<O::Tensor> {
     [logits].into_iter().chain(grads.leaves().into_iter().cloned()).collect()
 }
 
-fn same_bits<F: Real>() {
+fn same_bits<F: Real>()
+where
+    Host<F>: Ops<Tensor = Array<F>>,
+{
     let ops = Host::<F>::new();
     let models = [mim::<Host<F>> as fn(&Host<F>, Config, Keep) -> Vec<_>, classifier::<Host<F>>];
     for (model, positions) in models.into_iter().zip([RelativePositions::Shared, RelativePositions::PerLayer])

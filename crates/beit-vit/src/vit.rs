@@ -98,6 +98,7 @@ pub enum Keep {
 pub struct Saved<O: Ops> {
     patches: O::Tensor,
     blocks: Vec<Kept<O>>,
+    rows: Option<O::Ids>,
 }
 
 /// What is kept of one block.
@@ -139,14 +140,32 @@ impl<T: Clone> Vit<T> {
         input: &Input<'_, T>,
         keep: Keep,
     ) -> (T, Saved<O>) {
+        self.forward_to(ops, config, input, keep, None)
+    }
+
+    /// [`forward`](Vit::forward) for a reader of some `rows` of the tokens: the last block leaves out of the others what only they
+    /// need, and `backward` expects a gradient of zero there.
+    pub fn forward_to<O: Ops<Tensor = T>>(
+        &self,
+        ops: &O,
+        config: &Config,
+        input: &Input<'_, T>,
+        keep: Keep,
+        rows: Option<&O::Ids>,
+    ) -> (T, Saved<O>) {
         let (mut x, patches) = self.embed(ops, config, input);
         let mut blocks = Vec::with_capacity(self.blocks.len());
         for (i, block) in self.blocks.iter().enumerate() {
-            let (y, saved) = block.forward(ops, x, &self.context(config, input, i));
+            let (y, saved) = block.forward(ops, x, &self.context(config, input, i), self.rows_of(i, rows));
             blocks.push(Kept::of(saved, keep));
             x = y;
         }
-        (x, Saved { patches, blocks })
+        (x, Saved { patches, blocks, rows: rows.cloned() })
+    }
+
+    /// The rows that are read of the output of block `i`: all but of the last.
+    fn rows_of<'a, I>(&self, i: usize, rows: Option<&'a I>) -> Option<&'a I> {
+        rows.filter(|_| i + 1 == self.blocks.len())
     }
 
     /// `d_tokens [B·T, C]` of the last block's output; adds to `grads`.
@@ -159,17 +178,18 @@ impl<T: Clone> Vit<T> {
         saved: Saved<O>,
         grads: &mut Self,
     ) {
-        for (i, (block, saved)) in self.blocks.iter().zip(saved.blocks).enumerate().rev() {
+        let Saved { patches, blocks, rows } = saved;
+        for (i, (block, saved)) in self.blocks.iter().zip(blocks).enumerate().rev() {
             let context = self.context(config, input, i);
             let saved = match saved {
                 Kept::All(saved) => saved,
-                Kept::Input(x) => block.forward(ops, x, &context).1,
+                Kept::Input(x) => block.forward(ops, x, &context, self.rows_of(i, rows.as_ref())).1,
             };
             let (grads, d_shared) = (&mut grads.blocks[i], grads.rel_pos_bias.as_mut());
             d_tokens = block.backward(ops, d_tokens, saved, &context, grads, d_shared);
         }
         let d_embedded = ops.embed_backward(&d_tokens, input.mask, config.tokens(), &mut grads.embeddings);
-        ops.linear_backward_params(&d_embedded, &saved.patches, &mut grads.patch_embed);
+        ops.linear_backward_params(&d_embedded, &patches, &mut grads.patch_embed);
     }
 
     /// [`forward`](Vit::forward) that keeps nothing. `tap(i, x)` sees the output of every block, `[B·T, C]`.
@@ -180,9 +200,21 @@ impl<T: Clone> Vit<T> {
         input: &Input<'_, T>,
         tap: &mut dyn FnMut(usize, &T),
     ) -> T {
+        self.infer_to(ops, config, input, None, tap)
+    }
+
+    /// [`infer`](Vit::infer) for a reader of some `rows` of the last block's output, see [`forward_to`](Vit::forward_to).
+    pub fn infer_to<O: Ops<Tensor = T>>(
+        &self,
+        ops: &O,
+        config: &Config,
+        input: &Input<'_, T>,
+        rows: Option<&O::Ids>,
+        tap: &mut dyn FnMut(usize, &T),
+    ) -> T {
         let (mut x, _) = self.embed(ops, config, input);
         for (i, block) in self.blocks.iter().enumerate() {
-            x = block.forward(ops, x, &self.context(config, input, i)).0;
+            x = block.forward(ops, x, &self.context(config, input, i), self.rows_of(i, rows)).0;
             tap(i, &x);
         }
         x

@@ -1,13 +1,12 @@
-//! Convolutions of stride 1 over feature maps `[B, h, w, C]`: matrix products over blocks of unrolled image lines.
-//!
-//! A block is a run of whole lines, which may cross from one image into the next. Its columns are unrolled into a buffer that
-//! stays in the cache, so the `k²`-fold copy of the batch never exists.
+//! Convolutions of stride 1 over feature maps `[B, h, w, C]`: products of a matrix whose rows are the surroundings of pixels, and
+//! which never exists. Kernels pack what they need of it from the lines of an image ("implicit GEMM").
 
-mod lines;
+mod patches;
 
-use self::lines::Lines;
+use self::patches::Images;
+pub(crate) use self::patches::Patches;
 use super::array::{Array, data, data_mut, matrix_mut, scratch, shape, unwritten, view, view_mut, zeros};
-use super::gemm::{Engine, Products, Results, WithEngine, nothing};
+use super::gemm::{Engine, Left, Products, Results, WithEngine, nothing};
 use super::linear::add_bias;
 use super::par;
 use super::real::Real;
@@ -16,8 +15,6 @@ use crate::params::Conv2d;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// At most this many tasks a convolution.
-const TASKS: usize = 64;
 /// At most this many partial weight gradients,
 const PARTIALS: usize = 16;
 /// and at most this many elements of them together: 128 MiB of f32.
@@ -48,12 +45,12 @@ pub(super) fn forward<F: Real>(products: Products, x: &Array<F>, p: &Conv2d<Arra
         let [b, h, w, _] = extents(x);
         let mut y = unwritten([b, h, w, o]);
         let into = Results::replacing(view_mut(data_mut(&mut y), [b * h * w, o]));
-        F::product_by(products, view(data(x), [b * h * w, i]), &p.weight, into, add_bias(bias));
+        F::product_by(products, view(data(x), [b * h * w, i]), &p.weight, into, &add_bias(bias));
         return y;
     }
     F::with_engine(
         products,
-        Convolve { lines: Lines::new(x, k), weight: Weight::Forward(&p.weight), bias: Some(bias) },
+        Convolve { images: Images::new(x, k), weight: Weight::Forward(&p.weight), bias: Some(bias) },
     )
 }
 
@@ -64,12 +61,12 @@ pub(super) fn backward_input<F: Real>(products: Products, dy: &Array<F>, p: &Con
         let [b, h, w, _] = extents(dy);
         let mut dx = unwritten([b, h, w, i]);
         let into = Results::replacing(view_mut(data_mut(&mut dx), [b * h * w, i]));
-        F::product(products, view(data(dy), [b * h * w, o]), view(data(&p.weight), [o, i]), into, nothing);
+        F::product(products, view(data(dy), [b * h * w, o]), view(data(&p.weight), [o, i]), into, &nothing);
         return dx;
     }
     F::with_engine(
         products,
-        Convolve { lines: Lines::new(dy, k), weight: Weight::Turned(&p.weight), bias: None },
+        Convolve { images: Images::new(dy, k), weight: Weight::Turned(&p.weight), bias: None },
     )
 }
 
@@ -86,9 +83,9 @@ pub(super) fn backward_params<F: Real>(
         let rows = x.len() / i;
         let dy = view(data(dy), [rows, o]);
         let into = Results::adding(matrix_mut(&mut dp.weight));
-        return F::product(products, dy.t(), view(data(x), [rows, i]), into, nothing);
+        return F::product(products, dy.t(), view(data(x), [rows, i]), into, &nothing);
     }
-    let sum = F::with_engine(products, Correlate { lines: Lines::new(x, k), dy: data(dy), o });
+    let sum = F::with_engine(products, Correlate { images: Images::new(x, k), dy: data(dy), o });
     add_unpacked(&sum, [o, i, k], data_mut(&mut dp.weight));
 }
 
@@ -126,7 +123,7 @@ impl<F: Real> Weight<'_, F> {
 
 /// A convolution, tap by tap.
 struct Convolve<'a, F: Real> {
-    lines: Lines<'a, F>,
+    images: Images<'a, F>,
     weight: Weight<'a, F>,
     bias: Option<&'a [F]>,
 }
@@ -134,8 +131,8 @@ struct Convolve<'a, F: Real> {
 impl<F: Real> WithEngine<F> for Convolve<'_, F> {
     type Output = Array<F>;
     fn run<E: Engine<F>>(self, engine: E) -> Array<F> {
-        let Self { lines, weight, bias } = self;
-        let (inner, o) = (lines.taps(), weight.outputs());
+        let Self { images, weight, bias } = self;
+        let o = weight.outputs();
         #[cfg(feature = "std")]
         let weight = match weight {
             Weight::Forward(kept) => kept.copied(|| weight.pack(engine)),
@@ -143,29 +140,34 @@ impl<F: Real> WithEngine<F> for Convolve<'_, F> {
         };
         #[cfg(not(feature = "std"))]
         let weight = &weight.pack(engine);
-        let mut y = unwritten([lines.count / lines.h, lines.h, lines.w, o]);
-        let span = lines.count.div_ceil(TASKS);
-        par::chunks(data_mut(&mut y), span * lines.w * o, |n, y| {
-            let block = lines.per_block();
-            let mut buffer = scratch(block * lines.w * inner);
-            for (i, y) in y.chunks_mut(block * lines.w * o).enumerate() {
-                let rows = y.len() / o;
-                let first = n * span + i * block;
-                let columns = lines.columns(first..first + rows / lines.w, &mut buffer);
-                if let Some(bias) = bias {
-                    y.chunks_exact_mut(o).for_each(|row| row.copy_from_slice(bias));
-                }
-                let into = Results { c: view_mut(y, [rows, o]), also: None, add: bias.is_some() };
-                engine.multiply_serial(view(columns, [rows, inner]), &weight, into);
+        let mut y = unwritten([images.count, images.h, images.w, o]);
+        par::each(by_block(&images, data_mut(&mut y), o), |n, y| {
+            if let Some(bias) = bias {
+                y.chunks_exact_mut(o).for_each(|row| row.copy_from_slice(bias));
             }
+            let mut room = scratch(images.room());
+            let patches = images.patches(n, &mut room);
+            let into = Results { c: view_mut(y, [patches.pixels(), o]), also: None, add: bias.is_some() };
+            engine.multiply_serial(Left::Patches(patches), &weight, into);
         });
         y
     }
 }
 
-/// `Σ columnsᵀ [k·k·I, M] · dy [M, O]`, in at most [`PARTIALS`] sums that are added in order.
+/// Cuts `y [B, h, w, O]` into the blocks of its images.
+fn by_block<'a, F: Real>(images: &Images<'_, F>, mut y: &'a mut [F], o: usize) -> Vec<&'a mut [F]> {
+    let blocks = 0..images.count * images.blocks();
+    blocks
+        .map(|n| {
+            let block = y.split_off_mut(..images.lines(n).len() * images.w * o);
+            block.expect("as many lines as the blocks have together")
+        })
+        .collect()
+}
+
+/// `Σ patchesᵀ [k·k·I, M] · dy [M, O]`, in at most [`PARTIALS`] sums that are added in order.
 struct Correlate<'a, F> {
-    lines: Lines<'a, F>,
+    images: Images<'a, F>,
     dy: &'a [F],
     o: usize,
 }
@@ -173,20 +175,19 @@ struct Correlate<'a, F> {
 impl<F: Real> WithEngine<F> for Correlate<'_, F> {
     type Output = Array<F>;
     fn run<E: Engine<F>>(self, engine: E) -> Array<F> {
-        let Self { lines, dy, o } = self;
-        let inner = lines.taps();
-        let span = lines.count.div_ceil((PARTIAL_ELEMENTS / (inner * o)).clamp(1, PARTIALS));
-        let partials = par::map(lines.count.div_ceil(span), |n| {
+        let Self { images, dy, o } = self;
+        let inner = images.taps();
+        let blocks = images.count * images.blocks();
+        let span = blocks.div_ceil((PARTIAL_ELEMENTS / (inner * o)).clamp(1, PARTIALS));
+        let partials = par::map(blocks.div_ceil(span), |n| {
             let mut sum = zeros([inner, o]);
-            let mut buffer = scratch(lines.per_block() * lines.w * inner);
-            let end = lines.count.min((n + 1) * span);
-            for first in (n * span..end).step_by(lines.per_block()) {
-                let block = first..end.min(first + lines.per_block());
-                let rows = block.len() * lines.w;
-                let columns = lines.columns(block, &mut buffer);
-                let dy = view(&dy[first * lines.w * o..][..rows * o], [rows, o]);
+            let mut room = scratch(images.room());
+            for block in n * span..blocks.min((n + 1) * span) {
+                let patches = images.patches(block, &mut room);
+                let dy =
+                    view(&dy[images.first_pixel(block) * o..][..patches.pixels() * o], [patches.pixels(), o]);
                 let into = Results::adding(matrix_mut(&mut sum));
-                engine.multiply_serial(view(columns, [rows, inner]).t(), &engine.pack(dy.t()), into);
+                engine.multiply_serial(Left::PatchesTurned(patches), &engine.pack(dy.t()), into);
             }
             sum
         });

@@ -5,7 +5,8 @@ use super::array::{Array, array, data, data_mut, last, shape, unwritten};
 use super::par;
 use super::real::Real;
 use super::rows::{argmax_row, maximum, sum};
-use crate::ops::Targets;
+use crate::ops::{Ops, Targets};
+use alloc::vec::Vec;
 
 /// One row's target: `on` for a class, `off` for every class, or a distribution.
 enum Target<'a, F> {
@@ -31,7 +32,10 @@ impl<F: Real> Target<'_, F> {
     }
 }
 
-fn target<'a, F: Real>(targets: &Targets<'a, Host<F>>, row: usize, v: usize) -> Target<'a, F> {
+fn target<'a, F: Real>(targets: &Targets<'a, Host<F>>, row: usize, v: usize) -> Target<'a, F>
+where
+    Host<F>: Ops<Tensor = Array<F>, Ids = Vec<u32>>,
+{
     match *targets {
         Targets::Classes { ids, smoothing } => {
             let smoothing = f64::from(smoothing);
@@ -46,7 +50,10 @@ fn target<'a, F: Real>(targets: &Targets<'a, Host<F>>, row: usize, v: usize) -> 
 }
 
 /// `loss_m = lse_m Σ_v p_v - Σ_v p_v logit_v`; returns `([mean, right], lse [M])`.
-pub(super) fn forward<F: Real>(logits: &Array<F>, targets: &Targets<'_, Host<F>>) -> (Array<F>, Array<F>) {
+pub(super) fn forward<F: Real>(logits: &Array<F>, targets: &Targets<'_, Host<F>>) -> (Array<F>, Array<F>)
+where
+    Host<F>: Ops<Tensor = Array<F>, Ids = Vec<u32>>,
+{
     let v = last(logits);
     let m = logits.len() / v;
     let logits = data(logits);
@@ -86,7 +93,10 @@ pub(super) fn backward<F: Real>(
     targets: &Targets<'_, Host<F>>,
     lse: &Array<F>,
     scale: f32,
-) -> Array<F> {
+) -> Array<F>
+where
+    Host<F>: Ops<Tensor = Array<F>, Ids = Vec<u32>>,
+{
     let v = last(logits);
     let m = logits.len() / v;
     let scale = F::of(f64::from(scale) / m as f64);

@@ -1,6 +1,8 @@
 //! Products of matrices: what they multiply, where the results go, and the library's kernels for the types and machines that
 //! have none of ours.
 
+use super::array::view;
+use super::conv::Patches;
 use super::par;
 use super::real::Real;
 use alloc::vec::Vec;
@@ -38,6 +40,34 @@ impl<'a, F> Results<'a, F> {
     }
 }
 
+/// A left operand `[M, K]`.
+#[derive(Clone, Copy)]
+pub enum Left<'a, F> {
+    /// As it is.
+    Matrix(ArrayView2<'a, F>),
+    /// A row for each pixel.
+    Patches(Patches<'a, F>),
+    /// A column for each pixel.
+    PatchesTurned(Patches<'a, F>),
+}
+
+impl<'a, F> From<ArrayView2<'a, F>> for Left<'a, F> {
+    fn from(matrix: ArrayView2<'a, F>) -> Self {
+        Self::Matrix(matrix)
+    }
+}
+
+impl<F: Real> Left<'_, F> {
+    /// `[M, K]`
+    pub(crate) fn extents(&self) -> (usize, usize) {
+        match self {
+            Self::Matrix(matrix) => matrix.dim(),
+            Self::Patches(patches) => (patches.pixels(), patches.taps()),
+            Self::PatchesTurned(patches) => (patches.taps(), patches.pixels()),
+        }
+    }
+}
+
 /// How the products inside an operation are done: by a kernel of ours or by the library.
 pub trait Engine<F: Real>: Copy + Send + Sync {
     /// The right operand of several products.
@@ -45,7 +75,9 @@ pub trait Engine<F: Real>: Copy + Send + Sync {
     /// Prepares `right [K, N]`, given as its transpose `[N, K]`.
     fn pack(self, turned: ArrayView2<'_, F>) -> Self::Right;
     /// `c = left [M, K] · right [K, N]` in the calling thread.
-    fn multiply_serial(self, left: ArrayView2<'_, F>, right: &Self::Right, into: Results<'_, F>);
+    fn multiply_serial<'a>(self, left: impl Into<Left<'a, F>>, right: &Self::Right, into: Results<'_, F>)
+    where
+        F: 'a;
 }
 
 /// What runs on an [`Engine`].
@@ -65,13 +97,32 @@ impl<F: Real> Engine<F> for Library {
     fn pack(self, turned: ArrayView2<'_, F>) -> Self::Right {
         turned.t().to_owned()
     }
-    fn multiply_serial(self, left: ArrayView2<'_, F>, right: &Self::Right, into: Results<'_, F>) {
-        multiply_serial(left, right.view(), into.c, into.add);
+    fn multiply_serial<'a>(self, left: impl Into<Left<'a, F>>, right: &Self::Right, into: Results<'_, F>)
+    where
+        F: 'a,
+    {
+        let Results { mut c, add, .. } = into;
+        match left.into() {
+            Left::Matrix(left) => multiply_serial(left, right.view(), c, add),
+            Left::Patches(patches) => patches.unrolled(|first, rows| {
+                let rows = view(rows, [rows.len() / patches.taps(), patches.taps()]);
+                let c = c.slice_mut(s![first..first + rows.nrows(), ..]);
+                multiply_serial(rows, right.view(), c, add);
+            }),
+            Left::PatchesTurned(patches) => patches.unrolled(|first, rows| {
+                let rows = view(rows, [rows.len() / patches.taps(), patches.taps()]);
+                let right = right.slice(s![first..first + rows.nrows(), ..]);
+                multiply_serial(rows.t(), right, c.view_mut(), add || first > 0);
+            }),
+        }
     }
 }
 
+/// What is done to a piece of a row once it is finished: `finish(row, column, results, also)`. A pointer, so that a product is
+/// compiled once for all that follows it.
+pub(crate) type Finish<'a, F> = dyn Fn(usize, usize, &mut [F], &mut [F]) + Send + Sync + 'a;
+
 /// For products that nothing follows.
-#[inline(always)]
 pub(crate) fn nothing<F>(_: usize, _: usize, _: &mut [F], _: &mut [F]) {}
 
 /// `c = left [M, K] · right [K, N]` by the library over all cores, then `finish` for each row.
@@ -79,7 +130,7 @@ pub(crate) fn by_library<F: Real>(
     left: ArrayView2<'_, F>,
     right: ArrayView2<'_, F>,
     into: Results<'_, F>,
-    finish: impl Fn(usize, usize, &mut [F], &mut [F]) + Send + Sync,
+    finish: &Finish<'_, F>,
 ) {
     let Results { mut c, also, add } = into;
     let rows = rows_per_task(c.nrows());

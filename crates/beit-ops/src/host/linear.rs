@@ -3,6 +3,7 @@
 use super::activation::{gelu_of, gelu_slope};
 use super::array::{Array, data, data_mut, matrix, matrix_mut, shape, unwritten, view, view_mut};
 use super::gemm::{Products, Results, nothing};
+use super::par;
 use super::real::Real;
 use super::rows::{add, add_column_sums};
 use crate::params::Linear;
@@ -14,8 +15,8 @@ pub(super) fn forward<F: Real>(products: Products, x: &Array<F>, p: &Linear<Arra
     let into = Results::replacing(matrix_mut(&mut y));
     let x = view(data(x), [m, c]);
     match &p.bias {
-        Some(bias) => F::product_by(products, x, &p.weight, into, add_bias(data(bias))),
-        None => F::product_by(products, x, &p.weight, into, nothing),
+        Some(bias) => F::product_by(products, x, &p.weight, into, &add_bias(data(bias))),
+        None => F::product_by(products, x, &p.weight, into, &nothing),
     }
     y
 }
@@ -37,19 +38,17 @@ pub(super) fn forward_gelu<F: Real>(
     let also = Some(matrix_mut(&mut act));
     let into = Results { c: matrix_mut(&mut pre), also, add: false };
     let add_bias = add_bias(data(bias));
-    F::product_by(
-        products,
-        view(data(x), [m, c]),
-        &p.weight,
-        into,
-        #[inline(always)]
-        |row, column, pre, act| {
-            add_bias(row, column, pre, &mut []);
-            for (act, &pre) in act.iter_mut().zip(&*pre) {
-                *act = gelu_of(pre);
-            }
-        },
-    );
+    F::product_by(products, view(data(x), [m, c]), &p.weight, into, &|row, column, pre, act| {
+        add_bias(row, column, pre, &mut []);
+        par::simd(
+            #[inline(always)]
+            || {
+                for (act, &pre) in act.iter_mut().zip(&*pre) {
+                    *act = gelu_of(pre);
+                }
+            },
+        );
+    });
     (pre, act)
 }
 
@@ -62,7 +61,7 @@ pub(super) fn backward_params<F: Real>(
 ) {
     let dy_rows = matrix(dy);
     let x = view(data(x), [dy_rows.nrows(), x.len() / dy_rows.nrows()]);
-    F::product(products, dy_rows.t(), x, Results::adding(matrix_mut(&mut dp.weight)), nothing);
+    F::product(products, dy_rows.t(), x, Results::adding(matrix_mut(&mut dp.weight)), &nothing);
     if let Some(d_bias) = &mut dp.bias {
         add_column_sums(data(dy), data_mut(d_bias));
     }
@@ -79,7 +78,7 @@ pub(super) fn backward_input<F: Real>(
     let (weight, dy) = (matrix(&p.weight), matrix(dy));
     let extents = [dy.nrows(), weight.ncols()];
     let into = Results::replacing(view_mut(data_mut(&mut dx), extents));
-    F::product(products, dy, weight, into, nothing);
+    F::product(products, dy, weight, into, &nothing);
     dx
 }
 
@@ -95,24 +94,25 @@ pub(super) fn backward_input_gelu<F: Real>(
     let n = weight.ncols();
     let into = Results::replacing(view_mut(data_mut(&mut d_pre), [dy.nrows(), n]));
     let pre = data(pre);
-    F::product(
-        products,
-        dy,
-        weight,
-        into,
-        #[inline(always)]
-        |row, column, d, _| {
-            for (d, &pre) in d.iter_mut().zip(&pre[row * n + column..]) {
-                *d *= gelu_slope(pre);
-            }
-        },
-    );
+    F::product(products, dy, weight, into, &|row, column, d, _| {
+        par::simd(
+            #[inline(always)]
+            || {
+                for (d, &pre) in d.iter_mut().zip(&pre[row * n + column..]) {
+                    *d *= gelu_slope(pre);
+                }
+            },
+        );
+    });
     d_pre
 }
 
 /// Adds the bias to a piece of a row.
-#[inline(always)]
 pub(super) fn add_bias<F: Real>(bias: &[F]) -> impl Fn(usize, usize, &mut [F], &mut [F]) + Send + Sync {
-    #[inline(always)]
-    move |_, column, y, _| add(y, &bias[column..column + y.len()])
+    move |_, column, y, _| {
+        par::simd(
+            #[inline(always)]
+            || add(y, &bias[column..column + y.len()]),
+        );
+    }
 }

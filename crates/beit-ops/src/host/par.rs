@@ -38,20 +38,48 @@ pub(crate) fn simd<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
+/// `f(i)` for `0..n`. All other loops are made of this one, which is compiled once: rayon's code is many times that of most loops.
+#[cfg(feature = "std")]
+fn indices(n: usize, f: &(dyn Fn(usize) + Sync)) {
+    (0..n).into_par_iter().for_each(f);
+}
+
 /// `f(i)` for `0..n`, in order of `i`.
+#[cfg(feature = "std")]
 pub(crate) fn map<R: Send>(n: usize, f: impl Fn(usize) -> R + Send + Sync) -> Vec<R> {
-    #[cfg(feature = "std")]
-    return (0..n).into_par_iter().map(f).collect();
-    #[cfg(not(feature = "std"))]
+    let mut results: Vec<Option<R>> = (0..n).map(|_| None).collect();
+    each(results.iter_mut().collect(), |i, result| *result = Some(f(i)));
+    results.into_iter().map(|result| result.expect("every index was visited")).collect()
+}
+
+/// `f(i)` for `0..n`, in order of `i`.
+#[cfg(not(feature = "std"))]
+pub(crate) fn map<R: Send>(n: usize, f: impl Fn(usize) -> R + Send + Sync) -> Vec<R> {
     (0..n).map(f).collect()
+}
+
+/// `f(i, item)` for every item.
+#[cfg(feature = "std")]
+pub(crate) fn each<T: Send>(items: Vec<T>, f: impl Fn(usize, T) + Send + Sync) {
+    use std::sync::{Mutex, PoisonError};
+    // Each is taken by one thread.
+    let items: Vec<_> = items.into_iter().map(|item| Mutex::new(Some(item))).collect();
+    indices(items.len(), &|i| {
+        if let Some(item) = items[i].lock().unwrap_or_else(PoisonError::into_inner).take() {
+            f(i, item);
+        }
+    });
+}
+
+/// `f(i, item)` for every item.
+#[cfg(not(feature = "std"))]
+pub(crate) fn each<T: Send>(items: Vec<T>, f: impl Fn(usize, T) + Send + Sync) {
+    items.into_iter().enumerate().for_each(|(i, item)| f(i, item));
 }
 
 /// `f(i, chunk)` for the chunks of `a`.
 pub(crate) fn chunks<A: Send>(a: &mut [A], chunk: usize, f: impl Fn(usize, &mut [A]) + Send + Sync) {
-    #[cfg(feature = "std")]
-    a.par_chunks_mut(chunk).enumerate().for_each(|(i, a)| f(i, a));
-    #[cfg(not(feature = "std"))]
-    a.chunks_mut(chunk).enumerate().for_each(|(i, a)| f(i, a));
+    each(a.chunks_mut(chunk).collect(), f);
 }
 
 /// `f(i, chunk of a, chunk of b)`; both are cut into the same number of chunks.
@@ -61,10 +89,7 @@ pub(crate) fn chunks2<A: Send, B: Send>(
     f: impl Fn(usize, &mut [A], &mut [B]) + Send + Sync,
 ) {
     debug_assert_eq!(a.len().div_ceil(chunk_a), b.len().div_ceil(chunk_b));
-    #[cfg(feature = "std")]
-    a.par_chunks_mut(chunk_a).zip(b.par_chunks_mut(chunk_b)).enumerate().for_each(|(i, (a, b))| f(i, a, b));
-    #[cfg(not(feature = "std"))]
-    a.chunks_mut(chunk_a).zip(b.chunks_mut(chunk_b)).enumerate().for_each(|(i, (a, b))| f(i, a, b));
+    each(a.chunks_mut(chunk_a).zip(b.chunks_mut(chunk_b)).collect(), |i, (a, b)| f(i, a, b));
 }
 
 /// [`chunks2`] for three slices.
@@ -74,18 +99,8 @@ pub(crate) fn chunks3<A: Send, B: Send, C: Send>(
     (c, chunk_c): (&mut [C], usize),
     f: impl Fn(usize, &mut [A], &mut [B], &mut [C]) + Send + Sync,
 ) {
-    #[cfg(feature = "std")]
-    a.par_chunks_mut(chunk_a)
-        .zip(b.par_chunks_mut(chunk_b))
-        .zip(c.par_chunks_mut(chunk_c))
-        .enumerate()
-        .for_each(|(i, ((a, b), c))| f(i, a, b, c));
-    #[cfg(not(feature = "std"))]
-    a.chunks_mut(chunk_a)
-        .zip(b.chunks_mut(chunk_b))
-        .zip(c.chunks_mut(chunk_c))
-        .enumerate()
-        .for_each(|(i, ((a, b), c))| f(i, a, b, c));
+    let all = a.chunks_mut(chunk_a).zip(b.chunks_mut(chunk_b)).zip(c.chunks_mut(chunk_c));
+    each(all.collect(), |i, ((a, b), c)| f(i, a, b, c));
 }
 
 /// [`chunks2`] for four slices.
@@ -96,24 +111,7 @@ pub(crate) fn chunks4<A: Send, B: Send, C: Send, D: Send>(
     (d, chunk_d): (&mut [D], usize),
     f: impl Fn(usize, &mut [A], &mut [B], &mut [C], &mut [D]) + Send + Sync,
 ) {
-    #[cfg(feature = "std")]
-    a.par_chunks_mut(chunk_a)
-        .zip(b.par_chunks_mut(chunk_b))
-        .zip(c.par_chunks_mut(chunk_c).zip(d.par_chunks_mut(chunk_d)))
-        .enumerate()
-        .for_each(|(i, ((a, b), (c, d)))| f(i, a, b, c, d));
-    #[cfg(not(feature = "std"))]
-    a.chunks_mut(chunk_a)
-        .zip(b.chunks_mut(chunk_b))
-        .zip(c.chunks_mut(chunk_c).zip(d.chunks_mut(chunk_d)))
-        .enumerate()
-        .for_each(|(i, ((a, b), (c, d)))| f(i, a, b, c, d));
-}
-
-/// `f(i, item)` for every item.
-pub(crate) fn each<T: Send>(items: Vec<T>, f: impl Fn(usize, T) + Send + Sync) {
-    #[cfg(feature = "std")]
-    items.into_par_iter().enumerate().for_each(|(i, item)| f(i, item));
-    #[cfg(not(feature = "std"))]
-    items.into_iter().enumerate().for_each(|(i, item)| f(i, item));
+    let first = a.chunks_mut(chunk_a).zip(b.chunks_mut(chunk_b));
+    let second = c.chunks_mut(chunk_c).zip(d.chunks_mut(chunk_d));
+    each(first.zip(second).collect(), |i, ((a, b), (c, d))| f(i, a, b, c, d));
 }

@@ -1,7 +1,7 @@
 //! The two element types of the host and their elementary functions.
 
 use super::array::{Array, matrix};
-use super::gemm::{Library, Products, Results, WithEngine, by_library};
+use super::gemm::{Finish, Library, Products, Results, WithEngine, by_library};
 use core::iter::Sum;
 use core::ops::{AddAssign, DivAssign, MulAssign, Neg, SubAssign};
 use ndarray::ArrayView2;
@@ -48,7 +48,7 @@ pub trait Real:
         left: ArrayView2<'_, Self>,
         right: ArrayView2<'_, Self>,
         into: Results<'_, Self>,
-        finish: impl Fn(usize, usize, &mut [Self], &mut [Self]) + Send + Sync,
+        finish: &Finish<'_, Self>,
     ) {
         by_library(left, right, into, finish);
     }
@@ -59,7 +59,7 @@ pub trait Real:
         left: ArrayView2<'_, Self>,
         weight: &Array<Self>,
         into: Results<'_, Self>,
-        finish: impl Fn(usize, usize, &mut [Self], &mut [Self]) + Send + Sync,
+        finish: &Finish<'_, Self>,
     ) {
         Self::product(products, left, matrix(weight).reversed_axes(), into, finish);
     }
@@ -120,7 +120,7 @@ impl Real for f32 {
         left: ArrayView2<'_, f32>,
         right: ArrayView2<'_, f32>,
         into: Results<'_, f32>,
-        finish: impl Fn(usize, usize, &mut [f32], &mut [f32]) + Send + Sync,
+        finish: &Finish<'_, f32>,
     ) {
         super::product::with_kernel!(
             products,
@@ -134,7 +134,7 @@ impl Real for f32 {
         left: ArrayView2<'_, f32>,
         weight: &Array<f32>,
         into: Results<'_, f32>,
-        finish: impl Fn(usize, usize, &mut [f32], &mut [f32]) + Send + Sync,
+        finish: &Finish<'_, f32>,
     ) {
         use super::product::{Right, multiply, with_kernel};
         let turned = matrix(weight);

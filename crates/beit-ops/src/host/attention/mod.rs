@@ -100,10 +100,7 @@ impl<'a, F: Real> Head<'a, F> {
     fn scores<E: Engine<F>>(&self, engine: E, first: usize, q: &Array<F>, keys: &E::Right, scores: &mut [F]) {
         let t = self.e.t;
         if let Some(tables) = self.tables {
-            par::simd(
-                #[inline(always)]
-                || tables.copy(self.head, first, t, scores),
-            );
+            tables.copy(self.head, first, t, scores);
         }
         let rows = q.len() / self.e.d;
         let c = view_mut(&mut scores[..rows * t], [rows, t]);
@@ -164,14 +161,7 @@ impl<F: Real> Head<'_, F> {
             let lse = &mut lse[rows.clone()];
             // The weights are divided by their sums once they have met the values: those are fewer.
             let mut scales = scratch(rows.len());
-            par::simd(
-                #[inline(always)]
-                || {
-                    for ((row, lse), scale) in scores.chunks_exact_mut(t).zip(lse).zip(scales.iter_mut()) {
-                        (*lse, *scale) = softmax_weights(row);
-                    }
-                },
-            );
+            softmax_rows(&mut scores, t, lse, &mut scales);
             let mut out = context.slice_mut(s![rows.clone(), ..]);
             let weights = view(&scores[..rows.len() * t], [rows.len(), t]);
             engine.multiply_serial(weights, &values, Results::replacing(out.view_mut()));
@@ -183,6 +173,18 @@ impl<F: Real> Head<'_, F> {
             }
         }
     }
+}
+
+/// [`softmax_weights`] of rows of `t` scores. Compiled once, and not for each engine.
+fn softmax_rows<F: Real>(scores: &mut [F], t: usize, lse: &mut [F], scales: &mut [F]) {
+    par::simd(
+        #[inline(always)]
+        || {
+            for ((row, lse), scale) in scores.chunks_exact_mut(t).zip(lse).zip(scales) {
+                (*lse, *scale) = softmax_weights(row);
+            }
+        },
+    );
 }
 
 /// The softmax of a row, but for a factor, in place; returns its log-sum-exp and the factor.
@@ -282,18 +284,10 @@ impl<F: Real> Head<'_, F> {
             let d_out = d_out.slice(s![rows.clone(), ..]);
             let into = Results::replacing(view_mut(&mut d_scores[..rows.len() * t], extents));
             engine.multiply_serial(d_out, &values, into);
-            par::simd(
-                #[inline(always)]
-                || {
-                    let all = probs.chunks_exact_mut(t).zip(d_scores.chunks_exact_mut(t));
-                    for ((probs, d_scores), &lse) in all.zip(&lse[rows.clone()]) {
-                        softmax_backward(probs, d_scores, lse);
-                    }
-                    if let Some(tables) = self.tables {
-                        tables.add(rows.start, t, &d_scores, gradients.table);
-                    }
-                },
-            );
+            softmax_rows_backward(&mut probs, &mut d_scores, t, &lse[rows.clone()]);
+            if let Some(tables) = self.tables {
+                tables.add(rows.start, t, &d_scores, gradients.table);
+            }
             let probs = view(&probs[..rows.len() * t], extents);
             let d_scores = view(&d_scores[..rows.len() * t], extents);
             // The first tile writes, the others add.
@@ -308,6 +302,18 @@ impl<F: Real> Head<'_, F> {
         let scale = self.e.scale();
         gradients.q.mapv_inplace(|v| v * scale);
     }
+}
+
+/// [`softmax_backward`] of rows of `t` scores. Compiled once, and not for each engine.
+fn softmax_rows_backward<F: Real>(scores: &mut [F], d: &mut [F], t: usize, lse: &[F]) {
+    par::simd(
+        #[inline(always)]
+        || {
+            for ((scores, d), &lse) in scores.chunks_exact_mut(t).zip(d.chunks_exact_mut(t)).zip(lse) {
+                softmax_backward(scores, d, lse);
+            }
+        },
+    );
 }
 
 /// From a row of scores and of `dP`: the softmax and the gradient of the scores, in place.

@@ -4,6 +4,7 @@
 //! round, reading a bias is copying one run for every line of keys, and adding up its gradient is adding one.
 
 use crate::host::array::{Array, data, data_mut};
+use crate::host::par;
 use crate::host::real::Real;
 use crate::ops::{AttentionShape, QkvBias, QkvBiasGrad};
 use crate::{relative_position_index, relative_position_rows};
@@ -38,45 +39,53 @@ impl<F: Real> Tables<F> {
     }
 
     /// Writes the bias of the queries from `first` on into `scores [.., T]`, and anything into [`SLACK`] elements behind it.
-    #[inline(always)]
     pub(super) fn copy(&self, head: usize, first: usize, tokens: usize, scores: &mut [F]) {
         let rows = relative_position_rows(self.window);
         let table = &self.turned[head * rows..];
         let width = self.window[1];
-        for q in 0..(scores.len() - SLACK) / tokens {
-            let to = &mut scores[q * tokens..];
-            to[0] = table[turned_row(self.window, first + q, 0)];
-            if first + q == 0 {
-                to[1..tokens].fill(table[rows - 3]);
-                continue;
-            }
-            let mut begin = turned_row(self.window, first + q, 1);
-            for line in 0..self.window[0] {
-                copy_run(&mut to[1 + line * width..], &table[begin..], width);
-                begin += 2 * width - 1;
-            }
-        }
+        par::simd(
+            #[inline(always)]
+            || {
+                for q in 0..(scores.len() - SLACK) / tokens {
+                    let to = &mut scores[q * tokens..];
+                    to[0] = table[turned_row(self.window, first + q, 0)];
+                    if first + q == 0 {
+                        to[1..tokens].fill(table[rows - 3]);
+                        continue;
+                    }
+                    let mut begin = turned_row(self.window, first + q, 1);
+                    for line in 0..self.window[0] {
+                        copy_run(&mut to[1 + line * width..], &table[begin..], width);
+                        begin += 2 * width - 1;
+                    }
+                }
+            },
+        );
     }
 
     /// Adds the gradient of the scores of the queries from `first` on to `d_table [R]` of one head, turned round;
     /// `d_scores [.., T]` has [`SLACK`] elements more, and so has `d_table`.
-    #[inline(always)]
     pub(super) fn add(&self, first: usize, tokens: usize, d_scores: &[F], d_table: &mut [F]) {
         let rows = d_table.len() - SLACK;
         let width = self.window[1];
-        for q in 0..(d_scores.len() - SLACK) / tokens {
-            let from = &d_scores[q * tokens..];
-            d_table[turned_row(self.window, first + q, 0)] += from[0];
-            if first + q == 0 {
-                d_table[rows - 3] += super::super::rows::sum(tokens - 1, |k| from[1 + k]);
-                continue;
-            }
-            let mut begin = turned_row(self.window, first + q, 1);
-            for line in 0..self.window[0] {
-                add_run(&mut d_table[begin..], &from[1 + line * width..], width);
-                begin += 2 * width - 1;
-            }
-        }
+        par::simd(
+            #[inline(always)]
+            || {
+                for q in 0..(d_scores.len() - SLACK) / tokens {
+                    let from = &d_scores[q * tokens..];
+                    d_table[turned_row(self.window, first + q, 0)] += from[0];
+                    if first + q == 0 {
+                        d_table[rows - 3] += super::super::rows::sum(tokens - 1, |k| from[1 + k]);
+                        continue;
+                    }
+                    let mut begin = turned_row(self.window, first + q, 1);
+                    for line in 0..self.window[0] {
+                        add_run(&mut d_table[begin..], &from[1 + line * width..], width);
+                        begin += 2 * width - 1;
+                    }
+                }
+            },
+        );
     }
 
     /// Rows of a table.

@@ -7,13 +7,13 @@
 pub(crate) mod micro;
 mod pack;
 
-pub(crate) use micro::Micro;
+pub(crate) use micro::{Micro, Packed};
 pub(crate) use pack::Right;
 
-use super::gemm::{Engine, Results, pieces, rows_of};
+use super::gemm::{Engine, Finish, Left, Results, pieces, rows_of};
 use super::par;
 use alloc::vec::Vec;
-use ndarray::{ArrayView2, s};
+use ndarray::ArrayView2;
 
 /// Numbers of the left operand that a task packs at a time: they stay in the second level of cache.
 const LEFT: usize = 48 * 1024;
@@ -32,37 +32,45 @@ struct Part<'a> {
     into: Results<'a, f32>,
 }
 
-/// Multiplies under the best kernel of this machine, calling `finish(row, column, results, also)` for every finished piece
-/// of a row.
+/// Evaluates an expression with the best kernel of this machine for some products.
 macro_rules! with_kernel {
     ($products:expr, $kernel:ident => $body:expr, else $otherwise:expr) => {{
+        use $crate::host::gemm::Products;
+        use $crate::host::product::micro;
         #[cfg(target_arch = "x86_64")]
         {
-            use $crate::host::product::micro::{Avx2, Avx512, Avx512Bf16, Portable};
+            use micro::{Avx2, Avx512, Avx512Bf16, Rounded};
             match $products {
-                $crate::host::gemm::Products::Bf16 => match Avx512Bf16::new() {
-                    Some($kernel) => $body,
-                    None => {
-                        let $kernel = Portable;
+                Products::Bf16 => {
+                    if let Some($kernel) = Avx512Bf16::new() {
+                        $body
+                    } else if let Some($kernel) = Avx512::<Rounded>::new() {
+                        $body
+                    } else if let Some($kernel) = Avx2::<Rounded>::new() {
+                        $body
+                    } else {
+                        let $kernel = micro::Portable;
                         $body
                     }
-                },
-                $crate::host::gemm::Products::Exact => match (Avx512::new(), Avx2::new()) {
-                    (Some($kernel), _) => $body,
-                    (None, Some($kernel)) => $body,
-                    (None, None) => $otherwise,
-                },
+                }
+                Products::Exact => {
+                    if let Some($kernel) = Avx512::<f32>::new() {
+                        $body
+                    } else if let Some($kernel) = Avx2::<f32>::new() {
+                        $body
+                    } else {
+                        $otherwise
+                    }
+                }
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
-        {
-            match $products {
-                $crate::host::gemm::Products::Bf16 => {
-                    let $kernel = $crate::host::product::micro::Portable;
-                    $body
-                }
-                $crate::host::gemm::Products::Exact => $otherwise,
+        match $products {
+            Products::Bf16 => {
+                let $kernel = micro::Portable;
+                $body
             }
+            Products::Exact => $otherwise,
         }
     }};
 }
@@ -82,12 +90,12 @@ pub(crate) fn multiply<M: Micro>(
     left: ArrayView2<'_, f32>,
     right: &Right<M>,
     into: Results<'_, f32>,
-    finish: impl Fn(usize, usize, &mut [f32], &mut [f32]) + Send + Sync,
+    finish: &Finish<'_, f32>,
 ) {
     assert!(left.ncols() == right.depth(), "matrix product of unequal inner extents");
     assert!(into.c.dim() == (left.nrows(), right.columns()), "matrix product into another extent");
     let parts = cut::<M>(into, par::threads());
-    par::each(parts, |_, part| block(kernel, left, right, part, &finish));
+    par::each(parts, |_, part| block(kernel, &left.into(), right, part, finish));
 }
 
 impl<M: Micro> Engine<f32> for M {
@@ -95,9 +103,11 @@ impl<M: Micro> Engine<f32> for M {
     fn pack(self, turned: ArrayView2<'_, f32>) -> Right<M> {
         Right::pack_serial(self, turned)
     }
-    fn multiply_serial(self, left: ArrayView2<'_, f32>, right: &Right<M>, into: Results<'_, f32>) {
+    fn multiply_serial<'a>(self, left: impl Into<Left<'a, f32>>, right: &Right<M>, into: Results<'_, f32>) {
+        let left = left.into();
+        assert!(left.extents() == (into.c.nrows(), right.depth()), "matrix product of unequal extents");
         for part in cut::<M>(into, 1) {
-            block(self, left, right, part, &super::gemm::nothing);
+            block(self, &left, right, part, &super::gemm::nothing);
         }
     }
 }
@@ -134,44 +144,52 @@ fn common_divisor(a: usize, b: usize) -> usize {
 /// One part of the result.
 fn block<M: Micro>(
     kernel: M,
-    left: ArrayView2<'_, f32>,
+    left: &Left<'_, f32>,
     right: &Right<M>,
     part: Part<'_>,
-    finish: &impl Fn(usize, usize, &mut [f32], &mut [f32]),
+    finish: &Finish<'_, f32>,
 ) {
     let Part { rows: first_row, columns: first_column, into } = part;
     let (m, n) = into.c.dim();
     let mut c = rows_of(into.c);
     let mut also = into.also.map(rows_of).unwrap_or_default();
-    let left = left.slice(s![first_row..first_row + m, ..]);
     let (depth, strips) = (right.depth(), m.div_ceil(M::ROWS));
-    let steps = depth.div_ceil(M::PACKED).min(M::DEPTH);
-    let mut packed = M::buffers().take(strips * steps * M::ROWS, M::Packed::default());
-    par::simd(
+    let steps = depth.div_ceil(M::Packed::NUMBERS).min(M::DEPTH);
+    let mut packed = M::Packed::buffers().take(strips * steps * M::ROWS, M::Packed::default());
+    kernel.simd(
         #[inline(always)]
         || {
             let mut tile = [0f32; LARGEST_TILE];
             let tile = &mut tile[..M::ROWS * M::COLUMNS];
             for block in pack::blocks::<M>(depth) {
-                let size = block.len().div_ceil(M::PACKED) * M::ROWS;
+                let size = block.len().div_ceil(M::Packed::NUMBERS) * M::ROWS;
                 for (i, out) in packed.chunks_exact_mut(size).take(strips).enumerate() {
-                    let which = i * M::ROWS..m.min((i + 1) * M::ROWS);
-                    pack::panel(kernel, left, which, block.clone(), M::ROWS, out);
+                    let which = first_row + i * M::ROWS..first_row + m.min((i + 1) * M::ROWS);
+                    match *left {
+                        Left::Matrix(left) => pack::panel(kernel, left, which, block.clone(), M::ROWS, out),
+                        Left::Patches(patches) => pack::pixels(kernel, patches, which, block.clone(), out),
+                        Left::PatchesTurned(patches) => {
+                            pack::taps(kernel, patches, which, block.clone(), out)
+                        }
+                    }
                 }
                 let (begins, ends) = (block.start == 0 && !into.add, block.end == depth);
-                let mut panels = right.panels(&block, first_column / M::COLUMNS);
+                let mut panels = right.panels(&block, first_column / M::COLUMNS).peekable();
                 for begin in (0..n).step_by(GROUP * M::COLUMNS) {
                     let group = begin..n.min(begin + GROUP * M::COLUMNS);
                     for column in group.clone().step_by(M::COLUMNS) {
                         let Some(panel) = panels.next() else { break };
                         let columns = column..n.min(column + M::COLUMNS);
+                        // The next panel comes from far away: each strip has a part of it fetched.
+                        let next = panels.peek().copied().unwrap_or_default();
                         for (i, strip) in packed.chunks_exact(size).take(strips).enumerate() {
+                            let ahead = &next[next.len() * i / strips..];
                             let rows = i * M::ROWS..m.min((i + 1) * M::ROWS);
                             for c in &c[rows.clone()] {
                                 // Far from each other, these lines are fetched by no other means in time.
                                 kernel.prefetch(&c[column]);
                             }
-                            kernel.multiply(strip, panel, tile);
+                            kernel.multiply(strip, panel, ahead, tile);
                             for (c, sums) in c[rows].iter_mut().zip(tile.chunks_exact(M::COLUMNS)) {
                                 store(&mut c[columns.clone()], &sums[..columns.len()], begins);
                             }
@@ -187,7 +205,7 @@ fn block<M: Micro>(
             }
         },
     );
-    M::buffers().give(packed);
+    M::Packed::buffers().give(packed);
 }
 
 #[inline(always)]
@@ -220,7 +238,7 @@ mod tests {
     }
 
     /// One product in every layout of the operands, replacing and adding.
-    fn check<M: Micro>(kernel: M, [m, k, n]: [usize; 3]) {
+    fn check<M: Micro>(kernel: M, bf16: bool, [m, k, n]: [usize; 3]) {
         for layout in 0..4 {
             let left = random(m, k, layout % 2 == 1, 1);
             let right = random(k, n, layout / 2 == 1, 2);
@@ -228,9 +246,9 @@ mod tests {
             let start = random(m, n, false, 3);
             let mut c = start.clone();
             let into = Results { c: c.view_mut(), also: None, add };
-            multiply(kernel, left.view(), &Right::pack(kernel, right.t()), into, nothing);
+            multiply(kernel, left.view(), &Right::pack(kernel, right.t()), into, &nothing);
             let start = if add { start } else { Array2::zeros((m, n)) };
-            let want = expected(&left, &right, &start, M::PACKED == 2);
+            let want = expected(&left, &right, &start, bf16);
             let allowed = 1e-6 * (k as f64 + 10.0);
             for (got, want) in c.iter().zip(&want) {
                 let off = (f64::from(*got) - want).abs();
@@ -239,49 +257,53 @@ mod tests {
         }
     }
 
-    fn check_all<M: Micro>(kernel: M) {
+    fn check_all<M: Micro>(kernel: M, bf16: bool) {
+        let check = |sizes| check(kernel, bf16, sizes);
         // Every size up to 70 in each extent, the others on either side of a tile.
         for size in 1..=70 {
-            check(kernel, [size, 5, 33]);
-            check(kernel, [13, size, 31]);
-            check(kernel, [7, 4, size]);
+            check([size, 5, 33]);
+            check([13, size, 31]);
+            check([7, 4, size]);
         }
         for i in 0..30 {
             let sizes = Stream::new(9, i).normals(3, 1.0);
-            check(kernel, [sizes[0], sizes[1], sizes[2]].map(|v| 1 + (v.abs() * 90.0) as usize));
+            check([sizes[0], sizes[1], sizes[2]].map(|v| 1 + (v.abs() * 90.0) as usize));
         }
         // More than a block of the depth, more than a block of rows.
-        check(kernel, [150, 2 * M::DEPTH * M::PACKED + 3, 40]);
+        check([150, 2 * M::DEPTH * M::Packed::NUMBERS + 3, 40]);
     }
 
     #[test]
     fn portable_bf16() {
-        check_all(Portable);
+        check_all(Portable, true);
     }
 
     #[test]
     #[cfg(target_arch = "x86_64")]
     fn kernels_of_this_machine() {
-        fn check_or_say<M: Micro>(kernel: Option<M>, name: &str) {
+        use micro::{Avx2, Avx512, Avx512Bf16, Rounded};
+        fn check_or_say<M: Micro>(kernel: Option<M>, bf16: bool, name: &str) {
             use std::io::Write;
             match kernel {
-                Some(kernel) => check_all(kernel),
+                Some(kernel) => check_all(kernel, bf16),
                 None => {
                     let _ = std::writeln!(std::io::stderr(), "NOT RUN: this machine has no {name}");
                 }
             }
         }
-        check_or_say(micro::Avx2::new(), "AVX2");
-        check_or_say(micro::Avx512::new(), "AVX-512");
-        check_or_say(micro::Avx512Bf16::new(), "AVX-512 BF16");
+        check_or_say(Avx2::<f32>::new(), false, "AVX2");
+        check_or_say(Avx2::<Rounded>::new(), true, "AVX2");
+        check_or_say(Avx512::<f32>::new(), false, "AVX-512");
+        check_or_say(Avx512::<Rounded>::new(), true, "AVX-512");
+        check_or_say(Avx512Bf16::new(), true, "AVX-512 BF16");
     }
 
     /// The same code on emulated instructions.
     #[test]
     #[cfg(target_arch = "x86_64")]
     fn kernels_for_avx512_anywhere() {
-        check_all(micro::avx512::emulated::Emulated512);
-        check_all(micro::avx512::emulated::Emulated512Bf16);
+        check_all(micro::avx512::emulated::Emulated512, false);
+        check_all(micro::avx512::emulated::Emulated512Bf16, true);
     }
 
     /// `finish` sees every element once, finished, where it belongs, beside its place in the second result.
@@ -296,7 +318,7 @@ mod tests {
                 left.view(),
                 &Right::pack(Portable, right.t()),
                 into,
-                |row, column, c, also| {
+                &|row, column, c, also| {
                     for (i, (c, also)) in c.iter_mut().zip(also).enumerate() {
                         *also += *c + (row * n + column + i) as f32;
                         *c = -*c;
@@ -319,7 +341,7 @@ mod tests {
                 let mut c = vec![0.0; 203 * 130];
                 let into =
                     Results::replacing(ArrayViewMut2::from_shape((203, 130), &mut c).expect("extents"));
-                multiply(Portable, left.view(), &Right::pack(Portable, right.t()), into, nothing);
+                multiply(Portable, left.view(), &Right::pack(Portable, right.t()), into, &nothing);
                 c
             })
         };

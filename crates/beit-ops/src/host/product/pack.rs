@@ -1,6 +1,7 @@
 //! Packing: operands in the order in which kernels read them.
 
-use super::micro::{BLOCK, Micro};
+use super::micro::{BLOCK, Micro, Packed};
+use crate::host::conv::Patches;
 use crate::host::par;
 use core::ops::Range;
 use ndarray::{ArrayView2, Axis, s};
@@ -25,7 +26,11 @@ pub(super) fn panel<M: Micro>(
         out.fill(M::Packed::default());
     }
     if part.strides()[1] == 1 {
-        along_depth(kernel, part, width, out);
+        let mut slices = [&[][..]; WIDEST];
+        for (slice, lane) in slices.iter_mut().zip(part.outer_iter()) {
+            *slice = lane.to_slice().expect("the stride along the depth is one");
+        }
+        along_depth(kernel, &slices[..part.nrows()], width, out);
     } else {
         across_depth::<M>(part, width, out);
     }
@@ -36,18 +41,13 @@ const WIDEST: usize = 32;
 
 /// Each lane is contiguous: a transposition, in blocks.
 #[inline(always)]
-fn along_depth<M: Micro>(kernel: M, part: ArrayView2<'_, f32>, width: usize, out: &mut [M::Packed]) {
-    let (lanes, depth) = part.dim();
-    let mut slices = [&[][..]; WIDEST];
-    for (slice, lane) in slices.iter_mut().zip(part.outer_iter()) {
-        *slice = lane.to_slice().expect("the stride along the depth is one");
-    }
-    let slices = &slices[..lanes];
-    let numbers = BLOCK * M::PACKED;
+fn along_depth<M: Micro>(kernel: M, slices: &[&[f32]], width: usize, out: &mut [M::Packed]) {
+    let depth = slices.first().map_or(0, |lane| lane.len());
+    let numbers = BLOCK * M::Packed::NUMBERS;
     let whole = depth - depth % numbers;
     // Along the depth first: what is written stays in one piece.
     for begin in (0..whole).step_by(numbers) {
-        let out = &mut out[begin / M::PACKED * width..][..BLOCK * width];
+        let out = &mut out[begin / M::Packed::NUMBERS * width..][..BLOCK * width];
         for (group, lanes) in slices.chunks(BLOCK).enumerate() {
             let mut block = [[M::Packed::default(); BLOCK]; BLOCK];
             for (block, lane) in block.iter_mut().zip(lanes) {
@@ -66,9 +66,9 @@ fn along_depth<M: Micro>(kernel: M, part: ArrayView2<'_, f32>, width: usize, out
         }
     }
     for (lane, numbers) in slices.iter().enumerate() {
-        let out = out[whole / M::PACKED * width..].iter_mut().skip(lane).step_by(width);
-        for (out, numbers) in out.zip(numbers[whole..].chunks(M::PACKED)) {
-            *out = M::pack([numbers[0], numbers.get(1).copied().unwrap_or(0.0)]);
+        let out = out[whole / M::Packed::NUMBERS * width..].iter_mut().skip(lane).step_by(width);
+        for (out, numbers) in out.zip(numbers[whole..].chunks(M::Packed::NUMBERS)) {
+            *out = M::Packed::pack([numbers[0], numbers.get(1).copied().unwrap_or(0.0)]);
         }
     }
 }
@@ -77,7 +77,10 @@ fn along_depth<M: Micro>(kernel: M, part: ArrayView2<'_, f32>, width: usize, out
 #[inline(always)]
 fn pack_lane<M: Micro>(numbers: &[f32], out: &mut [M::Packed; BLOCK]) {
     for (i, out) in out.iter_mut().enumerate() {
-        *out = M::pack([numbers[i * M::PACKED], numbers[i * M::PACKED + M::PACKED - 1]]);
+        *out = M::Packed::pack([
+            numbers[i * M::Packed::NUMBERS],
+            numbers[i * M::Packed::NUMBERS + M::Packed::NUMBERS - 1],
+        ]);
     }
 }
 
@@ -88,22 +91,125 @@ fn across_depth<M: Micro>(part: ArrayView2<'_, f32>, width: usize, out: &mut [M:
     let zeros = [0.0; WIDEST];
     for out in out.chunks_exact_mut(width) {
         let Some(first) = steps.next() else { break };
-        let second = if M::PACKED == 2 { steps.next() } else { None };
+        let second = if M::Packed::NUMBERS == 2 { steps.next() } else { None };
         match (first.to_slice(), second.map_or(Some(&zeros[..]), |second| second.to_slice())) {
             // The width is a constant where this is inlined, and so is the length of the loop.
             (Some(first), Some(second)) if first.len() == width => {
                 let (first, second) = (&first[..width], &second[..width]);
                 for lane in 0..width {
-                    out[lane] = M::pack([first[lane], second[lane]]);
+                    out[lane] = M::Packed::pack([first[lane], second[lane]]);
                 }
             }
             _ => {
                 for (lane, out) in out.iter_mut().take(first.len()).enumerate() {
-                    *out = M::pack([first[lane], second.as_ref().map_or(0.0, |second| second[lane])]);
+                    *out = M::Packed::pack([first[lane], second.as_ref().map_or(0.0, |second| second[lane])]);
                 }
             }
         }
     }
+}
+
+/// A panel of the surroundings of pixels: a lane for each pixel. Compiled once for a kernel: it is called rarely.
+#[inline(never)]
+pub(super) fn pixels<M: Micro>(
+    kernel: M,
+    patches: Patches<'_, f32>,
+    which: Range<usize>,
+    depth: Range<usize>,
+    out: &mut [M::Packed],
+) {
+    if which.len() < M::ROWS {
+        out.fill(M::Packed::default());
+    }
+    let pixels = which.len();
+    let mut begins = [0; WIDEST];
+    begins.iter_mut().zip(which).for_each(|(begin, pixel)| *begin = patches.begin(pixel));
+    let begins = &begins[..pixels];
+    kernel.simd(
+        #[inline(always)]
+        || {
+            let mut at = depth.start;
+            let mut out = out;
+            while at < depth.end {
+                let run = depth.end.min(at + patches.run() - at % patches.run()) - at;
+                let mut slices = [&[][..]; WIDEST];
+                let offset = patches.offset(at);
+                // Where runs are no whole number of blocks, some numbers of several of them are brought together first.
+                let mut mixed = [[0.0; MIXED]; WIDEST];
+                let len = if run.is_multiple_of(BLOCK * M::Packed::NUMBERS) {
+                    for (slice, begin) in slices.iter_mut().zip(begins) {
+                        *slice = &patches.from(begin + offset)[..run];
+                    }
+                    run
+                } else {
+                    let len = MIXED.min(depth.end - at);
+                    for k in 0..len {
+                        let offset = patches.offset(at + k);
+                        for (lane, begin) in mixed.iter_mut().zip(begins) {
+                            lane[k] = patches.from(begin + offset)[0];
+                        }
+                    }
+                    slices.iter_mut().zip(&mixed).for_each(|(slice, lane)| *slice = &lane[..len]);
+                    len
+                };
+                let (head, rest) =
+                    core::mem::take(&mut out).split_at_mut(len.div_ceil(M::Packed::NUMBERS) * M::ROWS);
+                along_depth(kernel, &slices[..pixels], M::ROWS, head);
+                out = rest;
+                at += len;
+            }
+        },
+    );
+}
+
+/// Numbers of a lane that are brought together: a multiple of all blocks.
+const MIXED: usize = 64;
+
+/// A panel of the surroundings of pixels: a lane for each tap, pixels along the depth.
+#[inline(never)]
+pub(super) fn taps<M: Micro>(
+    kernel: M,
+    patches: Patches<'_, f32>,
+    which: Range<usize>,
+    mut depth: Range<usize>,
+    out: &mut [M::Packed],
+) {
+    let taps = which.len();
+    let mut offsets = [0; WIDEST];
+    offsets.iter_mut().zip(which).for_each(|(offset, tap)| *offset = patches.offset(tap));
+    let offsets = &offsets[..taps];
+    let together = taps == M::ROWS && offsets.windows(2).all(|two| two[1] == two[0] + 1);
+    if taps < M::ROWS {
+        out.fill(M::Packed::default());
+    }
+    kernel.simd(
+        #[inline(always)]
+        || {
+            let zeros = [0.0; WIDEST];
+            for out in out.chunks_exact_mut(M::ROWS) {
+                let Some(first) = depth.next() else { break };
+                let first = patches.begin(first);
+                let second = if M::Packed::NUMBERS == 2 {
+                    depth.next().map(|pixel| patches.begin(pixel))
+                } else {
+                    None
+                };
+                if together {
+                    let first = &patches.from(first + offsets[0])[..M::ROWS];
+                    let second = second
+                        .map_or(&zeros[..M::ROWS], |second| &patches.from(second + offsets[0])[..M::ROWS]);
+                    for lane in 0..M::ROWS {
+                        out[lane] = M::Packed::pack([first[lane], second[lane]]);
+                    }
+                } else {
+                    for (out, offset) in out.iter_mut().zip(offsets) {
+                        let second = second.map_or(0.0, |second| patches.from(second + offset)[0]);
+                        *out = M::Packed::pack([patches.from(first + offset)[0], second]);
+                    }
+                }
+            }
+        },
+    );
 }
 
 /// The right operand of a product, packed once and read by every task.
@@ -136,17 +242,17 @@ impl<M: Micro> Right<M> {
     ) -> Self {
         let (columns, depth) = lanes.dim();
         let panels = columns.div_ceil(M::COLUMNS);
-        let len = depth.div_ceil(M::PACKED) * panels * M::COLUMNS;
-        let mut buffer = M::buffers().take(len + LINE / size_of::<M::Packed>(), M::Packed::default());
+        let len = depth.div_ceil(M::Packed::NUMBERS) * panels * M::COLUMNS;
+        let mut buffer = M::Packed::buffers().take(len + LINE / size_of::<M::Packed>(), M::Packed::default());
         let start = buffer.as_ptr().align_offset(LINE);
         let packed = &mut buffer[start..start + len];
         for block in blocks::<M>(depth) {
-            let steps = block.len().div_ceil(M::PACKED);
-            let begin = block.start / M::PACKED * panels * M::COLUMNS;
+            let steps = block.len().div_ceil(M::Packed::NUMBERS);
+            let begin = block.start / M::Packed::NUMBERS * panels * M::COLUMNS;
             let out = &mut packed[begin..begin + steps * panels * M::COLUMNS];
             let size = steps * M::COLUMNS;
             for_chunks(out, size * PANELS_PER_TASK, &|task, out| {
-                par::simd(
+                kernel.simd(
                     #[inline(always)]
                     || {
                         for (i, out) in out.chunks_exact_mut(size).enumerate() {
@@ -169,8 +275,8 @@ impl<M: Micro> Right<M> {
         first: usize,
     ) -> core::slice::ChunksExact<'_, M::Packed> {
         let panels = self.columns.div_ceil(M::COLUMNS);
-        let steps = block.len().div_ceil(M::PACKED);
-        let begin = self.begin + block.start / M::PACKED * panels * M::COLUMNS;
+        let steps = block.len().div_ceil(M::Packed::NUMBERS);
+        let begin = self.begin + block.start / M::Packed::NUMBERS * panels * M::COLUMNS;
         let end = begin + panels * steps * M::COLUMNS;
         let size = steps * M::COLUMNS;
         self.buffer[begin + first * size..end].chunks_exact(size)
@@ -187,14 +293,14 @@ impl<M: Micro> Right<M> {
 
 impl<M: Micro> Drop for Right<M> {
     fn drop(&mut self) {
-        M::buffers().give(core::mem::take(&mut self.buffer));
+        M::Packed::buffers().give(core::mem::take(&mut self.buffer));
     }
 }
 
 /// The depth in blocks of nearly one size, at most [`Micro::DEPTH`] each, all but the last a whole number of
-/// [`Micro::PACKED`].
+/// [`Packed::NUMBERS`].
 pub(super) fn blocks<M: Micro>(depth: usize) -> impl Iterator<Item = Range<usize>> {
-    let steps = depth.div_ceil(M::PACKED);
-    let block = steps.div_ceil(steps.div_ceil(M::DEPTH).max(1)).max(1) * M::PACKED;
+    let steps = depth.div_ceil(M::Packed::NUMBERS);
+    let block = steps.div_ceil(steps.div_ceil(M::DEPTH).max(1)).max(1) * M::Packed::NUMBERS;
     (0..depth).step_by(block).map(move |begin| begin..depth.min(begin + block))
 }

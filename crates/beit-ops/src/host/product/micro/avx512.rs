@@ -7,13 +7,23 @@ macro_rules! kernels {
     ($f32:meta, $bf16:meta) => {
         /// # Safety
         ///
-        /// The machine has AVX-512F; `left` has `12 depth` elements, `right` `32 depth`, `tile` 384.
+        /// The machine has AVX-512F; `left` has `12 depth` elements, `right` `32 depth`, `tile` 384. `ahead` may be anywhere.
         #[cfg_attr(all(), $f32)]
-        unsafe fn avx512(depth: usize, mut left: *const f32, mut right: *const f32, tile: *mut f32) {
+        unsafe fn avx512(
+            depth: usize,
+            mut left: *const f32,
+            mut right: *const f32,
+            mut ahead: *const f32,
+            tile: *mut f32,
+        ) {
             let mut sums = [[_mm512_setzero_ps(); 2]; 12];
-            for _ in 0..depth {
-                // SAFETY: the caller's extents; both pointers advance by what was read.
+            for step in 0..depth {
+                // SAFETY: the caller's extents; both pointers advance by what was read. Prefetching reads nothing.
                 unsafe {
+                    if step % 4 == 0 {
+                        _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
+                        ahead = ahead.wrapping_add(16);
+                    }
                     let columns = [_mm512_loadu_ps(right), _mm512_loadu_ps(right.add(16))];
                     for (row, sums) in sums.iter_mut().enumerate() {
                         let factor = _mm512_set1_ps(*left.add(row));
@@ -30,14 +40,25 @@ macro_rules! kernels {
 
         /// # Safety
         ///
-        /// The machine has AVX-512F and AVX-512 BF16; `left` has `12 depth` elements, `right` `32 depth`, `tile` 384.
+        /// The machine has AVX-512F and AVX-512 BF16; `left` has `12 depth` elements, `right` `32 depth`, `tile` 384. `ahead` may be
+        /// anywhere.
         #[cfg_attr(all(), $bf16)]
-        unsafe fn avx512bf16(depth: usize, mut left: *const u32, mut right: *const u32, tile: *mut f32) {
+        unsafe fn avx512bf16(
+            depth: usize,
+            mut left: *const u32,
+            mut right: *const u32,
+            mut ahead: *const u32,
+            tile: *mut f32,
+        ) {
             let mut sums = [[_mm512_setzero_ps(); 2]; 12];
-            for _ in 0..depth {
-                // SAFETY: the caller's extents; both pointers advance by what was read. A register of words and one of pairs of bf16
-                // are the same 512 bits.
+            for step in 0..depth {
+                // SAFETY: the caller's extents; both pointers advance by what was read. Prefetching reads nothing. A register of words
+                // and one of pairs of bf16 are the same 512 bits.
                 unsafe {
+                    if step % 4 == 0 {
+                        _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
+                        ahead = ahead.wrapping_add(16);
+                    }
                     let pairs = |words: __m512i| core::mem::transmute::<__m512i, __m512bh>(words);
                     let columns = [
                         pairs(_mm512_loadu_si512(right.cast())),
@@ -77,8 +98,8 @@ pub(super) use kernels;
 #[cfg(test)]
 #[allow(non_camel_case_types)]
 pub(crate) mod emulated {
+    use super::super::packed::Pair;
     use super::super::{Avx512, Avx512Bf16, Micro};
-    use crate::host::buffers::Buffers;
 
     #[derive(Clone, Copy)]
     struct __m512([f32; 16]);
@@ -86,6 +107,8 @@ pub(crate) mod emulated {
     #[derive(Clone, Copy)]
     struct __m512bh([u32; 16]);
 
+    const _MM_HINT_T1: i32 = 2;
+    unsafe fn _mm_prefetch<const HINT: i32>(_: *const i8) {}
     fn _mm512_setzero_ps() -> __m512 {
         __m512([0.0; 16])
     }
@@ -127,21 +150,17 @@ pub(crate) mod emulated {
 
     impl Micro for Emulated512 {
         type Packed = f32;
-        const ROWS: usize = Avx512::ROWS;
-        const COLUMNS: usize = Avx512::COLUMNS;
-        const PACKED: usize = Avx512::PACKED;
-        const DEPTH: usize = Avx512::DEPTH;
+        const ROWS: usize = Avx512::<f32>::ROWS;
+        const COLUMNS: usize = Avx512::<f32>::COLUMNS;
+        const DEPTH: usize = Avx512::<f32>::DEPTH;
 
-        fn pack(numbers: [f32; 2]) -> f32 {
-            Avx512::pack(numbers)
+        fn simd<R>(self, f: impl FnOnce() -> R) -> R {
+            f()
         }
-        fn buffers() -> &'static Buffers<f32> {
-            Avx512::buffers()
-        }
-        fn multiply(self, left: &[f32], right: &[f32], tile: &mut [f32]) {
+        fn multiply(self, left: &[f32], right: &[f32], ahead: &[f32], tile: &mut [f32]) {
             let depth = super::super::x86::checked::<Self>(left, right, tile);
             // SAFETY: `checked` proved the extents.
-            unsafe { avx512(depth, left.as_ptr(), right.as_ptr(), tile.as_mut_ptr()) }
+            unsafe { avx512(depth, left.as_ptr(), right.as_ptr(), ahead.as_ptr(), tile.as_mut_ptr()) }
         }
     }
 
@@ -150,22 +169,26 @@ pub(crate) mod emulated {
     pub(crate) struct Emulated512Bf16;
 
     impl Micro for Emulated512Bf16 {
-        type Packed = u32;
+        type Packed = Pair;
         const ROWS: usize = Avx512Bf16::ROWS;
         const COLUMNS: usize = Avx512Bf16::COLUMNS;
-        const PACKED: usize = Avx512Bf16::PACKED;
         const DEPTH: usize = Avx512Bf16::DEPTH;
 
-        fn pack(numbers: [f32; 2]) -> u32 {
-            Avx512Bf16::pack(numbers)
+        fn simd<R>(self, f: impl FnOnce() -> R) -> R {
+            f()
         }
-        fn buffers() -> &'static Buffers<u32> {
-            Avx512Bf16::buffers()
-        }
-        fn multiply(self, left: &[u32], right: &[u32], tile: &mut [f32]) {
+        fn multiply(self, left: &[Pair], right: &[Pair], ahead: &[Pair], tile: &mut [f32]) {
             let depth = super::super::x86::checked::<Self>(left, right, tile);
             // SAFETY: `checked` proved the extents.
-            unsafe { avx512bf16(depth, left.as_ptr(), right.as_ptr(), tile.as_mut_ptr()) }
+            unsafe {
+                avx512bf16(
+                    depth,
+                    left.as_ptr().cast(),
+                    right.as_ptr().cast(),
+                    ahead.as_ptr().cast(),
+                    tile.as_mut_ptr(),
+                )
+            }
         }
     }
 }

@@ -1,30 +1,24 @@
 //! Products of bf16 without instructions for them: the same numbers to within the order of additions, on any machine.
 
-use super::{Micro, bf16_pair};
-use crate::host::buffers::Buffers;
-
-static PAIRS: Buffers<u32> = Buffers::new();
+use super::Micro;
+use super::packed::Pair;
 
 /// 4 x 16 in pairs of bf16 that are widened to f32. The compiler vectorises it for the instructions it is inlined under.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Portable;
 
 impl Micro for Portable {
-    type Packed = u32;
+    type Packed = Pair;
     const ROWS: usize = 4;
     const COLUMNS: usize = 16;
-    const PACKED: usize = 2;
     const DEPTH: usize = 384;
 
     #[inline(always)]
-    fn pack(numbers: [f32; 2]) -> u32 {
-        bf16_pair(numbers)
-    }
-    fn buffers() -> &'static Buffers<u32> {
-        &PAIRS
+    fn simd<R>(self, f: impl FnOnce() -> R) -> R {
+        f()
     }
     #[inline(always)]
-    fn multiply(self, left: &[u32], right: &[u32], tile: &mut [f32]) {
+    fn multiply(self, left: &[Pair], right: &[Pair], _: &[Pair], tile: &mut [f32]) {
         let mut sums = [[0f32; 16]; 4];
         let (left, _) = left.as_chunks::<4>();
         let (right, _) = right.as_chunks::<16>();
@@ -43,6 +37,6 @@ impl Micro for Portable {
 }
 
 #[inline(always)]
-fn widened(pair: u32) -> [f32; 2] {
-    [f32::from_bits(pair << 16), f32::from_bits(pair & 0xffff_0000)]
+fn widened(pair: Pair) -> [f32; 2] {
+    [f32::from_bits(pair.0 << 16), f32::from_bits(pair.0 & 0xffff_0000)]
 }

@@ -1,12 +1,23 @@
 //! Kernels for AVX2, AVX-512 and AVX-512 with bf16, each where the machine has the instructions.
 #![allow(unsafe_code)]
 
-use super::{BLOCK, Micro, bf16_pair};
-use crate::host::buffers::Buffers;
+use super::packed::{Pair, Rounded};
+use super::{BLOCK, Micro, Packed};
 use core::arch::x86_64::*;
+use core::marker::PhantomData;
+use pulp::x86::{V3, V4};
 use std::is_x86_feature_detected;
 
-static PAIRS: Buffers<u32> = Buffers::new();
+/// What is one f32 in memory.
+///
+/// # Safety
+///
+/// It has the layout of an f32.
+pub(crate) unsafe trait Single: Packed {}
+// SAFETY: itself.
+unsafe impl Single for f32 {}
+// SAFETY: transparent.
+unsafe impl Single for Rounded {}
 
 /// Asserts what the loads and stores of a kernel rely on, and returns the depth.
 #[inline(always)]
@@ -15,12 +26,6 @@ pub(super) fn checked<M: Micro>(left: &[M::Packed], right: &[M::Packed], tile: &
     assert!(left.len() == depth * M::ROWS && right.len() == depth * M::COLUMNS);
     assert!(tile.len() == M::ROWS * M::COLUMNS);
     depth
-}
-
-#[inline(always)]
-fn prefetch(number: &f32) {
-    // SAFETY: prefetching changes nothing, and the address is that of a reference.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(number).cast()) };
 }
 
 /// Transposes 8 x 8 numbers of 32 bits: pairs, then pairs of pairs, then halves of registers change places.
@@ -56,55 +61,69 @@ unsafe fn turn(block: *mut f32) {
     }
 }
 
+/// What kernels for AVX2 and more have in common.
+macro_rules! common {
+    () => {
+        #[inline(always)]
+        fn simd<R>(self, f: impl FnOnce() -> R) -> R {
+            self.0.vectorize(f)
+        }
+        #[inline(always)]
+        fn turn(self, block: &mut [[Self::Packed; BLOCK]; BLOCK]) {
+            // SAFETY: `Self` exists only where AVX2 does, and all that is packed has 32 bits.
+            unsafe { turn(block.as_mut_ptr().cast()) };
+        }
+        #[inline(always)]
+        fn prefetch(self, number: &f32) {
+            // SAFETY: prefetching changes nothing, and the address is that of a reference.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(number).cast()) };
+        }
+    };
+}
+
 /// 6 x 16: twelve accumulators, two registers of the right panel and one of the left make fifteen of sixteen.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Avx2(());
+pub(crate) struct Avx2<P>(V3, PhantomData<P>);
 
-impl Avx2 {
+impl<P> Avx2<P> {
     pub(crate) fn new() -> Option<Self> {
-        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+        V3::try_new().map(|v3| Self(v3, PhantomData))
     }
 }
 
-impl Micro for Avx2 {
-    type Packed = f32;
+impl<P: Single> Micro for Avx2<P> {
+    type Packed = P;
     const ROWS: usize = 6;
     const COLUMNS: usize = 16;
-    const PACKED: usize = 1;
     const DEPTH: usize = 768;
 
+    common!();
     #[inline(always)]
-    fn pack(numbers: [f32; 2]) -> f32 {
-        numbers[0]
-    }
-    fn buffers() -> &'static Buffers<f32> {
-        <f32 as crate::host::Real>::buffers()
-    }
-    #[inline(always)]
-    fn turn(self, block: &mut [[Self::Packed; BLOCK]; BLOCK]) {
-        // SAFETY: `Self` exists only where AVX2 does.
-        unsafe { turn(block.as_mut_ptr().cast()) };
-    }
-    #[inline(always)]
-    fn prefetch(self, number: &f32) {
-        prefetch(number);
-    }
-    #[inline(always)]
-    fn multiply(self, left: &[f32], right: &[f32], tile: &mut [f32]) {
+    fn multiply(self, left: &[P], right: &[P], ahead: &[P], tile: &mut [f32]) {
         let depth = checked::<Self>(left, right, tile);
         // SAFETY: `Self` exists only where AVX2 and FMA do, and `checked` proved the extents.
-        unsafe { avx2(depth, left.as_ptr(), right.as_ptr(), tile.as_mut_ptr()) }
+        unsafe {
+            avx2(depth, left.as_ptr().cast(), right.as_ptr().cast(), ahead.as_ptr().cast(), tile.as_mut_ptr())
+        }
     }
 }
 
 /// # Safety
 ///
-/// The machine has AVX2 and FMA; `left` has `6 depth` elements, `right` `16 depth`, `tile` 96.
+/// The machine has AVX2 and FMA; `left` has `6 depth` elements, `right` `16 depth`, `tile` 96. `ahead` may be anywhere.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn avx2(depth: usize, mut left: *const f32, mut right: *const f32, tile: *mut f32) {
+unsafe fn avx2(
+    depth: usize,
+    mut left: *const f32,
+    mut right: *const f32,
+    mut ahead: *const f32,
+    tile: *mut f32,
+) {
     let mut sums = [[_mm256_setzero_ps(); 2]; 6];
     // Unrolled: on a core that is shared with another thread the loop itself would cost a tenth.
     for _ in 0..depth / 4 {
+        _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
+        ahead = ahead.wrapping_add(16);
         for step in 0..4 {
             // SAFETY: four steps of the caller's extents are left.
             unsafe { avx2_step(left.add(6 * step), right.add(16 * step), &mut sums) };
@@ -142,83 +161,67 @@ unsafe fn avx2_step(left: *const f32, right: *const f32, sums: &mut [[__m256; 2]
 
 /// 12 x 32 in f32: 24 accumulators, two registers of the right panel; the left is broadcast from memory.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Avx512(());
+pub(crate) struct Avx512<P>(V4, PhantomData<P>);
 
-impl Avx512 {
+impl<P> Avx512<P> {
     pub(crate) fn new() -> Option<Self> {
-        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("avx512f")).then_some(Self(()))
+        V4::try_new().map(|v4| Self(v4, PhantomData))
     }
 }
 
-impl Micro for Avx512 {
-    type Packed = f32;
+impl<P: Single> Micro for Avx512<P> {
+    type Packed = P;
     const ROWS: usize = 12;
     const COLUMNS: usize = 32;
-    const PACKED: usize = 1;
     const DEPTH: usize = 192;
 
+    common!();
     #[inline(always)]
-    fn pack(numbers: [f32; 2]) -> f32 {
-        numbers[0]
-    }
-    fn buffers() -> &'static Buffers<f32> {
-        <f32 as crate::host::Real>::buffers()
-    }
-    #[inline(always)]
-    fn turn(self, block: &mut [[Self::Packed; BLOCK]; BLOCK]) {
-        // SAFETY: `Self` exists only where AVX2 does.
-        unsafe { turn(block.as_mut_ptr().cast()) };
-    }
-    #[inline(always)]
-    fn prefetch(self, number: &f32) {
-        prefetch(number);
-    }
-    #[inline(always)]
-    fn multiply(self, left: &[f32], right: &[f32], tile: &mut [f32]) {
+    fn multiply(self, left: &[P], right: &[P], ahead: &[P], tile: &mut [f32]) {
         let depth = checked::<Self>(left, right, tile);
         // SAFETY: `Self` exists only where AVX-512F does, and `checked` proved the extents.
-        unsafe { avx512(depth, left.as_ptr(), right.as_ptr(), tile.as_mut_ptr()) }
+        unsafe {
+            avx512(
+                depth,
+                left.as_ptr().cast(),
+                right.as_ptr().cast(),
+                ahead.as_ptr().cast(),
+                tile.as_mut_ptr(),
+            )
+        }
     }
 }
 
 /// 12 x 32 in pairs of bf16, each `vdpbf16ps` adding 32 products to 16 sums in f32.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Avx512Bf16(());
+pub(crate) struct Avx512Bf16(V4);
 
 impl Avx512Bf16 {
     pub(crate) fn new() -> Option<Self> {
-        Avx512::new().filter(|_| is_x86_feature_detected!("avx512bf16")).map(|_| Self(()))
+        V4::try_new().filter(|_| is_x86_feature_detected!("avx512bf16")).map(Self)
     }
 }
 
 impl Micro for Avx512Bf16 {
-    type Packed = u32;
+    type Packed = Pair;
     const ROWS: usize = 12;
     const COLUMNS: usize = 32;
-    const PACKED: usize = 2;
     const DEPTH: usize = 384;
 
+    common!();
     #[inline(always)]
-    fn pack(numbers: [f32; 2]) -> u32 {
-        bf16_pair(numbers)
-    }
-    fn buffers() -> &'static Buffers<u32> {
-        &PAIRS
-    }
-    #[inline(always)]
-    fn turn(self, block: &mut [[Self::Packed; BLOCK]; BLOCK]) {
-        // SAFETY: `Self` exists only where AVX2 does.
-        unsafe { turn(block.as_mut_ptr().cast()) };
-    }
-    #[inline(always)]
-    fn prefetch(self, number: &f32) {
-        prefetch(number);
-    }
-    #[inline(always)]
-    fn multiply(self, left: &[u32], right: &[u32], tile: &mut [f32]) {
+    fn multiply(self, left: &[Pair], right: &[Pair], ahead: &[Pair], tile: &mut [f32]) {
         let depth = checked::<Self>(left, right, tile);
         // SAFETY: `Self` exists only where AVX-512F and its bf16 products do, and `checked` proved the extents.
-        unsafe { avx512bf16(depth, left.as_ptr(), right.as_ptr(), tile.as_mut_ptr()) }
+        unsafe {
+            avx512bf16(
+                depth,
+                left.as_ptr().cast(),
+                right.as_ptr().cast(),
+                ahead.as_ptr().cast(),
+                tile.as_mut_ptr(),
+            )
+        }
     }
 }
 
