@@ -57,6 +57,7 @@ impl<'a, F> From<ArrayView2<'a, F>> for Left<'a, F> {
     }
 }
 
+#[cfg(feature = "std")]
 impl<F: Real> Left<'_, F> {
     /// `[M, K]`
     pub(crate) fn extents(&self) -> (usize, usize) {

@@ -12,6 +12,10 @@ const GRAIN: usize = 16 * 1024;
 /// At most this many partial sums of a reduction over rows.
 const PARTIALS: usize = 16;
 
+/// At most this many tasks of a [`map`].
+#[cfg(feature = "std")]
+const MAP_TASKS: usize = 256;
+
 /// Rows of `width` elements that one task takes.
 pub(crate) fn rows_per_task(width: usize) -> usize {
     (GRAIN / width.max(1)).max(1)
@@ -48,7 +52,12 @@ fn indices(n: usize, f: &(dyn Fn(usize) + Sync)) {
 #[cfg(feature = "std")]
 pub(crate) fn map<R: Send>(n: usize, f: impl Fn(usize) -> R + Send + Sync) -> Vec<R> {
     let mut results: Vec<Option<R>> = (0..n).map(|_| None).collect();
-    each(results.iter_mut().collect(), |i, result| *result = Some(f(i)));
+    let chunk = n.div_ceil(MAP_TASKS).max(1);
+    chunks(&mut results, chunk, |i, results| {
+        for (j, result) in results.iter_mut().enumerate() {
+            *result = Some(f(i * chunk + j));
+        }
+    });
     results.into_iter().map(|result| result.expect("every index was visited")).collect()
 }
 

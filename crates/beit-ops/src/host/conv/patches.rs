@@ -133,6 +133,7 @@ impl<'a, F: Real> Patches<'a, F> {
     }
 
     /// How far from the beginning of its row a column is.
+    #[cfg(feature = "std")]
     #[inline(always)]
     pub(crate) fn offset(&self, tap: usize) -> usize {
         tap / self.run() * self.pitch + tap % self.run()
