@@ -191,7 +191,7 @@ impl DeviceArgs {
         }
         if !Host::has_bf16() {
             note(
-                "warning: this processor has no instructions for bf16 (avx512_bf16): it is slower here than f32",
+                "warning: this processor has no instructions for bf16 (avx512_bf16): it is no faster here than f32",
             );
         }
         self.on(&Host::bf16(), Device::cpu("bf16"), work)

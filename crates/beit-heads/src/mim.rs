@@ -61,7 +61,7 @@ impl<T: Clone> Mim<T> {
         rows: &O::Ids,
         keep: Keep,
     ) -> (T, Saved<O>) {
-        let (tokens, vit) = self.vit.forward_to(ops, &config.vit, input, keep, Some(rows));
+        let (tokens, vit) = self.vit.forward_rows(ops, &config.vit, input, keep, Some(rows));
         // The norm works row by row, so gathering first gives the same numbers for less work.
         let gathered = ops.gather_rows(&tokens, rows);
         let normed =
@@ -100,7 +100,7 @@ impl<T: Clone> Mim<T> {
         input: &Input<'_, T>,
         rows: &O::Ids,
     ) -> T {
-        let tokens = self.vit.infer_to(ops, &config.vit, input, Some(rows), &mut |_, _| {});
+        let tokens = self.vit.infer_rows(ops, &config.vit, input, Some(rows), &mut |_, _| {});
         let gathered = ops.gather_rows(&tokens, rows);
         let norm = |norm: &Norm<T>| ops.layer_norm(&gathered, norm, config.vit.layer_norm_eps).0;
         let normed = self.vit.norm.as_ref().map(norm);

@@ -95,10 +95,10 @@ impl<T: Clone> Block<T> {
         let (mid, normed2, stats2) =
             ops.scale_residual_norm(&x, &branch1, &self.scale1(cx), &self.norm2, cx.eps);
         // The MLP works row by row, so leaving rows out gives the same numbers for less work.
-        let normed2 = named(ops, normed2, rows);
+        let normed2 = gathered(ops, normed2, rows);
         let (pre, act) = ops.linear_gelu(&normed2, &self.mlp.fc1);
         let branch2 = ops.linear(&act, &self.mlp.fc2);
-        let branch2 = in_place(ops, branch2, rows, &mid);
+        let branch2 = scattered(ops, branch2, rows, &mid);
         let y = ops.scale_residual(&mid, &branch2, &self.scale2(cx));
 
         let saved = Saved {
@@ -132,10 +132,10 @@ impl<T: Clone> Block<T> {
     ) -> T {
         let d_branch2 =
             ops.scale_residual_backward(&dy, &s.branch2, &self.scale2(cx), grads.gamma_2.as_mut());
-        let d_branch2 = named(ops, d_branch2, s.rows.as_ref());
+        let d_branch2 = gathered(ops, d_branch2, s.rows.as_ref());
         let d_pre = ops.linear_gelu_backward(&d_branch2, [&s.pre, &s.act], &self.mlp.fc2, &mut grads.mlp.fc2);
         let d_normed2 = ops.linear_backward(&d_pre, &s.normed2, &self.mlp.fc1, &mut grads.mlp.fc1);
-        let d_normed2 = in_place(ops, d_normed2, s.rows.as_ref(), &s.mid);
+        let d_normed2 = scattered(ops, d_normed2, s.rows.as_ref(), &s.mid);
         let d_mid = ops.layer_norm_backward_residual(
             &d_normed2,
             &s.mid,
@@ -165,7 +165,7 @@ impl<T: Clone> Block<T> {
 }
 
 /// The named rows of `x`.
-fn named<O: Ops>(ops: &O, x: O::Tensor, rows: Option<&O::Ids>) -> O::Tensor {
+fn gathered<O: Ops>(ops: &O, x: O::Tensor, rows: Option<&O::Ids>) -> O::Tensor {
     match rows {
         Some(rows) => ops.gather_rows(&x, rows),
         None => x,
@@ -173,7 +173,7 @@ fn named<O: Ops>(ops: &O, x: O::Tensor, rows: Option<&O::Ids>) -> O::Tensor {
 }
 
 /// The named rows where they belong among as many as `like` has, the others zero.
-fn in_place<O: Ops>(ops: &O, y: O::Tensor, rows: Option<&O::Ids>, like: &O::Tensor) -> O::Tensor {
+fn scattered<O: Ops>(ops: &O, y: O::Tensor, rows: Option<&O::Ids>, like: &O::Tensor) -> O::Tensor {
     match rows {
         Some(rows) => ops.gather_rows_backward(&y, rows, ops.shape(like)[0]),
         None => y,

@@ -140,12 +140,12 @@ impl<T: Clone> Vit<T> {
         input: &Input<'_, T>,
         keep: Keep,
     ) -> (T, Saved<O>) {
-        self.forward_to(ops, config, input, keep, None)
+        self.forward_rows(ops, config, input, keep, None)
     }
 
     /// [`forward`](Vit::forward) for a reader of some `rows` of the tokens: the last block leaves out of the others what only they
     /// need, and `backward` expects a gradient of zero there.
-    pub fn forward_to<O: Ops<Tensor = T>>(
+    pub fn forward_rows<O: Ops<Tensor = T>>(
         &self,
         ops: &O,
         config: &Config,
@@ -200,11 +200,11 @@ impl<T: Clone> Vit<T> {
         input: &Input<'_, T>,
         tap: &mut dyn FnMut(usize, &T),
     ) -> T {
-        self.infer_to(ops, config, input, None, tap)
+        self.infer_rows(ops, config, input, None, tap)
     }
 
-    /// [`infer`](Vit::infer) for a reader of some `rows` of the last block's output, see [`forward_to`](Vit::forward_to).
-    pub fn infer_to<O: Ops<Tensor = T>>(
+    /// [`infer`](Vit::infer) for a reader of some `rows` of the last block's output, see [`forward_rows`](Vit::forward_rows).
+    pub fn infer_rows<O: Ops<Tensor = T>>(
         &self,
         ops: &O,
         config: &Config,

@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Below this many elements the system's allocator is as good.
 const SMALLEST: usize = 1024;
 /// A buffer serves tensors down to this part of its size.
-const LOOSEST: usize = 2;
+const LOOSEST: usize = 3;
 /// Sizes are rounded up by at most a part in this many, so that batches that differ a little share buffers.
 const STEPS: usize = 16;
 /// Idle and used buffers together exceed the most that was in use at once by at most `1 / SLACK` of it.

@@ -252,18 +252,88 @@ mod tests {
         array(shape, values.into_iter().map(f64::from).collect())
     }
 
-    /// The definition, one element at a time. Larger than a block of lines, than a span, and smaller than the kernel.
+    /// Two images of several blocks each.
+    const LARGE: [usize; 4] = [2, 30, 16, 300];
+
+    /// The definition, one element at a time. More than a block in an image, and smaller than the kernel.
     #[test]
     fn against_the_definition() {
-        for ([b, h, w, i], o, k) in
-            [([2, 5, 4, 3], 2, 3), ([70, 2, 3, 2], 3, 3), ([1, 2, 1, 3], 2, 7), ([2, 3, 3, 4], 5, 1)]
-        {
+        for ([b, h, w, i], o, k) in [
+            ([2, 5, 4, 3], 2, 3),
+            ([70, 2, 3, 2], 3, 3),
+            ([1, 2, 1, 3], 2, 7),
+            ([2, 3, 3, 4], 5, 1),
+            (LARGE, 1, 3),
+        ] {
             let (x, weight) = (random([b, h, w, i], 1), random([o, i, k, k], 2));
             let p = Conv2d { weight, bias: array([o], (0..o).map(|o| o as f64).collect()) };
             let y = forward(Products::Exact, &x, &p);
             for (at, &got) in view4(&y).indexed_iter() {
                 let want = element(&x, &p, at.into());
                 assert!((got - want).abs() < 1e-12, "{k}x{k} at {at:?}: got {got}, want {want}");
+            }
+        }
+    }
+
+    /// `⟨dy, y⟩` without the bias is `⟨dx, x⟩` and `⟨dW, W⟩`.
+    #[test]
+    fn the_backward_is_the_adjoint() {
+        let [b, h, w, i] = LARGE;
+        assert!(Images::new(&random(LARGE, 1), 3).blocks() > 1, "an image of several blocks");
+        let o = 2;
+        let (x, dy) = (random(LARGE, 1), random([b, h, w, o], 2));
+        let conv = |weight| Conv2d { weight, bias: zeros([o]) };
+        let (p, mut dp) = (conv(random([o, i, 3, 3], 3)), conv(zeros([o, i, 3, 3])));
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let want = dot(&dy, &forward(Products::Exact, &x, &p));
+        backward_params(Products::Exact, &dy, &x, &mut dp);
+        let dx = backward_input(Products::Exact, &dy, &p);
+        for got in [dot(&dx, &x), dot(&dp.weight, &p.weight)] {
+            assert!((got - want).abs() < 1e-12 * want.abs().max(1.0), "got {got}, want {want}");
+        }
+    }
+
+    /// What kernels pack from an image is what they pack from the unrolled matrix, to the last bit.
+    #[test]
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    fn packed_from_the_image() {
+        use crate::host::product::micro::avx512::emulated::{Emulated512, Emulated512Bf16};
+        use crate::host::product::micro::{Avx2, Portable, Rounded};
+        packed_by(Portable);
+        packed_by(Emulated512);
+        packed_by(Emulated512Bf16);
+        Avx2::<f32>::new().into_iter().for_each(packed_by);
+        Avx2::<Rounded>::new().into_iter().for_each(packed_by);
+    }
+
+    /// Runs that are whole blocks of a kernel and runs that are not, more than a block of the depth, and a kernel of one tap.
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    fn packed_by<E: Engine<f32>>(engine: E) {
+        for (shape, k) in [([2, 5, 4, 3], 3), ([1, 9, 6, 16], 3), ([1, 4, 5, 20], 7), ([1, 3, 3, 5], 1)] {
+            let numbers = |n| Stream::new(3, n as u64).normals(n, 1.0);
+            let x = array(shape, numbers(shape.iter().product()));
+            let images = Images::new(&x, k);
+            for block in 0..images.count * images.blocks() {
+                let mut room = scratch(images.room());
+                let patches = images.patches(block, &mut room);
+                let mut unrolled = Vec::new();
+                patches.unrolled(|_, rows| unrolled.extend_from_slice(rows));
+                let unrolled = view(&unrolled, [patches.pixels(), patches.taps()]);
+                let pairs = [
+                    (Left::Patches(patches), Left::Matrix(unrolled)),
+                    (Left::PatchesTurned(patches), Left::Matrix(unrolled.t())),
+                ];
+                for (image, matrix) in pairs {
+                    let (m, depth) = image.extents();
+                    let right = numbers(depth * 37);
+                    let right = engine.pack(view(&right, [37, depth]));
+                    let product = |left: Left<'_, f32>| {
+                        let mut c = vec![0.0; m * 37];
+                        engine.multiply_serial(left, &right, Results::replacing(view_mut(&mut c, [m, 37])));
+                        c
+                    };
+                    assert_eq!(product(image), product(matrix), "{shape:?} under {k}x{k}");
+                }
             }
         }
     }
