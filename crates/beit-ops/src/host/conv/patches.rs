@@ -141,7 +141,7 @@ impl<'a, F: Real> Patches<'a, F> {
 
     /// From some place on.
     #[inline(always)]
-    pub(crate) fn from(&self, place: usize) -> &'a [F] {
+    pub(crate) fn at(&self, place: usize) -> &'a [F] {
         &self.data[place..]
     }
 
@@ -156,7 +156,7 @@ impl<'a, F: Real> Patches<'a, F> {
                 || {
                     for (pixel, row) in pixels.zip(rows.chunks_exact_mut(self.taps())) {
                         for (i, run) in row.chunks_exact_mut(self.run()).enumerate() {
-                            run.copy_from_slice(&self.from(self.begin(pixel) + i * self.pitch)[..run.len()]);
+                            run.copy_from_slice(&self.at(self.begin(pixel) + i * self.pitch)[..run.len()]);
                         }
                     }
                 },

@@ -138,7 +138,7 @@ pub(super) fn pixels<M: Micro>(
                 let mut mixed = [[0.0; MIXED]; WIDEST];
                 let len = if run.is_multiple_of(BLOCK * M::Packed::NUMBERS) {
                     for (slice, begin) in slices.iter_mut().zip(begins) {
-                        *slice = &patches.from(begin + offset)[..run];
+                        *slice = &patches.at(begin + offset)[..run];
                     }
                     run
                 } else {
@@ -146,7 +146,7 @@ pub(super) fn pixels<M: Micro>(
                     for k in 0..len {
                         let offset = patches.offset(at + k);
                         for (lane, begin) in mixed.iter_mut().zip(begins) {
-                            lane[k] = patches.from(begin + offset)[0];
+                            lane[k] = patches.at(begin + offset)[0];
                         }
                     }
                     slices.iter_mut().zip(&mixed).for_each(|(slice, lane)| *slice = &lane[..len]);
@@ -195,16 +195,16 @@ pub(super) fn taps<M: Micro>(
                     None
                 };
                 if together {
-                    let first = &patches.from(first + offsets[0])[..M::ROWS];
+                    let first = &patches.at(first + offsets[0])[..M::ROWS];
                     let second = second
-                        .map_or(&zeros[..M::ROWS], |second| &patches.from(second + offsets[0])[..M::ROWS]);
+                        .map_or(&zeros[..M::ROWS], |second| &patches.at(second + offsets[0])[..M::ROWS]);
                     for lane in 0..M::ROWS {
                         out[lane] = M::Packed::pack([first[lane], second[lane]]);
                     }
                 } else {
                     for (out, offset) in out.iter_mut().zip(offsets) {
-                        let second = second.map_or(0.0, |second| patches.from(second + offset)[0]);
-                        *out = M::Packed::pack([patches.from(first + offset)[0], second]);
+                        let second = second.map_or(0.0, |second| patches.at(second + offset)[0]);
+                        *out = M::Packed::pack([patches.at(first + offset)[0], second]);
                     }
                 }
             }
