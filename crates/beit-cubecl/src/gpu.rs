@@ -9,6 +9,7 @@ use beit_ops::{DeviceError, Shape};
 use bytemuck::cast_slice;
 use cubecl::bytes::Bytes;
 use cubecl::client::ComputeClient;
+use cubecl::features::Tma;
 use cubecl::prelude::*;
 use cubecl::server::Handle;
 use half::bf16;
@@ -76,6 +77,11 @@ impl<R: Runtime> Gpu<R> {
     /// Whether matrix products run on tensor cores.
     pub(crate) fn cores(&self) -> bool {
         self.precision == Precision::Bf16
+    }
+
+    /// Whether they are Hopper's, which CubeCL tells by their bulk copies.
+    pub(crate) fn hopper(&self) -> bool {
+        self.cores() && self.client.properties().features.tma.contains(Tma::Base)
     }
 
     /// Multiprocessors: how many cubes run at a time, at least.

@@ -19,7 +19,7 @@ pub use device::cuda;
 pub use device::wgpu;
 pub use device::{OpenError, Precision};
 pub use gpu::Gpu;
-pub use kernels::tile::{CANDIDATES, Tile};
+pub use kernels::tile::{CANDIDATES, HOPPER, Hopper, Tile};
 pub use tensor::{Dtype, Ids, Probs, Tensor};
 
 pub use cubecl;

@@ -2,10 +2,11 @@
 
 #![allow(clippy::print_stdout)]
 
-use beit_cubecl::{Gpu, Precision};
+use beit_cubecl::{Gpu, HOPPER, Precision};
 use beit_ops::conformance::{self, Tolerance};
 use beit_ops::{
-    AttentionShape, Host, Ops, QkvBias, QkvBiasGrad, Shape, philox::uniforms, relative_position_rows,
+    AttentionShape, Conv2d, Host, Linear, Ops, QkvBias, QkvBiasGrad, Shape, philox::uniforms,
+    relative_position_rows,
 };
 use cubecl::Runtime;
 use cuda_check::{Emulated, Sm};
@@ -56,6 +57,67 @@ fn conform_bf16(sm: Sm, more_than: usize, wanted: &dyn Fn(&str) -> bool) {
     let report = conformance::run_named(&gpu(Precision::Bf16, sm), Tolerance::BF16, wanted);
     println!("{} tensors compared", report.compared);
     assert!(report.compared > more_than && report.failures.is_empty(), "{report}");
+}
+
+/// Products on Hopper's tensor cores: results that end within a tile, sums that are cut into pieces, windows.
+#[test]
+fn products_on_hopper() {
+    let host = Host::<f64>::new();
+    let extents = [[200, 136, 264], [136, 520, 128]];
+    let wanted = extents.map(|extents| (linear(&host, extents), conv(&host)));
+    for tile in HOPPER {
+        let gpu = gpu(Precision::Bf16, Sm(90)).with_tile(tile);
+        for (extents, (linear_wanted, conv_wanted)) in extents.iter().zip(&wanted) {
+            within(&linear(&gpu, *extents), linear_wanted, &format!("{tile:?}: linear {extents:?}"));
+            within(&conv(&gpu), conv_wanted, &format!("{tile:?}: conv2d"));
+        }
+    }
+}
+
+type Named = Vec<(&'static str, Vec<f32>)>;
+
+/// Within 2 % of the largest element: some are made of others that were rounded to bf16.
+fn within(got: &Named, want: &Named, what: &str) {
+    for ((name, got), (_, want)) in got.iter().zip(want) {
+        let scale = want.iter().fold(0.0f32, |a, w| a.max(w.abs()));
+        let off = got.iter().zip(want).map(|(g, w)| if g.is_nan() { f32::INFINITY } else { (g - w).abs() });
+        let off = off.fold(0.0, f32::max) / scale;
+        assert!(off <= 0.02, "{what}: {name} is off by {off:e} of the largest element");
+    }
+}
+
+fn random<O: Ops>(ops: &O, shape: impl Into<Shape>, tag: u64) -> O::Tensor {
+    let shape = shape.into();
+    let number = |i: usize| 2.0 * uniforms(9, tag, i as u64 / 4)[i % 4] - 1.0;
+    ops.upload(shape, &(0..shape.elements()).map(number).collect::<Vec<_>>())
+}
+
+fn read<O: Ops, const N: usize>(ops: &O, named: [(&'static str, &O::Tensor); N]) -> Named {
+    named.map(|(name, x)| (name, ops.read(x).expect("the device works"))).to_vec()
+}
+
+fn linear<O: Ops>(ops: &O, [m, c, n]: [usize; 3]) -> Named {
+    let p = Linear { weight: random(ops, [n, c], 1), bias: Some(random(ops, [n], 2)) };
+    let mut dp = Linear { weight: random(ops, [n, c], 3), bias: Some(random(ops, [n], 4)) };
+    let (x, dy) = (random(ops, [m, c], 5), random(ops, [m, n], 6));
+    let (pre, act) = ops.linear_gelu(&x, &p);
+    let dx = ops.linear_backward(&dy, &x, &p, &mut dp);
+    let next = Linear { weight: random(ops, [c, n], 7), bias: None };
+    let mut d_next = Linear { weight: random(ops, [c, n], 8), bias: None };
+    let d_pre = ops.linear_gelu_backward(&dx, [&pre, &act], &next, &mut d_next);
+    let gradients = [("d weight", &dp.weight), ("d next", &d_next.weight)];
+    let results = [("pre", &pre), ("gelu", &act), ("dx", &dx), ("d pre", &d_pre)];
+    [read(ops, results), read(ops, gradients)].concat()
+}
+
+fn conv<O: Ops>(ops: &O) -> Named {
+    let [b, h, w, i, o, k] = [2, 9, 7, 24, 40, 3];
+    let p = Conv2d { weight: random(ops, [o, i, k, k], 1), bias: random(ops, [o], 2) };
+    let mut dp = Conv2d { weight: random(ops, [o, i, k, k], 3), bias: random(ops, [o], 4) };
+    let (x, dy) = (random(ops, [b, h, w, i], 5), random(ops, [b, h, w, o], 6));
+    let y = ops.conv2d(&x, &p);
+    let dx = ops.conv2d_backward(&dy, &x, &p, &mut dp);
+    read(ops, [("y", &y), ("dx", &dx), ("d weight", &dp.weight)])
 }
 
 /// The attention of the base model: two heads of 64 on 197 tokens, with both tables.

@@ -11,8 +11,8 @@ use cubecl::prelude::*;
 /// An operand of a product.
 #[derive(Clone, Copy)]
 pub(crate) struct Operand<'a> {
-    tensor: &'a Tensor,
-    side: Side,
+    pub(super) tensor: &'a Tensor,
+    pub(super) side: Side,
 }
 
 impl<'a> Operand<'a> {
@@ -84,8 +84,13 @@ impl Product<'_> {
     }
 
     fn tile<R: Runtime>(&self, gpu: &Gpu<R>) -> Tile {
-        let by_table = || Tile::pick(self.extents, gpu.processors(), gpu.cores());
-        gpu.tile.filter(|tile| tile.cores == gpu.cores()).unwrap_or_else(by_table)
+        let hopper = gpu.hopper() && self.suits_hopper();
+        let fits = |tile: &Tile| tile.cores == gpu.cores() && (tile.hopper.is_none() || hopper);
+        let by_table = || match hopper {
+            true => Tile::pick_hopper(self.extents, gpu.processors()),
+            false => Tile::pick(self.extents, gpu.processors(), gpu.cores()),
+        };
+        gpu.tile.filter(fits).unwrap_or_else(by_table)
     }
 
     fn launch<R: Runtime>(
@@ -102,6 +107,9 @@ impl Product<'_> {
         let form = Form { a, b, epilogue, bias: self.bias.is_some(), tile };
         let count =
             CubeCount::Static(n.div_ceil(tile.n) as u32, m.div_ceil(tile.m) as u32, k.div_ceil(span) as u32);
+        if let Some(hopper) = tile.hopper {
+            return self.launch_hopper(gpu, (&form, hopper), count, extra, y, span);
+        }
         let [h, w, c] = self.map();
         let types = [self.a.tensor.elem(), self.b.tensor.elem(), gpu.activation().elem(), y.elem()];
         let [na, nb, nc] = self.widths(tile, c);
@@ -128,7 +136,7 @@ impl Product<'_> {
     }
 
     /// The extents of the feature map that an operand is; ones where none is.
-    fn map(&self) -> [usize; 3] {
+    pub(super) fn map(&self) -> [usize; 3] {
         let map = [self.a, self.b].into_iter().find(|operand| operand.side.window > 0);
         map.map_or([1; 3], |operand| {
             let [_, h, w, c] = operand.tensor.map();

@@ -55,7 +55,7 @@ fn padding(form: &Form) -> usize {
 
 /// The product of two tiles.
 fn block(form: &Form) -> Block {
-    let Tile { m, n, k, planes, cores } = form.tile;
+    let Tile { m, n, k, planes, cores, .. } = form.tile;
     let side = |side: &Side, outer| Stage { k_fast: side.k_fast, distance: stage(form, side, outer)[2] };
     Block { m, n, k, a: side(&form.a, m), b: side(&form.b, n), planes, cores }
 }

@@ -16,20 +16,38 @@ pub struct Tile {
     pub planes: [usize; 2],
     /// Whether tensor cores multiply.
     pub cores: bool,
+    /// Whether they are Hopper's: the kernel of `cuda/product.cu`.
+    pub hopper: Option<Hopper>,
+}
+
+/// What the kernel for Hopper is compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Hopper {
+    /// Buffers for tiles of the operands.
+    pub stages: usize,
+    /// Blocks that a multiprocessor runs at a time.
+    pub blocks: usize,
 }
 
 /// Plain multiply-adds: each of 16 x 16 units has 4 x 4 sums.
-const PLAIN: Tile = Tile { m: 64, n: 64, k: 16, planes: [1, 1], cores: false };
+const PLAIN: Tile = Tile { m: 64, n: 64, k: 16, planes: [1, 1], cores: false, hopper: None };
 
 /// What tensor cores may use, from the largest to the smallest: a plane has 4 x 4, 2 x 4, 2 x 2 or 1 x 2 fragments. The larger
 /// the part of a plane, the fewer bytes of shared memory it reads for each multiplication; the smaller the tile, the more
 /// cubes there are.
-pub const CANDIDATES: [Tile; 4] = [
-    Tile { m: 128, n: 256, k: 32, planes: [2, 4], cores: true },
-    Tile { m: 128, n: 128, k: 32, planes: [4, 2], cores: true },
-    Tile { m: 128, n: 64, k: 32, planes: [4, 2], cores: true },
-    Tile { m: 64, n: 64, k: 32, planes: [4, 2], cores: true },
-];
+pub const CANDIDATES: [Tile; 4] =
+    [planes(128, 256, [2, 4]), planes(128, 128, [4, 2]), planes(128, 64, [4, 2]), planes(64, 64, [4, 2])];
+
+const fn planes(m: usize, n: usize, planes: [usize; 2]) -> Tile {
+    Tile { m, n, k: 32, planes, cores: true, hopper: None }
+}
+
+/// What Hopper's tensor cores may use: two warpgroups, each with 64 rows of the tile.
+pub const HOPPER: [Tile; 3] = [hopper(256, 4, 1), hopper(128, 3, 2), hopper(128, 6, 1)];
+
+const fn hopper(n: usize, stages: usize, blocks: usize) -> Tile {
+    Tile { m: 128, n, k: 64, planes: [1, 1], cores: true, hopper: Some(Hopper { stages, blocks }) }
+}
 
 /// The largest candidate that is taken without a measurement that asks for a larger one: two cubes of it fit a multiprocessor.
 const USUAL: usize = 1;
@@ -51,6 +69,12 @@ impl Tile {
             (USUAL..CANDIDATES.len()).find(enough).unwrap_or(CANDIDATES.len() - 1)
         };
         CANDIDATES[measured.map_or_else(by_rule, |&(_, candidate)| candidate)]
+    }
+
+    /// The tile for a product `[m, n]` that Hopper's tensor cores can do.
+    pub(crate) fn pick_hopper([m, n, _]: [usize; 3], processors: usize) -> Self {
+        let wide = HOPPER[0].count([m, n]) >= processors;
+        HOPPER[usize::from(!wide)]
     }
 
     /// How many tiles cover a result `[m, n]`.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 
 /// CUDA's headers for the CPU. The first is what the others include, and what every kernel includes first.
-const HEADERS: [(&str, &str); 8] = [
+const HEADERS: [(&str, &str); 9] = [
     ("cuda_runtime.h", include_str!("include/cuda_runtime.h")),
     ("fibres.h", include_str!("include/fibres.h")),
     ("warp.h", include_str!("include/warp.h")),
@@ -19,6 +19,7 @@ const HEADERS: [(&str, &str); 8] = [
     ("cuda_bf16.h", include_str!("include/cuda_bf16.h")),
     ("cuda_fp16.h", include_str!("include/cuda_fp16.h")),
     ("mma.h", include_str!("include/mma.h")),
+    ("wgmma.h", include_str!("include/wgmma.h")),
     ("launch.h", include_str!("include/launch.h")),
 ];
 

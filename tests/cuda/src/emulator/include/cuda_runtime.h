@@ -8,6 +8,9 @@
 #include "fibres.h"
 #include "warp.h"
 
+// Kernels that name instructions have another way here.
+#define BEIT_EMULATED
+
 #define __global__
 #define __device__
 #define __host__
@@ -75,6 +78,11 @@ FAST(__frcp_rn, 1 / x)
 inline float __powf(float x, float y) { return std::pow(x, y); }
 inline float __fdividef(float x, float y) { return x / y; }
 
+inline float __uint_as_float(unsigned x) {
+    float y;
+    memcpy(&y, &x, 4);
+    return y;
+}
 inline int __clz(int x) { return x ? __builtin_clz(x) : 32; }
 inline int __clzll(long long x) { return x ? __builtin_clzll(x) : 64; }
 inline int __ffs(int x) { return __builtin_ffs(x); }

@@ -1,0 +1,104 @@
+//! Kernels written in CUDA C++: for what CubeCL has no words, such as the tensor cores of Hopper.
+//!
+//! CubeCL launches them as it does its own: their buffers become pointers and their numbers one structure, in this order.
+
+use crate::gpu::Gpu;
+use crate::tensor::Tensor;
+use cubecl::compute::KernelBuilder;
+use cubecl::prelude::*;
+use cubecl::server::{KernelArguments, MetadataBindingInfo};
+use cubecl::{CompilationError, Compiler, CubeTask, KernelSettings};
+use std::fmt::Write;
+
+/// A kernel in CUDA C++, and what it is compiled for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Native {
+    /// The function, `extern "C" __global__`.
+    pub(crate) name: &'static str,
+    /// The files, one after another.
+    pub(crate) source: &'static [&'static str],
+    /// Names that the source takes for numbers.
+    pub(crate) defines: Vec<(&'static str, usize)>,
+    /// Threads of a block.
+    pub(crate) units: u32,
+    /// Bytes of shared memory.
+    pub(crate) shared: usize,
+}
+
+impl Native {
+    /// Launches it on buffers, then numbers: `u32`, or the bits of `f32`.
+    pub(crate) fn launch<R: Runtime>(
+        self,
+        gpu: &Gpu<R>,
+        count: CubeCount,
+        buffers: &[Option<&Tensor>],
+        numbers: &[u32],
+    ) {
+        let binding = |buffer: &Option<&Tensor>| {
+            buffer.map_or(&gpu.nothing, |tensor| tensor.handle()).clone().binding()
+        };
+        // Two to a word, as the structure lies in memory.
+        let words = numbers.chunks(2).map(|two| u64::from(two[0]) | u64::from(*two.get(1).unwrap_or(&0)) << 32);
+        let words: Vec<u64> = words.collect();
+        let fixed = words.len();
+        let arguments = KernelArguments::new()
+            .with_buffers(buffers.iter().map(binding).collect())
+            .with_info(MetadataBindingInfo::new(words, fixed));
+        // SAFETY: the kernel compares what it reads and writes with the extents among its numbers, and every loop in it ends.
+        unsafe { gpu.client.launch_unchecked(Box::new(self), count, arguments) }
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::from("#include <cuda_bf16.h>\n");
+        for (name, value) in &self.defines {
+            let _ = writeln!(text, "#define {name} {value}");
+        }
+        self.source.iter().for_each(|file| text.push_str(file));
+        text
+    }
+}
+
+impl KernelMetadata for Native {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn id(&self) -> KernelId {
+        let what = (self.name, self.defines.clone(), self.shared);
+        KernelId::new::<Self>().cube_dim(CubeDim::new_1d(self.units)).info(what)
+    }
+
+    fn address_type(&self) -> StorageType {
+        AddressType::U32.unsigned_type()
+    }
+}
+
+/// Takes shared memory, so that CubeCL knows of it.
+#[cube]
+fn take(#[comptime] words: usize) {
+    let mut shared = SharedMemory::<u32>::new_aligned(words, 1024usize);
+    shared[0] = 0u32;
+}
+
+impl CubeKernel for Native {
+    /// A kernel that is launched as this one is and does nothing.
+    fn define(&self) -> KernelDefinition {
+        let mut builder = KernelBuilder::default();
+        AddressType::U32.register(&mut builder.scope);
+        take::expand(&mut builder.scope, self.shared / 4);
+        builder.build(KernelSettings::default().cube_dim(CubeDim::new_1d(self.units)))
+    }
+}
+
+impl<C: Compiler> CubeTask<C> for Native {
+    fn compile(
+        &self,
+        compiler: &mut C,
+        options: &C::CompilationOptions,
+        mode: ExecutionMode,
+        address: StorageType,
+    ) -> Result<CompiledKernel<C>, CompilationError> {
+        let shell = KernelTask::<C, Self>::new(self.clone()).compile(compiler, options, mode, address)?;
+        Ok(CompiledKernel { entrypoint_name: self.name.to_owned(), source: self.text(), ..shell })
+    }
+}
