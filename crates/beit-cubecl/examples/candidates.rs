@@ -8,7 +8,7 @@
 
 #[cfg(feature = "cuda")]
 mod cuda {
-    use beit_cubecl::{CANDIDATES, Gpu, Precision, Runtime};
+    use beit_cubecl::{CANDIDATES, Gpu, HOPPER, Precision, Runtime};
     use beit_ops::{Linear, Ops, Shape};
     use std::error::Error;
     use std::time::Instant;
@@ -50,10 +50,11 @@ mod cuda {
     }
 
     pub(super) fn run() -> Result<(), Box<dyn Error>> {
-        println!("TFLOP/s of candidates 0 to {}", CANDIDATES.len() - 1);
+        let tiles = CANDIDATES.iter().chain(&HOPPER);
+        println!("TFLOP/s of {} tiles of all devices and {} of Hopper", CANDIDATES.len(), HOPPER.len());
         let open = || beit_cubecl::cuda(0, Precision::Bf16);
         let table = open()?;
-        let candidates = CANDIDATES.iter().map(|&tile| Ok(open()?.with_tile(tile)));
+        let candidates = tiles.map(|&tile| Ok(open()?.with_tile(tile)));
         let candidates = candidates.collect::<Result<Vec<_>, Box<dyn Error>>>()?;
         for (name, [m, c, n]) in MAPS {
             let linear = || Linear { weight: filled(&table, [n, c]), bias: Some(filled(&table, [n])) };

@@ -87,7 +87,7 @@ impl Product<'_> {
         let hopper = gpu.hopper() && self.suits_hopper();
         let fits = |tile: &Tile| tile.cores == gpu.cores() && (tile.hopper.is_none() || hopper);
         let by_table = || match hopper {
-            true => Tile::pick_hopper(self.extents, gpu.processors()),
+            true => Tile::pick_hopper(self.extents),
             false => Tile::pick(self.extents, gpu.processors(), gpu.cores()),
         };
         gpu.tile.filter(fits).unwrap_or_else(by_table)

@@ -38,7 +38,8 @@ impl Native {
             buffer.map_or(&gpu.nothing, |tensor| tensor.handle()).clone().binding()
         };
         // Two to a word, as the structure lies in memory.
-        let words = numbers.chunks(2).map(|two| u64::from(two[0]) | u64::from(*two.get(1).unwrap_or(&0)) << 32);
+        let words =
+            numbers.chunks(2).map(|two| u64::from(two[0]) | u64::from(*two.get(1).unwrap_or(&0)) << 32);
         let words: Vec<u64> = words.collect();
         let fixed = words.len();
         let arguments = KernelArguments::new()

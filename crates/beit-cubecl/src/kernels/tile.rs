@@ -43,7 +43,7 @@ const fn planes(m: usize, n: usize, planes: [usize; 2]) -> Tile {
 }
 
 /// What Hopper's tensor cores may use: two warpgroups, each with 64 rows of the tile.
-pub const HOPPER: [Tile; 3] = [hopper(256, 4, 1), hopper(128, 3, 2), hopper(128, 6, 1)];
+pub const HOPPER: [Tile; 4] = [hopper(256, 4, 1), hopper(128, 3, 2), hopper(128, 6, 1), hopper(64, 4, 2)];
 
 const fn hopper(n: usize, stages: usize, blocks: usize) -> Tile {
     Tile { m: 128, n, k: 64, planes: [1, 1], cores: true, hopper: Some(Hopper { stages, blocks }) }
@@ -71,10 +71,14 @@ impl Tile {
         CANDIDATES[measured.map_or_else(by_rule, |&(_, candidate)| candidate)]
     }
 
-    /// The tile for a product `[m, n]` that Hopper's tensor cores can do.
-    pub(crate) fn pick_hopper([m, n, _]: [usize; 3], processors: usize) -> Self {
-        let wide = HOPPER[0].count([m, n]) >= processors;
-        HOPPER[usize::from(!wide)]
+    /// The tile for a product `[m, n]` over `k` that Hopper's tensor cores can do.
+    pub(crate) fn pick_hopper([_, n, k]: [usize; 3]) -> Self {
+        HOPPER[match () {
+            () if n <= 64 => 3,
+            // Blocks with a long way to go need no other that computes while they write.
+            () if k > 1024 => 2,
+            () => 1,
+        }]
     }
 
     /// How many tiles cover a result `[m, n]`.
@@ -82,12 +86,29 @@ impl Tile {
         m.div_ceil(self.m) * n.div_ceil(self.n)
     }
 
-    /// How far the sum over `k` goes in one cube, a multiple of the tile's: short enough for two cubes on each multiprocessor
-    /// where the result alone has fewer, at least eight steps long.
+    /// How far the sum over `k` goes in one cube, a multiple of the tile's, at least eight steps long.
     pub(crate) fn span(&self, extents: [usize; 2], k: usize, processors: usize) -> usize {
-        let wanted = (2 * processors).div_ceil(self.count(extents));
-        let pieces = wanted.min(k / (8 * self.k)).max(1);
+        let most = (k / (8 * self.k)).max(1);
+        let pieces = match self.hopper {
+            Some(hopper) => self.pieces(extents, k, processors * hopper.blocks).min(most),
+            // Short enough for two cubes on each multiprocessor where the result alone has fewer.
+            None => (2 * processors).div_ceil(self.count(extents)).min(most),
+        };
         k.div_ceil(pieces).next_multiple_of(self.k)
+    }
+
+    /// Into how many pieces the sum is best cut where `places` tiles are computed at a time. Blocks take turns, each turn as long as a
+    /// piece; another piece is another result to write and to add.
+    fn pieces(&self, [m, n]: [usize; 2], k: usize, places: usize) -> usize {
+        /// What a tile takes besides its products, in steps along the sum.
+        const BESIDES: usize = 6;
+        /// Numbers that are written and added again in the time of such a step.
+        const ADDED: usize = 250_000;
+        let cost = |&pieces: &usize| {
+            let turns = (self.count([m, n]) * pieces).div_ceil(places);
+            turns * (k.div_ceil(pieces * self.k) + BESIDES) + pieces * m * n / ADDED
+        };
+        (1..=16).min_by_key(cost).unwrap_or(1)
     }
 }
 
@@ -116,5 +137,15 @@ mod tests {
         let gradient = Tile::pick([768, 768, rows], H100, true);
         assert_eq!((gradient, gradient.span([768, 768], rows, H100)), (CANDIDATES[3], rows / 2));
         assert_eq!(CANDIDATES[1].span([rows, 3072], 768, H100), 768);
+    }
+
+    #[test]
+    fn long_sums_fill_hopper() {
+        let rows = 128 * 197;
+        let tile = Tile::pick_hopper([768, 768, rows]);
+        assert_eq!(tile.count([768, 768]), 36);
+        // Seven pieces of 36 tiles are two turns of 132 blocks, eight are three.
+        assert_eq!(rows.div_ceil(tile.span([768, 768], rows, H100)), 7);
+        assert_eq!(tile.span([rows, 3072], 768, H100), 768);
     }
 }

@@ -1,11 +1,12 @@
 // y [M, N] = op(A) · op(B) on Hopper's tensor cores: bf16 factors, sums in f32.
 //
 // A block has two warpgroups, each with 64 rows of the tile of M = 128 by TILE_N. Tiles along the summed axis go through STAGES buffers
-// of shared memory: copies run STAGES - 2 steps ahead, and the products of a step run while those of the next are prepared.
+// of shared memory. Where a multiprocessor has one block, the products of a step run on while the next begins, so that copies are
+// STAGES - 2 steps ahead; where it has more, the other block fills the gap, and copies are STAGES - 1 steps ahead.
 //
 // Compiled for: A_K_FAST, B_K_FAST (whether the summed axis is the fast one of an operand), WINDOW (side of the window through which A,
 // then a feature map [B, h, w, C], is seen as a matrix of pixels by line, column and channel; 0 for a matrix), EPILOGUE (0 store, 1 GELU,
-// 2 times the GELU's slope at `extra`, 3 accumulate, 4 a piece of the sum), BIAS, Y_F32, TILE_N (128 or 256), STAGES, BLOCKS (of a
+// 2 times the GELU's slope at `extra`, 3 accumulate, 4 a piece of the sum), BIAS, Y_F32, TILE_N (64, 128 or 256), STAGES, BLOCKS (of a
 // multiprocessor at a time).
 
 struct Params {
@@ -20,6 +21,9 @@ struct Params {
 #define TILE_M 128
 #define TILE_K 64
 #define THREADS 256
+// Groups of products that may run on into the next step, and steps that copies are ahead.
+#define RUNNING (BLOCKS == 1 ? 1 : 0)
+#define AHEAD (STAGES - 1 - RUNNING)
 #define A_BYTES (TILE_M * TILE_K * 2)
 #define B_BYTES (TILE_N * TILE_K * 2)
 #define STAGE_BYTES (A_BYTES + B_BYTES)
@@ -157,37 +161,23 @@ __device__ __forceinline__ float gelu_slope(float x) {
     return cumulated + x * 0.39894228f * density;
 }
 
-// Sums in the columns from `column` on of row `row`.
-__device__ __forceinline__ void emit(Four sum, const Four &bias, Out *extra, Out *y, unsigned row, unsigned column, const Params &p) {
-    const size_t at = size_t(row) * p.n + column;
+// What the sums at element `at` of the result become. `given` is what was there before, or the argument of the GELU.
+__device__ __forceinline__ void emit(Four sum, const Four &bias, const Four &given, Out *extra, Out *y, size_t at) {
 #pragma unroll
     for (int i = 0; i < 4; i++)
         sum.v[i] += bias.v[i];
-    if (EPILOGUE == 0)
-        put(y + at, sum);
-    if (EPILOGUE == 1) {
+    if (EPILOGUE == 1)
         put(extra + at, sum);
 #pragma unroll
-        for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 4; i++) {
+        if (EPILOGUE == 1)
             sum.v[i] = gelu(sum.v[i]);
-        put(y + at, sum);
+        if (EPILOGUE == 2)
+            sum.v[i] *= gelu_slope(given.v[i]);
+        if (EPILOGUE == 3)
+            sum.v[i] += given.v[i];
     }
-    if (EPILOGUE == 2) {
-        const Four pre = four(extra + at);
-#pragma unroll
-        for (int i = 0; i < 4; i++)
-            sum.v[i] *= gelu_slope(pre.v[i]);
-        put(y + at, sum);
-    }
-    if (EPILOGUE == 3) {
-        const Four before = four(y + at);
-#pragma unroll
-        for (int i = 0; i < 4; i++)
-            sum.v[i] += before.v[i];
-        put(y + at, sum);
-    }
-    if (EPILOGUE == 4)
-        put(y + size_t(blockIdx.z) * p.m * p.n + at, sum);
+    put(y + at, sum);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
@@ -201,21 +191,22 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     Loader<TILE_N, B_K_FAST, 0> load_b(b, first_n, p.n, p, begin, end);
     int filled = 0;
 #pragma unroll
-    for (int s = 0; s < STAGES - 2; s++) {
+    for (int s = 0; s < AHEAD; s++) {
         if (s < steps) {
             load_a.next(shared + s * STAGE_BYTES, p);
             load_b.next(shared + s * STAGE_BYTES + A_BYTES, p);
         }
         copies_end();
     }
-    filled = STAGES - 2;
+    filled = AHEAD;
 
     const unsigned group = threadIdx.x / 128;
     float sums[TILE_N / 2] = {};
     int stage = 0;
     for (int step = 0; step < steps; step++) {
-        copies_wait<STAGES - 3>();
+        copies_wait<AHEAD - 1>();
         show_to_tensor_cores();
+        products_wait<RUNNING>();
         __syncthreads();
         const unsigned tile = shared + stage * STAGE_BYTES;
         const Words left = matrix(tile + group * (A_K_FAST ? 64 * 128 : TILE_K * 128), A_K_FAST);
@@ -227,15 +218,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
             multiply<!A_K_FAST, !B_K_FAST>(sums, left + ka, right + kb);
         }
         products_end();
-        // Its buffer was read by the products of two steps ago, which have ended for all threads.
-        if (step + STAGES - 2 < steps) {
+        // Its buffer was read by products that have ended for all threads: those of the step before, or of the one before that.
+        if (step + AHEAD < steps) {
             load_a.next(shared + filled * STAGE_BYTES, p);
             load_b.next(shared + filled * STAGE_BYTES + A_BYTES, p);
         }
         copies_end();
         filled = filled + 1 == STAGES ? 0 : filled + 1;
         stage = stage + 1 == STAGES ? 0 : stage + 1;
-        products_wait<1>();
     }
     products_wait<0>();
     __syncthreads();
@@ -251,18 +241,34 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
         *reinterpret_cast<float2 *>(mine + 8 * DISTANCE + 8 * j) = {sums[4 * j + 2], sums[4 * j + 3]};
     }
     __syncwarp();
+    if (EPILOGUE == 4)
+        y += size_t(blockIdx.z) * p.m * p.n;
+    // Lanes share a row, or with narrow tiles two. Rows are taken a few at a time, so that what is read for them comes together.
+    constexpr int LANES = TILE_N < 128 ? TILE_N / 4 : 32, ROWS = 32 / LANES, TOGETHER = 8 / ROWS;
 #pragma unroll
-    for (int half = 0; half < TILE_N / 128; half++) {
-        const unsigned inside = half * 128 + 4 * lane, column = first_n + inside;
+    for (int part = 0; part < (TILE_N + 127) / 128; part++) {
+        const unsigned inside = part * 128 + 4 * (lane % LANES), column = first_n + inside;
         if (column >= p.n)
             continue;
         Four shift = {{0, 0, 0, 0}};
         if (BIAS)
             shift = four(bias + column);
-        const unsigned first = first_m + warp * 16;
-#pragma unroll 4
-        for (unsigned r = 0; r < 16; r++)
-            if (first + r < p.m)
-                emit(four(rows + r * DISTANCE + inside), shift, extra, y, first + r, column, p);
+#pragma unroll
+        for (int r = 0; r < 16; r += 8) {
+            Four given[TOGETHER];
+            const unsigned above = warp * 16 + r + lane / LANES;
+            if (EPILOGUE == 2 || EPILOGUE == 3) {
+#pragma unroll
+                for (int i = 0; i < TOGETHER; i++)
+                    if (first_m + above + i * ROWS < p.m)
+                        given[i] = four((EPILOGUE == 2 ? extra : y) + size_t(first_m + above + i * ROWS) * p.n + column);
+            }
+#pragma unroll
+            for (int i = 0; i < TOGETHER; i++) {
+                const unsigned row = first_m + above + i * ROWS;
+                if (row < p.m)
+                    emit(four(rows + (above - warp * 16 + i * ROWS) * DISTANCE + inside), shift, given[i], extra, y, size_t(row) * p.n + column);
+            }
+        }
     }
 }
