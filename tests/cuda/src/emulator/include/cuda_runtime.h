@@ -17,6 +17,7 @@
 #define __forceinline__ inline
 #define __grid_constant__
 #define __launch_bounds__(...)
+#define __maxnreg__(...)
 #define __align__(n) __attribute__((aligned(n)))
 
 // All shared memory is one array: CubeCL declares it inside the kernel and cuts it itself.
@@ -83,6 +84,12 @@ inline float __uint_as_float(unsigned x) {
     memcpy(&y, &x, 4);
     return y;
 }
+inline unsigned __float_as_uint(float x) {
+    unsigned y;
+    memcpy(&y, &x, 4);
+    return y;
+}
+inline int __float2int_rn(float x) { return int(std::nearbyint(x)); }
 inline int __clz(int x) { return x ? __builtin_clz(x) : 32; }
 inline int __clzll(long long x) { return x ? __builtin_clzll(x) : 64; }
 inline int __ffs(int x) { return __builtin_ffs(x); }

@@ -68,13 +68,13 @@ inline void products_begin() {}
 inline void products_end() {}
 template <int N> void products_wait() {}
 
-template <int TA, int TB, int REGISTERS> void multiply(float (&d)[REGISTERS], Words a, Words b) {
+template <int TA, int TB, int COUNT> void multiply(float (&d)[COUNT], Words a, Words b) {
     const unsigned lane = threadIdx.x % 32, first = threadIdx.x / 32 % 4 * 16 + lane / 4;
     float left[2][16];
     for (int k = 0; k < 16; k++)
         for (int half = 0; half < 2; half++)
             left[half][k] = emulated::operand(a, TA, first + 8 * half, k);
-    for (int i = 0; i < REGISTERS; i++) {
+    for (int i = 0; i < COUNT; i++) {
         const unsigned column = i / 4 * 8 + lane % 4 * 2 + i % 2;
         for (int k = 0; k < 16; k++)
             d[i] += left[i / 2 % 2][k] * emulated::operand(b, TB, column, k);
