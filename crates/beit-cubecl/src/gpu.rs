@@ -79,6 +79,16 @@ impl<R: Runtime> Gpu<R> {
         self.precision == Precision::Bf16
     }
 
+    /// Whether kernels in CUDA C++ can name the instructions of tensor cores: from Ampere on, which CubeCL tells by its copies.
+    pub(crate) fn warp_products(&self) -> bool {
+        self.cores() && self.client.properties().features.copy_async
+    }
+
+    /// Bytes of shared memory that a cube can have.
+    pub(crate) fn shared_memory(&self) -> usize {
+        self.client.properties().hardware.max_shared_memory_size
+    }
+
     /// Whether they are Hopper's, which CubeCL tells by their bulk copies.
     pub(crate) fn hopper(&self) -> bool {
         self.cores() && self.client.properties().features.tma.contains(Tma::Base)

@@ -43,7 +43,7 @@ const fn planes(m: usize, n: usize, planes: [usize; 2]) -> Tile {
 }
 
 /// What Hopper's tensor cores may use: two warpgroups, each with 64 rows of the tile.
-pub const HOPPER: [Tile; 4] = [hopper(256, 4, 1), hopper(128, 3, 2), hopper(128, 6, 1), hopper(64, 4, 2)];
+pub const HOPPER: [Tile; 4] = [hopper(256, 4, 1), hopper(128, 3, 2), hopper(128, 6, 1), hopper(64, 3, 3)];
 
 const fn hopper(n: usize, stages: usize, blocks: usize) -> Tile {
     Tile { m: 128, n, k: 64, planes: [1, 1], cores: true, hopper: Some(Hopper { stages, blocks }) }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 
 /// CUDA's headers for the CPU. The first is what the others include, and what every kernel includes first.
-const HEADERS: [(&str, &str); 9] = [
+const HEADERS: [(&str, &str); 10] = [
     ("cuda_runtime.h", include_str!("include/cuda_runtime.h")),
     ("fibres.h", include_str!("include/fibres.h")),
     ("warp.h", include_str!("include/warp.h")),
@@ -20,6 +20,7 @@ const HEADERS: [(&str, &str); 9] = [
     ("cuda_fp16.h", include_str!("include/cuda_fp16.h")),
     ("mma.h", include_str!("include/mma.h")),
     ("wgmma.h", include_str!("include/wgmma.h")),
+    ("tensor.h", include_str!("include/tensor.h")),
     ("launch.h", include_str!("include/launch.h")),
 ];
 

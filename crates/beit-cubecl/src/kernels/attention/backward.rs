@@ -409,6 +409,32 @@ pub(crate) fn backward<R: Runtime>(
 ) -> Tensor {
     let (qkv, d_context) = (gpu.operand(qkv), gpu.operand(d_context));
     let call = Call::new(gpu, &qkv, bias, shape);
+    let d_qkv = gpu.empty(qkv.shape, qkv.dtype);
+    if call.native_backward(gpu) {
+        call.backward_native(gpu, [&d_context, &qkv, &probs.context, &probs.lse], bias, &d_qkv, d_bias);
+    } else {
+        backward_by_tiles(gpu, &call, [&d_context, &qkv], bias, probs, &d_qkv, d_bias);
+    }
+
+    let mut sums = gpu.empty([qkv.last()], Dtype::F32);
+    crate::kernels::elementwise::set(gpu, &sums, 0.0);
+    add_column_sums(gpu, &d_qkv, &mut sums);
+    let (q, v) = (gpu.own(d_bias.q), gpu.own(d_bias.v));
+    let dim = CubeDim::new_1d(UNITS);
+    launch!(add_parts(gpu, cubes(q.len(), UNITS as usize), dim, sums.arg(), q.arg(), v.arg()));
+    d_qkv
+}
+
+/// Writes `d_qkv` and adds to the gradients of the tables, tile by tile.
+fn backward_by_tiles<R: Runtime>(
+    gpu: &Gpu<R>,
+    call: &Call,
+    [d_context, qkv]: [&Tensor; 2],
+    bias: &QkvBias<'_, Tensor>,
+    probs: &Probs,
+    d_qkv: &Tensor,
+    d_bias: &mut QkvBiasGrad<'_, Tensor>,
+) {
     let delta = gpu.empty(probs.lse.shape, Dtype::F32);
     let types = [probs.context.elem(), d_context.elem()];
     let count = cubes(delta.len(), UNITS as usize);
@@ -426,27 +452,19 @@ pub(crate) fn backward<R: Runtime>(
         call.form.d,
         types,
     ));
-    let saved = Saved { qkv: &qkv, d_context: &d_context, bias, lse: &probs.lse, delta: &delta };
-    let d_qkv = gpu.empty(qkv.shape, qkv.dtype);
+    let saved = Saved { qkv, d_context, bias, lse: &probs.lse, delta: &delta };
     let types = [qkv.elem(), gpu.activation().elem()];
     let (form, width) = (call.form, call.width);
-    launch!(backward_keys(gpu, call.cubes(), dim, width, saved.given(gpu, &call), d_qkv.arg(), form, types));
+    launch!(backward_keys(gpu, call.cubes(), dim, width, saved.given(gpu, call), d_qkv.arg(), form, types));
     launch!(backward_queries(
         gpu,
         call.cubes(),
         dim,
         width,
-        saved.given(gpu, &call),
+        saved.given(gpu, call),
         d_qkv.arg(),
         form,
         types
     ));
-    add_bias_gradient(gpu, &call, &saved, types, d_bias);
-
-    let mut sums = gpu.empty([qkv.last()], Dtype::F32);
-    crate::kernels::elementwise::set(gpu, &sums, 0.0);
-    add_column_sums(gpu, &d_qkv, &mut sums);
-    let (q, v) = (gpu.own(d_bias.q), gpu.own(d_bias.v));
-    launch!(add_parts(gpu, cubes(q.len(), UNITS as usize), dim, sums.arg(), q.arg(), v.arg()));
-    d_qkv
+    add_bias_gradient(gpu, call, &saved, types, d_bias);
 }

@@ -200,6 +200,10 @@ pub(crate) fn forward<R: Runtime>(
     let call = Call::new(gpu, &qkv, bias, shape);
     let context = gpu.empty([qkv.rows(), qkv.last() / 3], qkv.dtype);
     let lse = gpu.empty([call.batch, call.heads, call.tokens], Dtype::F32);
+    if call.native(gpu) {
+        call.forward_native(gpu, &qkv, bias, [&context, &lse]);
+        return (context.clone(), Probs { lse, context });
+    }
     let table = |table: Option<&Tensor>| table.map_or_else(|| array(&gpu.nothing, NOTHING), Tensor::arg);
     launch!(attend(
         gpu,

@@ -11,6 +11,7 @@
 mod backward;
 mod bias;
 mod forward;
+mod native;
 mod rows;
 
 pub(crate) use backward::backward;
