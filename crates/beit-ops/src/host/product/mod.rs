@@ -23,7 +23,11 @@ const GROUP: usize = 8;
 /// Parts on each thread among which one more or less does not matter.
 const MANY: usize = 8;
 /// Elements of the largest tile of any kernel.
-const LARGEST_TILE: usize = 12 * 32;
+const LARGEST_TILE: usize = 32 * 32;
+
+/// A tile of any kernel, on lines of the cache.
+#[repr(align(64))]
+struct Tile([f32; LARGEST_TILE]);
 
 /// A part of the result.
 struct Part<'a> {
@@ -39,10 +43,12 @@ macro_rules! with_kernel {
         use $crate::host::product::micro;
         #[cfg(target_arch = "x86_64")]
         {
-            use micro::{Avx2, Avx512, Avx512Bf16, Rounded};
+            use micro::{Amx, Avx2, Avx512, Avx512Bf16, Rounded};
             match $products {
                 Products::Bf16 => {
-                    if let Some($kernel) = Avx512Bf16::new() {
+                    if let Some($kernel) = Amx::new() {
+                        $body
+                    } else if let Some($kernel) = Avx512Bf16::new() {
                         $body
                     } else if let Some($kernel) = Avx512::<Rounded>::new() {
                         $body
@@ -154,19 +160,21 @@ fn block<M: Micro>(
     let mut c = rows_of(into.c);
     let mut also = into.also.map(rows_of).unwrap_or_default();
     let (depth, strips) = (right.depth(), m.div_ceil(M::ROWS));
-    let steps = depth.div_ceil(M::Packed::NUMBERS).min(M::DEPTH);
-    let mut packed = M::Packed::buffers().take(strips * steps * M::ROWS, M::Packed::default());
-    kernel.simd(
+    let steps = pack::steps::<M>(depth).min(M::DEPTH);
+    let mut packed = pack::Lines::<M::Packed>::take(strips * steps * M::ROWS);
+    kernel.multiplying(
         #[inline(always)]
         || {
-            let mut tile = [0f32; LARGEST_TILE];
-            let tile = &mut tile[..M::ROWS * M::COLUMNS];
+            let mut tile = Tile([0.0; LARGEST_TILE]);
+            let tile = &mut tile.0[..M::ROWS * M::COLUMNS];
             for block in pack::blocks::<M>(depth) {
-                let size = block.len().div_ceil(M::Packed::NUMBERS) * M::ROWS;
+                let size = pack::steps::<M>(block.len()) * M::ROWS;
                 for (i, out) in packed.chunks_exact_mut(size).take(strips).enumerate() {
                     let which = first_row + i * M::ROWS..first_row + m.min((i + 1) * M::ROWS);
                     match *left {
-                        Left::Matrix(left) => pack::panel(kernel, left, which, block.clone(), M::ROWS, out),
+                        Left::Matrix(left) => {
+                            pack::panel(kernel, left, which, block.clone(), pack::Form::left::<M>(), out)
+                        }
                         Left::Patches(patches) => pack::pixels(kernel, patches, which, block.clone(), out),
                         Left::PatchesTurned(patches) => {
                             pack::taps(kernel, patches, which, block.clone(), out)
@@ -205,7 +213,6 @@ fn block<M: Micro>(
             }
         },
     );
-    M::Packed::buffers().give(packed);
 }
 
 #[inline(always)]
@@ -281,7 +288,7 @@ mod tests {
     #[test]
     #[cfg(target_arch = "x86_64")]
     fn kernels_of_this_machine() {
-        use micro::{Avx2, Avx512, Avx512Bf16, Rounded};
+        use micro::{Amx, Avx2, Avx512, Avx512Bf16, Rounded};
         fn check_or_say<M: Micro>(kernel: Option<M>, bf16: bool, name: &str) {
             use std::io::Write;
             match kernel {
@@ -296,6 +303,7 @@ mod tests {
         check_or_say(Avx512::<f32>::new(), false, "AVX-512");
         check_or_say(Avx512::<Rounded>::new(), true, "AVX-512");
         check_or_say(Avx512Bf16::new(), true, "AVX-512 BF16");
+        check_or_say(Amx::new(), true, "AMX");
     }
 
     /// The same code on emulated instructions.
@@ -304,6 +312,13 @@ mod tests {
     fn kernels_for_avx512_anywhere() {
         check_all(micro::avx512::emulated::Emulated512, false);
         check_all(micro::avx512::emulated::Emulated512Bf16, true);
+    }
+
+    /// The same code on tiles in memory.
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn kernel_for_amx_anywhere() {
+        check_all(micro::amx::emulated::EmulatedAmx, true);
     }
 
     /// `finish` sees every element once, finished, where it belongs, beside its place in the second result.
