@@ -34,6 +34,8 @@ pub trait Micro: Copy + Send + Sync + 'static {
     const COLUMNS: usize;
     /// Depth (in [`Packed`](Micro::Packed)) that is multiplied before a tile is added to the result.
     const DEPTH: usize;
+    /// What a task packs of the left operand at a time (in [`Packed`](Micro::Packed)): it stays in the second level of cache.
+    const LEFT: usize = 48 * 1024;
     /// Steps of the depth that lie together for each row of a left panel. One: a step has all rows side by side. More: as many
     /// steps of one row, then as many of the next, and panels of both operands end with zeros where the depth is no multiple.
     const TOGETHER: usize = 1;

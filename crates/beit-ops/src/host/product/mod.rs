@@ -7,7 +7,7 @@
 pub(crate) mod micro;
 mod pack;
 
-pub(crate) use micro::{Micro, Packed};
+pub(crate) use micro::Micro;
 pub(crate) use pack::Right;
 
 use super::gemm::{Engine, Finish, Left, Results, pieces, rows_of};
@@ -15,13 +15,10 @@ use super::par;
 use alloc::vec::Vec;
 use ndarray::ArrayView2;
 
-/// Numbers of the left operand that a task packs at a time: they stay in the second level of cache.
-const LEFT: usize = 48 * 1024;
-
 /// Panels whose results are finished together: long enough for `finish` to be worth a call, and still in the cache.
 const GROUP: usize = 8;
-/// Parts on each thread among which one more or less does not matter.
-const MANY: usize = 8;
+/// Threads may be without a part for one in so many of the times that they have one.
+const MANY: usize = 16;
 /// Elements of the largest tile of any kernel.
 const LARGEST_TILE: usize = 32 * 32;
 
@@ -125,11 +122,10 @@ fn cut<M: Micro>(into: Results<'_, f32>, threads: usize) -> Vec<Part<'_>> {
     if m == 0 || n == 0 {
         return Vec::new();
     }
-    let most = (LEFT / M::DEPTH).next_multiple_of(M::ROWS);
+    let most = (M::LEFT / M::DEPTH).next_multiple_of(M::ROWS);
     let rows = m.div_ceil(m.div_ceil(most)).next_multiple_of(M::ROWS);
     let tall = m.div_ceil(rows);
-    // Each piece of the columns packs the rows again: not worth it where one part more on some threads is little.
-    let wide = if tall >= MANY * threads { 1 } else { threads / common_divisor(tall, threads) };
+    let wide = pieces_of_columns(tall, threads);
     let columns = n.div_ceil(wide).next_multiple_of(M::COLUMNS);
     let Results { c, also, add } = into;
     let mut also = also.map(|also| pieces(also, rows, columns).into_iter());
@@ -142,9 +138,14 @@ fn cut<M: Micro>(into: Results<'_, f32>, threads: usize) -> Vec<Part<'_>> {
         .collect()
 }
 
-/// The greatest.
-fn common_divisor(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { common_divisor(b, a % b) }
+/// Each piece of the columns packs the rows again: as few as leave threads without a part for little of the time.
+fn pieces_of_columns(tall: usize, threads: usize) -> usize {
+    let little = |wide: &usize| {
+        let parts = tall * wide;
+        MANY * (parts.next_multiple_of(threads) - parts) <= parts
+    };
+    // With a piece for each thread all have as many parts.
+    (1..threads).find(little).unwrap_or(threads)
 }
 
 /// One part of the result.
@@ -226,7 +227,7 @@ fn store(c: &mut [f32], sums: &[f32], begins: bool) {
 
 #[cfg(test)]
 mod tests {
-    use super::micro::Portable;
+    use super::micro::{Packed, Portable};
     use super::*;
     use crate::host::gemm::nothing;
     use crate::init::Stream;
@@ -244,6 +245,15 @@ mod tests {
         left.mapv(rounded).dot(&right.mapv(rounded)) + c.mapv(f64::from)
     }
 
+    /// Leaves NaN in idle buffers, so that it shows where what was not written is read.
+    fn poison<P: Packed>() {
+        for len in [2048, 8192, 32768] {
+            let mut buffer = P::buffers().take(len, P::default());
+            buffer.fill(P::pack([f32::NAN; 2]));
+            P::buffers().give(buffer);
+        }
+    }
+
     /// One product in every layout of the operands, replacing and adding.
     fn check<M: Micro>(kernel: M, bf16: bool, [m, k, n]: [usize; 3]) {
         for layout in 0..4 {
@@ -252,6 +262,7 @@ mod tests {
             let add = layout == 1 || layout == 2;
             let start = random(m, n, false, 3);
             let mut c = start.clone();
+            poison::<M::Packed>();
             let into = Results { c: c.view_mut(), also: None, add };
             multiply(kernel, left.view(), &Right::pack(kernel, right.t()), into, &nothing);
             let start = if add { start } else { Array2::zeros((m, n)) };
@@ -362,6 +373,15 @@ mod tests {
         };
         let one = on(1);
         assert!([2, 3, 7].into_iter().all(|threads| on(threads) == one));
+    }
+
+    #[test]
+    fn columns_are_cut_where_rows_leave_threads_idle() {
+        for (tall, threads, wide) in
+            [(1, 1, 1), (4, 2, 1), (7, 2, 2), (17, 2, 1), (2, 8, 4), (13, 8, 3), (7, 8, 8), (100, 8, 1)]
+        {
+            assert_eq!(pieces_of_columns(tall, threads), wide, "{tall} for {threads} threads");
+        }
     }
 
     #[test]

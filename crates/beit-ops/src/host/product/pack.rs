@@ -68,7 +68,13 @@ pub(super) fn panel<M: Micro>(
         along_depth(kernel, &slices[..part.nrows()], form, out);
     } else {
         let mut steps = part.axis_iter(Axis(1));
-        step_by_step(kernel, form, out, |out| across_depth::<M>(&mut steps, form.width, out));
+        step_by_step(
+            kernel,
+            form,
+            out,
+            #[inline(always)]
+            |out| across_depth::<M>(&mut steps, form.width, out),
+        );
     }
 }
 
@@ -130,8 +136,8 @@ fn turned<M: Micro>(kernel: M, slices: &[&[f32]], whole: usize, width: usize, ou
     }
 }
 
-/// Fills a panel with what `fill` has, one step of all lanes after the other: each time it is called it goes on with what fits.
-/// Where steps of a lane lie together, as many are turned at a time.
+/// Fills a panel with what `fill` has, one step of all lanes after the other: each time it is called it goes on with what fits,
+/// then with zeros. Where steps of a lane lie together, as many are turned at a time.
 #[inline(always)]
 fn step_by_step<M: Micro>(
     kernel: M,
@@ -142,11 +148,10 @@ fn step_by_step<M: Micro>(
     if form.together == 1 {
         return fill(out);
     }
+    // Lanes that there are not stay zero.
     let mut steps = [M::Packed::default(); LONGEST * WIDEST];
     for out in out.chunks_exact_mut(form.together * form.width) {
         let steps = &mut steps[..form.together * form.width];
-        // What is not filled is zero.
-        steps.fill(M::Packed::default());
         fill(steps);
         for (first, lane) in blocks_of(form) {
             let mut block: [[M::Packed; BLOCK]; BLOCK] = core::array::from_fn(|i| {
@@ -179,7 +184,10 @@ fn across_depth<'a, M: Micro>(
 ) {
     let zeros = [0.0; WIDEST];
     for out in out.chunks_exact_mut(width) {
-        let Some(first) = steps.next() else { break };
+        let Some(first) = steps.next() else {
+            out.fill(M::Packed::default());
+            continue;
+        };
         let second = if M::Packed::NUMBERS == 2 { steps.next() } else { None };
         match (first.to_slice(), second.map_or(Some(&zeros[..]), |second| second.to_slice())) {
             // The width is a constant where this is inlined, and so is the length of the loop.
@@ -277,9 +285,7 @@ pub(super) fn taps<M: Micro>(
                 Form::left::<M>(),
                 out,
                 #[inline(always)]
-                |out| {
-                    pixel_by_pixel::<M>(patches, offsets, &mut depth, out);
-                },
+                |out| pixel_by_pixel::<M>(patches, offsets, &mut depth, out),
             );
         },
     );
@@ -296,7 +302,10 @@ fn pixel_by_pixel<M: Micro>(
     let together = offsets.len() == M::ROWS && offsets.windows(2).all(|two| two[1] == two[0] + 1);
     let zeros = [0.0; WIDEST];
     for out in out.chunks_exact_mut(M::ROWS) {
-        let Some(first) = depth.next() else { break };
+        let Some(first) = depth.next() else {
+            out.fill(M::Packed::default());
+            continue;
+        };
         let first = patches.begin(first);
         let second =
             if M::Packed::NUMBERS == 2 { depth.next().map(|pixel| patches.begin(pixel)) } else { None };

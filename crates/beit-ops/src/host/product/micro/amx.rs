@@ -38,7 +38,9 @@ impl Micro for Amx {
     type Packed = Pair;
     const ROWS: usize = SIDES;
     const COLUMNS: usize = SIDES;
-    const DEPTH: usize = 384;
+    const DEPTH: usize = 768;
+    /// Processors with AMX have 2 MiB in the second level, for two threads.
+    const LEFT: usize = 96 * 1024;
     const TOGETHER: usize = SIDE;
 
     #[inline(always)]
@@ -118,7 +120,10 @@ unsafe fn product(
     // SAFETY: the caller's extents: block by block, each of the panels' halves ends with its block; of the tile, the last half of
     // the last row begins at 32 · 31 + 16 = 1008. Prefetching reads nothing.
     unsafe {
-        (tiles.zero::<0>(), tiles.zero::<1>(), tiles.zero::<2>(), tiles.zero::<3>());
+        tiles.zero::<0>();
+        tiles.zero::<1>();
+        tiles.zero::<2>();
+        tiles.zero::<3>();
         for block in 0..blocks {
             let (left, right) = (left.add(BOTH * block), right.add(BOTH * block));
             for line in 0..FETCHED {
@@ -303,6 +308,7 @@ pub(crate) mod emulated {
         const ROWS: usize = Amx::ROWS;
         const COLUMNS: usize = Amx::COLUMNS;
         const DEPTH: usize = Amx::DEPTH;
+        const LEFT: usize = Amx::LEFT;
         const TOGETHER: usize = Amx::TOGETHER;
 
         fn simd<R>(self, f: impl FnOnce() -> R) -> R {
