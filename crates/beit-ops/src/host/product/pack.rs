@@ -8,7 +8,7 @@ use ndarray::{ArrayView1, ArrayView2, Axis, s};
 
 /// Bytes of a line of the cache.
 const LINE: usize = 64;
-/// Panels that one task packs.
+/// Panels that one task packs at most.
 const PANELS_PER_TASK: usize = 4;
 
 /// Where the numbers of a panel lie.
@@ -353,18 +353,19 @@ impl<M: Micro> Right<M> {
     ) -> Self {
         let (columns, depth) = lanes.dim();
         let panels = columns.div_ceil(M::COLUMNS);
+        let together = panels.div_ceil(par::threads()).clamp(1, PANELS_PER_TASK);
         let mut packed = Lines::take(steps::<M>(depth) * panels * M::COLUMNS);
         for block in blocks::<M>(depth) {
             let steps = steps::<M>(block.len());
             let begin = block.start / M::Packed::NUMBERS * panels * M::COLUMNS;
             let out = &mut packed[begin..begin + steps * panels * M::COLUMNS];
             let size = steps * M::COLUMNS;
-            for_chunks(out, size * PANELS_PER_TASK, &|task, out| {
+            for_chunks(out, size * together, &|task, out| {
                 kernel.simd(
                     #[inline(always)]
                     || {
                         for (i, out) in out.chunks_exact_mut(size).enumerate() {
-                            let first = (task * PANELS_PER_TASK + i) * M::COLUMNS;
+                            let first = (task * together + i) * M::COLUMNS;
                             let which = first..columns.min(first + M::COLUMNS);
                             panel(kernel, lanes, which, block.clone(), Form::right::<M>(), out);
                         }
