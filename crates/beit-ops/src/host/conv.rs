@@ -297,13 +297,17 @@ mod tests {
     #[test]
     #[cfg(all(feature = "std", target_arch = "x86_64"))]
     fn packed_from_the_image() {
+        use crate::host::product::micro::amx::emulated::EmulatedAmx;
         use crate::host::product::micro::avx512::emulated::{Emulated512, Emulated512Bf16};
-        use crate::host::product::micro::{Avx2, Portable, Rounded};
+        use crate::host::product::micro::{Amx, Avx2, Avx512Bf16, Portable, Rounded};
         packed_by(Portable);
         packed_by(Emulated512);
         packed_by(Emulated512Bf16);
+        packed_by(EmulatedAmx);
         Avx2::<f32>::new().into_iter().for_each(packed_by);
         Avx2::<Rounded>::new().into_iter().for_each(packed_by);
+        Avx512Bf16::new().into_iter().for_each(packed_by);
+        Amx::new().into_iter().for_each(packed_by);
     }
 
     /// Runs that are whole blocks of a kernel and runs that are not, more than a block of the depth, and a kernel of one tap.

@@ -56,8 +56,8 @@ impl<F> Host<F> {
 impl Host<f32> {
     /// The CPU with bf16 factors: matrix products round what they multiply to bf16 and add up in f32; all else is f32.
     ///
-    /// Fast where the processor multiplies bf16 (`avx512_bf16`), see [`has_bf16`](Host::has_bf16); elsewhere the same numbers
-    /// to rounding, and no faster than f32.
+    /// Fast where the processor multiplies bf16 (`avx512_bf16`, and several times faster with `amx_bf16`), see
+    /// [`has_bf16`](Host::has_bf16); elsewhere the same numbers to rounding, and no faster than f32.
     #[cfg(feature = "std")]
     pub const fn bf16() -> Self {
         Self { products: gemm::Products::Bf16, element: PhantomData }

@@ -7,7 +7,7 @@
 pub(crate) mod micro;
 mod pack;
 
-pub(crate) use micro::{Micro, Packed};
+pub(crate) use micro::Micro;
 pub(crate) use pack::Right;
 
 use super::gemm::{Engine, Finish, Left, Results, pieces, rows_of};
@@ -15,15 +15,16 @@ use super::par;
 use alloc::vec::Vec;
 use ndarray::ArrayView2;
 
-/// Numbers of the left operand that a task packs at a time: they stay in the second level of cache.
-const LEFT: usize = 48 * 1024;
-
 /// Panels whose results are finished together: long enough for `finish` to be worth a call, and still in the cache.
 const GROUP: usize = 8;
-/// Parts on each thread among which one more or less does not matter.
-const MANY: usize = 8;
+/// Threads may be without a part for one in so many of the times that they have one.
+const MANY: usize = 16;
 /// Elements of the largest tile of any kernel.
-const LARGEST_TILE: usize = 12 * 32;
+const LARGEST_TILE: usize = 32 * 32;
+
+/// A tile of any kernel, on lines of the cache.
+#[repr(align(64))]
+struct Tile([f32; LARGEST_TILE]);
 
 /// A part of the result.
 struct Part<'a> {
@@ -39,10 +40,12 @@ macro_rules! with_kernel {
         use $crate::host::product::micro;
         #[cfg(target_arch = "x86_64")]
         {
-            use micro::{Avx2, Avx512, Avx512Bf16, Rounded};
+            use micro::{Amx, Avx2, Avx512, Avx512Bf16, Rounded};
             match $products {
                 Products::Bf16 => {
-                    if let Some($kernel) = Avx512Bf16::new() {
+                    if let Some($kernel) = Amx::new() {
+                        $body
+                    } else if let Some($kernel) = Avx512Bf16::new() {
                         $body
                     } else if let Some($kernel) = Avx512::<Rounded>::new() {
                         $body
@@ -119,11 +122,10 @@ fn cut<M: Micro>(into: Results<'_, f32>, threads: usize) -> Vec<Part<'_>> {
     if m == 0 || n == 0 {
         return Vec::new();
     }
-    let most = (LEFT / M::DEPTH).next_multiple_of(M::ROWS);
+    let most = (M::LEFT / M::DEPTH).next_multiple_of(M::ROWS);
     let rows = m.div_ceil(m.div_ceil(most)).next_multiple_of(M::ROWS);
     let tall = m.div_ceil(rows);
-    // Each piece of the columns packs the rows again: not worth it where one part more on some threads is little.
-    let wide = if tall >= MANY * threads { 1 } else { threads / common_divisor(tall, threads) };
+    let wide = pieces_of_columns(tall, threads);
     let columns = n.div_ceil(wide).next_multiple_of(M::COLUMNS);
     let Results { c, also, add } = into;
     let mut also = also.map(|also| pieces(also, rows, columns).into_iter());
@@ -136,9 +138,14 @@ fn cut<M: Micro>(into: Results<'_, f32>, threads: usize) -> Vec<Part<'_>> {
         .collect()
 }
 
-/// The greatest.
-fn common_divisor(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { common_divisor(b, a % b) }
+/// Each piece of the columns packs the rows again: as few as leave threads without a part for little of the time.
+fn pieces_of_columns(tall: usize, threads: usize) -> usize {
+    let little = |wide: &usize| {
+        let parts = tall * wide;
+        MANY * (parts.next_multiple_of(threads) - parts) <= parts
+    };
+    // With a piece for each thread all have as many parts.
+    (1..threads).find(little).unwrap_or(threads)
 }
 
 /// One part of the result.
@@ -154,19 +161,21 @@ fn block<M: Micro>(
     let mut c = rows_of(into.c);
     let mut also = into.also.map(rows_of).unwrap_or_default();
     let (depth, strips) = (right.depth(), m.div_ceil(M::ROWS));
-    let steps = depth.div_ceil(M::Packed::NUMBERS).min(M::DEPTH);
-    let mut packed = M::Packed::buffers().take(strips * steps * M::ROWS, M::Packed::default());
-    kernel.simd(
+    let steps = pack::steps::<M>(depth).min(M::DEPTH);
+    let mut packed = pack::Lines::<M::Packed>::take(strips * steps * M::ROWS);
+    kernel.multiplying(
         #[inline(always)]
         || {
-            let mut tile = [0f32; LARGEST_TILE];
-            let tile = &mut tile[..M::ROWS * M::COLUMNS];
+            let mut tile = Tile([0.0; LARGEST_TILE]);
+            let tile = &mut tile.0[..M::ROWS * M::COLUMNS];
             for block in pack::blocks::<M>(depth) {
-                let size = block.len().div_ceil(M::Packed::NUMBERS) * M::ROWS;
+                let size = pack::steps::<M>(block.len()) * M::ROWS;
                 for (i, out) in packed.chunks_exact_mut(size).take(strips).enumerate() {
                     let which = first_row + i * M::ROWS..first_row + m.min((i + 1) * M::ROWS);
                     match *left {
-                        Left::Matrix(left) => pack::panel(kernel, left, which, block.clone(), M::ROWS, out),
+                        Left::Matrix(left) => {
+                            pack::panel(kernel, left, which, block.clone(), pack::Form::left::<M>(), out)
+                        }
                         Left::Patches(patches) => pack::pixels(kernel, patches, which, block.clone(), out),
                         Left::PatchesTurned(patches) => {
                             pack::taps(kernel, patches, which, block.clone(), out)
@@ -205,7 +214,6 @@ fn block<M: Micro>(
             }
         },
     );
-    M::Packed::buffers().give(packed);
 }
 
 #[inline(always)]
@@ -219,7 +227,7 @@ fn store(c: &mut [f32], sums: &[f32], begins: bool) {
 
 #[cfg(test)]
 mod tests {
-    use super::micro::Portable;
+    use super::micro::{Packed, Portable};
     use super::*;
     use crate::host::gemm::nothing;
     use crate::init::Stream;
@@ -237,6 +245,15 @@ mod tests {
         left.mapv(rounded).dot(&right.mapv(rounded)) + c.mapv(f64::from)
     }
 
+    /// Leaves NaN in idle buffers, so that it shows where what was not written is read.
+    fn poison<P: Packed>() {
+        for len in [2048, 8192, 32768] {
+            let mut buffer = P::buffers().take(len, P::default());
+            buffer.fill(P::pack([f32::NAN; 2]));
+            P::buffers().give(buffer);
+        }
+    }
+
     /// One product in every layout of the operands, replacing and adding.
     fn check<M: Micro>(kernel: M, bf16: bool, [m, k, n]: [usize; 3]) {
         for layout in 0..4 {
@@ -245,6 +262,7 @@ mod tests {
             let add = layout == 1 || layout == 2;
             let start = random(m, n, false, 3);
             let mut c = start.clone();
+            poison::<M::Packed>();
             let into = Results { c: c.view_mut(), also: None, add };
             multiply(kernel, left.view(), &Right::pack(kernel, right.t()), into, &nothing);
             let start = if add { start } else { Array2::zeros((m, n)) };
@@ -281,7 +299,7 @@ mod tests {
     #[test]
     #[cfg(target_arch = "x86_64")]
     fn kernels_of_this_machine() {
-        use micro::{Avx2, Avx512, Avx512Bf16, Rounded};
+        use micro::{Amx, Avx2, Avx512, Avx512Bf16, Rounded};
         fn check_or_say<M: Micro>(kernel: Option<M>, bf16: bool, name: &str) {
             use std::io::Write;
             match kernel {
@@ -296,6 +314,7 @@ mod tests {
         check_or_say(Avx512::<f32>::new(), false, "AVX-512");
         check_or_say(Avx512::<Rounded>::new(), true, "AVX-512");
         check_or_say(Avx512Bf16::new(), true, "AVX-512 BF16");
+        check_or_say(Amx::new(), true, "AMX");
     }
 
     /// The same code on emulated instructions.
@@ -304,6 +323,13 @@ mod tests {
     fn kernels_for_avx512_anywhere() {
         check_all(micro::avx512::emulated::Emulated512, false);
         check_all(micro::avx512::emulated::Emulated512Bf16, true);
+    }
+
+    /// The same code on tiles in memory.
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn kernel_for_amx_anywhere() {
+        check_all(micro::amx::emulated::EmulatedAmx, true);
     }
 
     /// `finish` sees every element once, finished, where it belongs, beside its place in the second result.
@@ -347,6 +373,15 @@ mod tests {
         };
         let one = on(1);
         assert!([2, 3, 7].into_iter().all(|threads| on(threads) == one));
+    }
+
+    #[test]
+    fn columns_are_cut_where_rows_leave_threads_idle() {
+        for (tall, threads, wide) in
+            [(1, 1, 1), (4, 2, 1), (7, 2, 2), (17, 2, 1), (2, 8, 4), (13, 8, 3), (7, 8, 8), (100, 8, 1)]
+        {
+            assert_eq!(pieces_of_columns(tall, threads), wide, "{tall} for {threads} threads");
+        }
     }
 
     #[test]

@@ -192,13 +192,34 @@ impl<P: Single> Micro for Avx512<P> {
     }
 }
 
+/// AVX-512 with bf16.
+#[derive(Clone, Copy, Debug)]
+struct V4Bf16;
+
+impl V4Bf16 {
+    #[inline(always)]
+    fn vectorize<R>(self, f: impl FnOnce() -> R) -> R {
+        /// # Safety
+        ///
+        /// The machine has the instructions.
+        #[target_feature(
+            enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512bf16,popcnt,bmi1,bmi2,lzcnt"
+        )]
+        unsafe fn vectorized<R>(f: impl FnOnce() -> R) -> R {
+            f()
+        }
+        // SAFETY: `Self` exists only where they are.
+        unsafe { vectorized(f) }
+    }
+}
+
 /// 12 x 32 in pairs of bf16, each `vdpbf16ps` adding 32 products to 16 sums in f32.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Avx512Bf16(V4);
+pub(crate) struct Avx512Bf16(V4Bf16);
 
 impl Avx512Bf16 {
     pub(crate) fn new() -> Option<Self> {
-        V4::try_new().filter(|_| is_x86_feature_detected!("avx512bf16")).map(Self)
+        V4::try_new().filter(|_| is_x86_feature_detected!("avx512bf16")).map(|_| Self(V4Bf16))
     }
 }
 
@@ -209,6 +230,12 @@ impl Micro for Avx512Bf16 {
     const DEPTH: usize = 384;
 
     common!();
+    #[inline(always)]
+    fn pack_lane(self, numbers: &[f32], out: &mut [Pair; BLOCK]) {
+        let numbers: &[f32; 2 * BLOCK] = numbers.try_into().expect("two numbers a pair");
+        // SAFETY: `Self` exists only where AVX-512F and its bf16 conversions do.
+        unsafe { round(numbers, out) };
+    }
     #[inline(always)]
     fn multiply(self, left: &[Pair], right: &[Pair], ahead: &[Pair], tile: &mut [f32]) {
         let depth = checked::<Self>(left, right, tile);
@@ -222,6 +249,21 @@ impl Micro for Avx512Bf16 {
                 tile.as_mut_ptr(),
             )
         }
+    }
+}
+
+/// Rounds 16 numbers to bf16.
+///
+/// # Safety
+///
+/// The machine has AVX-512F and AVX-512 BF16.
+#[target_feature(enable = "avx512f,avx512bf16")]
+#[inline]
+unsafe fn round(numbers: &[f32; 2 * BLOCK], out: &mut [Pair; BLOCK]) {
+    // SAFETY: 16 f32 are 512 bits, 16 bf16 as many as 8 words, and pairs are words.
+    unsafe {
+        let rounded = _mm512_cvtneps_pbh(_mm512_loadu_ps(numbers.as_ptr()));
+        *out = core::mem::transmute::<__m256bh, [Pair; BLOCK]>(rounded);
     }
 }
 
