@@ -263,6 +263,10 @@ impl<R: Runtime> Ops for Gpu<R> {
         linear::forward_gelu(self, x, p)
     }
 
+    fn linear_gelu_infer(&self, x: &Tensor, p: &Linear<Tensor>) -> Tensor {
+        linear::infer_gelu(self, x, p)
+    }
+
     fn linear_gelu_backward(
         &self,
         dy: &Tensor,

@@ -267,6 +267,11 @@ pub trait Ops {
         (pre, act)
     }
 
+    /// [`linear_gelu`](Ops::linear_gelu) where no backward follows: `gelu(x Wᵀ + b)` alone.
+    fn linear_gelu_infer(&self, x: &Self::Tensor, p: &Linear<Self::Tensor>) -> Self::Tensor {
+        self.linear_gelu(x, p).1
+    }
+
     /// [`linear_backward`](Ops::linear_backward) of a layer whose input was `act = gelu(pre)`: returns `d_pre`.
     fn linear_gelu_backward(
         &self,

@@ -120,6 +120,18 @@ impl<T: Clone> Block<T> {
         (y, saved)
     }
 
+    /// [`forward`](Block::forward) where no backward follows.
+    pub fn infer<O: Ops<Tensor = T>>(&self, ops: &O, x: T, cx: &Context<'_, T>, rows: Option<&O::Ids>) -> T {
+        let (normed1, _) = ops.layer_norm(&x, &self.norm1, cx.eps);
+        let qkv = ops.linear(&normed1, &self.attn.qkv);
+        let (context, _) = ops.attention(&qkv, &self.attn.bias(cx.shared), cx.shape);
+        let branch1 = ops.linear(&context, &self.attn.proj);
+        let (mid, normed2, _) = ops.scale_residual_norm(&x, &branch1, &self.scale1(cx), &self.norm2, cx.eps);
+        let act = ops.linear_gelu_infer(&gathered(ops, normed2, rows), &self.mlp.fc1);
+        let branch2 = scattered(ops, ops.linear(&act, &self.mlp.fc2), rows, &mid);
+        ops.scale_residual(&mid, &branch2, &self.scale2(cx))
+    }
+
     /// `dy [B·T, C] -> dx [B·T, C]`, adding to `grads` and to the gradient of the shared table.
     pub fn backward<O: Ops<Tensor = T>>(
         &self,

@@ -214,7 +214,7 @@ impl<T: Clone> Vit<T> {
     ) -> T {
         let (mut x, _) = self.embed(ops, config, input);
         for (i, block) in self.blocks.iter().enumerate() {
-            x = block.forward(ops, x, &self.context(config, input, i), self.rows_of(i, rows)).0;
+            x = block.infer(ops, x, &self.context(config, input, i), self.rows_of(i, rows));
             tap(i, &x);
         }
         x

@@ -65,6 +65,7 @@ fn native(form: &Form, hopper: Hopper, y: Dtype) -> Native {
         Epilogue::GeluBackward => 2,
         Epilogue::Accumulate => 3,
         Epilogue::Piece => 4,
+        Epilogue::GeluAlone => 5,
     };
     let defines = vec![
         ("A_K_FAST", form.a.k_fast.into()),

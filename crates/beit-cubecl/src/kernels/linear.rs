@@ -30,6 +30,14 @@ pub(crate) fn forward_gelu<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, p: &Linear<Tens
     product.gelu(gpu, [m, n])
 }
 
+/// `x [M, C] -> gelu(x Wᵀ + b) [M, N]`
+pub(crate) fn infer_gelu<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, p: &Linear<Tensor>) -> Tensor {
+    let (x, weight) = (gpu.operand(x), gpu.operand(&p.weight));
+    let product = product(&x, &weight, p);
+    let [m, n, _] = product.extents;
+    product.gelu_alone(gpu, [m, n])
+}
+
 /// `dy [M, N] · weight [N, C] -> dx`
 fn product_input<'a>(dy: &'a Tensor, weight: &'a Tensor) -> Product<'a> {
     let [n, c] = weight.shape.matrix();

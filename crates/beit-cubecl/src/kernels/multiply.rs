@@ -60,6 +60,13 @@ impl Product<'_> {
         (pre, y)
     }
 
+    /// The GELU of the result.
+    pub(crate) fn gelu_alone<R: Runtime>(&self, gpu: &Gpu<R>, shape: impl Into<Shape>) -> Tensor {
+        let y = gpu.empty(shape, gpu.activation());
+        self.launch(gpu, Epilogue::GeluAlone, None, &y, self.extents[2]);
+        y
+    }
+
     /// The result times the slope of the GELU at `pre`.
     pub(crate) fn gelu_backward<R: Runtime>(&self, gpu: &Gpu<R>, pre: &Tensor) -> Tensor {
         let y = gpu.empty(pre.shape, pre.dtype);

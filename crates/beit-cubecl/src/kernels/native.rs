@@ -50,7 +50,8 @@ impl Native {
     }
 
     fn text(&self) -> String {
-        let mut text = String::from("#include <cuda_bf16.h>\n");
+        // Kernels of one file are compiled each for itself: what tells sources apart tells kernels apart.
+        let mut text = format!("// {}\n#include <cuda_bf16.h>\n", self.name);
         for (name, value) in &self.defines {
             let _ = writeln!(text, "#define {name} {value}");
         }

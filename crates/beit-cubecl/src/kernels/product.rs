@@ -29,6 +29,8 @@ pub(crate) enum Epilogue {
     Store,
     /// `extra = sum`, `y = gelu(sum)`
     Gelu,
+    /// `y = gelu(sum)`
+    GeluAlone,
     /// `y = sum · gelu'(extra)`
     GeluBackward,
     /// `y += sum`
@@ -333,6 +335,9 @@ fn emit<C: Float, N: Size>(
             }
             Epilogue::Gelu => {
                 extra[at] = Vector::cast_from(v);
+                y[at] = Vector::cast_from(gelu::<N>(v));
+            }
+            Epilogue::GeluAlone => {
                 y[at] = Vector::cast_from(gelu::<N>(v));
             }
             Epilogue::GeluBackward => {

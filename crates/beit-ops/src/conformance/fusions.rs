@@ -34,8 +34,9 @@ impl Case for LinearGelu {
         vec![constant("x", [self.m, self.c], 1), constant("weight", [self.n, self.c], 2)]
     }
     fn forward<O: Ops>(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor> {
-        let (pre, act) = ops.linear_gelu(&x[0], &Linear { weight: x[1].clone(), bias: None });
-        vec![pre, act]
+        let p = Linear { weight: x[1].clone(), bias: None };
+        let (pre, act) = ops.linear_gelu(&x[0], &p);
+        vec![pre, act, ops.linear_gelu_infer(&x[0], &p)]
     }
 }
 

@@ -52,6 +52,25 @@ pub(super) fn forward_gelu<F: Real>(
     (pre, act)
 }
 
+/// `gelu(x Wᵀ + b)`
+pub(super) fn infer_gelu<F: Real>(products: Products, x: &Array<F>, p: &Linear<Array<F>>) -> Array<F> {
+    let [n, c] = shape(&p.weight).matrix();
+    let m = x.len() / c;
+    let mut act = unwritten([m, n]);
+    let add_bias = p.bias.as_ref().map(|bias| add_bias(data(bias)));
+    let into = Results::replacing(matrix_mut(&mut act));
+    F::product_by(products, view(data(x), [m, c]), &p.weight, into, &|row, column, act, _| {
+        if let Some(add_bias) = &add_bias {
+            add_bias(row, column, act, &mut []);
+        }
+        par::simd(
+            #[inline(always)]
+            || act.iter_mut().for_each(|act| *act = gelu_of(*act)),
+        );
+    });
+    act
+}
+
 /// `dW += dyᵀ x`, `db += Σ dy`
 pub(super) fn backward_params<F: Real>(
     products: Products,

@@ -345,6 +345,9 @@ macro_rules! implement {
             fn linear_gelu(&self, x: &Array<$F>, p: &Linear<Array<$F>>) -> (Array<$F>, Array<$F>) {
                 linear::forward_gelu(self.products, x, p)
             }
+            fn linear_gelu_infer(&self, x: &Array<$F>, p: &Linear<Array<$F>>) -> Array<$F> {
+                linear::infer_gelu(self.products, x, p)
+            }
             fn linear_gelu_backward(
                 &self,
                 dy: &Array<$F>,

@@ -410,7 +410,7 @@ pub(crate) fn backward<R: Runtime>(
     let (qkv, d_context) = (gpu.operand(qkv), gpu.operand(d_context));
     let call = Call::new(gpu, &qkv, bias, shape);
     let d_qkv = gpu.empty(qkv.shape, qkv.dtype);
-    if call.native_backward(gpu) {
+    if call.native(gpu) {
         call.backward_native(gpu, [&d_context, &qkv, &probs.context, &probs.lse], bias, &d_qkv, d_bias);
     } else {
         backward_by_tiles(gpu, &call, [&d_context, &qkv], bias, probs, &d_qkv, d_bias);

@@ -1,70 +1,214 @@
-// What forward and backward of the attention share. Heads have 64 elements.
+// What the kernels of the attention share.
 //
-// Compiled for: TOKENS, WINDOW_H, WINDOW_W (the patch grid, where there is a bias), TABLES (1: a table of the layer, 2: one of all layers,
-// 3: both, 0: none), PADDED (keys in shared memory, a multiple of 16), REGISTERS (of a thread, at most), for the forward CHUNK and STEPS.
+// HEAD_DIM: elements of a head. TOKENS: tokens of an image. WINDOW_H, WINDOW_W: the patch grid. TABLES: bit 0, there is a relative
+// position table of the layer; bit 1, one of all layers. A warp has 16 rows of queries or of keys, as tensor cores take them: lane `l`
+// holds elements of rows `l / 4` and `l / 4 + 8`.
+static_assert(HEAD_DIM == 64, "fragments are cut for 64 elements");
 
-typedef __nv_bfloat16 Bf16;
-
-#define D 64
-#define LINE 128
-#define ROWS ((2 * WINDOW_H - 1) * (2 * WINDOW_W - 1) + 3)
-#define LOG2E 1.4426950408889634f
-#define FULL 0xffffffffu
-
-// Extents; `scale` is D^-1/2.
 struct Params {
-    unsigned tokens, heads, batch;
+    u32 batch;
+    u32 heads;
+    // Blocks that share the images of a head: `attention_backward` and `attention_fold`.
+    u32 groups;
+    // Bit 0: the table has a gradient; bit 1: the shared table has one.
+    u32 gradients;
+    // D^-1/2
     float scale;
 };
 
-// The byte of piece `piece` of line `line`.
-__device__ __forceinline__ unsigned place(unsigned line, unsigned piece) { return line * LINE + ((piece ^ line % 8) * 16); }
+constexpr float LOG2_E = 1.4426950408889634f;
+// Stands for infinity where nothing may become not a number.
+constexpr float LARGE = 1e30f;
 
-__device__ __forceinline__ float low(unsigned word) { return __uint_as_float(word << 16); }
-__device__ __forceinline__ float high(unsigned word) { return __uint_as_float(word & 0xffff0000u); }
+// Tiles of 16 tokens.
+constexpr int TILES = (TOKENS + 15) / 16;
+constexpr int PADDED = 16 * TILES;
+// Bytes of a row of a head in shared memory. Its eight parts of 16 bytes are permuted by the row, so that eight rows' equal parts lie in
+// different banks.
+constexpr int ROW = 2 * HEAD_DIM;
 
-// The row of the bias table for a query and a key that are patches is `from(query) - to(key)`.
-__device__ __forceinline__ int from(int token) {
-    const int patch = token - 1;
-    return (patch / WINDOW_W + WINDOW_H - 1) * (2 * WINDOW_W - 1) + patch % WINDOW_W + WINDOW_W - 1;
+// The bias of a head in shared memory: the score of `q` and `k` has it at `query_place(q) + key_place(k)`, pairs with [CLS] too. Patches are
+// first, as in the table; then what [CLS] adds for each patch that it meets as a query, and as a key: one number, repeated.
+constexpr int ACROSS = 2 * WINDOW_W - 1;
+constexpr int SPAN = (WINDOW_H - 1) * ACROSS + WINDOW_W;
+constexpr int BIAS_ROWS = 2 * SPAN - 1 + 3;
+constexpr int BIAS_KEPT = TABLES ? 5 * SPAN - 1 : 0;
+
+__device__ __forceinline__ int patch_place(int token) {
+    int patch = token - 1;
+    return patch / WINDOW_W * ACROSS + patch % WINDOW_W;
 }
-__device__ __forceinline__ int to(int token) {
-    const int patch = token - 1;
-    return patch / WINDOW_W * (2 * WINDOW_W - 1) + patch % WINDOW_W;
+
+// In bytes, as `key_place`.
+__device__ __forceinline__ int query_place(int token) {
+    token = token < TOKENS ? token : 0;
+    return 4 * (token == 0 ? 3 * SPAN - 2 : patch_place(token) + SPAN - 1);
 }
 
-// How a query finds its bias: the row is `base - (to(key) & mask)`, but `cls` for the first key.
-struct Query {
-    int base, mask, cls;
-    __device__ __forceinline__ Query(int token, int tokens) {
-        const int last = token < tokens ? token : tokens - 1;
-        base = last == 0 ? ROWS - 3 : from(last);
-        mask = last == 0 ? 0 : ~0;
-        cls = last == 0 ? ROWS - 1 : ROWS - 2;
+__device__ __forceinline__ int key_place(int token) {
+    token = token < TOKENS ? token : 0;
+    return 4 * (token == 0 ? 2 * SPAN : -patch_place(token));
+}
+
+__device__ __forceinline__ float bias_at(const float *bias, int place) {
+    return *(const float *)((const char *)bias + place);
+}
+
+__device__ __forceinline__ void load_bias(float *bias, const float *table, const float *shared_table, u32 head, u32 heads) {
+    for (int e = threadIdx.x; e < BIAS_KEPT; e += blockDim.x) {
+        int row = e;
+        if (e >= 2 * SPAN - 1)
+            row = e < 3 * SPAN - 1 ? BIAS_ROWS - 3 : e < 4 * SPAN - 1 ? BIAS_ROWS - 2 : BIAS_ROWS - 1;
+        float value = 0;
+        if (TABLES & 1)
+            value += table[row * heads + head];
+        if (TABLES & 2)
+            value += shared_table[row * heads + head];
+        bias[e] = value;
     }
-    __device__ __forceinline__ int row(int key, int to) const { return key == 0 ? cls : base - (to & mask); }
+}
+
+// Four lanes, four registers: register `i` of lane `j` goes to register `j` of lane `i`.
+__device__ __forceinline__ void exchange(u32 (&x)[4]) {
+    const bool second = threadIdx.x & 2, first = threadIdx.x & 1;
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        u32 got = __shfl_xor_sync(0xffffffff, second ? x[i] : x[i + 2], 2);
+        x[i] = second ? got : x[i];
+        x[i + 2] = second ? x[i + 2] : got;
+    }
+#pragma unroll
+    for (int i = 0; i < 4; i += 2) {
+        u32 got = __shfl_xor_sync(0xffffffff, first ? x[i] : x[i + 1], 1);
+        x[i] = first ? got : x[i];
+        x[i + 1] = first ? x[i + 1] : got;
+    }
+}
+
+// 16 rows of 64 as the left operand of four products. `change(pairs, half, token, column)` sees 8 elements at a time.
+template <class Change>
+__device__ __forceinline__ void load_rows(u32 (&rows)[4][4], const __nv_bfloat16 *x, size_t stride, int first, Change change) {
+    const int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        const int token = first + lane / 4 + 8 * half;
+#pragma unroll
+        for (int part = 0; part < 2; part++) {
+            const int column = 32 * part + lane % 4 * 8;
+            uint4 loaded = {0, 0, 0, 0};
+            if (token < TOKENS)
+                loaded = *(const uint4 *)(x + token * stride + column);
+            u32 pairs[4] = {loaded.x, loaded.y, loaded.z, loaded.w};
+            change(pairs, half, token, column);
+            exchange(pairs);
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                rows[2 * part + i / 2][i % 2 * 2 + half] = pairs[i];
+        }
+    }
+}
+
+struct Same {
+    __device__ __forceinline__ void operator()(u32 (&)[4], int, int, int) const {}
 };
 
-// The bias of head `head`, times log2(e), and where each of `keys` keys is.
-__device__ __forceinline__ void load_bias(const float *table, const float *shared_table, float *bias, int *places, unsigned head, const Params &p) {
-    if (TABLES) {
-        for (unsigned row = threadIdx.x; row < ROWS; row += blockDim.x) {
-            float value = 0;
-            if (TABLES & 1)
-                value += table[row * p.heads + head];
-            if (TABLES & 2)
-                value += shared_table[row * p.heads + head];
-            bias[row] = value * LOG2E;
+// `(x + bias) · scale`, as queries are multiplied.
+__device__ __forceinline__ void add_and_scale(u32 (&pairs)[4], const float *bias, float scale) {
+    const float4 first = *(const float4 *)bias, second = *(const float4 *)(bias + 4);
+    const float b[8] = {first.x, first.y, first.z, first.w, second.x, second.y, second.z, second.w};
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        pairs[i] = pack((low(pairs[i]) + b[2 * i]) * scale, (high(pairs[i]) + b[2 * i + 1]) * scale);
+}
+
+struct Queries {
+    const float *bias;
+    float scale;
+    __device__ __forceinline__ void operator()(u32 (&pairs)[4], int, int token, int column) const {
+        if (token < TOKENS)
+            add_and_scale(pairs, bias + column, scale);
+    }
+};
+
+// Rows of results, each element `values · factors[half] + bias`.
+template <bool BIASED>
+__device__ __forceinline__ void store_rows(__nv_bfloat16 *x, size_t stride, int first, const float (&values)[8][4],
+                                           const float (&factors)[2], const float *bias) {
+    const int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int part = 0; part < 2; part++) {
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            const int token = first + lane / 4 + 8 * half;
+            u32 pairs[4];
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                const int tile = 4 * part + i;
+                float2 b = {0, 0};
+                if (BIASED)
+                    b = *(const float2 *)(bias + 8 * tile + lane % 4 * 2);
+                pairs[i] = pack(values[tile][2 * half] * factors[half] + b.x, values[tile][2 * half + 1] * factors[half] + b.y);
+            }
+            exchange(pairs);
+            if (token < TOKENS) {
+                const uint4 stored = {pairs[0], pairs[1], pairs[2], pairs[3]};
+                *(uint4 *)(x + token * stride + 32 * part + lane % 4 * 8) = stored;
+            }
         }
-        for (unsigned key = threadIdx.x; key < PADDED; key += blockDim.x)
-            places[key] = key > 0 && key < p.tokens ? to(key) : 0;
     }
 }
 
-// Begins to copy `count` rows of 64 elements, `stride` elements apart, zeros beyond `there` of them.
-__device__ __forceinline__ void copy_rows(unsigned tile, const Bf16 *x, unsigned count, unsigned there, size_t stride) {
-    for (unsigned e = threadIdx.x; e < count * 8; e += blockDim.x) {
-        const unsigned line = e / 8, piece = e % 8;
-        copy16(tile + place(line, piece), x + line * stride + piece * 8, line < there);
+// Where part `part` of 16 bytes of row `row` lies.
+__device__ __forceinline__ u32 part_offset(int row, int part) {
+    return row * ROW + ((part ^ (row & 7)) << 4);
+}
+
+// Begins to copy `ROWS` rows of a head from token `first` on; zeros beyond the last token.
+template <int ROWS, int THREADS>
+__device__ __forceinline__ void copy_rows(u32 to, const __nv_bfloat16 *x, size_t stride, int first) {
+#pragma unroll
+    for (int i = 0; i < (ROWS * 8 + THREADS - 1) / THREADS; i++) {
+        const int e = threadIdx.x + i * THREADS;
+        if (ROWS * 8 % THREADS == 0 || e < ROWS * 8) {
+            const int row = e / 8, token = first + row;
+            const bool valid = token < TOKENS;
+            copy_async(to + part_offset(row, e % 8), x + (valid ? token : 0) * stride + e % 8 * 8, valid);
+        }
     }
+}
+
+// Offsets in a tile of 16 rows in shared memory, for the four products over a head's elements: rows as columns of the right operand.
+// `load_matrices` gives `b0, b1` of the first eight rows, then of the others.
+struct AsColumns {
+    u32 row, part;
+    __device__ __forceinline__ AsColumns() {
+        const int lane = threadIdx.x % 32;
+        row = (lane % 8 + lane / 16 * 8) * ROW;
+        part = (lane / 8 % 2 ^ lane % 8) << 4;
+    }
+    // Elements `16 step` and on.
+    __device__ __forceinline__ u32 at(int step) const {
+        return row + (part ^ step << 5);
+    }
+};
+
+// The same with the 16 rows as rows of the right operand: `load_matrices_transposed` gives `b0, b1` of 8 columns, then of the next 8.
+struct AsRows {
+    u32 row, part;
+    __device__ __forceinline__ AsRows() {
+        const int lane = threadIdx.x % 32;
+        row = (lane % 8 + lane / 8 % 2 * 8) * ROW;
+        part = (lane / 16 ^ lane % 8) << 4;
+    }
+    // Columns `16 step` and on.
+    __device__ __forceinline__ u32 at(int step) const {
+        return row + (part ^ step << 5);
+    }
+};
+
+// The sums of a product, 16 by 16, as the left operand of the next.
+__device__ __forceinline__ void as_left(u32 (&a)[4], const float (&sums)[2][4]) {
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        a[i] = pack(sums[i / 2][i % 2 * 2], sums[i / 2][i % 2 * 2 + 1]);
 }

@@ -1,56 +1,73 @@
-// Tensor cores of a warp (from sm_80 on), and copies that run by themselves.
+// Instructions that CUDA C++ has no names for: tensor cores, their loads from shared memory, asynchronous copies.
 //
-// Matrices of bf16 lie in shared memory in lines of 64 elements, 128 bytes. The eight pieces of 16 bytes of a line change places with
-// the number of the line, so that no two threads of a load meet in a bank.
+// Shared memory is addressed by 32 bits, as the instructions take it. Pairs of bfloat16 are 32 bits, the first element the lower.
+#include <cuda_bf16.h>
+
+typedef unsigned int u32;
+
 #ifdef BEIT_EMULATED
 #include "tensor.h"
 #else
 
-__device__ __forceinline__ unsigned shared_address(const void *p) {
-    return static_cast<unsigned>(__cvta_generic_to_shared(p));
+__device__ __forceinline__ u32 shared_address(const void *pointer) {
+    return u32(__cvta_generic_to_shared(pointer));
 }
 
-// Copies 16 bytes to shared memory, in the background; zeros where not `there`.
-__device__ __forceinline__ void copy16(unsigned to, const void *from, bool there) {
-    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;\n" ::"r"(to), "l"(from), "r"(there ? 16 : 0) : "memory");
-}
-__device__ __forceinline__ void copies_end() { asm volatile("cp.async.commit_group;\n" ::: "memory"); }
-template <int N> __device__ __forceinline__ void copies_wait() {
-    asm volatile("cp.async.wait_group %0;\n" ::"n"(N) : "memory");
-}
-
-// Four matrices of 8 x 8: each lane names a line of one, and gets two neighbours of each. With `turned` they come transposed.
-__device__ __forceinline__ void load_four(unsigned (&r)[4], unsigned line) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];\n"
-                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"(line)
-                 : "memory");
-}
-__device__ __forceinline__ void load_four_turned(unsigned (&r)[4], unsigned line) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];\n"
-                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"(line)
-                 : "memory");
+// Four matrices of 8 by 8: lane `8 i + r` names row `r` of matrix `i`. Lane `l` gets, of each, elements `2 (l % 4)` and the next
+// of row `l / 4`.
+__device__ __forceinline__ void load_matrices(u32 (&x)[4], u32 address) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
+                 : "r"(address));
 }
 
-// d [16, 8] += a [16, 16] · b [16, 8]
-__device__ __forceinline__ void multiply(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"
-                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+// The same of the transposed matrices.
+__device__ __forceinline__ void load_matrices_transposed(u32 (&x)[4], u32 address) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
+                 : "r"(address));
 }
 
-// Two numbers as bf16 in a word, `low` in its lower half.
-__device__ __forceinline__ unsigned pair(float low, float high) {
-    unsigned word;
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;\n" : "=r"(word) : "f"(high), "f"(low));
-    return word;
+// `c [16, 8] += a [16, 16] · b [16, 8]`
+__device__ __forceinline__ void multiply_add(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-// 2^x, 0 for large negative x.
-__device__ __forceinline__ float power_of_two(float x) {
+// Copies 16 bytes, or writes zeros.
+__device__ __forceinline__ void copy_async(u32 to, const void *from, bool valid) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(valid ? 16 : 0) : "memory");
+}
+
+// Ends a group of copies.
+__device__ __forceinline__ void commit_copies() {
+    asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+// Waits for this thread's copies, but for the last `N` groups.
+template <int N> __device__ __forceinline__ void wait_copies() {
+    asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+}
+
+__device__ __forceinline__ float exp2_fast(float x) {
     float y;
-    asm("ex2.approx.ftz.f32 %0, %1;\n" : "=f"(y) : "f"(x));
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
 }
+
+__device__ __forceinline__ u32 pack(float low, float high) {
+    u32 x;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(x) : "f"(high), "f"(low));
+    return x;
+}
+
+__device__ __forceinline__ float low(u32 pair) {
+    return __uint_as_float(pair << 16);
+}
+
+__device__ __forceinline__ float high(u32 pair) {
+    return __uint_as_float(pair & 0xffff0000);
+}
+
 #endif

@@ -5,8 +5,8 @@
 // STAGES - 2 steps ahead; where it has more, the other block fills the gap, and copies are STAGES - 1 steps ahead.
 //
 // Compiled for: A_K_FAST, B_K_FAST (whether the summed axis is the fast one of an operand), WINDOW (side of the window through which A,
-// then a feature map [B, h, w, C], is seen as a matrix of pixels by line, column and channel; 0 for a matrix), EPILOGUE (0 store, 1 GELU,
-// 2 times the GELU's slope at `extra`, 3 accumulate, 4 a piece of the sum), BIAS, Y_F32, TILE_N (64, 128 or 256), STAGES, BLOCKS (of a
+// then a feature map [B, h, w, C], is seen as a matrix of pixels by line, column and channel; 0 for a matrix), EPILOGUE (0 store, 1 GELU with
+// the sum in `extra`, 2 times the GELU's slope at `extra`, 3 accumulate, 4 a piece of the sum, 5 GELU), BIAS, Y_F32, TILE_N (64, 128 or 256), STAGES, BLOCKS (of a
 // multiprocessor at a time).
 
 struct Params {
@@ -170,7 +170,7 @@ __device__ __forceinline__ void emit(Four sum, const Four &bias, const Four &giv
         put(extra + at, sum);
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-        if (EPILOGUE == 1)
+        if (EPILOGUE == 1 || EPILOGUE == 5)
             sum.v[i] = gelu(sum.v[i]);
         if (EPILOGUE == 2)
             sum.v[i] *= gelu_slope(given.v[i]);

@@ -1,64 +1,120 @@
-// The instructions of mma.cuh. Copies happen when their thread waits for them.
+// The instructions of mma.cuh on the CPU. A copy arrives when its thread waits for it; before, its place holds no numbers.
 #pragma once
-#include "wgmma.h"
+#include "cuda_bf16.h"
+
+typedef unsigned u32;
 
 namespace emulated {
 
-struct Lines {
-    unsigned line;
-    unsigned *result;
+struct Copy {
+    unsigned char *to;
+    const void *from;
+};
+// What each thread has begun, and how much of it each of its groups ends.
+static thread_local std::vector<Copy> copies[MAX_THREADS];
+static thread_local std::vector<size_t> groups[MAX_THREADS];
+
+struct Matrices {
+    u32 *x;
+    u32 address;
 };
 
-// Matrix i is named by the lanes from 8 i on; lane l gets elements 2 (l % 4) and the next of line l / 4 of each.
-inline void load(int line, unsigned (&r)[4], unsigned address, bool turned) {
-    Lines mine{address, r};
-    collective(line, "ldmatrix", 0xffffffff, &mine, [turned](Warp &warp) {
-        for (unsigned lane = 0; lane < warp.threads; lane++)
-            for (unsigned i = 0; i < 4; i++)
-                for (unsigned half = 0; half < 2; half++) {
-                    const unsigned row = turned ? lane % 4 * 2 + half : lane / 4, column = turned ? lane / 4 : lane % 4 * 2 + half;
-                    const unsigned at = ((Lines *)warp.slots[8 * i + row])->line;
-                    if (at % 16 != 0 || at + 16 > SHARED)
-                        fail("a line of a matrix at byte %u of shared memory", at);
-                    uint16_t value;
-                    memcpy(&value, dynamic_shared_mem + at + 2 * column, 2);
-                    memcpy((unsigned char *)&((Lines *)warp.slots[lane])->result[i] + 2 * half, &value, 2);
-                }
-    });
+inline unsigned char *shared_bytes(u32 address, unsigned alignment, const char *what) {
+    if (address % alignment || address + alignment > SHARED)
+        fail("%s of shared memory at %u", what, address);
+    return dynamic_shared_mem + address;
 }
 
-struct Factors {
-    float *d;
-    const unsigned *a;
-    unsigned b[2];
-};
-
-inline float half_of(unsigned word, unsigned half) { return number(half ? word & 0xffff0000u : word << 16); }
-
-inline void multiply(int line, float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
-    Factors mine{d, a, {b0, b1}};
-    collective(line, "mma", 0xffffffff, &mine, [](Warp &warp) {
-        auto of = [&](unsigned lane) -> Factors & { return *(Factors *)warp.slots[lane]; };
-        for (unsigned lane = 0; lane < warp.threads; lane++)
+inline void matrices(u32 (&x)[4], u32 address, bool transposed) {
+    Matrices mine{x, address};
+    collective(__LINE__ + transposed, "ldmatrix", 0xffffffff, &mine, [=](Warp &warp) {
+        uint16_t rows[32][8];
+        for (unsigned l = 0; l < WARP; l++)
+            memcpy(rows[l], shared_bytes(((Matrices *)warp.slots[l])->address, 16, "ldmatrix"), 16);
+        for (unsigned l = 0; l < WARP; l++)
             for (unsigned i = 0; i < 4; i++) {
-                const unsigned row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
-                float sum = of(lane).d[i];
-                for (unsigned k = 0; k < 16; k++) {
-                    const float left = half_of(of(row % 8 * 4 + k % 8 / 2).a[row / 8 + k / 8 * 2], k % 2);
-                    sum += left * half_of(of(column * 4 + k % 8 / 2).b[k / 8], k % 2);
-                }
-                of(lane).d[i] = sum;
+                unsigned row = l / 4, column = 2 * (l % 4);
+                const auto *m = &rows[8 * i];
+                u32 first = transposed ? m[column][row] : m[row][column];
+                u32 second = transposed ? m[column + 1][row] : m[row][column + 1];
+                ((Matrices *)warp.slots[l])->x[i] = first | second << 16;
             }
     });
 }
 
+struct Product {
+    float *c;
+    const u32 *a;
+    u32 b[2];
+};
+
 } // namespace emulated
 
-#define load_four(r, line) emulated::load(__LINE__, r, line, false)
-#define load_four_turned(r, line) emulated::load(__LINE__, r, line, true)
-#define multiply(...) emulated::multiply(__LINE__, __VA_ARGS__)
+inline u32 shared_address(const void *pointer) { return u32((const unsigned char *)pointer - dynamic_shared_mem); }
+inline void load_matrices(u32 (&x)[4], u32 address) { emulated::matrices(x, address, false); }
+inline void load_matrices_transposed(u32 (&x)[4], u32 address) { emulated::matrices(x, address, true); }
 
-inline unsigned pair(float low, float high) {
-    return emulated::narrow_bfloat(low) | unsigned(emulated::narrow_bfloat(high)) << 16;
+inline float low(u32 pair) { return emulated::number(pair << 16); }
+inline float high(u32 pair) { return emulated::number(pair & 0xffff0000); }
+inline u32 pack(float low, float high) { return emulated::narrow_bfloat(low) | u32(emulated::narrow_bfloat(high)) << 16; }
+inline float exp2_fast(float x) { return std::exp2(x); }
+
+inline void multiply_add(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+    using namespace emulated;
+    Product mine{c, a, {b0, b1}};
+    collective(__LINE__, "mma", 0xffffffff, &mine, [](Warp &warp) {
+        float a[16][16], b[16][8];
+        for (unsigned l = 0; l < WARP; l++) {
+            const auto &lane = *(Product *)warp.slots[l];
+            for (unsigned i = 0; i < 4; i++) {
+                a[l / 4 + i % 2 * 8][2 * (l % 4) + i / 2 * 8] = low(lane.a[i]);
+                a[l / 4 + i % 2 * 8][2 * (l % 4) + i / 2 * 8 + 1] = high(lane.a[i]);
+            }
+            for (unsigned i = 0; i < 2; i++) {
+                b[2 * (l % 4) + i * 8][l / 4] = low(lane.b[i]);
+                b[2 * (l % 4) + i * 8 + 1][l / 4] = high(lane.b[i]);
+            }
+        }
+        for (unsigned l = 0; l < WARP; l++)
+            for (unsigned i = 0; i < 4; i++) {
+                float sum = ((Product *)warp.slots[l])->c[i];
+                for (unsigned k = 0; k < 16; k++)
+                    sum += a[l / 4 + i / 2 * 8][k] * b[k][2 * (l % 4) + i % 2];
+                ((Product *)warp.slots[l])->c[i] = sum;
+            }
+    });
 }
-inline float power_of_two(float x) { return std::exp2(x); }
+
+inline void copy_async(u32 to, const void *from, bool valid) {
+    using namespace emulated;
+    unsigned char *place = shared_bytes(to, 16, "cp.async");
+    if (uintptr_t(from) % 16)
+        fail("cp.async from an address that is not aligned");
+    memset(place, NOTHING, 16);
+    copies[self - block.thread].push_back({place, valid ? from : nullptr});
+}
+
+inline void commit_copies() {
+    using namespace emulated;
+    unsigned i = self - block.thread;
+    groups[i].push_back(copies[i].size());
+}
+
+template <int N> inline void wait_copies() {
+    using namespace emulated;
+    unsigned i = self - block.thread;
+    auto &ends = groups[i];
+    if (ends.size() <= N)
+        return;
+    size_t end = ends[ends.size() - 1 - N];
+    for (size_t c = 0; c < end; c++) {
+        if (copies[i][c].from)
+            memcpy(copies[i][c].to, copies[i][c].from, 16);
+        else
+            memset(copies[i][c].to, 0, 16);
+    }
+    copies[i].erase(copies[i].begin(), copies[i].begin() + end);
+    ends.erase(ends.begin(), ends.end() - N);
+    for (auto &e : ends)
+        e -= end;
+}
