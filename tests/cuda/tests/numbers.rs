@@ -123,9 +123,20 @@ fn conv<O: Ops>(ops: &O) -> Named {
 /// The attention of the base model: two heads of 64 on 197 tokens, with both tables.
 #[test]
 fn attention_at_base_size() {
-    let reference = attention(&Host::<f64>::new());
-    for (precision, tolerance) in [(Precision::F32, Tolerance::F32), (Precision::Bf16, Tolerance::BF16)] {
-        for (got, (name, want)) in attention(&gpu(precision, Sm(90))).iter().zip(&reference) {
+    attention_agrees([14, 14], &[(Precision::F32, Tolerance::F32), (Precision::Bf16, Tolerance::BF16)]);
+}
+
+/// A window too wide for the kernel that has all of a head in shared memory: the one that long sequences take.
+#[test]
+fn attention_in_stages() {
+    attention_agrees([2, 17], &[(Precision::Bf16, Tolerance::BF16)]);
+    attention_agrees([6, 20], &[(Precision::Bf16, Tolerance::BF16)]);
+}
+
+fn attention_agrees(window: [usize; 2], precisions: &[(Precision, Tolerance)]) {
+    let reference = attention(&Host::<f64>::new(), window);
+    for &(precision, tolerance) in precisions {
+        for (got, (name, want)) in attention(&gpu(precision, Sm(90)), window).iter().zip(&reference) {
             let scale = want.iter().fold(1.0f32, |a, w| a.max(w.abs()));
             let off =
                 got.1.iter().zip(want).map(|(g, w)| if g.is_nan() { f32::INFINITY } else { (g - w).abs() });
@@ -143,9 +154,9 @@ fn attention_at_base_size() {
 }
 
 /// Context and gradients of a random input.
-fn attention<O: Ops>(ops: &O) -> Vec<(&'static str, Vec<f32>)> {
-    let (heads, d, window) = (2, 64, [14, 14]);
-    let (shape, c) = (AttentionShape { heads, tokens: 197, window }, heads * d);
+fn attention<O: Ops>(ops: &O, window: [usize; 2]) -> Vec<(&'static str, Vec<f32>)> {
+    let (heads, d, tokens) = (2, 64, window[0] * window[1] + 1);
+    let (shape, c) = (AttentionShape { heads, tokens, window }, heads * d);
     let rows = relative_position_rows(window);
     let random = |shape: [usize; 2], tag, size: f32| {
         let n = shape[0] * shape[1];
@@ -154,7 +165,7 @@ fn attention<O: Ops>(ops: &O) -> Vec<(&'static str, Vec<f32>)> {
         let shape = if shape[0] == 1 { Shape::from([shape[1]]) } else { Shape::from(shape) };
         ops.upload(shape, &data)
     };
-    let qkv = random([197, 3 * c], 1, 3.0);
+    let qkv = random([tokens, 3 * c], 1, 3.0);
     let [q, v] = [2, 3].map(|tag| random([1, c], tag, 1.0));
     let [table, shared] = [4, 5].map(|tag| random([rows, heads], tag, 1.0));
     let bias = QkvBias { q: &q, v: &v, table: Some(&table), shared: Some(&shared) };
@@ -163,7 +174,7 @@ fn attention<O: Ops>(ops: &O) -> Vec<(&'static str, Vec<f32>)> {
     let [mut d_table, mut d_shared] = [(); 2].map(|()| ops.zeros([rows, heads]));
     let mut d_bias =
         QkvBiasGrad { q: &mut dq, v: &mut dv, table: Some(&mut d_table), shared: Some(&mut d_shared) };
-    let dx = ops.attention_backward(&random([197, c], 6, 1.0), &qkv, &bias, &probs, shape, &mut d_bias);
+    let dx = ops.attention_backward(&random([tokens, c], 6, 1.0), &qkv, &bias, &probs, shape, &mut d_bias);
     let named = [
         ("context", &context),
         ("d qkv", &dx),
