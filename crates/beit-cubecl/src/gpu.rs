@@ -89,9 +89,11 @@ impl<R: Runtime> Gpu<R> {
         self.client.properties().hardware.max_shared_memory_size
     }
 
-    /// Whether they are Hopper's, which CubeCL tells by their bulk copies.
+    /// Whether they are Hopper's, which CubeCL tells by bulk copies that are not yet those of the next generation: that one has no
+    /// `wgmma`.
     pub(crate) fn hopper(&self) -> bool {
-        self.cores() && self.client.properties().features.tma.contains(Tma::Base)
+        let tma = self.client.properties().features.tma;
+        self.cores() && tma.contains(Tma::Base) && !tma.contains(Tma::Im2colWide)
     }
 
     /// Multiprocessors: how many cubes run at a time, at least.

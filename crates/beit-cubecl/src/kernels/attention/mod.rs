@@ -7,6 +7,9 @@
 //! Backward: the softmax comes back from the log-sum-exp. One kernel for the gradients of keys and values (over all queries),
 //! one for that of the queries (over all keys), one for that of the relative position bias (over all images). Each result
 //! has one writer and a fixed order of additions, so every run gives the same bits.
+//!
+//! Heads of 64 elements in bf16 on CUDA devices take the kernels of `native.rs`, which are CUDA C++ and several times as fast; the ones
+//! here are for all other devices, types and heads.
 
 mod backward;
 mod bias;
