@@ -2,7 +2,9 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod aspect;
 mod block_wise;
+mod cells;
 mod config;
 mod draw;
 mod error;

@@ -89,7 +89,6 @@ impl Masker {
         F: FnMut(Rect),
     {
         assert_eq!(mask.len(), self.cells, "mask length does not match the grid {:?}", self.config.grid);
-        mask.fill(false);
         let target = self.config.target;
         match &self.method {
             Method::BlockWise(blocks) => blocks.fill(rng, mask, on_block),

@@ -2,6 +2,7 @@
 
 use rand::Rng;
 
+use crate::cells::{Cells, Mask};
 use crate::config::{BlockShape, Grid};
 use crate::draw::between;
 use crate::random::top_up;
@@ -26,20 +27,23 @@ impl Paper {
         Self { grid, target, block }
     }
 
-    /// Masks more than `target` cells of an empty mask but not all; returns how many.
+    /// Overwrites a mask with a new one of more than `target` cells but not all; returns how many.
     pub(crate) fn fill<R, F>(&self, rng: &mut R, mask: &mut [bool], mut on_block: F) -> usize
     where
         R: Rng + ?Sized,
         F: FnMut(Rect),
     {
+        mask.fill(false);
+        let cells = mask.len();
         let mut count = 0;
+        let mut masked = Mask::of(self.grid, mask);
         for _ in 0..MAX_BLOCKS {
             let rect = self.draw(rng, self.target - count);
-            let new = rect.uncovered(self.grid, mask);
-            if count + new == mask.len() {
+            let new = masked.uncovered(rect);
+            if count + new == cells {
                 continue;
             }
-            rect.cover(self.grid, mask);
+            masked.cover(rect);
             on_block(rect);
             count += new;
             if count > self.target {

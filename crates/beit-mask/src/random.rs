@@ -4,8 +4,9 @@ use rand::Rng;
 
 use crate::draw::below;
 
-/// Masks exactly `count` cells of an empty mask (Floyd's sampling: `count` draws, no other memory).
+/// Overwrites a mask with a new one of exactly `count` cells (Floyd's sampling: `count` draws, no other memory).
 pub(crate) fn fill<R: Rng + ?Sized>(rng: &mut R, mask: &mut [bool], count: usize) {
+    mask.fill(false);
     for last in mask.len() - count..mask.len() {
         let cell = below(rng, last + 1);
         let chosen = if mask[cell] { last } else { cell };
