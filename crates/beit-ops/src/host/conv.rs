@@ -2,9 +2,11 @@
 //! which never exists. Kernels pack what they need of it from the lines of an image ("implicit GEMM").
 
 mod patches;
+mod winograd;
 
 use self::patches::Images;
 pub(crate) use self::patches::Patches;
+use self::winograd::Winograd;
 use super::array::{Array, data, data_mut, matrix_mut, scratch, shape, unwritten, view, view_mut, zeros};
 use super::gemm::{Engine, Left, Products, Results, WithEngine, nothing};
 use super::linear::add_bias;
@@ -48,10 +50,7 @@ pub(super) fn forward<F: Real>(products: Products, x: &Array<F>, p: &Conv2d<Arra
         F::product_by(products, view(data(x), [b * h * w, i]), &p.weight, into, &add_bias(bias));
         return y;
     }
-    F::with_engine(
-        products,
-        Convolve { images: Images::new(x, k), weight: Weight::Forward(&p.weight), bias: Some(bias) },
-    )
+    convolve(products, x, Weight::Forward(&p.weight), Some(bias))
 }
 
 /// The convolution of `dy` with the kernel turned by 180 degrees and its channels exchanged.
@@ -64,10 +63,21 @@ pub(super) fn backward_input<F: Real>(products: Products, dy: &Array<F>, p: &Con
         F::product(products, view(data(dy), [b * h * w, o]), view(data(&p.weight), [o, i]), into, &nothing);
         return dx;
     }
-    F::with_engine(
-        products,
-        Convolve { images: Images::new(dy, k), weight: Weight::Turned(&p.weight), bias: None },
-    )
+    convolve(products, dy, Weight::Turned(&p.weight), None)
+}
+
+/// With fewer products where numbers bear it: rounded to bf16, what the tiles hold would lose more than it has to.
+fn convolve<F: Real>(
+    products: Products,
+    x: &Array<F>,
+    weight: Weight<'_, F>,
+    bias: Option<&[F]>,
+) -> Array<F> {
+    if products == Products::Exact && F::MINIMAL && winograd::suits(weight.extents()) {
+        return F::with_engine(products, Winograd { x, weight, bias });
+    }
+    let images = Images::new(x, weight.extents()[2]);
+    F::with_engine(products, Convolve { images, weight, bias })
 }
 
 /// `d_weight[o, i, ky, kx] += Σ dy[b, y, x, o] x[b, y + ky - p, x + kx - p, i]`, `d_bias += Σ dy`
@@ -98,12 +108,59 @@ enum Weight<'a, F: Real> {
 }
 
 impl<F: Real> Weight<'_, F> {
+    /// Of the kernels as they lie, `[O, I, k, k]`.
+    fn extents(&self) -> [usize; 4] {
+        match self {
+            Self::Forward(weight) | Self::Turned(weight) => extents(weight),
+        }
+    }
+
+    /// Channels that come in.
+    fn inputs(&self) -> usize {
+        match self {
+            Self::Forward(weight) => extents(weight)[1],
+            Self::Turned(weight) => extents(weight)[0],
+        }
+    }
+
     /// Channels that come out.
     fn outputs(&self) -> usize {
         match self {
             Self::Forward(weight) => extents(weight)[0],
             Self::Turned(weight) => extents(weight)[1],
         }
+    }
+
+    /// The kernel of 3 x 3 from one channel to another.
+    #[inline(always)]
+    fn kernel(&self, output: usize, input: usize) -> [F; 9] {
+        let (weight, at) = match self {
+            Self::Forward(weight) => (weight, output * self.inputs() + input),
+            Self::Turned(weight) => (weight, input * self.outputs() + output),
+        };
+        let taps = *weight[9 * at..].first_chunk().expect("nine taps");
+        match self {
+            Self::Forward(_) => taps,
+            Self::Turned(_) => core::array::from_fn(|i| taps[8 - i]),
+        }
+    }
+
+    /// A copy of the kernels in another order, which they keep if they are used again before they change.
+    #[cfg(feature = "std")]
+    fn copied<T: core::any::Any + Send + Sync>(
+        &self,
+        make: impl FnOnce(&Self) -> T,
+    ) -> super::kept::Copy<'_, T> {
+        match self {
+            Self::Forward(kept) => kept.copied(|| make(self)),
+            Self::Turned(_) => super::kept::Copy::Own(make(self)),
+        }
+    }
+
+    /// A copy of the kernels in another order.
+    #[cfg(not(feature = "std"))]
+    fn copied<T>(&self, make: impl FnOnce(&Self) -> T) -> T {
+        make(self)
     }
 
     /// `[k·k·channels in, channels out]`, tap by tap.
@@ -133,13 +190,7 @@ impl<F: Real> WithEngine<F> for Convolve<'_, F> {
     fn run<E: Engine<F>>(self, engine: E) -> Array<F> {
         let Self { images, weight, bias } = self;
         let o = weight.outputs();
-        #[cfg(feature = "std")]
-        let weight = match weight {
-            Weight::Forward(kept) => kept.copied(|| weight.pack(engine)),
-            Weight::Turned(_) => super::kept::Copy::Own(weight.pack(engine)),
-        };
-        #[cfg(not(feature = "std"))]
-        let weight = &weight.pack(engine);
+        let weight = weight.copied(|weight| weight.pack(engine));
         let mut y = unwritten([images.count, images.h, images.w, o]);
         par::each(by_block(&images, data_mut(&mut y), o), |n, y| {
             if let Some(bias) = bias {
@@ -272,6 +323,33 @@ mod tests {
                 let want = element(&x, &p, at.into());
                 assert!((got - want).abs() < 1e-12, "{k}x{k} at {at:?}: got {got}, want {want}");
             }
+        }
+    }
+
+    /// In f32, both ways: lines and columns that tiles do not fill, several images in a task and several tasks in an image.
+    #[test]
+    fn with_fewer_products() {
+        let single = |x: &Array<f64>| array(shape(x), x.iter().map(|&v| v as f32).collect());
+        for [b, h, w, i, o] in
+            [[1, 1, 1, 32, 32], [3, 5, 4, 40, 32], [2, 8, 7, 32, 48], [1, 40, 9, 64, 32], [1, 2, 9, 32, 200]]
+        {
+            let x = random([b, h, w, i], 1);
+            let p = Conv2d { weight: random([o, i, 3, 3], 2), bias: random([o, 1, 1, 1], 3) };
+            let q = Conv2d { weight: single(&p.weight), bias: single(&p.bias) };
+            assert!(winograd::suits(extents(&p.weight)));
+            let dy = random([b, h, w, o], 4);
+            let close = |want: &Array<f64>, got: &Array<f32>| {
+                let largest = want.iter().fold(0.0, |a: f64, v| a.max(v.abs()));
+                for (want, &got) in want.iter().zip(got) {
+                    let off = (want - f64::from(got)).abs() / largest;
+                    assert!(off < 1e-6, "{b}x{h}x{w}x{i} to {o}: {got}, want {want}");
+                }
+            };
+            close(&forward(Products::Exact, &x, &p), &forward(Products::Exact, &single(&x), &q));
+            close(
+                &backward_input(Products::Exact, &dy, &p),
+                &backward_input(Products::Exact, &single(&dy), &q),
+            );
         }
     }
 

@@ -32,6 +32,12 @@ pub(crate) fn threads() -> usize {
     rayon::current_num_threads()
 }
 
+/// The only one.
+#[cfg(not(feature = "std"))]
+pub(crate) fn threads() -> usize {
+    1
+}
+
 /// Runs `f` with the vector instructions that this machine has. Write `simd(#[inline(always)] || …)`, and loops instead of
 /// `for_each` inside: what is not inlined here is compiled for the oldest machine.
 #[inline(always)]

@@ -22,6 +22,9 @@ pub trait Real:
     + Sync
     + core::fmt::Debug
 {
+    /// Whether convolutions may be done with fewer products than their definition has, for a rounding or two more.
+    #[doc(hidden)]
+    const MINIMAL: bool;
     /// The nearest value.
     fn of(v: f64) -> Self;
     /// The same value in double precision.
@@ -81,6 +84,8 @@ pub trait Real:
 }
 
 impl Real for f64 {
+    // What others are compared with is the definition.
+    const MINIMAL: bool = false;
     fn of(v: f64) -> f64 {
         v
     }
@@ -110,6 +115,7 @@ impl Real for f64 {
 }
 
 impl Real for f32 {
+    const MINIMAL: bool = true;
     #[inline(always)]
     fn of(v: f64) -> f32 {
         v as f32

@@ -116,7 +116,7 @@ fn turned<M: Micro>(kernel: M, slices: &[&[f32]], whole: usize, width: usize, ou
     let numbers = BLOCK * M::Packed::NUMBERS;
     // Along the depth first: what is written stays in one piece.
     for begin in (0..whole).step_by(numbers) {
-        let out = &mut out[begin / M::Packed::NUMBERS * width..][..BLOCK * width];
+        let out = &mut out[begin / M::Packed::NUMBERS * width..];
         for (group, lanes) in slices.chunks(BLOCK).enumerate() {
             let mut block = [[M::Packed::default(); BLOCK]; BLOCK];
             for (block, lane) in block.iter_mut().zip(lanes) {
@@ -124,13 +124,22 @@ fn turned<M: Micro>(kernel: M, slices: &[&[f32]], whole: usize, width: usize, ou
             }
             kernel.turn(&mut block);
             let lanes = lanes.len();
-            for (out, block) in out.chunks_exact_mut(width).zip(&block) {
-                let out = &mut out[group * BLOCK..];
-                // Copies of constant length are single instructions.
-                match out.first_chunk_mut::<BLOCK>() {
-                    Some(out) if lanes == BLOCK => *out = *block,
-                    _ => out.iter_mut().zip(&block[..lanes]).for_each(|(out, &number)| *out = number),
+            for (step, block) in block.iter().enumerate() {
+                let out = &mut out[step * width + group * BLOCK..];
+                // Copies of constant length are single instructions. Where a step is narrower than a block, the zeros that are
+                // copied with it come before the next step, which is copied over them.
+                if lanes == BLOCK || width < BLOCK {
+                    if let Some(out) = out.first_chunk_mut::<BLOCK>() {
+                        *out = *block;
+                        continue;
+                    }
+                } else if lanes == BLOCK / 2
+                    && let Some(out) = out.first_chunk_mut::<{ BLOCK / 2 }>()
+                {
+                    out.copy_from_slice(&block[..BLOCK / 2]);
+                    continue;
                 }
+                out[..lanes].copy_from_slice(&block[..lanes]);
             }
         }
     }

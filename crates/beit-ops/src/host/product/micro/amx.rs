@@ -307,7 +307,8 @@ pub(crate) mod emulated {
         type Packed = Pair;
         const ROWS: usize = Amx::ROWS;
         const COLUMNS: usize = Amx::COLUMNS;
-        const DEPTH: usize = Amx::DEPTH;
+        // Interpreted, more would take minutes.
+        const DEPTH: usize = if cfg!(miri) { 2 * SIDE } else { Amx::DEPTH };
         const LEFT: usize = Amx::LEFT;
         const TOGETHER: usize = Amx::TOGETHER;
 

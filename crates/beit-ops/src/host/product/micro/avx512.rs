@@ -131,7 +131,7 @@ pub(crate) mod emulated {
         [word.cast_unsigned(); 16]
     }
     fn _mm512_fmadd_ps(a: __m512, b: __m512, c: __m512) -> __m512 {
-        __m512(core::array::from_fn(|i| libm::fmaf(a.0[i], b.0[i], c.0[i])))
+        __m512(core::array::from_fn(|i| a.0[i].mul_add(b.0[i], c.0[i])))
     }
     fn _mm512_dpbf16_ps(sums: __m512, a: __m512bh, b: __m512bh) -> __m512 {
         let high = |word: u32| f32::from_bits(word & 0xffff_0000);
@@ -141,6 +141,9 @@ pub(crate) mod emulated {
             sum + low(a.0[i]) * low(b.0[i])
         }))
     }
+
+    /// A block of the depth in Miri, where more would take minutes.
+    const INTERPRETED: usize = 12;
 
     kernels!(inline, inline);
 
@@ -152,7 +155,7 @@ pub(crate) mod emulated {
         type Packed = f32;
         const ROWS: usize = Avx512::<f32>::ROWS;
         const COLUMNS: usize = Avx512::<f32>::COLUMNS;
-        const DEPTH: usize = Avx512::<f32>::DEPTH;
+        const DEPTH: usize = if cfg!(miri) { INTERPRETED } else { Avx512::<f32>::DEPTH };
 
         fn simd<R>(self, f: impl FnOnce() -> R) -> R {
             f()
@@ -172,7 +175,7 @@ pub(crate) mod emulated {
         type Packed = Pair;
         const ROWS: usize = Avx512Bf16::ROWS;
         const COLUMNS: usize = Avx512Bf16::COLUMNS;
-        const DEPTH: usize = Avx512Bf16::DEPTH;
+        const DEPTH: usize = if cfg!(miri) { INTERPRETED } else { Avx512Bf16::DEPTH };
 
         fn simd<R>(self, f: impl FnOnce() -> R) -> R {
             f()
