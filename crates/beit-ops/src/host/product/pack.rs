@@ -68,12 +68,14 @@ pub(super) fn panel<M: Micro>(
         along_depth(kernel, &slices[..part.nrows()], form, out);
     } else {
         let mut steps = part.axis_iter(Axis(1));
+        let mut later = steps.clone();
+        later.by_ref().take(AHEAD).for_each(drop);
         step_by_step(
             kernel,
             form,
             out,
             #[inline(always)]
-            |out| across_depth::<M>(&mut steps, form.width, out),
+            |out| across_depth(kernel, &mut steps, &mut later, form.width, out),
         );
     }
 }
@@ -184,10 +186,15 @@ fn blocks_of(form: Form) -> impl Iterator<Item = (usize, usize)> {
 /// Steps of the depth that lie together at most.
 const LONGEST: usize = 16;
 
-/// Lanes lie side by side, or nowhere near each other: a copy of rows.
+/// How many steps of the depth are fetched ahead where each is a line of the cache far from the last.
+const AHEAD: usize = 12;
+
+/// Lanes lie side by side, or nowhere near each other: a copy of rows. `later` is [`AHEAD`] of `steps`.
 #[inline(always)]
 fn across_depth<'a, M: Micro>(
+    kernel: M,
     steps: &mut impl Iterator<Item = ArrayView1<'a, f32>>,
+    later: &mut impl Iterator<Item = ArrayView1<'a, f32>>,
     width: usize,
     out: &mut [M::Packed],
 ) {
@@ -198,11 +205,19 @@ fn across_depth<'a, M: Micro>(
             continue;
         };
         let second = if M::Packed::NUMBERS == 2 { steps.next() } else { None };
+        for later in later.by_ref().take(M::Packed::NUMBERS) {
+            kernel.prefetch(&later[0]);
+        }
         match (first.to_slice(), second.map_or(Some(&zeros[..]), |second| second.to_slice())) {
-            // The width is a constant where this is inlined, and so is the length of the loop.
+            // The width is a constant where this is inlined, and so is the length of the loops.
             (Some(first), Some(second)) if first.len() == width => {
                 let (first, second) = (&first[..width], &second[..width]);
-                for lane in 0..width {
+                let blocks = if M::Packed::NUMBERS == 1 { width / BLOCK } else { 0 };
+                for i in 0..blocks {
+                    let out = out[i * BLOCK..].first_chunk_mut().expect("blocks fit the width");
+                    kernel.pack_lane(&first[i * BLOCK..][..BLOCK], out);
+                }
+                for lane in blocks * BLOCK..width {
                     out[lane] = M::Packed::pack([first[lane], second[lane]]);
                 }
             }
