@@ -16,8 +16,8 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use ndarray::{ArrayView2, ArrayViewMut2, s};
 
-/// Scores of a tile.
-const TILE: usize = 32 * 1024;
+/// Scores of a tile: one has all those of 197 tokens.
+const TILE: usize = 40 * 1024;
 
 /// The extents of one call.
 #[derive(Clone, Copy)]
@@ -86,13 +86,19 @@ impl<'a, F: Real> Head<'a, F> {
     fn scaled_queries(&self, rows: Range<usize>) -> Array<F> {
         let mut scaled = unwritten([rows.len(), self.e.d]);
         let scale = self.e.scale();
-        let out = data_mut(&mut scaled).chunks_exact_mut(self.e.d);
-        for (out, q) in out.zip(self.q.slice(s![rows, ..]).outer_iter()) {
-            let q = q.to_slice().expect("rows of q are contiguous");
-            for ((out, &q), &bias) in out.iter_mut().zip(q).zip(self.q_bias) {
-                *out = (q + bias) * scale;
-            }
-        }
+        let out = data_mut(&mut scaled);
+        par::simd(
+            #[inline(always)]
+            || {
+                let queries = self.q.slice(s![rows, ..]);
+                for (out, q) in out.chunks_exact_mut(self.e.d).zip(queries.outer_iter()) {
+                    let q = q.to_slice().expect("rows of q are contiguous");
+                    for ((out, &q), &bias) in out.iter_mut().zip(q).zip(self.q_bias) {
+                        *out = (q + bias) * scale;
+                    }
+                }
+            },
+        );
         scaled
     }
 
