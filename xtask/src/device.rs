@@ -99,10 +99,10 @@ impl Device {
     /// What tensors take there.
     pub(crate) fn footprint(&self) -> Footprint {
         // The CPU rounds to bf16 as it multiplies; GPUs store it.
-        if self.queued && self.precision == "bf16" {
-            Footprint { activation: 2 }
-        } else {
-            Footprint::default()
+        match (self.queued, self.precision) {
+            (false, _) => Footprint::default(),
+            (true, "bf16") => Footprint { activation: 2, keeps_packed: false },
+            (true, _) => Footprint { activation: 4, keeps_packed: false },
         }
     }
 

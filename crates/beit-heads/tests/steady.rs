@@ -1,10 +1,11 @@
 //! A training step that has been taken before asks the system for no buffer, and stays within what was planned.
 #![allow(unsafe_code)]
 
-use beit_heads::{Mim, MimConfig, masked_rows};
+use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling, masked_rows};
 use beit_ops::{AdamW, Host, Ops, Plan, Targets, Tree};
 use beit_vit::{Config, Input, Keep, Preset};
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What is smaller is a list of tasks or of views, not a buffer of numbers.
@@ -41,8 +42,6 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-const BATCH: usize = 16;
-
 /// A model, its gradients and moments, and a batch.
 struct Training<O: Ops> {
     config: MimConfig,
@@ -56,22 +55,22 @@ struct Training<O: Ops> {
 }
 
 impl<O: Ops> Training<O> {
-    fn new(ops: &O) -> Self {
-        let vit = Config { drop_path: 0.0, ..Config::new(Preset::Tiny) };
-        let config = MimConfig { vit, vocab: 512 };
+    fn new(ops: &O, preset: Preset, batch: usize) -> Self {
+        let vit = Config { drop_path: 0.0, ..Config::new(preset) };
+        let config = MimConfig { vit, vocab: if preset == Preset::Tiny { 512 } else { 8192 } };
         let (n, [height, width]) = (config.vit.patches(), config.vit.image);
         let params = Mim::of(&config).map(&mut |shape| ops.upload(*shape, &vec![0.01; shape.elements()]));
         let grads = params.map(&mut |p| ops.zeros(ops.shape(p)));
         let moments = [(); 2].map(|()| params.map(&mut |p| ops.zeros(ops.shape(p))));
-        let masks: Vec<bool> = (0..BATCH * n).map(|i| i % 5 < 2).collect();
+        let masks: Vec<bool> = (0..batch * n).map(|i| i % 5 < 2).collect();
         let rows = masked_rows(&masks, n);
         let numbers: Vec<f32> = masks.iter().map(|&m| f32::from(m)).collect();
         Self {
             params,
             grads,
             moments,
-            images: ops.upload([BATCH, 3, height, width], &vec![0.5; BATCH * 3 * height * width]),
-            mask: ops.upload([BATCH, n], &numbers),
+            images: ops.upload([batch, 3, height, width], &vec![0.5; batch * 3 * height * width]),
+            mask: ops.upload([batch, n], &numbers),
             codes: ops.upload_ids(&vec![7; rows.len()]),
             rows: ops.upload_ids(&rows),
             config,
@@ -96,14 +95,18 @@ impl<O: Ops> Training<O> {
     }
 }
 
-#[test]
-fn a_steady_step_allocates_nothing_and_keeps_to_the_plan() {
-    let plan = Plan::default();
-    Training::new(&plan).step(&plan);
+/// What is counted is counted for the whole process: one test at a time.
+static COUNTED: Mutex<()> = Mutex::new(());
 
-    let before = LIVE.load(Ordering::Relaxed);
+/// Asserts that three steps after the first three ask for no buffer, and that all of them keep to the plan.
+fn trains_as_planned(preset: Preset, batch: usize) {
+    let _alone = COUNTED.lock();
+    let plan = Plan::default();
+    Training::new(&plan, preset, batch).step(&plan);
+
+    let before = begin();
     let ops = Host::<f32>::new();
-    let mut training = Training::new(&ops);
+    let mut training = Training::new(&ops, preset, batch);
     (0..3).for_each(|_| training.step(&ops));
     let asked = ASKED.load(Ordering::Relaxed);
     (0..3).for_each(|_| training.step(&ops));
@@ -111,8 +114,57 @@ fn a_steady_step_allocates_nothing_and_keeps_to_the_plan() {
         (asked..ASKED.load(Ordering::Relaxed)).map(|n| SIZES[n % SIZES.len()].load(Ordering::Relaxed));
     let sizes: Vec<_> = sizes.collect();
     assert!(sizes.is_empty(), "three steady steps asked for buffers of {sizes:?} bytes");
+    keeps_to(&plan, before);
+}
 
+/// Bytes that live now; the peak begins here.
+fn begin() -> usize {
+    let live = LIVE.load(Ordering::Relaxed);
+    PEAK.store(live, Ordering::Relaxed);
+    live
+}
+
+fn keeps_to(plan: &Plan, before: usize) {
     let (peak, planned) = (PEAK.load(Ordering::Relaxed) - before, plan.peak_bytes());
     let ratio = peak as f64 / planned as f64;
+    println!("{peak} bytes at most, {planned} planned: {ratio:.3}");
     assert!(ratio > 0.9 && ratio < 1.1, "{peak} bytes at most, {planned} planned: {ratio:.3}");
+}
+
+#[test]
+fn a_steady_step_allocates_nothing_and_keeps_to_the_plan() {
+    trains_as_planned(Preset::Tiny, 16);
+}
+
+#[test]
+#[ignore = "a minute, and alone in its process: cargo test --release -p beit-heads --test steady -- --ignored --exact NAME"]
+fn a_step_of_base_keeps_to_the_plan() {
+    trains_as_planned(Preset::Base, 8);
+}
+
+/// Three times, so that the weights keep their copies.
+fn infers_as_planned(preset: Preset, batch: usize) {
+    fn three_times<O: Ops>(ops: &O, preset: Preset, batch: usize) {
+        let vit = Config { drop_path: 0.0, ..Config::new(preset) };
+        let config = ClassifierConfig::on(vit, 1000, Pooling::Mean);
+        let params =
+            Classifier::of(&config).map(&mut |shape| ops.upload(*shape, &vec![0.01; shape.elements()]));
+        let [height, width] = config.vit.image;
+        let images = ops.upload([batch, 3, height, width], &vec![0.5; batch * 3 * height * width]);
+        for _ in 0..3 {
+            params.infer(ops, &config, &images);
+        }
+    }
+    let _alone = COUNTED.lock();
+    let plan = Plan::default();
+    three_times(&plan, preset, batch);
+    let before = begin();
+    three_times(&Host::<f32>::new(), preset, batch);
+    keeps_to(&plan, before);
+}
+
+#[test]
+#[ignore = "a minute, and alone in its process: cargo test --release -p beit-heads --test steady -- --ignored --exact NAME"]
+fn inference_of_base_keeps_to_the_plan() {
+    infers_as_planned(Preset::Base, 8);
 }

@@ -36,12 +36,15 @@ pub struct Plan {
 pub struct Footprint {
     /// Bytes of an element that matrix products make or read: 4 for f32, 2 for bf16. All else is f32.
     pub activation: usize,
+    /// Whether weights that are used again before they change keep a copy in the order of the kernels, as the
+    /// [`Host`](crate::Host) does: in inference, and where several batches make a step.
+    pub keeps_packed: bool,
 }
 
 impl Default for Footprint {
     /// That of [`Host<f32>`](crate::Host).
     fn default() -> Self {
-        Self { activation: F32 }
+        Self { activation: F32, keeps_packed: cfg!(feature = "std") }
     }
 }
 
@@ -87,15 +90,37 @@ impl Plan {
     fn sized(&self, shape: impl Into<Shape>, element: usize) -> Planned {
         let shape = shape.into();
         self.memory.take(element * shape.elements());
-        Planned { shape, element, copied: Cell::new(0), memory: Rc::clone(&self.memory) }
+        Planned {
+            shape,
+            element,
+            copied: Cell::new(0),
+            used: Cell::new(false),
+            memory: Rc::clone(&self.memory),
+        }
     }
 
-    /// Notes that a matrix product reads `x`: a parameter is copied to the type of activations, once.
-    fn operand(&self, x: &Planned) {
-        if x.element != self.footprint.activation && x.copied.get() == 0 {
-            let bytes = self.footprint.activation * x.shape.elements();
-            x.copied.set(bytes);
-            self.memory.take(bytes);
+    /// Notes that a matrix product reads the weight `x`: it is copied to the type of activations once, or kept packed in
+    /// `packed` elements from the second time on.
+    fn operand(&self, x: &Planned, packed: usize) {
+        if x.copied.get() > 0 {
+            return;
+        }
+        let again = x.used.replace(true);
+        let elements = match x.element == self.footprint.activation {
+            false => x.shape.elements(),
+            true if again && self.footprint.keeps_packed => packed,
+            true => return,
+        };
+        let bytes = self.footprint.activation * elements;
+        x.copied.set(bytes);
+        self.memory.take(bytes);
+    }
+
+    /// Notes that `x` changes: what was packed of it is dropped.
+    fn changes(&self, x: &mut Planned) {
+        if self.footprint.keeps_packed {
+            x.used.set(false);
+            self.memory.give(x.copied.take());
         }
     }
 
@@ -120,6 +145,10 @@ impl Memory {
         self.live.set(self.live.get() + bytes);
         self.peak.set(self.peak.get().max(self.live.get()));
     }
+
+    fn give(&self, bytes: usize) {
+        self.live.set(self.live.get() - bytes);
+    }
 }
 
 /// A tensor of [`Plan`]: its shape.
@@ -130,6 +159,8 @@ pub struct Planned {
     element: usize,
     /// Bytes of the copy that matrix products read.
     copied: Cell<usize>,
+    /// Whether a product read it since it last changed.
+    used: Cell<bool>,
     memory: Rc<Memory>,
 }
 
@@ -152,14 +183,14 @@ impl Planned {
 impl Clone for Planned {
     fn clone(&self) -> Self {
         self.memory.take(self.element * self.shape.elements());
-        Self { copied: Cell::new(0), memory: Rc::clone(&self.memory), ..*self }
+        Self { copied: Cell::new(0), used: Cell::new(false), memory: Rc::clone(&self.memory), ..*self }
     }
 }
 
 impl Drop for Planned {
     fn drop(&mut self) {
         let bytes = self.element * self.shape.elements() + self.copied.get();
-        self.memory.live.set(self.memory.live.get() - bytes);
+        self.memory.give(bytes);
     }
 }
 
@@ -209,9 +240,12 @@ impl Ops for Plan {
         x.shape = shape;
         x
     }
-    fn clear(&self, _: &mut Planned) {}
+    fn clear(&self, x: &mut Planned) {
+        self.changes(x);
+    }
     fn add_assign(&self, a: &mut Planned, b: &Planned) {
         same(a, b);
+        self.changes(a);
     }
 
     fn linear(&self, x: &Planned, p: &Linear<Planned>) -> Planned {
@@ -222,8 +256,11 @@ impl Ops for Plan {
             is(bias, [n]);
         }
         self.products(1, m, c, n);
-        self.operand(&p.weight);
+        self.operand(&p.weight, p.weight.shape.elements());
         self.activation([m, n])
+    }
+    fn linear_gelu_infer(&self, x: &Planned, p: &Linear<Planned>) -> Planned {
+        self.linear(x, p)
     }
     fn linear_backward(
         &self,
@@ -426,6 +463,9 @@ impl Ops for Plan {
         assert!(i == c && k == k2 && k % 2 == 1, "a convolution {} of {}", p.weight.shape, x.shape);
         is(&p.bias, [o]);
         self.products(1, b * h * w, c * k * k, o);
+        if self.footprint.keeps_packed {
+            self.operand(&p.weight, crate::host::packed_elements(p.weight.map()));
+        }
         self.activation([b, h, w, o])
     }
     fn conv2d_backward(
@@ -510,5 +550,6 @@ impl Ops for Plan {
         same(param, first);
         same(param, second);
         is(clip, [2]);
+        self.changes(param);
     }
 }

@@ -52,7 +52,7 @@ impl<F: Real> Array<F> {
 
     /// A copy of a parameter in another order, which it keeps if it is used again before it changes.
     #[cfg(feature = "std")]
-    pub(crate) fn copied<T: core::any::Any + Send + Sync>(
+    pub(crate) fn copied<T: super::kept::Keep + core::any::Any + Send + Sync>(
         &self,
         make: impl FnOnce() -> T,
     ) -> super::kept::Copy<'_, T> {

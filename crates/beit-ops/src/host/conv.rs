@@ -53,6 +53,11 @@ pub(super) fn forward<F: Real>(products: Products, x: &Array<F>, p: &Conv2d<Arra
     convolve(products, x, Weight::Forward(&p.weight), Some(bias))
 }
 
+/// Elements of the copy in f32 that the weight `[O, I, k, k]` of a convolution keeps.
+pub(crate) fn packed_elements(extents: [usize; 4]) -> usize {
+    if winograd::suits(extents) { winograd::packed_elements(extents) } else { extents.iter().product() }
+}
+
 /// The convolution of `dy` with the kernel turned by 180 degrees and its channels exchanged.
 pub(super) fn backward_input<F: Real>(products: Products, dy: &Array<F>, p: &Conv2d<Array<F>>) -> Array<F> {
     let [o, i, k, _] = extents(&p.weight);
@@ -147,7 +152,7 @@ impl<F: Real> Weight<'_, F> {
 
     /// A copy of the kernels in another order, which they keep if they are used again before they change.
     #[cfg(feature = "std")]
-    fn copied<T: core::any::Any + Send + Sync>(
+    fn copied<T: super::kept::Keep + core::any::Any + Send + Sync>(
         &self,
         make: impl FnOnce(&Self) -> T,
     ) -> super::kept::Copy<'_, T> {

@@ -72,6 +72,10 @@ impl<F: Real> Left<'_, F> {
 /// How the products inside an operation are done: by a kernel of ours or by the library.
 pub trait Engine<F: Real>: Copy + Send + Sync {
     /// The right operand of several products.
+    #[cfg(feature = "std")]
+    type Right: super::kept::Keep + Send + Sync + 'static;
+    /// The right operand of several products.
+    #[cfg(not(feature = "std"))]
     type Right: Send + Sync + 'static;
     /// Prepares `right [K, N]`, given as its transpose `[N, K]`.
     fn pack(self, turned: ArrayView2<'_, F>) -> Self::Right;
@@ -92,6 +96,14 @@ pub trait WithEngine<F: Real> {
 /// The library's kernels.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Library;
+
+#[cfg(feature = "std")]
+impl<F> super::kept::Keep for ndarray::Array2<F> {
+    /// It is.
+    fn tight(self) -> Self {
+        self
+    }
+}
 
 impl<F: Real> Engine<F> for Library {
     type Right = ndarray::Array2<F>;

@@ -18,6 +18,18 @@ pub(super) struct Kept {
     copy: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
+/// What can be kept.
+pub trait Keep {
+    /// In memory of its own size: what lasts as long as a product may be in a larger buffer that happened to be idle.
+    fn tight(self) -> Self;
+}
+
+impl<T: Keep> Keep for alloc::vec::Vec<T> {
+    fn tight(self) -> Self {
+        self.into_iter().map(Keep::tight).collect()
+    }
+}
+
 /// A copy, the tensor's or the caller's own.
 pub(crate) enum Copy<'a, T> {
     Kept(&'a T),
@@ -36,7 +48,7 @@ impl<T> Deref for Copy<'_, T> {
 
 impl Kept {
     /// The copy that `make` makes, kept from the second call on. One tensor has one kind of copy; another kind is not kept.
-    pub(super) fn get<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Copy<'_, T> {
+    pub(super) fn get<T: Keep + Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Copy<'_, T> {
         if let Some(copy) = self.copy.get() {
             return match copy.downcast_ref::<Option<T>>() {
                 Some(Some(copy)) => Copy::Kept(copy),
@@ -47,7 +59,7 @@ impl Kept {
             return Copy::Own(make());
         }
         let mut make = Some(make);
-        let copy = self.copy.get_or_init(|| Box::new(make.take().map(|make| make())));
+        let copy = self.copy.get_or_init(|| Box::new(make.take().map(|make| make().tight())));
         match (copy.downcast_ref::<Option<T>>(), make) {
             (Some(Some(copy)), _) => Copy::Kept(copy),
             (_, Some(make)) => Copy::Own(make()),
@@ -69,10 +81,21 @@ mod tests {
     use super::*;
     use core::cell::Cell;
 
+    impl Keep for usize {
+        fn tight(self) -> Self {
+            self
+        }
+    }
+    impl Keep for &str {
+        fn tight(self) -> Self {
+            self
+        }
+    }
+
     #[test]
     fn the_second_use_keeps_a_copy_until_the_tensor_changes() {
         let mut kept = Kept::default();
-        let made = Cell::new(0);
+        let made = Cell::new(0usize);
         let make = || {
             made.set(made.get() + 1);
             made.get()

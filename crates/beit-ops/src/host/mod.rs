@@ -25,6 +25,7 @@ mod residual;
 mod rows;
 
 pub use array::Array;
+pub(crate) use conv::packed_elements;
 pub use layer_norm::RowStats;
 pub use real::Real;
 

@@ -56,7 +56,7 @@ impl Extents {
 }
 
 /// One head of one image: views of what it reads.
-struct Head<'a, F> {
+struct Head<'a, F: Real> {
     e: Extents,
     head: usize,
     /// `[T, D]` each.

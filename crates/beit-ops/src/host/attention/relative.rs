@@ -3,22 +3,21 @@
 //! For a fixed query the table rows of one line of keys follow each other, backwards. With a head's column of the table turned
 //! round, reading a bias is copying one run for every line of keys, and adding up its gradient is adding one.
 
-use crate::host::array::{Array, data, data_mut};
+use crate::host::array::{Array, data, data_mut, zeros};
 use crate::host::par;
 use crate::host::real::Real;
 use crate::ops::{AttentionShape, QkvBias, QkvBiasGrad};
 use crate::{relative_position_index, relative_position_rows};
-use alloc::vec;
 use alloc::vec::Vec;
 
 /// Numbers that are moved at a time: what lies behind a run may be moved along.
 const STEP: usize = 8;
 
 /// The tables of a layer, head by head.
-pub(super) struct Tables<F> {
+pub(super) struct Tables<F: Real> {
     window: [usize; 2],
     /// `[H, R]` and [`STEP`] more, each head's rows between patches in reverse, then the three of \[CLS\] as they are.
-    turned: Vec<F>,
+    turned: Array<F>,
 }
 
 impl<F: Real> Tables<F> {
@@ -29,8 +28,9 @@ impl<F: Real> Tables<F> {
             return None;
         }
         let rows = relative_position_rows(shape.window);
-        let mut turned = vec![F::of(0.0); shape.heads * rows + STEP];
+        let mut turned = zeros([shape.heads * rows + STEP]);
         for table in tables {
+            let turned = data_mut(&mut turned);
             for (at, sum) in turned[..shape.heads * rows].iter_mut().enumerate() {
                 *sum += table[turn(at % rows, rows) * shape.heads + at / rows];
             }
@@ -154,6 +154,7 @@ mod tests {
     use super::*;
     use crate::Host;
     use crate::Ops;
+    use alloc::vec;
 
     /// Every element of the bias against the index, and the gradient as its transpose, for windows on both sides of a step.
     #[test]

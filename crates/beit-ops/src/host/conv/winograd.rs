@@ -37,6 +37,11 @@ pub(super) fn suits([o, i, k, _]: [usize; 4]) -> bool {
     k == 3 && [o, i].iter().all(|&c| c >= FEWEST && c.is_multiple_of(LANES))
 }
 
+/// Elements of the transformed kernels.
+pub(super) fn packed_elements([o, i, ..]: [usize; 4]) -> usize {
+    TILE * o * i
+}
+
 /// A convolution of `x [B, h, w, C]` by transformed kernels.
 pub(super) struct Winograd<'a, F: Real> {
     pub(super) x: &'a Array<F>,

@@ -2,6 +2,7 @@
 
 use super::micro::{BLOCK, Micro, Packed};
 use crate::host::conv::Patches;
+use crate::host::kept::Keep;
 use crate::host::par;
 use core::ops::{Deref, DerefMut, Range};
 use ndarray::{ArrayView1, ArrayView2, Axis, s};
@@ -423,31 +424,50 @@ impl<M: Micro> Right<M> {
     }
 }
 
+impl<M: Micro> Keep for Right<M> {
+    fn tight(self) -> Self {
+        let mut panels = Lines::of(self.panels.len);
+        panels.copy_from_slice(&self.panels);
+        Self { panels, ..self }
+    }
+}
+
 /// Packed numbers from the beginning of a line of the cache on, lest every other load of a kernel touch two.
 pub(super) struct Lines<P: Packed> {
     buffer: alloc::vec::Vec<P>,
     begin: usize,
+    len: usize,
 }
 
 impl<P: Packed> Lines<P> {
-    /// At least `len`, of which the caller writes what it reads: they hold anything.
+    /// As many, of which the caller writes what it reads: they hold anything.
     pub(super) fn take(len: usize) -> Self {
-        let buffer = P::buffers().take(len + LINE / size_of::<P>(), P::default());
+        Self::within(P::buffers().take(len + LINE / size_of::<P>(), P::default()), len)
+    }
+
+    /// As many, in memory for no more.
+    fn of(len: usize) -> Self {
+        let buffer = alloc::vec![P::default(); len + LINE / size_of::<P>()];
+        P::buffers().adopt(&buffer);
+        Self::within(buffer, len)
+    }
+
+    fn within(buffer: alloc::vec::Vec<P>, len: usize) -> Self {
         let begin = buffer.as_ptr().align_offset(LINE);
-        Self { buffer, begin }
+        Self { buffer, begin, len }
     }
 }
 
 impl<P: Packed> Deref for Lines<P> {
     type Target = [P];
     fn deref(&self) -> &[P] {
-        &self.buffer[self.begin..]
+        &self.buffer[self.begin..][..self.len]
     }
 }
 
 impl<P: Packed> DerefMut for Lines<P> {
     fn deref_mut(&mut self) -> &mut [P] {
-        &mut self.buffer[self.begin..]
+        &mut self.buffer[self.begin..][..self.len]
     }
 }
 
