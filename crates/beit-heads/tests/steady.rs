@@ -127,7 +127,6 @@ fn begin() -> usize {
 fn keeps_to(plan: &Plan, before: usize) {
     let (peak, planned) = (PEAK.load(Ordering::Relaxed) - before, plan.peak_bytes());
     let ratio = peak as f64 / planned as f64;
-    println!("{peak} bytes at most, {planned} planned: {ratio:.3}");
     assert!(ratio > 0.9 && ratio < 1.1, "{peak} bytes at most, {planned} planned: {ratio:.3}");
 }
 
