@@ -41,7 +41,7 @@ fn a_step_keeps_what_is_planned() {
     };
     for keep in [Keep::All, Keep::Inputs] {
         let base = in_use();
-        let plan = Plan::new(Footprint { activation: 4 });
+        let plan = Plan::new(Footprint::of(4));
         let want = live(&plan, keep, || plan.live_bytes() as u64);
         let got = live(&gpu, keep, || in_use() - base);
         for (moment, (want, got)) in want.into_iter().zip(got).enumerate() {

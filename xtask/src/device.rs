@@ -101,8 +101,8 @@ impl Device {
         // The CPU rounds to bf16 as it multiplies; GPUs store it.
         match (self.queued, self.precision) {
             (false, _) => Footprint::default(),
-            (true, "bf16") => Footprint { activation: 2, keeps_packed: false },
-            (true, _) => Footprint { activation: 4, keeps_packed: false },
+            (true, "bf16") => Footprint::of(2),
+            (true, _) => Footprint::of(4),
         }
     }
 

@@ -79,7 +79,7 @@ fn a_step_of_base_on_paper() {
 /// Bytes of a pre-training step in bf16 on a device that keeps the log-sum-exp: parameters, gradients, moments, the weights'
 /// copies, and what the backward needs.
 fn bf16_step(preset: Preset, batch: usize) -> usize {
-    let ops = Plan::new(Footprint { activation: 2, keeps_packed: false });
+    let ops = Plan::new(Footprint::of(2));
     let config = MimConfig { vit: Config::new(preset), vocab: 8192 };
     let params = Mim::of(&config).map(&mut |shape| ops.zeros(*shape));
     let [mut grads, _first, _second] = [(); 3].map(|()| params.clone());

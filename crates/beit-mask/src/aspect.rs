@@ -33,9 +33,9 @@ impl Aspects {
             let x = from + span * ((i as f64 + 0.5) / PIECES as f64);
             [libm::exp(x), libm::exp(-x)]
         });
-        // What e^r lacks beyond r^3 is less than r^4 / 12 while |r| < 1, and half as much in its root; beyond, nothing is certain.
+        // Up to |r| = 1/2 the series lacks less than r^4 / 12 of e^r, and half as much of its root; beyond, nothing is certain.
         let r = span / (2 * PIECES) as f64;
-        let error = if r < 1.0 { r * r * r * r / 24.0 + ROUNDING } else { 1.0 };
+        let error = if r < 0.5 { r * r * r * r / 24.0 + ROUNDING } else { 1.0 };
         Self { from, span, middle, error }
     }
 

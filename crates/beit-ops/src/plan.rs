@@ -41,6 +41,13 @@ pub struct Footprint {
     pub keeps_packed: bool,
 }
 
+impl Footprint {
+    /// That of a device, a GPU, whose products make and read numbers of as many bytes, and which packs nothing.
+    pub const fn of(activation: usize) -> Self {
+        Self { activation, keeps_packed: false }
+    }
+}
+
 impl Default for Footprint {
     /// That of [`Host<f32>`](crate::Host).
     fn default() -> Self {

@@ -3,7 +3,8 @@
 //!
 //! A tile of 4 x 4 pixels and a kernel are both brought into another basis, where convolving is multiplying element by element;
 //! summed over channels that is one product of matrices for each of the 16 elements. What it costs is a few additions a pixel
-//! and a rounding or two more: numbers that are added first may be larger than what is left of them.
+//! and a rounding or two more: numbers that are added first may be larger than what is left of them. What is infinite spoils
+//! all four outputs of its tiles.
 
 use super::{Weight, extents};
 use crate::host::array::{Array, data, data_mut, scratch, unwritten, zeros};
