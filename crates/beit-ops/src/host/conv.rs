@@ -358,6 +358,22 @@ mod tests {
         }
     }
 
+    /// Threads cut the tiles into other tasks, and not one sum changes.
+    #[test]
+    #[cfg(feature = "std")]
+    fn same_bits_on_any_number_of_threads() {
+        let numbers = |n, number| Stream::new(4, number).normals(n, 1.0);
+        let x = array([2, 30, 18, 64], numbers(2 * 30 * 18 * 64, 1));
+        let p = Conv2d { weight: array([40, 64, 3, 3], numbers(40 * 64 * 9, 2)), bias: zeros([40]) };
+        assert!(winograd::suits(extents(&p.weight)));
+        let on = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+            pool.install(|| forward(Products::Exact, &x, &p).to_vec())
+        };
+        let one: Vec<f32> = on(1);
+        assert!([2, 3, 7].into_iter().all(|threads| on(threads) == one));
+    }
+
     /// `⟨dy, y⟩` without the bias is `⟨dx, x⟩` and `⟨dW, W⟩`.
     #[test]
     fn the_backward_is_the_adjoint() {
