@@ -1,7 +1,7 @@
 //! The whole tokenizer: gradients against finite differences, wiring without data, and what it computes.
 
 use beit_ops::init::Stream;
-use beit_ops::{GumbelNoise, Host, Ops, Plan, Shape, Tree};
+use beit_ops::{Footprint, GumbelNoise, Host, Ops, Plan, Shape, Tree};
 use beit_tokenizer::{Config, Objective, Tokenizer, init, pixels};
 
 type Tensor = <Host<f64> as Ops>::Tensor;
@@ -123,7 +123,7 @@ fn encoding_takes_the_largest_logit() {
 /// The wiring of the published model at the published size, forward and backward, without data.
 #[test]
 fn published_model_fits_together() {
-    let plan = Plan::default();
+    let plan = Plan::new(Footprint::of(4));
     let weights = Tokenizer::of(&Config::dalle()).map(&mut |shape| plan.zeros(*shape));
     let mut grads = weights.map(&mut |leaf| plan.zeros(plan.shape(leaf)));
     let images = plan.zeros([1, 3, 112, 112]);
