@@ -62,7 +62,7 @@ fn tiny() {
 
 /// Minutes without optimisation.
 #[test]
-#[ignore = "base takes minutes: cargo test --release -p beit-heads --test bf16 -- --ignored --nocapture"]
+#[ignore = "base takes minutes: scripts/slow"]
 #[allow(clippy::print_stdout)]
 fn base() {
     let Apart { off, same, images } = apart(Preset::Base, 1000, 25, 4);

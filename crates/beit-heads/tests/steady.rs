@@ -136,7 +136,7 @@ fn a_steady_step_allocates_nothing_and_keeps_to_the_plan() {
 }
 
 #[test]
-#[ignore = "a minute, and alone in its process: cargo test --release -p beit-heads --test steady -- --ignored --exact NAME"]
+#[ignore = "a minute, and alone in its process: scripts/slow"]
 fn a_step_of_base_keeps_to_the_plan() {
     trains_as_planned(Preset::Base, 8);
 }
@@ -163,7 +163,7 @@ fn infers_as_planned(preset: Preset, batch: usize) {
 }
 
 #[test]
-#[ignore = "a minute, and alone in its process: cargo test --release -p beit-heads --test steady -- --ignored --exact NAME"]
+#[ignore = "a minute, and alone in its process: scripts/slow"]
 fn inference_of_base_keeps_to_the_plan() {
     infers_as_planned(Preset::Base, 8);
 }
