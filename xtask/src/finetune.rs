@@ -1,15 +1,17 @@
 //! `finetune`: classification.
 
-use crate::data::{DataArgs, Views, evaluation_loader, finetune_loader, same_classes};
+use crate::data::{DataArgs, evaluation_loader, finetune_loader, same_classes};
 use crate::device::{Device, DeviceArgs, Work};
 use crate::flags::{ModelArgs, RunArgs, Sides, TrainingArgs};
 use crate::model;
-use crate::model_source::{LoadArgs, Located, catalogue_views, locate};
+use crate::model_source::{LoadArgs, Located, locate};
 use crate::output::{Terminal, answer, note};
 use crate::run::Run;
 use crate::usage::usage;
 use anyhow::Context;
-use beit_data::{LabelledSample, Loader, Normalise, Source, Split, stratified_subset, training_labels};
+use beit_data::{
+    LabelledSample, Loader, Normalise, Preprocessing, Source, Split, stratified_subset, training_labels,
+};
 use beit_heads::{Classifier, ClassifierConfig, Pooling};
 use beit_ops::Ops;
 use beit_train::{
@@ -175,7 +177,7 @@ impl Work for Job<'_> {
         }
         let mut metrics = Metrics::append(&run.path("metrics.jsonl"))?;
         let checkpoint = self.train(&run, &loader, &mut training, &views, &mut metrics)?;
-        let loader = evaluation_loader(held_out, loading.evaluation(), views.evaluate(), |class| class)?;
+        let loader = evaluation_loader(held_out, loading.evaluation(), views, |class| class)?;
         let evaluation = evaluate(ops, &training.params, &loader, None, &mut |_| Ok(()))?;
         self.finish(run.dir, checkpoint, split, evaluation.accuracy(), &mut metrics)
     }
@@ -188,7 +190,7 @@ impl Job<'_> {
         run: &Run,
         loader: &Loader<LabelledSample>,
         training: &mut model::Finetuning<'_, O>,
-        views: &Views,
+        views: &Preprocessing,
         metrics: &mut Metrics,
     ) -> anyhow::Result<PathBuf> {
         let Self { args, images } = self;
@@ -239,7 +241,7 @@ fn describe(args: &Args, images: usize, classes: usize, steps: u64) {
 /// Where fine-tuning starts.
 struct Start<T> {
     params: Classifier<T>,
-    views: Views,
+    views: Preprocessing,
     /// What was dropped, copied or new.
     report: Vec<String>,
 }
@@ -280,7 +282,7 @@ fn start<O: Ops>(ops: &O, args: &Args, source: &dyn Source) -> anyhow::Result<St
     vit.validate()?;
     let mut views = loaded.views;
     if let Some(entry) = entry {
-        views = catalogue_views(views, entry);
+        views = entry.authors_preprocessing(views.size).unwrap_or(views);
     }
     if args.model.imagenet_default_mean_and_std {
         views.normalise = Normalise::IMAGENET;

@@ -1,13 +1,13 @@
 //! `pretrain`: masked image modelling.
 
-use crate::data::{DataArgs, Views, pretrain_loader};
+use crate::data::{DataArgs, pretrain_loader};
 use crate::device::{Device, DeviceArgs, Work};
 use crate::flags::{MaskArgs, ModelArgs, PresetArg, RunArgs, TrainingArgs};
 use crate::model::{self, AnyTokenizer};
 use crate::output::{Terminal, answer, note};
 use crate::run::Run;
 use crate::{reconstruction, tokenizer};
-use beit_data::{Loader, PretrainSample, Split};
+use beit_data::{ColourJitter, Loader, Preprocessing, PretrainSample, Split};
 use beit_heads::{Mim, MimConfig};
 use beit_ops::{Ops, Plan, Tree};
 use beit_train::{
@@ -75,7 +75,7 @@ struct Checked {
     config: MimConfig,
     tokenizer: beit_tokenizer::Config,
     hyper: Hyper,
-    views: Views,
+    views: Preprocessing,
     loader: Loader<PretrainSample>,
     images: usize,
     /// Height and width of what the tokenizer sees.
@@ -96,7 +96,7 @@ impl Checked {
         };
         let token_size = vit.grid().map(|side| side * tokenizer.downsampling());
         let views = args.model.views(&vit);
-        let transform = views.pretrain(token_size, args.colour_jitter);
+        let transform = views.pretrain(token_size, ColourJitter::even(args.colour_jitter));
         let loader = pretrain_loader(&source, loading.training(source.len()), transform, masker)?;
         let steps_per_epoch = (loader.batches_per_epoch() / args.training.update_freq.max(1)).max(1);
         // The paper's rate is for batches of 2048; tiny models take more in batches of 64.
@@ -146,7 +146,7 @@ struct Job<'a, O> {
     device: &'a Device,
     args: &'a Args,
     run: &'a Run,
-    views: Views,
+    views: Preprocessing,
     /// Height and width of what the tokenizer sees.
     token_size: [usize; 2],
 }
@@ -226,7 +226,7 @@ impl<O: Ops> Job<'_, O> {
         let masker = args.mask.masker(training.params.vit.config().grid())?;
         let loading = args.training.loading(&args.data, &args.device);
         // Held-out images, augmented as in training, but the same way in every evaluation.
-        let transform = views.pretrain(*token_size, args.colour_jitter);
+        let transform = views.pretrain(*token_size, ColourJitter::even(args.colour_jitter));
         let loader = pretrain_loader(&held_out, loading.evaluation(), transform, masker)?;
         let tokens = evaluate_tokens(training.ops, &training.params, tokenizer.encoder(), &loader)?;
         metrics.record(&Record::Tokens { split: &split.to_string(), tokens: &tokens })?;

@@ -1,10 +1,10 @@
 //! Training a tokenizer and measuring it, for every verb that does.
 
-use crate::data::{Loading, Views, tokenizer_loader};
+use crate::data::{Loading, tokenizer_loader};
 use crate::model::{self, TokenizerModel};
 use crate::output::Terminal;
 use crate::usage::usage;
-use beit_data::{Source, TokenizerTransform};
+use beit_data::{Preprocessing, Source, TokenizerTransform};
 use beit_ops::Ops;
 use beit_tokenizer::{Config, Recipe};
 use beit_train::{Listeners, Metrics, NoHooks, Tokenization, TokenizerQuality, Trainer, tokenizer_quality};
@@ -98,5 +98,5 @@ pub(crate) fn sentence(quality: &TokenizerQuality) -> String {
 
 /// The views of the tokenizer: random regions to train on, the whole image to look at.
 pub(super) fn transform(image: [usize; 2]) -> TokenizerTransform {
-    Views::new(image, false).tokenizer(image)
+    Preprocessing::unilm(image).tokenizer(image)
 }
