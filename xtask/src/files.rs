@@ -16,7 +16,7 @@ impl Files {
         for path in paths {
             if path.is_dir() {
                 let folder = Folder::open_exact(path)?;
-                files.extend((0..folder.len()).map(|index| folder.path(index).to_owned()));
+                files.extend((0..folder.len()).map(|index| folder.path(index)));
             } else {
                 files.push(path.clone());
             }

@@ -1,0 +1,57 @@
+//! From the bytes of a file to a picture.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use ::image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+
+use crate::error::{Error, Result};
+use crate::image::Image;
+use crate::jpeg;
+
+/// Most memory that one decoded picture may take, in bytes. A file that asks for more is an error, before anything is allocated.
+pub const MAX_DECODED_BYTES: u64 = 1 << 29;
+
+impl Image {
+    /// Reads and decodes a JPEG, PNG or WebP file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] and [`Error::Decode`], both naming the file.
+    pub fn open(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        Self::decode(&bytes, &path.display().to_string())
+    }
+
+    /// Decodes a JPEG, PNG or WebP file, whichever its first bytes say. The EXIF orientation is applied, so that the picture
+    /// stands upright; transparency is dropped, not blended, and grey, palette, CMYK and 16-bit pictures become 8-bit RGB, as
+    /// `convert("RGB")` of the Python Imaging Library does; a JPEG comes out with the very bytes of libjpeg-turbo. A truncated
+    /// file is an error.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Decode`] with `name` in it.
+    pub fn decode(bytes: &[u8], name: &str) -> Result<Self> {
+        let error = |reason: String| Error::Decode { name: name.to_owned(), reason };
+        let decoded = jpeg::decode(bytes, MAX_DECODED_BYTES)
+            .unwrap_or_else(|| decode_upright(bytes).map_err(|source| source.to_string()));
+        let image = decoded.map_err(error)?.into_rgb8();
+        let (width, height) = image.dimensions();
+        if width == 0 || height == 0 {
+            return Err(error(format!("it has {height} x {width} pixels")));
+        }
+        Ok(Self::new(height as usize, width as usize, image.into_raw()))
+    }
+}
+
+fn decode_upright(bytes: &[u8]) -> ::image::ImageResult<DynamicImage> {
+    let mut decoder = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?.into_decoder()?;
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MAX_DECODED_BYTES);
+    limits.reserve(decoder.total_bytes())?;
+    decoder.set_limits(limits)?;
+    let orientation = decoder.orientation()?;
+    let mut image = DynamicImage::from_decoder(decoder)?;
+    image.apply_orientation(orientation);
+    Ok(image)
+}
