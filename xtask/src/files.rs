@@ -1,10 +1,10 @@
-//! Image files that a user names one by one or by their folders, and files that are whole or absent.
+//! Image files that a user names one by one or by their folders, and writing files.
 
 use anyhow::Context;
 use beit_data::{Folder, Image, Source};
-use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
+
+pub(crate) use beit_weights::write_file as write_whole;
 
 /// Images in the order in which they were named; those of a folder in the order of their names.
 pub(crate) struct Files(Vec<PathBuf>);
@@ -41,24 +41,6 @@ impl Source for Files {
     fn name(&self, index: usize) -> String {
         self.0[index].display().to_string()
     }
-}
-
-/// Writes a hidden sibling, then gives it the name: a reader finds the whole file or none.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let new = path.with_file_name(format!(".{name}.new-{}", std::process::id()));
-    let write = || {
-        let mut file = fs::File::create(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&new, path)
-    };
-    let written = write();
-    if written.is_err() {
-        // The failure itself is what the caller hears of.
-        let _ = fs::remove_file(&new);
-    }
-    written
 }
 
 /// [`write_whole`] whose error names the file.

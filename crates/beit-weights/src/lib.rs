@@ -6,6 +6,7 @@ mod checkpoint;
 mod config;
 mod convert;
 mod error;
+mod file;
 mod finetune;
 mod folder;
 #[cfg(feature = "hub")]
@@ -27,6 +28,7 @@ pub use checkpoint::{
 pub use config::{CONFIG, Labelled, Model, Segmenter};
 pub use convert::{Converted, Target};
 pub use error::{Error, Problem, Result};
+pub use file::write_file;
 pub use finetune::{Start, load_for_finetuning};
 pub use folder::{no_more_files, replace_folder};
 #[cfg(feature = "hub")]

@@ -10,6 +10,7 @@ pub(crate) use infer::infer;
 pub(crate) use timm::{Labels as TimmLabels, Timm};
 
 use crate::error::{Error, Result};
+use crate::file::write_file;
 use beit_heads::{ClassifierConfig, MimConfig};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -198,5 +199,5 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let json = |source| Error::Json { path: path.to_owned(), source };
     let mut text = serde_json::to_string_pretty(value).map_err(json)?;
     text.push('\n');
-    fs::write(path, text).map_err(Error::write(path))
+    write_file(path, text).map_err(Error::write(path))
 }

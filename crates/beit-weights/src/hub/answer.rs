@@ -1,7 +1,7 @@
 //! What the hub's answers say.
 
 use super::HubId;
-use super::address::origin;
+use super::address::shown_origin;
 use super::id::{is_commit, is_hex, is_inside};
 use super::problem::{Failure, HubProblem};
 use serde::Deserialize;
@@ -99,7 +99,7 @@ pub(super) fn accept(
         return Ok(());
     }
     let denied = || {
-        let page = format!("{}/{}", origin(url), id.repo());
+        let page = format!("{}/{}", shown_origin(url), id.repo());
         HubProblem::Denied { status: status.as_u16(), page }
     };
     let no_file = || file.map(|file| HubProblem::NoFile { file: file.to_owned(), has: Vec::new() });

@@ -63,7 +63,7 @@ impl Hub {
     /// When the hub does not have it, does not give it or cannot be reached, or when the disk does not take it. A transfer that
     /// broke off is continued by the next call.
     pub fn fetch(&self, id: &HubId, progress: &mut dyn Progress) -> Result<PathBuf> {
-        self.gather(id, &wanted::checkpoint, progress).map_err(Failure::of(id))
+        self.gather(id, &wanted::checkpoint, progress).map_err(Failure::of_model(id))
     }
 
     /// One file, whatever its name; for models of other layouts.
@@ -76,6 +76,6 @@ impl Hub {
             true => self.gather(id, &|get| wanted::file(get, file).map(drop), progress),
             false => Err(HubProblem::FileName { file: file.to_owned() }.into()),
         };
-        fetched.map(|folder| folder.join(file)).map_err(Failure::of(id))
+        fetched.map(|folder| folder.join(file)).map_err(Failure::of_model(id))
     }
 }

@@ -154,7 +154,7 @@ pub(super) enum Failure {
 
 impl Failure {
     /// For `map_err` where the model is known.
-    pub(super) fn of(id: &HubId) -> impl FnOnce(Self) -> Error + '_ {
+    pub(super) fn of_model(id: &HubId) -> impl FnOnce(Self) -> Error + '_ {
         |failure| match failure {
             Self::Hub(problem) => Error::Hub { id: id.to_string(), problem },
             Self::Disk(error) => error,
