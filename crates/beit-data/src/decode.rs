@@ -32,9 +32,18 @@ impl Image {
     ///
     /// [`Error::Decode`] with `name` in it.
     pub fn decode(bytes: &[u8], name: &str) -> Result<Self> {
+        Self::decode_within(bytes, name, MAX_DECODED_BYTES)
+    }
+
+    /// [`decode`](Self::decode) for a picture that may take at most `max_bytes` of memory, instead of [`MAX_DECODED_BYTES`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Decode`] with `name` in it; also for a picture that is larger.
+    pub fn decode_within(bytes: &[u8], name: &str, max_bytes: u64) -> Result<Self> {
         let error = |reason: String| Error::Decode { name: name.to_owned(), reason };
-        let decoded = jpeg::decode(bytes, MAX_DECODED_BYTES)
-            .unwrap_or_else(|| decode_upright(bytes).map_err(|source| source.to_string()));
+        let decoded = jpeg::decode(bytes, max_bytes)
+            .unwrap_or_else(|| decode_upright(bytes, max_bytes).map_err(|source| source.to_string()));
         let image = decoded.map_err(error)?.into_rgb8();
         let (width, height) = image.dimensions();
         if width == 0 || height == 0 {
@@ -44,10 +53,10 @@ impl Image {
     }
 }
 
-fn decode_upright(bytes: &[u8]) -> ::image::ImageResult<DynamicImage> {
+fn decode_upright(bytes: &[u8], max_bytes: u64) -> ::image::ImageResult<DynamicImage> {
     let mut decoder = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?.into_decoder()?;
     let mut limits = Limits::default();
-    limits.max_alloc = Some(MAX_DECODED_BYTES);
+    limits.max_alloc = Some(max_bytes);
     limits.reserve(decoder.total_bytes())?;
     decoder.set_limits(limits)?;
     let orientation = decoder.orientation()?;
