@@ -24,7 +24,7 @@ pub use source::{Cached, Folder, Idx, SCHEMES, Source, open};
 pub use split::Split;
 pub use subset::{labels, stratified_subset, training_labels};
 pub use transform::{
-    ColourJitter, CropBox, EvalTransform, Filter, FinetuneTransform, Fit, LOGIT_LAPLACE_EPS, Normalise,
+    ColourJitter, CropBox, Filter, FinetuneTransform, Fit, LOGIT_LAPLACE_EPS, Normalise, Preprocessing,
     PretrainTransform, RandomErasing, RandomResizedCrop, TokenizerTransform, logit_laplace,
 };
 

@@ -72,9 +72,7 @@ fn recipe(peak: f64, accumulate: u64) -> FinetuneRecipe {
 }
 
 fn training(recipe: FinetuneRecipe) -> Finetuning<'static, Host<f32>> {
-    let config = config();
-    let params = Classifier::init(&OPS, &config, 3);
-    Finetuning::new(&OPS, config, recipe, params)
+    Finetuning::new(&OPS, recipe, Classifier::init(&OPS, &config(), 3))
 }
 
 /// Runs up to a step; returns the loss of each step.

@@ -1,10 +1,10 @@
 //! Training a tokenizer and measuring it, for every verb that does.
 
-use crate::data::{Loading, Views, tokenizer_loader};
+use crate::data::{Loading, tokenizer_loader};
 use crate::model::{self, TokenizerModel};
 use crate::output::Terminal;
 use crate::usage::usage;
-use beit_data::{Source, TokenizerTransform};
+use beit_data::{Preprocessing, Source, TokenizerTransform};
 use beit_ops::Ops;
 use beit_tokenizer::{Config, Recipe};
 use beit_train::{Listeners, Metrics, TokenizerQuality, TokenizerTraining, tokenizer_quality};
@@ -69,7 +69,7 @@ pub(crate) fn train<O: Ops>(
     training.read_every = settings.read_every;
     let mut on_report = |report: &beit_train::StepReport| metrics.line(report);
     training.run(&loader, &mut Listeners { progress: terminal, on_report: &mut on_report })?;
-    model::save_tokenizer(ops, &settings.config, &training.params, out)
+    model::save_tokenizer(ops, &training.params, out)
 }
 
 /// Usage and error on every image of a source.
@@ -82,7 +82,7 @@ pub(crate) fn quality<O: Ops>(
 ) -> anyhow::Result<TokenizerQuality> {
     let views = transform(image);
     let loader = tokenizer_loader(source, loading.evaluation(), views, None)?;
-    Ok(tokenizer_quality(ops, &tokenizer.config, &tokenizer.params, image, &loader)?)
+    Ok(tokenizer_quality(ops, &tokenizer.params, image, &loader)?)
 }
 
 pub(crate) fn sentence(quality: &TokenizerQuality) -> String {
@@ -110,5 +110,5 @@ pub(super) fn quality_json(quality: &TokenizerQuality) -> serde_json::Value {
 
 /// The views of the tokenizer: random regions to train on, the whole image to look at.
 pub(super) fn transform(image: [usize; 2]) -> TokenizerTransform {
-    Views::new(image, false).tokenizer(image)
+    Preprocessing::unilm(image).tokenizer(image)
 }
