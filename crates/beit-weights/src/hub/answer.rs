@@ -1,9 +1,9 @@
 //! What the hub's answers say.
 
-use super::HubId;
 use super::address::shown_origin;
-use super::id::{is_commit, is_hex, is_inside};
-use super::problem::{Failure, HubProblem};
+use super::failure::Failure;
+use super::id::{HubId, is_commit, is_hex, is_inside};
+use super::problem::HubProblem;
 use serde::Deserialize;
 use ureq::Body;
 use ureq::http::Response;

@@ -2,8 +2,10 @@
 
 use super::address::{encoded, joined, same_origin, shown_origin};
 use super::answer::{Facts, Listing, accept};
-use super::problem::{Failure, HubProblem};
-use super::{HubConfig, HubId};
+use super::config::HubConfig;
+use super::failure::Failure;
+use super::id::HubId;
+use super::problem::HubProblem;
 use std::io;
 use std::time::Duration;
 use ureq::http::Response;
