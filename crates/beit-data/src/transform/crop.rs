@@ -1,6 +1,5 @@
+use crate::image::CropBox;
 use crate::rng::{SampleRng, at_most, between, log_between};
-
-pub use crate::image::CropBox;
 
 /// Draws of area and aspect before the central crop is taken (torchvision).
 const ATTEMPTS: usize = 10;

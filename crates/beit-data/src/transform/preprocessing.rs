@@ -1,7 +1,7 @@
 use std::fmt;
 
-use super::{CropBox, Filter, Normalise};
-use crate::image::Image;
+use super::{Filter, Normalise};
+use crate::image::{CropBox, Image};
 
 /// Images no larger than this have no border to cut away and no detail to zoom into.
 const SMALL: usize = 64;
