@@ -14,7 +14,9 @@ use beit_data::{
 };
 use beit_heads::{Classifier, ClassifierConfig, Pooling};
 use beit_ops::Ops;
-use beit_train::{Accuracy, FinetuneRecipe, Finetuning, Hyper, Listeners, Metrics, evaluate};
+use beit_train::{
+    Accuracy, Classification, Hyper, Listeners, Metrics, NoHooks, Recipe, Record, Sink, Trainer, evaluate,
+};
 use beit_vit::RelativePositions;
 use clap::Args as ClapArgs;
 use serde::Serialize;
@@ -103,14 +105,12 @@ impl Args {
         Ok(Hyper { layer_decay, ..self.training.hyper(steps_per_epoch, LR)? })
     }
 
-    fn recipe(&self, hyper: Hyper, device: &Device) -> FinetuneRecipe {
-        FinetuneRecipe {
+    fn recipe(&self, hyper: Hyper, device: &Device) -> Recipe {
+        Recipe {
             accumulate: self.training.update_freq,
             hyper,
-            smoothing: self.smoothing,
             report_every: self.run.report_every,
             read_every: device.read_every(self.run.report_every),
-            recompute: self.training.recompute,
             seed: self.training.seed,
         }
     }
@@ -170,7 +170,8 @@ impl Work for Job<'_> {
         }
 
         let run = args.run.begin("finetune", args)?;
-        let mut training = Finetuning::new(ops, args.recipe(hyper, device), start.params);
+        let task = Classification { smoothing: args.smoothing, recompute: args.training.recompute };
+        let mut training = Trainer::new(ops, task, args.recipe(hyper, device), start.params);
         if args.run.resume {
             model::resume_finetuning(ops, &run.path("last"), &mut training)?;
         }
@@ -188,7 +189,7 @@ impl Job<'_> {
         &self,
         run: &Run,
         loader: &Loader<LabelledSample>,
-        training: &mut Finetuning<'_, O>,
+        training: &mut model::Finetuning<'_, O>,
         views: &Preprocessing,
         metrics: &mut Metrics,
     ) -> anyhow::Result<PathBuf> {
@@ -197,9 +198,8 @@ impl Job<'_> {
         let total = training.recipe.hyper.schedule.total;
         loop {
             let until = args.run.next_stop(training.optimiser.steps(), total);
-            let mut on_report = |report: &beit_train::StepReport| metrics.line(report);
-            let mut listeners = Listeners { progress: &mut terminal, on_report: &mut on_report };
-            training.run(loader, until, &mut listeners)?;
+            let mut listeners = Listeners { progress: &mut terminal, sinks: metrics };
+            training.run(loader, until, &mut NoHooks, &mut listeners)?;
             let checkpoint = run.checkpoint(training.optimiser.steps())?;
             model::save_finetuning(training, views, images.source.class_names(), &checkpoint)?;
             run.set_last(&checkpoint, args.run.keep)?;
@@ -218,7 +218,7 @@ impl Job<'_> {
         metrics: &mut Metrics,
     ) -> anyhow::Result<()> {
         let split = split.to_string();
-        metrics.line(&serde_json::json!({ "phase": "evaluate", "split": split, "accuracy": accuracy }))?;
+        metrics.record(&Record::Classes { split: &split, accuracy: &accuracy })?;
         let sentence = format!(
             "{}\ncheckpoint: {}\nnext: cargo xtask evaluate --model {}",
             crate::evaluate::sentence(&split, &accuracy),

@@ -7,7 +7,7 @@ use beit_data::Preprocessing;
 use beit_heads::{Classifier, Mim, Pooling};
 use beit_ops::Ops;
 use beit_tokenizer::{Encoder, Tokenizer};
-use beit_train::{Finetuning, Pretraining, load_training, save_training};
+use beit_train::{Classification, MaskedImages, Trainer};
 use beit_weights::{
     Checkpoint, LoadOptions, Loaded, Model, Report, TensorFile, TensorWriter, write_preprocessing,
 };
@@ -170,6 +170,12 @@ fn describe(checkpoint: &Checkpoint, report: &Report) {
     }
 }
 
+/// A pre-training run.
+pub(crate) type Pretraining<'a, O> = Trainer<'a, O, MaskedImages<'a, <O as Ops>::Tensor>>;
+
+/// A fine-tuning run.
+pub(crate) type Finetuning<'a, O> = Trainer<'a, O, Classification>;
+
 /// Saves a pre-training run so that it can go on.
 pub(crate) fn save_pretraining<O: Ops>(
     training: &Pretraining<'_, O>,
@@ -178,7 +184,7 @@ pub(crate) fn save_pretraining<O: Ops>(
 ) -> anyhow::Result<()> {
     let more = |dir: &Path| -> Result<(), beit_train::Error> {
         write_preprocessing(dir, views)?;
-        save_training(training.ops, dir, &training.optimiser, &training.recipe)
+        training.save_state(dir)
     };
     Ok(beit_weights::save_mim(training.ops, dir, &training.params, more)?)
 }
@@ -192,7 +198,7 @@ pub(crate) fn save_finetuning<O: Ops>(
 ) -> anyhow::Result<()> {
     let more = |dir: &Path| -> Result<(), beit_train::Error> {
         write_preprocessing(dir, views)?;
-        save_training(training.ops, dir, &training.optimiser, &training.recipe)
+        training.save_state(dir)
     };
     Ok(beit_weights::save_classifier(training.ops, dir, &training.params, class_names, more)?)
 }
@@ -206,7 +212,7 @@ pub(crate) fn resume_pretraining<O: Ops>(
     let loaded = load_mim(ops, dir)?;
     same_model(dir, &loaded.params.config(), &training.params.config())?;
     training.params = loaded.params;
-    Ok(load_training(ops, dir, &mut training.optimiser, &training.recipe)?)
+    Ok(training.load_state(dir)?)
 }
 
 /// Continues a fine-tuning run.
@@ -218,7 +224,7 @@ pub(crate) fn resume_finetuning<O: Ops>(
     let loaded = load_classifier(ops, dir)?;
     same_model(dir, &loaded.params.config(), &training.params.config())?;
     training.params = loaded.params;
-    Ok(load_training(ops, dir, &mut training.optimiser, &training.recipe)?)
+    Ok(training.load_state(dir)?)
 }
 
 fn same_model<C: PartialEq + std::fmt::Debug>(dir: &Path, found: &C, expected: &C) -> anyhow::Result<()> {

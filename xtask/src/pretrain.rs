@@ -8,9 +8,12 @@ use crate::output::{Terminal, answer, note};
 use crate::run::Run;
 use crate::{reconstruction, tokenizer};
 use beit_data::{ColourJitter, Loader, Preprocessing, PretrainSample, Split};
-use beit_heads::MimConfig;
+use beit_heads::{Mim, MimConfig};
 use beit_ops::{Ops, Plan, Tree};
-use beit_train::{Hyper, Listeners, Metrics, PretrainRecipe, Pretraining, TokenAccuracy, evaluate_tokens};
+use beit_train::{
+    Hyper, Listeners, MaskedImages, Metrics, NoHooks, Recipe, Record, Sink, TokenAccuracy, Trainer,
+    evaluate_tokens,
+};
 use clap::Args as ClapArgs;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -103,14 +106,13 @@ impl Checked {
         Ok(Self { args, config, tokenizer, hyper, views, loader, images: source.len(), token_size })
     }
 
-    fn recipe(&self, device: &Device) -> PretrainRecipe {
+    fn recipe(&self, device: &Device) -> Recipe {
         let Args { training, run, .. } = &self.args;
-        PretrainRecipe {
+        Recipe {
             accumulate: training.update_freq,
             hyper: self.hyper,
             report_every: run.report_every,
             read_every: device.read_every(run.report_every),
-            recompute: self.args.training.recompute,
             seed: training.seed,
         }
     }
@@ -127,7 +129,9 @@ impl Work for Checked {
         let job = Job { ops, device, args, run: &run, views: self.views, token_size: self.token_size };
         let tokenizer = job.tokenizer(&self.tokenizer, &mut terminal, &mut metrics)?;
         let recipe = self.recipe(device);
-        let mut training = Pretraining::new(ops, &self.config, recipe, tokenizer.encoder())?;
+        let params = Mim::init(ops, &self.config, recipe.seed);
+        let task = MaskedImages { tokenizer: tokenizer.encoder(), recompute: args.training.recompute };
+        let mut training = Trainer::new(ops, task, recipe, params);
         if args.run.resume {
             model::resume_pretraining(ops, &run.path("last"), &mut training)?;
         }
@@ -189,7 +193,7 @@ impl<O: Ops> Job<'_, O> {
     fn train(
         &self,
         loader: &Loader<PretrainSample>,
-        training: &mut Pretraining<'_, O>,
+        training: &mut model::Pretraining<'_, O>,
         terminal: &mut Terminal,
         metrics: &mut Metrics,
     ) -> anyhow::Result<PathBuf> {
@@ -198,8 +202,8 @@ impl<O: Ops> Job<'_, O> {
         loop {
             let step = training.optimiser.steps();
             let until = args.run.next_stop(step, total);
-            let mut on_report = |report: &beit_train::StepReport| metrics.line(report);
-            training.run(loader, until, &mut Listeners { progress: terminal, on_report: &mut on_report })?;
+            let mut listeners = Listeners { progress: terminal, sinks: metrics };
+            training.run(loader, until, &mut NoHooks, &mut listeners)?;
             let checkpoint = run.checkpoint(training.optimiser.steps())?;
             model::save_pretraining(training, views, &checkpoint)?;
             run.set_last(&checkpoint, args.run.keep)?;
@@ -212,7 +216,7 @@ impl<O: Ops> Job<'_, O> {
     /// Measures on images that were held out, draws pictures, and answers.
     fn finish(
         &self,
-        training: &Pretraining<'_, O>,
+        training: &model::Pretraining<'_, O>,
         tokenizer: &AnyTokenizer<O::Tensor>,
         checkpoint: PathBuf,
         metrics: &mut Metrics,
@@ -225,9 +229,7 @@ impl<O: Ops> Job<'_, O> {
         let transform = views.pretrain(*token_size, ColourJitter::even(args.colour_jitter));
         let loader = pretrain_loader(&held_out, loading.evaluation(), transform, masker)?;
         let tokens = evaluate_tokens(training.ops, &training.params, tokenizer.encoder(), &loader)?;
-        metrics.line(
-            &serde_json::json!({ "phase": "evaluate_tokens", "split": split.to_string(), "tokens": tokens }),
-        )?;
+        metrics.record(&Record::Tokens { split: &split.to_string(), tokens: &tokens })?;
 
         let pictures = run.pictures()?;
         crate::show::write_masks(

@@ -224,9 +224,10 @@ pub trait Ops {
 
     // ----- the optimiser -----------------------------------------------------------------------------------------
 
-    /// `[norm, factor]`: the L2 norm of all gradients together, and `min(1, max_norm / (norm + 1e-6))` (1 without a limit);
-    /// the factor is not a number where the norm is not finite.
-    fn clip_factor(&self, grads: &[&Self::Tensor], max_norm: Option<f32>) -> Self::Tensor;
+    /// `[norm, factor]` of `scale` times the gradients: the L2 norm of all of them together, and what to multiply a gradient
+    /// with, `scale · min(1, max_norm / (norm + 1e-6))` (`scale` without a limit). The factor is not a number where the norm is
+    /// not finite. With `scale` = 1 / rows, gradients of a sum over rows become those of the mean.
+    fn clip_factor(&self, grads: &[&Self::Tensor], max_norm: Option<f32>, scale: f32) -> Self::Tensor;
     /// One step of AdamW with decoupled weight decay; `clip` is what [`clip_factor`](Ops::clip_factor) returned. Where its
     /// factor is not a number, parameter and moments stay as they are.
     fn adamw(
