@@ -25,6 +25,7 @@ impl Filter {
             Self::Lanczos => "lanczos",
         }
     }
+
     /// Inputs farther away than this have no weight.
     pub(super) fn support(self) -> f64 {
         match self {
