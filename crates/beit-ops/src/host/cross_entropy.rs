@@ -4,7 +4,8 @@ use super::Host;
 use super::array::{Array, array, data, data_mut, last, shape, unwritten};
 use super::par;
 use super::real::Real;
-use super::rows::{argmax_row, maximum, sum};
+use super::reduce::{maximum, sum};
+use super::rows::argmax_row;
 use crate::ops::{Ops, Targets};
 use alloc::vec::Vec;
 
@@ -19,7 +20,7 @@ impl<F: Real> Target<'_, F> {
     #[inline(always)]
     fn at(&self, v: usize) -> F {
         match *self {
-            Target::Class { class, on, off } => off + if v == class { on } else { F::of(0.0) },
+            Target::Class { class, on, off } => off + if v == class { on } else { F::from_f64(0.0) },
             Target::Distribution(p) => p[v],
         }
     }
@@ -41,8 +42,8 @@ where
             let smoothing = f64::from(smoothing);
             Target::Class {
                 class: ids[row] as usize,
-                on: F::of(1.0 - smoothing),
-                off: F::of(smoothing / v as f64),
+                on: F::from_f64(1.0 - smoothing),
+                off: F::from_f64(smoothing / v as f64),
             }
         }
         Targets::Probabilities(p) => Target::Distribution(&data(p)[row * v..][..v]),
@@ -65,7 +66,7 @@ where
             || log_sum_exp(logits),
         );
         let loss = match target {
-            Target::Class { class, on, off } if off == F::of(0.0) => on * (lse - logits[class]),
+            Target::Class { class, on, off } if off == F::from_f64(0.0) => on * (lse - logits[class]),
             _ => par::simd(
                 #[inline(always)]
                 || sum(v, |i| target.at(i) * (lse - logits[i])),
@@ -74,10 +75,10 @@ where
         let right = logits[target.argmax()] == largest && argmax_row(logits) == target.argmax();
         (loss, right, lse)
     });
-    let mean = sum(m, |i| rows[i].0) / F::of(m as f64);
+    let mean = sum(m, |i| rows[i].0) / F::from_f64(m as f64);
     let right = rows.iter().filter(|row| row.1).count();
     let lse = rows.iter().map(|row| row.2).collect();
-    (array([2], alloc::vec![mean, F::of(right as f64)]), array([m], lse))
+    (array([2], alloc::vec![mean, F::from_f64(right as f64)]), array([m], lse))
 }
 
 /// The largest element, and `ln Σ exp`.
@@ -99,7 +100,7 @@ where
 {
     let v = last(logits);
     let m = logits.len() / v;
-    let scale = F::of(f64::from(scale) / m as f64);
+    let scale = F::from_f64(f64::from(scale) / m as f64);
     let mut d_logits = unwritten(shape(logits));
     let (logits, lse) = (data(logits), data(lse));
     let rows = par::rows_per_task(v);

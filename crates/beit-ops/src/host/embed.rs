@@ -3,7 +3,7 @@
 use super::array::{Array, data, data_mut, last, unwritten};
 use super::par;
 use super::real::Real;
-use super::rows::{add, add_partials};
+use super::reduce::{add, add_partials};
 use crate::ops::Embeddings;
 
 /// `[B, 3, height, width] -> [B·N, 3·h·w]`
@@ -48,7 +48,7 @@ pub(super) fn forward<F: Real>(
         if let (Some(mask), Some(token)) = (mask, mask_token) {
             for (row, &masked) in y_patches.chunks_exact_mut(c).zip(&mask[b * n..]) {
                 for (y, &token) in row.iter_mut().zip(token) {
-                    *y = *y * (F::of(1.0) - masked) + token * masked;
+                    *y = *y * (F::from_f64(1.0) - masked) + token * masked;
                 }
             }
         }
@@ -74,13 +74,13 @@ pub(super) fn backward<F: Real>(
     let batch = d_tokens.len() / (tokens * c);
     let mask = mask.map(data);
     let d_tokens = data(d_tokens);
-    let masked = |b: usize, i: usize| mask.map_or(F::of(0.0), |mask| mask[b * n + i]);
+    let masked = |b: usize, i: usize| mask.map_or(F::from_f64(0.0), |mask| mask[b * n + i]);
 
     let mut d_patches = unwritten([batch * n, c]);
     par::chunks(data_mut(&mut d_patches), n * c, |b, d_patches| {
         d_patches.copy_from_slice(&d_tokens[(b * tokens + 1) * c..][..n * c]);
         for (i, row) in d_patches.chunks_exact_mut(c).enumerate() {
-            let seen = F::of(1.0) - masked(b, i);
+            let seen = F::from_f64(1.0) - masked(b, i);
             row.iter_mut().for_each(|d| *d *= seen);
         }
     });

@@ -3,7 +3,7 @@
 use super::array::{Array, data, data_mut, last, shape, unwritten};
 use super::par;
 use super::real::Real;
-use super::rows::{add, add_partials, sum};
+use super::reduce::{add, add_partials, sum};
 use crate::params::Norm;
 
 /// Mean and reciprocal deviation of each row, `[M, 2]`.
@@ -59,10 +59,10 @@ pub(super) fn normalise_row<F: Real>(
 /// Mean and reciprocal deviation; the variance is that of the deviations from the mean, not a difference of moments.
 #[inline(always)]
 fn moments<F: Real>(x: &[F], eps: f64) -> (F, F) {
-    let n = F::of(x.len() as f64);
+    let n = F::from_f64(x.len() as f64);
     let mean = sum(x.len(), |k| x[k]) / n;
     let var = sum(x.len(), |k| (x[k] - mean) * (x[k] - mean)) / n;
-    (mean, F::of(1.0) / (var + F::of(eps)).sqrt())
+    (mean, F::from_f64(1.0) / (var + F::from_f64(eps)).sqrt())
 }
 
 /// With `h = (x - mean) rstd` and `g = dy · weight`: `dx = rstd (g - mean(g) - h mean(g h))`, plus what reaches `x` past the norm.
@@ -75,7 +75,7 @@ pub(super) fn backward<F: Real>(
     past: Option<&Array<F>>,
 ) -> Array<F> {
     let c = last(x);
-    let n = F::of(c as f64);
+    let n = F::from_f64(c as f64);
     let weight = data(&p.weight);
     let mut dx = unwritten(shape(x));
     let rows = par::rows_per_task(c);

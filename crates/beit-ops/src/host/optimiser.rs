@@ -3,7 +3,7 @@
 use super::array::{Array, array, data, data_mut};
 use super::par;
 use super::real::Real;
-use super::rows::sum;
+use super::reduce::sum;
 use crate::ops::AdamW;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -25,8 +25,8 @@ pub(super) fn clip_factor<F: Real>(grads: &[&Array<F>], max_norm: Option<f32>) -
     });
     let norm = libm::sqrt(squares.iter().sum());
     let factor = max_norm.map_or(1.0, |max| (f64::from(max) / (norm + 1e-6)).min(1.0));
-    let finite = F::of(norm).to_f64().is_finite();
-    array([2], vec![F::of(norm), F::of(if finite { factor } else { f64::NAN })])
+    let finite = F::from_f64(norm).to_f64().is_finite();
+    array([2], vec![F::from_f64(norm), F::from_f64(if finite { factor } else { f64::NAN })])
 }
 
 /// `m = β₁m + (1-β₁)g`, `v = β₂v + (1-β₂)g²`, `w -= lr·wd·w + lr · m̂ / (√v̂ + eps)` (Loshchilov and Hutter, ICLR 2019);
@@ -59,7 +59,7 @@ pub(super) fn adamw_and_clear<F: Real>(
     let [first, second] = moments.map(|m| (data_mut(m), chunk));
     par::chunks4((data_mut(param), chunk), (data_mut(grad), chunk), first, second, |_, w, g, m, v| {
         step.take(w, g, m, v);
-        g.fill(F::of(0.0));
+        g.fill(F::from_f64(0.0));
     });
 }
 
@@ -81,12 +81,12 @@ impl<F: Real> Step<F> {
         let bias = |beta: f64| 1.0 - libm::pow(beta, hyper.step as f64);
         Self {
             factor: data(clip)[1],
-            beta: [hyper.beta1, hyper.beta2].map(F::of),
-            rest: [1.0 - hyper.beta1, 1.0 - hyper.beta2].map(F::of),
-            size: F::of(hyper.lr / bias(hyper.beta1)),
-            root: F::of(1.0 / libm::sqrt(bias(hyper.beta2))),
-            keep: F::of(1.0 - hyper.lr * hyper.weight_decay),
-            eps: F::of(hyper.eps),
+            beta: [hyper.beta1, hyper.beta2].map(F::from_f64),
+            rest: [1.0 - hyper.beta1, 1.0 - hyper.beta2].map(F::from_f64),
+            size: F::from_f64(hyper.lr / bias(hyper.beta1)),
+            root: F::from_f64(1.0 / libm::sqrt(bias(hyper.beta2))),
+            keep: F::from_f64(1.0 - hyper.lr * hyper.weight_decay),
+            eps: F::from_f64(hyper.eps),
         }
     }
 

@@ -69,8 +69,8 @@ fn route<F: Real>(dy: &[F], [x0, x1, x2, x3]: [&[F]; 4], [upper, lower]: [&mut [
         let largest = x0[k].max(x1[k]).max(x2[k].max(x3[k]));
         let mut rest = dy[k];
         let mut take = |x: F| {
-            let taken = if x == largest { rest } else { F::of(0.0) };
-            rest = if x == largest { F::of(0.0) } else { rest };
+            let taken = if x == largest { rest } else { F::from_f64(0.0) };
+            rest = if x == largest { F::from_f64(0.0) } else { rest };
             taken
         };
         (d0[k], d1[k], d2[k], d3[k]) = (take(x0[k]), take(x1[k]), take(x2[k]), take(x3[k]));

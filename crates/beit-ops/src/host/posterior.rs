@@ -3,7 +3,7 @@
 use super::array::{Array, array, data, data_mut, last, shape, unwritten, zeros};
 use super::par;
 use super::real::Real;
-use super::rows::{add_column_sums, softmax_row, softmax_row_backward, sum};
+use super::reduce::{add_column_sums, softmax_row, softmax_row_backward, sum};
 use crate::ops::GumbelNoise;
 use crate::philox::uniforms;
 use alloc::vec;
@@ -17,7 +17,7 @@ pub(super) fn gumbel_softmax<F: Real>(logits: &Array<F>, noise: GumbelNoise, tau
     let v = last(logits);
     let mut y = unwritten(shape(logits));
     let rows = par::rows_per_task(v);
-    let scale = F::of(1.0 / tau);
+    let scale = F::from_f64(1.0 / tau);
     let logits = data(logits);
     par::chunks(data_mut(&mut y), rows * v, |n, y| {
         let first = n * rows * v;
@@ -58,11 +58,11 @@ fn gumbel<F: Real>(noise: GumbelNoise, first: usize, y: &mut [F]) {
 /// Noise from [`BLOCKS`] blocks of Philox: word `w` of block `first + i` at `[w][i]`, an order that vectorises.
 #[inline(always)]
 fn gumbel_lanes<F: Real>(noise: GumbelNoise, first: usize) -> [[F; BLOCKS]; 4] {
-    let mut lanes = [[F::of(0.0); BLOCKS]; 4];
+    let mut lanes = [[F::from_f64(0.0); BLOCKS]; 4];
     for i in 0..BLOCKS {
         let words = uniforms(noise.seed, noise.step, (first + i) as u64);
         for w in 0..4 {
-            lanes[w][i] = F::of(f64::from(words[w]));
+            lanes[w][i] = F::from_f64(f64::from(words[w]));
         }
     }
     for g in lanes.as_flattened_mut() {
@@ -73,7 +73,7 @@ fn gumbel_lanes<F: Real>(noise: GumbelNoise, first: usize) -> [[F; BLOCKS]; 4] {
 
 /// `d_logits = y ⊙ (dy - Σ dy ⊙ y) / tau`
 pub(super) fn gumbel_softmax_backward<F: Real>(dy: &Array<F>, y: &Array<F>, tau: f64) -> Array<F> {
-    let scale = F::of(1.0 / tau);
+    let scale = F::from_f64(1.0 / tau);
     let dy = data(dy);
     softmax_backward(
         y,
@@ -106,10 +106,10 @@ pub(super) fn kl<F: Real>(logits: &Array<F>) -> (Array<F>, [Array<F>; 2]) {
     let q = super::array::reshape(q, [m, v]);
     let mut mean = zeros([v]);
     add_column_sums(data(&q), data_mut(&mut mean));
-    mean.iter_mut().for_each(|p| *p /= F::of(m as f64));
+    mean.iter_mut().for_each(|p| *p /= F::from_f64(m as f64));
     let of_each = mean_negentropy(data(&q), v);
     let of_mean = mean_negentropy(data(&mean), v);
-    let uniform = F::of(libm::log(v as f64));
+    let uniform = F::from_f64(libm::log(v as f64));
     (array([2], vec![uniform + of_each, uniform + of_mean]), [q, mean])
 }
 
@@ -129,13 +129,13 @@ fn mean_negentropy<F: Real>(p: &[F], v: usize) -> F {
             },
         )
     });
-    F::of(partials.iter().sum::<f64>() / count as f64)
+    F::from_f64(partials.iter().sum::<f64>() / count as f64)
 }
 
 /// With `g = w0 ln q + w1 ln p` and `p` the mean of the rows: `d_logits = q ⊙ (g - Σ g ⊙ q) / M`.
 pub(super) fn kl_backward<F: Real>([q, mean]: &[Array<F>; 2], weights: [f64; 2]) -> Array<F> {
     let m = q.len() / last(q);
-    let [of_each, of_mean] = weights.map(|w| F::of(w / m as f64));
+    let [of_each, of_mean] = weights.map(|w| F::from_f64(w / m as f64));
     let mean: Vec<F> = data(mean).iter().map(|&p| of_mean * floored_ln(p)).collect();
     softmax_backward(
         q,
@@ -176,5 +176,5 @@ fn softmax_backward<F: Real>(
 /// `ln p`, finite where `p` has underflowed, so that `p ln p` is zero there.
 #[inline(always)]
 fn floored_ln<F: Real>(p: F) -> F {
-    p.max(F::of(f64::from(f32::MIN_POSITIVE))).ln()
+    p.max(F::from_f64(f64::from(f32::MIN_POSITIVE))).ln()
 }

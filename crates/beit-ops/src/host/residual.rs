@@ -5,7 +5,7 @@ use super::array::{Array, data, data_mut, last, shape, unwritten};
 use super::layer_norm::{RowStats, normalise_row};
 use super::par;
 use super::real::Real;
-use super::rows::{add, add_partials};
+use super::reduce::{add, add_partials};
 use crate::ops::Residual;
 use crate::params::Norm;
 
@@ -22,13 +22,13 @@ pub(super) fn add_assign<F: Real>(a: &mut Array<F>, b: &Array<F>) {
 
 /// `a + scale · b`
 pub(super) fn add_scaled<F: Real>(a: &Array<F>, b: &Array<F>, scale: f64) -> Array<F> {
-    let scale = F::of(scale);
+    let scale = F::from_f64(scale);
     binary(a, b, move |a, b| a + scale * b)
 }
 
 /// `scale · x`
 pub(super) fn scaled<F: Real>(x: &Array<F>, scale: f64) -> Array<F> {
-    let scale = F::of(scale);
+    let scale = F::from_f64(scale);
     unary(x, move |x| scale * x)
 }
 
@@ -84,7 +84,7 @@ impl<'a, F: Real> Factor<'a, F> {
 
     #[inline(always)]
     fn keep(&self, row: usize) -> F {
-        self.keep.map_or(F::of(1.0), |keep| keep[row / self.rows_per_image])
+        self.keep.map_or(F::from_f64(1.0), |keep| keep[row / self.rows_per_image])
     }
 }
 
