@@ -10,7 +10,7 @@ pub(super) fn gelu<F: Real>(x: &Array<F>) -> Array<F> {
     unary(x, gelu_scalar)
 }
 
-/// `x Φ(x)` of one number.
+/// `x Φ(x)` for one number.
 #[inline(always)]
 pub(super) fn gelu_scalar<F: Real>(x: F) -> F {
     x * phi(x)
@@ -28,7 +28,7 @@ pub(super) fn gelu_backward<F: Real>(dy: &Array<F>, x: &Array<F>) -> Array<F> {
     binary(dy, x, |dy, x| dy * gelu_slope(x))
 }
 
-/// The normal distribution function `(1 + erf(x/√2)) / 2`.
+/// The standard normal distribution function `(1 + erf(x/√2)) / 2`.
 #[inline(always)]
 fn phi<F: Real>(x: F) -> F {
     F::from_f64(0.5) * (F::from_f64(1.0) + (x * F::from_f64(FRAC_1_SQRT_2)).erf())

@@ -1,8 +1,8 @@
 //! Copies of parameters in the order in which the kernels of a product read them, cached beside the parameter.
 //!
-//! Packing a weight costs as much as reading it. That is little beside a product of many rows and much beside one of few. A weight
-//! that is used a second time without a change in between therefore keeps its packed copy. This happens in inference, and in
-//! training where several batches make a step. Otherwise a copy lives as long as one product.
+//! Packing a weight costs as much as reading it. That is little beside a product of many rows and much beside one of few. A
+//! weight that is used a second time without a change in between therefore keeps its packed copy. This happens in inference,
+//! and in training where several batches make a step. Otherwise a copy lives as long as one product.
 
 use core::any::Any;
 use core::ops::Deref;

@@ -1,4 +1,4 @@
-//! Cross-entropy against classes, smoothed classes or distributions.
+//! Cross-entropy of logits `[M, V]` against classes, smoothed classes or distributions.
 
 use super::Host;
 use super::array::{Array, array, data, data_mut, last, shape, unwritten};
@@ -9,14 +9,14 @@ use super::rows::argmax_row;
 use crate::ops::{Ops, Targets};
 use alloc::vec::Vec;
 
-/// One row's target: `on` for a class, `off` for every class, or a distribution.
+/// The target of one row: a class, whose probability is `off + on` and that of all others `off`, or a distribution.
 enum Target<'a, F> {
     Class { class: usize, on: F, off: F },
     Distribution(&'a [F]),
 }
 
 impl<F: Real> Target<'_, F> {
-    /// The probability of class `v`.
+    /// The target probability of class `v`.
     #[inline(always)]
     fn at(&self, v: usize) -> F {
         match *self {
@@ -25,6 +25,7 @@ impl<F: Real> Target<'_, F> {
         }
     }
 
+    /// The class of the largest probability.
     fn argmax(&self) -> usize {
         match *self {
             Target::Class { class, .. } => class,
@@ -33,6 +34,7 @@ impl<F: Real> Target<'_, F> {
     }
 }
 
+/// The target of one row of `v` classes.
 fn target<'a, F: Real>(targets: &Targets<'a, Host<F>>, row: usize, v: usize) -> Target<'a, F>
 where
     Host<F>: Ops<Tensor = Array<F>, Ids = Vec<u32>>,
@@ -50,7 +52,10 @@ where
     }
 }
 
-/// `loss_m = lse_m Σ_v p_v - Σ_v p_v logit_v`; returns `([mean, right], lse [M])`.
+/// `loss_m = lse_m Σ_v p_v - Σ_v p_v logit_v`.
+///
+/// Returns `([mean, correct], lse [M])`: the mean loss, the number of rows whose largest logit is the target's, and the
+/// log-sum-exp of each row.
 pub(super) fn forward<F: Real>(logits: &Array<F>, targets: &Targets<'_, Host<F>>) -> (Array<F>, Array<F>)
 where
     Host<F>: Ops<Tensor = Array<F>, Ids = Vec<u32>>,
@@ -72,23 +77,23 @@ where
                 || sum(v, |i| target.at(i) * (lse - logits[i])),
             ),
         };
-        let right = logits[target.argmax()] == largest && argmax_row(logits) == target.argmax();
-        (loss, right, lse)
+        let correct = logits[target.argmax()] == largest && argmax_row(logits) == target.argmax();
+        (loss, correct, lse)
     });
     let mean = sum(m, |i| rows[i].0) / F::from_f64(m as f64);
-    let right = rows.iter().filter(|row| row.1).count();
+    let correct = rows.iter().filter(|row| row.1).count();
     let lse = rows.iter().map(|row| row.2).collect();
-    (array([2], alloc::vec![mean, F::from_f64(right as f64)]), array([m], lse))
+    (array([2], alloc::vec![mean, F::from_f64(correct as f64)]), array([m], lse))
 }
 
-/// The largest element, and `ln Σ exp`.
+/// The largest element of a row, and its log-sum-exp.
 #[inline(always)]
 fn log_sum_exp<F: Real>(row: &[F]) -> (F, F) {
     let largest = maximum(row);
     (largest, largest + sum(row.len(), |i| (row[i] - largest).exp()).ln())
 }
 
-/// `d_logit_v = scale / M · (softmax_v Σ p - p_v)`, where every target sums to one.
+/// `d_logit_v = scale / M · (softmax_v - p_v)`, for targets that sum to one.
 pub(super) fn backward<F: Real>(
     logits: &Array<F>,
     targets: &Targets<'_, Host<F>>,

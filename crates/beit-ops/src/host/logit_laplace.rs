@@ -1,4 +1,4 @@
-//! The likelihood of pixels whose logits follow a Laplace distribution (arXiv 2102.12092, appendix A.3).
+//! The negative log-likelihood of pixels whose logits follow a Laplace distribution (arXiv 2102.12092, appendix A.3).
 
 use super::array::{Array, array, data, data_mut, last, shape, unwritten};
 use super::par;
@@ -32,7 +32,7 @@ pub(super) fn forward<F: Real>(params: &Array<F>, x: &Array<F>) -> Array<F> {
     array([1], vec![F::from_f64(partials.iter().sum::<f64>() / x.len() as f64)])
 }
 
-/// With `r = (logit(x) - mu) / b`: `d_mu = -sign(r) / b`, `d_ln_b = 1 - |r|`, both over the number of elements.
+/// With `r = (logit(x) - mu) / b`: `d_mu = -sign(r) / b` and `d_ln_b = 1 - |r|`, both divided by the number of elements.
 pub(super) fn backward<F: Real>(params: &Array<F>, x: &Array<F>) -> Array<F> {
     let c = last(x);
     let mut d_params = unwritten(shape(params));
@@ -66,7 +66,7 @@ fn logit<F: Real>(x: F) -> F {
     (x / (F::from_f64(1.0) - x)).ln()
 }
 
-/// -1, 0 or 1.
+/// The sign as -1, 0 or 1.
 #[inline(always)]
 fn sign<F: Real>(x: F) -> F {
     let zero = F::from_f64(0.0);

@@ -128,8 +128,8 @@ impl<F: Real> Head<'_, F> {
     }
 }
 
-/// For each row of `t`: turns scores into `P` and `dP` into the gradient of the scores, both in place. Generic over the element type only,
-/// so that it is not compiled for every engine.
+/// For each row of `t`: turns scores into `P` and `dP` into the gradient of the scores, both in place. Generic over the element
+/// type only, so that it is not compiled for every engine.
 fn scores_backward<F: Real>(scores: &mut [F], d: &mut [F], t: usize, lse: &[F]) {
     par::simd(
         #[inline(always)]

@@ -45,8 +45,8 @@ impl<F: Real> WithEngine<F> for Forward<'_, F> {
 }
 
 impl<F: Real> Head<'_, F> {
-    /// Writes `context [T, D]` and `lse [T]`. The weights of a row add up to one, so `v_bias` is added to the result instead of each
-    /// value.
+    /// Writes `context [T, D]` and `lse [T]`. The weights of a row add up to one, so `v_bias` is added to the result instead of
+    /// each value.
     fn forward<E: Engine<F>>(
         &self,
         engine: E,
@@ -77,7 +77,8 @@ impl<F: Real> Head<'_, F> {
     }
 }
 
-/// [`softmax_weights`] of each row of `t` scores. Generic over the element type only, so that it is not compiled for every engine.
+/// [`softmax_weights`] of each row of `t` scores. Generic over the element type only, so that it is not compiled for every
+/// engine.
 fn softmax_rows<F: Real>(scores: &mut [F], t: usize, lse: &mut [F], scales: &mut [F]) {
     par::simd(
         #[inline(always)]

@@ -99,8 +99,8 @@ impl<'a, F: Real> Head<'a, F> {
         scaled
     }
 
-    /// Writes the scores of the queries from `first` on into `scores [rows, T]`, which has [`SLACK`](super::relative::SLACK) more elements. `q` are those queries,
-    /// scaled; `keys` is `k`, packed.
+    /// Writes the scores of the queries from `first` on into `scores [rows, T]`, which has [`SLACK`](super::relative::SLACK)
+    /// more elements. `q` are those queries, scaled; `keys` is `k`, packed.
     pub(super) fn scores<E: Engine<F>>(
         &self,
         engine: E,

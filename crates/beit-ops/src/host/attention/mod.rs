@@ -17,10 +17,10 @@
 //!     queries
 //! ```
 //!
-//! The scores of a tile stay in the cache, and no others ever exist: `[B, H, T, T]` would be 15 MB a layer for eight images of 197
-//! tokens. The backward computes them again, from the log-sum-exp of each row that the forward saved. A tile has up to 40,960 scores, so
-//! that the 197 x 197 of an image of 224 pixels are one tile; fewer, fuller tiles made the backward up to 6 % faster than more, smaller
-//! ones (docs/bench/cpu.md).
+//! The scores of a tile stay in the cache, and no others ever exist: `[B, H, T, T]` would be 15 MB a layer for eight images of
+//! 197 tokens. The backward computes them again, from the log-sum-exp of each row that the forward saved. A tile has up to
+//! 40,960 scores, so that the 197 x 197 of an image of 224 pixels are one tile; fewer, fuller tiles made the backward up to 6 %
+//! faster than more, smaller ones (docs/bench/cpu.md).
 
 mod backward;
 mod forward;

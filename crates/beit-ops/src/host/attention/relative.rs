@@ -1,7 +1,8 @@
 //! The relative position bias of one head, one row of patches at a time.
 //!
-//! For a fixed query, the keys of one row of patches read consecutive rows of the table, in descending order. So the column of each head
-//! is reversed once. Reading the bias is then one copy for each row of patches, and summing its gradient is one addition:
+//! For a fixed query, the keys of one row of patches read consecutive rows of the table, in descending order. So the column of
+//! each head is reversed once. Reading the bias is then one copy for each row of patches, and summing its gradient is one
+//! addition:
 //!
 //! ```text
 //!   one head's column of the table, reversed          scores of query q

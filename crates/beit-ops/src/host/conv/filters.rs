@@ -59,7 +59,8 @@ impl<F: Real> Filters<'_, F> {
         }
     }
 
-    /// A copy of the filters in another order. That of the forward direction is cached if the weight is used again before it changes.
+    /// A copy of the filters in another order. That of the forward direction is cached if the weight is used again before it
+    /// changes.
     #[cfg(feature = "std")]
     pub(super) fn copy<T: Cacheable + Any + Send + Sync>(
         &self,

@@ -13,8 +13,8 @@
 //!   many channels         in a transformed basis: 16 multiplications where direct has 36
 //! ```
 //!
-//! Winograd's algorithm is not used with factors in bf16: the transformed tiles would lose more precision to rounding than pixels and
-//! filters do.
+//! Winograd's algorithm is not used with factors in bf16: the transformed tiles would lose more precision to rounding than
+//! pixels and filters do.
 
 mod direct;
 mod filters;

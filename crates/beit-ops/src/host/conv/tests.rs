@@ -34,8 +34,8 @@ fn against_the_definition() {
     }
 }
 
-/// Winograd's algorithm in f32 against the definition in f64, forward and backward. There are rows and columns that tiles do not fill,
-/// several images in a task, and several tasks in an image.
+/// Winograd's algorithm in f32 against the definition in f64, forward and backward. There are rows and columns that tiles do
+/// not fill, several images in a task, and several tasks in an image.
 #[test]
 fn with_fewer_products() {
     let single = |x: &Array<f64>| array(shape(x), x.iter().map(|&v| v as f32).collect());

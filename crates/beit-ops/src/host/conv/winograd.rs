@@ -14,9 +14,9 @@
 //!   └───┴───┴───┴───┘
 //! ```
 //!
-//! In the transformed basis a convolution is a product of each element by itself. Summed over channels, that is one matrix product for
-//! each of the 16 elements. The cost is a few additions a pixel and one or two more roundings: numbers are added before they are
-//! multiplied, and may be larger than their difference. An infinite input spoils all four outputs of its tiles.
+//! In the transformed basis a convolution is a product of each element by itself. Summed over channels, that is one matrix
+//! product for each of the 16 elements. The cost is a few additions a pixel and one or two more roundings: numbers are added
+//! before they are multiplied, and may be larger than their difference. An infinite input spoils all four outputs of its tiles.
 
 mod tile;
 

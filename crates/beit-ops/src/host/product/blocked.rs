@@ -1,7 +1,7 @@
 //! Products over all threads, by a kernel, with the epilogue computed while the result is in the cache.
 //!
-//! The right operand is packed once, by all threads. The result is then split into parts, one task each. A task passes over its part
-//! like this (for AVX2: a tile is 6 x 16, a group 128 columns, a part about 66 rows):
+//! The right operand is packed once, by all threads. The result is then split into parts, one task each. A task passes over its
+//! part like this (for AVX2: a tile is 6 x 16, a group 128 columns, a part about 66 rows):
 //!
 //! ```text
 //!   for each block of the depth            at most DEPTH steps
@@ -35,7 +35,7 @@ use ndarray::ArrayView2;
 
 /// Right panels in a group.
 const GROUP: usize = 8;
-/// Columns are split further until threads are idle for at most one part in this many of the work.
+/// Columns are split until the time for which threads are idle is at most one part in this many of their work.
 const IDLE: usize = 16;
 /// Elements of the largest tile of any kernel.
 const LARGEST_TILE: usize = 32 * 32;
@@ -210,8 +210,8 @@ impl<M: Microkernel> LeftBlock<'_, M> {
         }
     }
 
-    /// Multiplies by one right panel. The next one lies in memory or the third-level cache, so each left panel prefetches an equal
-    /// share of it.
+    /// Multiplies by one right panel. The next one lies in memory or the third-level cache, so each left panel prefetches an
+    /// equal share of it.
     #[inline(always)]
     fn multiply_panel(
         &self,

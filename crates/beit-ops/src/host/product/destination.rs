@@ -27,9 +27,9 @@ impl<'a, F> Destination<'a, F> {
 
 /// What follows a product, for example a bias and an activation.
 ///
-/// `epilogue(row, column, c, second)` is called once for each finished segment of a row, which begins at `row` and `column`. `second`
-/// is the same segment of the second result, or empty. A `dyn` function, so that the product is compiled once and not once for
-/// every epilogue.
+/// `epilogue(row, column, c, second)` is called once for each finished segment of a row, which begins at `row` and `column`.
+/// `second` is the same segment of the second result, or empty. A `dyn` function, so that the product is compiled once and not
+/// once for every epilogue.
 pub(crate) type Epilogue<'a, F> = dyn Fn(usize, usize, &mut [F], &mut [F]) + Send + Sync + 'a;
 
 /// The epilogue that does nothing.

@@ -1,8 +1,8 @@
 //! The patches of an image as an operand of a product ("implicit GEMM").
 //!
-//! A convolution is the product of a matrix whose rows are the patches around each pixel ("im2col") and the filters. That matrix is
-//! `k·k` times as large as the image, so it is never made. In memory there are only a few rows of the image, padded with zeros, and
-//! packing reads each patch from them:
+//! A convolution is the product of a matrix whose rows are the patches around each pixel ("im2col") and the filters. That
+//! matrix is `k·k` times as large as the image, so it is never made. In memory there are only a few rows of the image, padded
+//! with zeros, and packing reads each patch from them:
 //!
 //! ```text
 //!   padded rows of a block, k = 3                    row of pixel (1, 1) of the matrix
@@ -95,8 +95,8 @@ impl<'a, F: Real> Images<'a, F> {
         (self.rows_per_block() + self.k - 1) * self.pitch()
     }
 
-    /// The patches around the pixels of block `n`, whose padded rows are written into `buffer`. A filter of 1 x 1 needs no padding,
-    /// and the image is read in place.
+    /// The patches around the pixels of block `n`, whose padded rows are written into `buffer`. A filter of 1 x 1 needs no
+    /// padding, and the image is read in place.
     pub(crate) fn patches<'b>(&'b self, n: usize, buffer: &'b mut [F]) -> Patches<'b, F> {
         let row = self.w * self.c;
         let image = &self.x[n / self.blocks_per_image() * self.h * row..][..self.h * row];
@@ -128,8 +128,8 @@ impl<'a, F: Real> Images<'a, F> {
     }
 }
 
-/// A matrix `[pixels, k·k·C]` with one row for each of consecutive pixels, the elements under the filter tap by tap. Only the padded
-/// image is in memory.
+/// A matrix `[pixels, k·k·C]` with one row for each of consecutive pixels, the elements under the filter tap by tap. Only the
+/// padded image is in memory.
 #[derive(Clone, Copy)]
 pub(crate) struct Patches<'a, F> {
     /// The padded rows, `k - 1` more than rows of pixels.

@@ -127,7 +127,7 @@ fn kernel_for_amx_anywhere() {
 
 /// The epilogue sees every element once, finished, with its position and its place in the second result.
 #[test]
-fn finishing() {
+fn the_epilogue_sees_every_element_once() {
     let sizes = if cfg!(miri) {
         [[1, 3, 130], [5, 30, 17], [13, 5, 3]]
     } else {

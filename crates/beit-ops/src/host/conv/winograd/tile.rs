@@ -38,8 +38,8 @@ fn store<F: Real>(to: &mut [F], at: usize, v: Vector<F>) {
     *to[at..].first_chunk_mut().expect("channels are a multiple of a vector") = v;
 }
 
-// The functions below have loops instead of `from_fn`, which is not always inlined and would then be compiled for the baseline of the
-// target instead of the vector instructions of the machine.
+// The functions below have loops instead of `from_fn`, which is not always inlined and would then be compiled for the baseline
+// of the target instead of the vector instructions of the machine.
 
 #[inline(always)]
 fn sum<F: Real>(mut a: Vector<F>, b: Vector<F>) -> Vector<F> {
@@ -93,7 +93,8 @@ pub(super) fn transform_tile<F: Real>(pixels: &[&[F]; TILE], out: &mut [F]) {
     }
 }
 
-/// `Aᵀ m A + bias` of a tile `[16, O]`, into the pixels `[O]` of two rows. At the edge of an image a row may have one pixel, or none.
+/// `Aᵀ m A + bias` of a tile `[16, O]`, into the pixels `[O]` of two rows. At the edge of an image a row may have one pixel, or
+/// none.
 #[inline(always)]
 pub(super) fn inverse_tile<F: Real>(products: &[F], bias: &[F], rows: [&mut [F]; STEP]) {
     let outputs = bias.len();

@@ -1,7 +1,7 @@
 //! The kernel for AMX.
 //!
-//! The registers of AMX are eight tiles of 16 rows of 64 bytes. One instruction multiplies 16 x 32 bf16 by 32 x 16 and adds the result
-//! to 16 x 16 f32. A block of 16 steps (pairs) of the panels is four such products:
+//! The registers of AMX are eight tiles of 16 rows of 64 bytes. One instruction multiplies 16 x 32 bf16 by 32 x 16 and adds the
+//! result to 16 x 16 f32. A block of 16 steps (pairs) of the panels is four such products:
 //!
 //! ```text
 //!                       right panel:   16 columns  16 columns
@@ -16,11 +16,11 @@
 //!                        16 steps
 //! ```
 //!
-//! With 32 x 32 sums every loaded tile takes part in two products, and all eight tiles are in use. A left tile has 16 steps of one row
-//! side by side, which is why left panels are packed in groups of 16 steps.
+//! With 32 x 32 sums every loaded tile takes part in two products, and all eight tiles are in use. A left tile has 16 steps of
+//! one row side by side, which is why left panels are packed in groups of 16 steps.
 //!
-//! The compiler's own functions for these instructions are unstable, so each is a statement of assembly. The contents of a tile live
-//! from one statement to the next. That is sound because the compiler itself never uses tiles.
+//! The compiler's own functions for these instructions are unstable, so each is a statement of assembly. The contents of a tile
+//! live from one statement to the next. That is sound because the compiler itself never uses tiles.
 #![allow(unsafe_code)]
 
 mod detect;
@@ -39,8 +39,8 @@ const SIDE: usize = 16;
 const SIDES: usize = 2 * SIDE;
 /// Pairs of a panel for the 16 steps of a tile.
 const BLOCK_PAIRS: usize = SIDE * SIDES;
-/// Lines of the cache that are prefetched during a block: a quarter of the 32 that a block of the next right panel has. So four left
-/// panels prefetch all of it.
+/// Lines of the cache that are prefetched during a block: a quarter of the 32 that a block of the next right panel has. So four
+/// left panels prefetch all of it.
 const PREFETCHED: usize = 8;
 
 /// 32 x 32 in pairs of bf16.
@@ -242,8 +242,8 @@ static SHAPES: Shapes = Shapes {
     rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
 };
 
-/// While this lives, the tiles of this thread are configured. They are released afterwards, because the system has to save their 8 KiB
-/// at every switch to another thread.
+/// While this lives, the tiles of this thread are configured. They are released afterwards, because the system has to save
+/// their 8 KiB at every switch to another thread.
 struct Configured;
 
 impl Configured {

@@ -12,8 +12,8 @@
 //!
 //! 26 of 32 registers are in use. The factors of the left panel need none: the instruction broadcasts them from memory.
 //!
-//! The kernels are a macro over the names of the instructions. In tests these names are loops that do the same: few machines have all
-//! of these instructions, and most of what can be wrong in a kernel is its addresses.
+//! The kernels are a macro over the names of the instructions. In tests these names are loops that do the same: few machines
+//! have all of these instructions, and most of what can be wrong in a kernel is its addresses.
 #![allow(unsafe_code)]
 
 /// Defines `avx512`, `avx512bf16` and `store512` with the instructions that are in scope. The arguments are the attributes of the
@@ -22,7 +22,8 @@ macro_rules! kernels {
     ($f32:meta, $bf16:meta) => {
         /// # Safety
         ///
-        /// The machine has AVX-512F; `left` has `12 depth` elements, `right` `32 depth`, `tile` 384. `prefetch` may be any address.
+        /// The machine has AVX-512F; `left` has `12 depth` elements, `right` `32 depth`, `tile` 384. `prefetch` may be any
+        /// address.
         #[cfg_attr(all(), $f32)]
         unsafe fn avx512(
             depth: usize,
@@ -55,8 +56,8 @@ macro_rules! kernels {
 
         /// # Safety
         ///
-        /// The machine has AVX-512F and AVX-512 BF16; `left` has `12 depth` elements, `right` `32 depth`, `tile` 384. `prefetch` may be
-        /// any address.
+        /// The machine has AVX-512F and AVX-512 BF16; `left` has `12 depth` elements, `right` `32 depth`, `tile` 384.
+        /// `prefetch` may be any address.
         #[cfg_attr(all(), $bf16)]
         unsafe fn avx512bf16(
             depth: usize,
@@ -67,8 +68,8 @@ macro_rules! kernels {
         ) {
             let mut sums = [[_mm512_setzero_ps(); 2]; 12];
             for step in 0..depth {
-                // SAFETY: the caller's extents; both pointers advance by the elements read. A prefetch may have any address. A register of words
-                // and one of pairs of bf16 are the same 512 bits.
+                // SAFETY: the caller's extents; both pointers advance by the elements read. A prefetch may have any address. A
+                // register of words and one of pairs of bf16 are the same 512 bits.
                 unsafe {
                     if step % 4 == 0 {
                         _mm_prefetch::<_MM_HINT_T1>(prefetch.cast());

@@ -13,22 +13,23 @@ pub(crate) trait Microkernel: Copy + Send + Sync + 'static {
     const ROWS: usize;
     /// Columns of a tile.
     const COLUMNS: usize;
-    /// The most steps of the depth, in [`Packed`](Microkernel::Packed), that are multiplied before a tile is written to the result.
-    /// Deeper blocks write the result less often, and have larger panels.
+    /// The most steps of the depth, in [`Packed`](Microkernel::Packed), that are multiplied before a tile is written to the
+    /// result. Deeper blocks write the result less often, and have larger panels.
     const DEPTH: usize;
-    /// How much of the left operand a task packs at a time, in [`Packed`](Microkernel::Packed): 192 KiB, which stay in a second-level
-    /// cache of 512 KiB beside the right panels.
+    /// How much of the left operand a task packs at a time, in [`Packed`](Microkernel::Packed): 192 KiB, which stay in a
+    /// second-level cache of 512 KiB beside the right panels.
     const LEFT_BLOCK: usize = 48 * 1024;
-    /// How many steps of one row of a left panel are contiguous. With one, a step has all rows side by side. With more, a group has
-    /// so many steps of the first row, then as many of the next, and panels of both operands end with zeros where the depth is not a
-    /// multiple.
+    /// How many steps of one row of a left panel are contiguous. With one, a step has all rows side by side. With more, a group
+    /// has so many steps of the first row, then as many of the next, and panels of both operands end with zeros where the depth
+    /// is not a multiple.
     const DEPTH_GROUP: usize = 1;
 
     /// `tile[r, c] = Σ_k left[k, r] right[k, c]`.
     ///
-    /// `left` holds [`ROWS`](Microkernel::ROWS) elements for each step, in groups of [`DEPTH_GROUP`](Microkernel::DEPTH_GROUP), and
-    /// `right` [`COLUMNS`](Microkernel::COLUMNS). `tile` is row-major. Meanwhile the beginning of `prefetch` is brought into the
-    /// second-level cache, if the machine can. Must be called inside [`simd_configured`](Microkernel::simd_configured).
+    /// `left` holds [`ROWS`](Microkernel::ROWS) elements for each step, in groups of [`DEPTH_GROUP`](Microkernel::DEPTH_GROUP),
+    /// and `right` [`COLUMNS`](Microkernel::COLUMNS). `tile` is row-major. Meanwhile the beginning of `prefetch` is brought
+    /// into the second-level cache, if the machine can. Must be called inside
+    /// [`simd_configured`](Microkernel::simd_configured).
     fn multiply(
         self,
         left: &[Self::Packed],
@@ -37,8 +38,8 @@ pub(crate) trait Microkernel: Copy + Send + Sync + 'static {
         tile: &mut [f32],
     );
 
-    /// Runs `f` compiled for the instructions of the kernel. Code that is not inlined into `f` is compiled for the baseline of the
-    /// target.
+    /// Runs `f` compiled for the instructions of the kernel. Code that is not inlined into `f` is compiled for the baseline of
+    /// the target.
     fn simd<R>(self, f: impl FnOnce() -> R) -> R;
 
     /// [`simd`](Microkernel::simd), with the processor configured for [`multiply`](Microkernel::multiply). Must not be nested.

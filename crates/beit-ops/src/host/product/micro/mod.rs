@@ -1,4 +1,5 @@
-//! The innermost product: one left panel by one right panel gives a tile of the result. All the unsafe code of the products is here.
+//! The innermost product: one left panel by one right panel gives a tile of the result. All the unsafe code of the products is
+//! here.
 //!
 //! ```text
 //!                                 right panel: COLUMNS numbers a step
@@ -14,7 +15,8 @@
 //!              └───┴───┴─       └────────────────────────────────────┘
 //! ```
 //!
-//! Both panels are read from front to back. Sums are f32. Factors are f32, or pairs of bf16 that are two steps of the depth at once.
+//! Both panels are read from front to back. Sums are f32. Factors are f32, or pairs of bf16 that are two steps of the depth at
+//! once.
 //!
 //! | kernel | tile | registers |
 //! | --- | --- | --- |

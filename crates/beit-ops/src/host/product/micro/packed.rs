@@ -24,8 +24,8 @@ impl Packed for f32 {
     }
 }
 
-/// One number rounded to bf16, stored as the f32 of the same value, for machines without products of bf16. The products of f32 give
-/// the same numbers, up to the order of the sums.
+/// One number rounded to bf16, stored as the f32 of the same value, for machines without products of bf16. The products of f32
+/// give the same numbers, up to the order of the sums.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(transparent)]
 pub(crate) struct Rounded(f32);

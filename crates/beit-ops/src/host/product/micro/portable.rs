@@ -1,7 +1,7 @@
 //! The kernel for any machine: products of bf16 without instructions for them.
 //!
-//! A tile is 4 x 16. Each pair of bf16 is widened to two f32, and the compiler vectorises the loop over columns. The results are those
-//! of the other bf16 kernels, up to the order of the additions.
+//! A tile is 4 x 16. Each pair of bf16 is widened to two f32, and the compiler vectorises the loop over columns. The results
+//! are those of the other bf16 kernels, up to the order of the additions.
 
 use super::kernel::Microkernel;
 use super::packed::Pair;

@@ -10,12 +10,12 @@
 //!                                 └────────────┴────────────┘
 //! ```
 //!
-//! This is the tile of AVX2, 6 x 16: with one register for the factor of the left panel, 15 of 16 are in use. The tile of AVX-512 is
-//! 12 x 32, see `avx512`.
+//! This is the tile of AVX2, 6 x 16: with one register for the factor of the left panel, 15 of 16 are in use. The tile of
+//! AVX-512 is 12 x 32, see `avx512`.
 //!
 //! A block of AVX2 is at most 792 deep. Depths of 256, 384 and 768 were equally fast at first. Once the next right panel was
-//! prefetched, 256 and 384 were up to a twentieth slower. 792 splits the 1576 tokens of eight images, over which gradients of weights
-//! are summed, into two blocks where 768 makes three: 1 to 2 % for these gradients (docs/bench/cpu.md).
+//! prefetched, 256 and 384 were up to a twentieth slower. 792 splits the 1576 tokens of eight images, over which gradients of
+//! weights are summed, into two blocks where 768 makes three: 1 to 2 % for these gradients (docs/bench/cpu.md).
 #![allow(unsafe_code)]
 
 use super::kernel::{BLOCK, Microkernel, checked_depth};

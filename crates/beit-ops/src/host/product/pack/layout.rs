@@ -38,8 +38,8 @@ pub(in crate::host::product) const fn steps<M: Microkernel>(numbers: usize) -> u
     numbers.div_ceil(M::Packed::NUMBERS).next_multiple_of(M::DEPTH_GROUP)
 }
 
-/// Splits the depth into blocks of nearly one size, at most [`Microkernel::DEPTH`] steps each. All but the last are whole numbers of
-/// steps and of groups.
+/// Splits the depth into blocks of nearly one size, at most [`Microkernel::DEPTH`] steps each. All but the last are whole
+/// numbers of steps and of groups.
 pub(in crate::host::product) fn blocks<M: Microkernel>(depth: usize) -> impl Iterator<Item = Range<usize>> {
     let steps = depth.div_ceil(M::Packed::NUMBERS);
     let block = steps.div_ceil(steps.div_ceil(M::DEPTH).max(1)).max(1);

@@ -87,8 +87,8 @@ fn copy_lanes<M: Microkernel>(
     }
 }
 
-/// Transposes the first `whole` numbers of each lane, in blocks of `BLOCK` lanes and steps. The blocks of all lanes come before the
-/// next steps, so that writes stay close to each other.
+/// Transposes the first `whole` numbers of each lane, in blocks of `BLOCK` lanes and steps. The blocks of all lanes come before
+/// the next steps, so that writes stay close to each other.
 #[inline(always)]
 fn transpose_lanes<M: Microkernel>(
     kernel: M,
@@ -113,8 +113,8 @@ fn transpose_lanes<M: Microkernel>(
     }
 }
 
-/// Writes one step of at most `BLOCK` lanes. Copies of constant length compile to single instructions, so the usual numbers of lanes
-/// have one each.
+/// Writes one step of at most `BLOCK` lanes. Copies of constant length compile to single instructions, so the usual numbers of
+/// lanes have one each.
 #[inline(always)]
 fn store_step<P: Packed>(block: &[P; BLOCK], lanes: usize, width: usize, out: &mut [P]) {
     // A panel narrower than a block: the zeros behind the lanes are written too, and then overwritten by the next step.
@@ -132,9 +132,9 @@ fn store_step<P: Packed>(block: &[P; BLOCK], lanes: usize, width: usize, out: &m
     out[..lanes].copy_from_slice(&block[..lanes]);
 }
 
-/// Packs a panel from a source that gives all lanes of one step after the other. `fill(out)` writes as many steps as `out` has room
-/// for, each time the next ones, and zeros once there are no more. Where the layout has groups, each group is filled in order of
-/// steps first and then transposed in blocks.
+/// Packs a panel from a source that gives all lanes of one step after the other. `fill(out)` writes as many steps as `out` has
+/// room for, each time the next ones, and zeros once there are no more. Where the layout has groups, each group is filled in
+/// order of steps first and then transposed in blocks.
 #[inline(always)]
 pub(super) fn pack_stepwise<M: Microkernel>(
     kernel: M,
@@ -164,8 +164,8 @@ pub(super) fn pack_stepwise<M: Microkernel>(
     }
 }
 
-/// Copies steps of lanes that lie side by side, or nowhere near each other. `ahead` is the same iterator, [`PREFETCH_AHEAD`] items
-/// further.
+/// Copies steps of lanes that lie side by side, or nowhere near each other. `ahead` is the same iterator, [`PREFETCH_AHEAD`]
+/// items further.
 #[inline(always)]
 fn copy_steps<'a, M: Microkernel>(
     kernel: M,

@@ -1,8 +1,8 @@
 //! Packing: copying operands into panels, in the order in which kernels read them.
 //!
-//! A *lane* is one row of the left operand or one column of the right one. A *panel* has as many lanes as a tile has rows (left) or
-//! columns (right). A *step* is what a kernel reads of one lane at a time: one number, or a pair of bf16. Lanes beyond the end of the
-//! operand are zeros.
+//! A *lane* is one row of the left operand or one column of the right one. A *panel* has as many lanes as a tile has rows
+//! (left) or columns (right). A *step* is what a kernel reads of one lane at a time: one number, or a pair of bf16. Lanes
+//! beyond the end of the operand are zeros.
 //!
 //! ```text
 //!   operand, lane by lane            panel of 6 lanes for AVX2: a step has all lanes side by side

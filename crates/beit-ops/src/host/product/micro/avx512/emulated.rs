@@ -1,7 +1,7 @@
 //! The kernels for AVX-512 on emulated instructions, for tests on any machine and under Miri.
 //!
-//! Names and meaning of the instructions are Intel's (Intrinsics Guide). `vdpbf16ps` adds the product of the high halves first, then
-//! that of the low halves, as in the manual.
+//! Names and meaning of the instructions are Intel's (Intrinsics Guide). `vdpbf16ps` adds the product of the high halves first,
+//! then that of the low halves, as in the manual.
 #![allow(non_camel_case_types)]
 
 use crate::host::product::micro::kernel::{Microkernel, checked_depth};
