@@ -15,8 +15,9 @@
 //! ```
 //!
 //! In the transformed basis a convolution is a product of each element by itself. Summed over channels, that is one matrix
-//! product for each of the 16 elements. The cost is a few additions a pixel and one or two more roundings: numbers are added
-//! before they are multiplied, and may be larger than their difference. An infinite input spoils all four outputs of its tiles.
+//! product for each of the 16 elements. The cost is a few additions a pixel, and one or two more roundings: the transforms add
+//! numbers before and after the product, and their sums, with the errors of rounding, may be larger than the result. An
+//! infinite input spoils all four outputs of its tiles.
 
 mod tile;
 

@@ -227,7 +227,7 @@ impl<M: Microkernel> LeftBlock<'_, M> {
             let last = c.len().min(first + M::ROWS);
             let rows = &mut c[first..last];
             for row in rows.iter() {
-                // The rows of a tile are far from each other, so the hardware does not fetch them in time.
+                // The rows of a tile are far from each other, so the prefetcher of the hardware does not see them coming.
                 self.kernel.prefetch(&row[columns.start]);
             }
             self.kernel.multiply(left, right, prefetch, tile);
