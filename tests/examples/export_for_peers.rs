@@ -5,12 +5,15 @@
 //! for dir in exports/*; do python tests/peers/verify_export.py $dir --pixels $dir/io.safetensors; done
 //! ```
 
+use beit_data::Preprocessing;
 use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling, patch_rows};
 use beit_ops::init::Stream;
 use beit_ops::{Host, Ops, Tree};
 use beit_tokenizer::Tokenizer;
 use beit_vit::{Config, Input, Preset, RelativePositions};
-use beit_weights::{Error, Labelled, Preprocessor, TensorWriter, save_classifier, save_mim, save_tokenizer};
+use beit_weights::{
+    Error, Labelled, TensorWriter, save_classifier, save_mim, save_tokenizer, write_preprocessing,
+};
 use std::path::Path;
 
 type Device = Host<f32>;
@@ -53,9 +56,9 @@ fn mim(ops: &Device, folder: &Path, vit: Config) -> Result<(), Error> {
     let masked: Vec<u8> = (0..IMAGES * n).map(|i| u8::from(i % 3 == 0)).collect();
     let mask = ops.upload([IMAGES, n], &masked.iter().map(|&m| f32::from(m)).collect::<Vec<_>>());
     let input = Input { images: &images, mask: Some(&mask), drop_path: None };
-    let logits = model.infer(ops, &config, &input, &ops.upload_ids(&patch_rows(IMAGES, n)));
-    save_mim(ops, folder, &config, &model, |folder| {
-        Preprocessor::squash([height, width]).write(folder)?;
+    let logits = model.infer(ops, &input, &ops.upload_ids(&patch_rows(IMAGES, n)));
+    save_mim(ops, folder, &model, |folder| {
+        write_preprocessing(folder, &Preprocessing::hugging_face([height, width]))?;
         let mut writer = io(ops, &images, &logits, &[IMAGES, n, config.vocab])?;
         writer.bytes("bool_masked_pos", &[IMAGES, n], &masked);
         writer.write(folder.join("io.safetensors"))
@@ -66,9 +69,9 @@ fn classifier(ops: &Device, folder: &Path, vit: Config, pooling: Pooling) -> Res
     let config = ClassifierConfig::on(vit, 12, pooling);
     let model = stirred(ops, &Classifier::init(ops, &config, 2));
     let images = images(ops, config.vit.image);
-    let logits = model.infer(ops, &config, &images);
-    save_classifier(ops, folder, &Labelled::unnamed(config.clone()), &model, |folder| {
-        Preprocessor::squash(config.vit.image).write(folder)?;
+    let logits = model.infer(ops, &images);
+    save_classifier(ops, folder, &model, &Labelled::unnamed(config.clone()).labels, |folder| {
+        write_preprocessing(folder, &Preprocessing::hugging_face(config.vit.image))?;
         io(ops, &images, &logits, &[IMAGES, config.classes])?.write(folder.join("io.safetensors"))
     })
 }
@@ -83,7 +86,7 @@ fn tokenizer(ops: &Device, folder: &Path) -> Result<(), Error> {
     // Rows to channels first, as transformers has them.
     let rows = ops.reshape(rows, [IMAGES, side * side, config.vocab, 1]);
     let logits = ops.channels_last(&rows);
-    save_tokenizer(ops, folder, &config, &model, |folder| {
+    save_tokenizer(ops, folder, &model, |folder| {
         let shape = [IMAGES, config.vocab, side, side];
         io(ops, &images, &logits, &shape)?.write(folder.join("io.safetensors"))
     })

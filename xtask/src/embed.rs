@@ -9,7 +9,7 @@ use crate::npy;
 use crate::output::{answer, images_bar};
 use crate::usage::usage;
 use anyhow::bail;
-use beit_data::{EvalTransform, Loader, Source, Split, open};
+use beit_data::{Loader, Preprocessing, Source, Split, open};
 use beit_heads::{Pooling, patch_rows};
 use beit_ops::{Norm, Ops};
 use beit_vit::{Config, Input, Vit};
@@ -87,7 +87,7 @@ struct Embedder<T> {
     pool: Pool,
     /// After pooling.
     norm: Option<Norm<T>>,
-    transform: EvalTransform,
+    transform: Preprocessing,
 }
 
 /// Features of all images, and which they are.
@@ -148,11 +148,11 @@ fn source(args: &Args) -> anyhow::Result<Arc<dyn Source>> {
 /// The blocks up to the layer asked for; the others are dropped, they would be work for nothing.
 fn embedder<O: Ops>(args: &Args, ops: &O) -> anyhow::Result<Embedder<O::Tensor>> {
     let name = &args.model.model;
-    let (config, mut vit, fc_norm, pooling, views) = match args.model.any(ops)? {
-        Any::Mim(model) => (model.config.vit, model.params.vit, None, None, model.views),
+    let (mut vit, fc_norm, pooling, views) = match args.model.any(ops)? {
+        Any::Mim(model) => (model.params.vit, None, None, model.views),
         Any::Classifier(model) => {
-            let (config, params) = (model.config, model.params);
-            (config.vit, params.vit, params.fc_norm, Some(config.pooling), model.views)
+            let (pooling, params) = (model.params.config().pooling, model.params);
+            (params.vit, params.fc_norm, Some(pooling), model.views)
         }
         Any::Tokenizer(_) => {
             bail!(
@@ -161,6 +161,7 @@ fn embedder<O: Ops>(args: &Args, ops: &O) -> anyhow::Result<Embedder<O::Tensor>>
             )
         }
     };
+    let config = vit.config().clone();
     let depth = config.depth;
     match args.layer {
         Some(layer) if !(1..=depth).contains(&layer) => {
@@ -181,7 +182,7 @@ fn embedder<O: Ops>(args: &Args, ops: &O) -> anyhow::Result<Embedder<O::Tensor>>
         }
         (pool, _) => (pool, None),
     };
-    Ok(Embedder { config, vit, pool, norm, transform: views.evaluate() })
+    Ok(Embedder { config, vit, pool, norm, transform: views })
 }
 
 impl<T: Clone> Embedder<T> {
@@ -203,7 +204,7 @@ impl<T: Clone> Embedder<T> {
         let [height, width] = self.config.image;
         let images = ops.upload([b, 3, height, width], pixels);
         let input = Input { images: &images, mask: None, drop_path: None };
-        let tokens = self.vit.infer(ops, &self.config, &input, &mut |_, _| {});
+        let tokens = self.vit.infer(ops, &input, &mut |_, _| {});
         let pooled = match self.pool {
             Pool::Mean | Pool::Model => ops.mean_pool(&tokens, self.config.tokens()),
             Pool::Cls => {

@@ -148,7 +148,7 @@ fn loader<T>(
         workers: args.device.workers(),
         max_bad_share: args.data.max_bad_share,
     };
-    let transform = classifier.views.evaluate();
+    let transform = classifier.views;
     evaluation_loader(source, loading.evaluation(), transform, move |class| map.model_class(class))
 }
 
@@ -199,8 +199,7 @@ fn whole<O: Ops>(
             _ => Ok(()),
         }
     };
-    let (config, params) = (&classifier.config, &classifier.params);
-    let evaluation = evaluate(ops, config, params, loader, start, &mut on_batch)?;
+    let evaluation = evaluate(ops, &classifier.params, loader, start, &mut on_batch)?;
     bar.finish_and_clear();
     if let Some(store) = &store {
         store.save(&evaluation)?;

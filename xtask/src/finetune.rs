@@ -1,18 +1,22 @@
 //! `finetune`: classification.
 
-use crate::data::{DataArgs, Views, evaluation_loader, finetune_loader, same_classes};
+use crate::data::{DataArgs, evaluation_loader, finetune_loader, same_classes};
 use crate::device::{Device, DeviceArgs, Work};
 use crate::flags::{ModelArgs, RunArgs, Sides, TrainingArgs};
 use crate::model;
-use crate::model_source::{LoadArgs, Located, catalogue_views, locate};
+use crate::model_source::{LoadArgs, Located, locate};
 use crate::output::{Terminal, answer, note};
 use crate::run::Run;
 use crate::usage::usage;
 use anyhow::Context;
-use beit_data::{LabelledSample, Loader, Normalise, Source, Split, stratified_subset, training_labels};
+use beit_data::{
+    LabelledSample, Loader, Normalise, Preprocessing, Source, Split, stratified_subset, training_labels,
+};
 use beit_heads::{Classifier, ClassifierConfig, Pooling};
 use beit_ops::Ops;
-use beit_train::{Accuracy, FinetuneRecipe, Finetuning, Hyper, Listeners, Metrics, evaluate};
+use beit_train::{
+    Accuracy, Classification, Hyper, Listeners, Metrics, NoHooks, Recipe, Record, Sink, Trainer, evaluate,
+};
 use beit_vit::RelativePositions;
 use clap::Args as ClapArgs;
 use serde::Serialize;
@@ -101,14 +105,12 @@ impl Args {
         Ok(Hyper { layer_decay, ..self.training.hyper(steps_per_epoch, LR)? })
     }
 
-    fn recipe(&self, hyper: Hyper, device: &Device) -> FinetuneRecipe {
-        FinetuneRecipe {
+    fn recipe(&self, hyper: Hyper, device: &Device) -> Recipe {
+        Recipe {
             accumulate: self.training.update_freq,
             hyper,
-            smoothing: self.smoothing,
             report_every: self.run.report_every,
             read_every: device.read_every(self.run.report_every),
-            recompute: self.training.recompute,
             seed: self.training.seed,
         }
     }
@@ -158,7 +160,7 @@ impl Work for Job<'_> {
         let loader = finetune_loader(source, indices.clone(), loading.training(indices.len()), transform)?;
         let hyper = args.hyper(&loader)?;
         let total = hyper.schedule.total;
-        describe(args, indices.len(), start.config.classes, total);
+        describe(args, indices.len(), start.params.config().classes, total);
         if !args.run.resume {
             start.report.iter().for_each(|line| note(line));
         }
@@ -168,14 +170,15 @@ impl Work for Job<'_> {
         }
 
         let run = args.run.begin("finetune", args)?;
-        let mut training = Finetuning::new(ops, start.config, args.recipe(hyper, device), start.params);
+        let task = Classification { smoothing: args.smoothing, recompute: args.training.recompute };
+        let mut training = Trainer::new(ops, task, args.recipe(hyper, device), start.params);
         if args.run.resume {
             model::resume_finetuning(ops, &run.path("last"), &mut training)?;
         }
         let mut metrics = Metrics::append(&run.path("metrics.jsonl"))?;
         let checkpoint = self.train(&run, &loader, &mut training, &views, &mut metrics)?;
-        let loader = evaluation_loader(held_out, loading.evaluation(), views.evaluate(), |class| class)?;
-        let evaluation = evaluate(ops, &training.config, &training.params, &loader, None, &mut |_| Ok(()))?;
+        let loader = evaluation_loader(held_out, loading.evaluation(), views, |class| class)?;
+        let evaluation = evaluate(ops, &training.params, &loader, None, &mut |_| Ok(()))?;
         self.finish(run.dir, checkpoint, split, evaluation.accuracy(), &mut metrics)
     }
 }
@@ -186,8 +189,8 @@ impl Job<'_> {
         &self,
         run: &Run,
         loader: &Loader<LabelledSample>,
-        training: &mut Finetuning<'_, O>,
-        views: &Views,
+        training: &mut model::Finetuning<'_, O>,
+        views: &Preprocessing,
         metrics: &mut Metrics,
     ) -> anyhow::Result<PathBuf> {
         let Self { args, images } = self;
@@ -195,9 +198,8 @@ impl Job<'_> {
         let total = training.recipe.hyper.schedule.total;
         loop {
             let until = args.run.next_stop(training.optimiser.steps(), total);
-            let mut on_report = |report: &beit_train::StepReport| metrics.line(report);
-            let mut listeners = Listeners { progress: &mut terminal, on_report: &mut on_report };
-            training.run(loader, until, &mut listeners)?;
+            let mut listeners = Listeners { progress: &mut terminal, sinks: metrics };
+            training.run(loader, until, &mut NoHooks, &mut listeners)?;
             let checkpoint = run.checkpoint(training.optimiser.steps())?;
             model::save_finetuning(training, views, images.source.class_names(), &checkpoint)?;
             run.set_last(&checkpoint, args.run.keep)?;
@@ -216,7 +218,7 @@ impl Job<'_> {
         metrics: &mut Metrics,
     ) -> anyhow::Result<()> {
         let split = split.to_string();
-        metrics.line(&serde_json::json!({ "phase": "evaluate", "split": split, "accuracy": accuracy }))?;
+        metrics.record(&Record::Classes { split: &split, accuracy: &accuracy })?;
         let sentence = format!(
             "{}\ncheckpoint: {}\nnext: cargo xtask evaluate --model {}",
             crate::evaluate::sentence(&split, &accuracy),
@@ -238,9 +240,8 @@ fn describe(args: &Args, images: usize, classes: usize, steps: u64) {
 
 /// Where fine-tuning starts.
 struct Start<T> {
-    config: ClassifierConfig,
     params: Classifier<T>,
-    views: Views,
+    views: Preprocessing,
     /// What was dropped, copied or new.
     report: Vec<String>,
 }
@@ -257,31 +258,34 @@ fn start<O: Ops>(ops: &O, args: &Args, source: &dyn Source) -> anyhow::Result<St
         let config = ClassifierConfig::on(vit, classes, pooling);
         let params = Classifier::init(ops, &config, args.training.seed);
         let report = vec!["from scratch: every parameter is random".to_owned()];
-        return Ok(Start { config, params, views, report });
+        return Ok(Start { params, views, report });
     };
     let Located { path, entry } = locate(&init.to_string_lossy())?;
     let options = args.loading.options(args.model.image_size);
     let seed = args.training.seed;
     let loaded = model::load_for_finetuning(ops, &path, (classes, pooling), options, seed)?;
-    let mut config = loaded.config;
-    config.vit.drop_path = args.model.drop_path.unwrap_or(config.vit.drop_path);
-    if let Some(Sides(asked)) = args.model.patch_size.filter(|Sides(asked)| *asked != config.vit.patch) {
+    let mut params = loaded.params;
+    if let Some(rate) = args.model.drop_path {
+        params.vit.set_drop_path(rate);
+    }
+    let vit = params.vit.config();
+    if let Some(Sides(asked)) = args.model.patch_size.filter(|Sides(asked)| *asked != vit.patch) {
         anyhow::bail!(
             "--patch-size {}x{}: the checkpoint {} has patches of {}x{} pixels, which cannot be changed; leave the flag out",
             asked[0],
             asked[1],
             init.display(),
-            config.vit.patch[0],
-            config.vit.patch[1]
+            vit.patch[0],
+            vit.patch[1]
         );
     }
-    config.vit.validate()?;
+    vit.validate()?;
     let mut views = loaded.views;
     if let Some(entry) = entry {
-        views = catalogue_views(views, entry);
+        views = entry.authors_preprocessing(views.size).unwrap_or(views);
     }
     if args.model.imagenet_default_mean_and_std {
         views.normalise = Normalise::IMAGENET;
     }
-    Ok(Start { config, params: loaded.params, views, report: loaded.report })
+    Ok(Start { params, views, report: loaded.report })
 }

@@ -1,53 +1,52 @@
 //! Models from and to checkpoint folders, with what this program keeps beside them.
 
-use crate::data::Views;
 use crate::model_source::locate_tokenizer;
 use crate::output::note;
 use anyhow::Context;
-use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling};
+use beit_data::Preprocessing;
+use beit_heads::{Classifier, Mim, Pooling};
 use beit_ops::Ops;
 use beit_tokenizer::{Encoder, Tokenizer};
-use beit_train::{Finetuning, Pretraining, load_training, save_training};
-use beit_weights::{Checkpoint, Labelled, LoadOptions, Loaded, Model, Report, TensorFile, TensorWriter};
+use beit_train::{Classification, MaskedImages, Trainer};
+use beit_weights::{
+    Checkpoint, LoadOptions, Loaded, Model, Report, TensorFile, TensorWriter, write_preprocessing,
+};
 use std::path::Path;
 
 /// A model for masked image modelling.
 pub(crate) struct MimModel<T> {
-    pub(crate) config: MimConfig,
     pub(crate) params: Mim<T>,
-    pub(crate) views: Views,
+    pub(crate) views: Preprocessing,
 }
 
 /// A classifier.
 pub(crate) struct ClassifierModel<T> {
-    pub(crate) config: ClassifierConfig,
     pub(crate) params: Classifier<T>,
     pub(crate) class_names: Vec<String>,
-    pub(crate) views: Views,
+    pub(crate) views: Preprocessing,
 }
 
 /// Both halves of a tokenizer.
-pub(crate) type TokenizerModel<T> = Loaded<beit_tokenizer::Config, Tokenizer<T>>;
+pub(crate) type TokenizerModel<T> = Loaded<Tokenizer<T>>;
 
 /// Whatever a folder holds.
 pub(crate) enum Any<T> {
     Mim(Box<MimModel<T>>),
     Classifier(Box<ClassifierModel<T>>),
-    Tokenizer(Box<Loaded<beit_tokenizer::Config, Encoder<T>>>),
+    Tokenizer(Box<Loaded<Encoder<T>>>),
 }
 
 /// A classifier to be fine-tuned.
 pub(crate) struct StartModel<T> {
-    pub(crate) config: ClassifierConfig,
     pub(crate) params: Classifier<T>,
-    pub(crate) views: Views,
+    pub(crate) views: Preprocessing,
     pub(crate) report: Vec<String>,
 }
 
 /// What a tokenizer can do: name visual tokens, and draw them if its decoder is there.
 pub(crate) enum AnyTokenizer<T> {
     Whole(Box<TokenizerModel<T>>),
-    Encoder(Box<Loaded<beit_tokenizer::Config, Encoder<T>>>),
+    Encoder(Box<Loaded<Encoder<T>>>),
 }
 
 impl<T> AnyTokenizer<T> {
@@ -72,10 +71,10 @@ pub(crate) fn mim<O: Ops>(
     checkpoint: &Checkpoint,
     options: LoadOptions,
 ) -> anyhow::Result<MimModel<O::Tensor>> {
-    let Loaded { config, params, report } = checkpoint.mim(ops, options)?;
+    let Loaded { params, report } = checkpoint.mim(ops, options)?;
     describe(checkpoint, &report);
-    let views = views(checkpoint, config.vit.image);
-    Ok(MimModel { config, params, views })
+    let views = views(checkpoint, params.vit.config().image);
+    Ok(MimModel { params, views })
 }
 
 pub(crate) fn classifier<O: Ops>(
@@ -83,11 +82,10 @@ pub(crate) fn classifier<O: Ops>(
     checkpoint: &Checkpoint,
     options: LoadOptions,
 ) -> anyhow::Result<ClassifierModel<O::Tensor>> {
-    let Loaded { config: Labelled { classifier: config, labels }, params, report } =
-        checkpoint.classifier(ops, options)?;
+    let Loaded { params, report } = checkpoint.classifier(ops, options)?;
     describe(checkpoint, &report);
-    let views = views(checkpoint, config.vit.image);
-    Ok(ClassifierModel { config, params, class_names: labels, views })
+    let views = views(checkpoint, params.vit.config().image);
+    Ok(ClassifierModel { params, class_names: checkpoint.labels().to_vec(), views })
 }
 
 pub(crate) fn any<O: Ops>(
@@ -158,9 +156,10 @@ pub(crate) fn load_for_finetuning<O: Ops>(
     config.vit.validate().map_err(|error| anyhow::anyhow!("{}: {error}", dir.display()))?;
     let start = checkpoint.finetuned(ops, &config, options, seed)?;
     // The statistics are the checkpoint's; what is trained here is evaluated in the released code's way.
-    let views = views(&checkpoint, config.vit.image).unilm_fit();
+    let Preprocessing { normalise, size, .. } = views(&checkpoint, config.vit.image);
+    let views = Preprocessing { normalise, ..Preprocessing::unilm(size) };
     let report = vec![format!("{}: {}", dir.display(), start.report)];
-    Ok(StartModel { config, params: start.params, views, report })
+    Ok(StartModel { params: start.params, views, report })
 }
 
 /// Says what is not as the file has it.
@@ -171,32 +170,37 @@ fn describe(checkpoint: &Checkpoint, report: &Report) {
     }
 }
 
+/// A pre-training run.
+pub(crate) type Pretraining<'a, O> = Trainer<'a, O, MaskedImages<'a, <O as Ops>::Tensor>>;
+
+/// A fine-tuning run.
+pub(crate) type Finetuning<'a, O> = Trainer<'a, O, Classification>;
+
 /// Saves a pre-training run so that it can go on.
 pub(crate) fn save_pretraining<O: Ops>(
     training: &Pretraining<'_, O>,
-    views: &Views,
+    views: &Preprocessing,
     dir: &Path,
 ) -> anyhow::Result<()> {
     let more = |dir: &Path| -> Result<(), beit_train::Error> {
-        views.preprocessor().write(dir)?;
-        save_training(training.ops, dir, &training.optimiser, &training.recipe)
+        write_preprocessing(dir, views)?;
+        training.save_state(dir)
     };
-    Ok(beit_weights::save_mim(training.ops, dir, &training.config, &training.params, more)?)
+    Ok(beit_weights::save_mim(training.ops, dir, &training.params, more)?)
 }
 
 /// Saves a fine-tuning run so that it can go on.
 pub(crate) fn save_finetuning<O: Ops>(
     training: &Finetuning<'_, O>,
-    views: &Views,
+    views: &Preprocessing,
     class_names: &[String],
     dir: &Path,
 ) -> anyhow::Result<()> {
     let more = |dir: &Path| -> Result<(), beit_train::Error> {
-        views.preprocessor().write(dir)?;
-        save_training(training.ops, dir, &training.optimiser, &training.recipe)
+        write_preprocessing(dir, views)?;
+        training.save_state(dir)
     };
-    let config = Labelled { classifier: training.config.clone(), labels: class_names.to_vec() };
-    Ok(beit_weights::save_classifier(training.ops, dir, &config, &training.params, more)?)
+    Ok(beit_weights::save_classifier(training.ops, dir, &training.params, class_names, more)?)
 }
 
 /// Continues a pre-training run.
@@ -206,9 +210,9 @@ pub(crate) fn resume_pretraining<O: Ops>(
     training: &mut Pretraining<'_, O>,
 ) -> anyhow::Result<()> {
     let loaded = load_mim(ops, dir)?;
-    same_model(dir, &loaded.config, &training.config)?;
+    same_model(dir, &loaded.params.config(), &training.params.config())?;
     training.params = loaded.params;
-    Ok(load_training(ops, dir, &mut training.optimiser, &training.recipe)?)
+    Ok(training.load_state(dir)?)
 }
 
 /// Continues a fine-tuning run.
@@ -218,9 +222,9 @@ pub(crate) fn resume_finetuning<O: Ops>(
     training: &mut Finetuning<'_, O>,
 ) -> anyhow::Result<()> {
     let loaded = load_classifier(ops, dir)?;
-    same_model(dir, &loaded.config, &training.config)?;
+    same_model(dir, &loaded.params.config(), &training.params.config())?;
     training.params = loaded.params;
-    Ok(load_training(ops, dir, &mut training.optimiser, &training.recipe)?)
+    Ok(training.load_state(dir)?)
 }
 
 fn same_model<C: PartialEq + std::fmt::Debug>(dir: &Path, found: &C, expected: &C) -> anyhow::Result<()> {
@@ -235,18 +239,17 @@ fn same_model<C: PartialEq + std::fmt::Debug>(dir: &Path, found: &C, expected: &
 /// Saves both halves of a tokenizer.
 pub(crate) fn save_tokenizer<O: Ops>(
     ops: &O,
-    config: &beit_tokenizer::Config,
     params: &Tokenizer<O::Tensor>,
     dir: &Path,
 ) -> anyhow::Result<()> {
-    Ok(beit_weights::save_tokenizer(ops, dir, config, params, beit_weights::no_more_files)?)
+    Ok(beit_weights::save_tokenizer(ops, dir, params, beit_weights::no_more_files)?)
 }
 
 /// How the pixels of this model are made: as the checkpoint says, else as the released code makes them.
-fn views(checkpoint: &Checkpoint, image: [usize; 2]) -> Views {
-    match checkpoint.preprocessor() {
-        Some(preprocessor) => Views::of(preprocessor, image),
-        None => Views::new(image, false),
+fn views(checkpoint: &Checkpoint, image: [usize; 2]) -> Preprocessing {
+    match checkpoint.preprocessing() {
+        Some(preprocessing) => preprocessing.for_size(image),
+        None => Preprocessing::unilm(image),
     }
 }
 

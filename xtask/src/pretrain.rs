@@ -1,16 +1,19 @@
 //! `pretrain`: masked image modelling.
 
-use crate::data::{DataArgs, Views, pretrain_loader};
+use crate::data::{DataArgs, pretrain_loader};
 use crate::device::{Device, DeviceArgs, Work};
 use crate::flags::{MaskArgs, ModelArgs, PresetArg, RunArgs, TrainingArgs};
 use crate::model::{self, AnyTokenizer};
 use crate::output::{Terminal, answer, note};
 use crate::run::Run;
 use crate::{reconstruction, tokenizer};
-use beit_data::{Loader, PretrainSample, Split};
-use beit_heads::MimConfig;
+use beit_data::{ColourJitter, Loader, Preprocessing, PretrainSample, Split};
+use beit_heads::{Mim, MimConfig};
 use beit_ops::{Ops, Plan, Tree};
-use beit_train::{Hyper, Listeners, Metrics, PretrainRecipe, Pretraining, TokenAccuracy, evaluate_tokens};
+use beit_train::{
+    Hyper, Listeners, MaskedImages, Metrics, NoHooks, Recipe, Record, Sink, TokenAccuracy, Trainer,
+    evaluate_tokens,
+};
 use clap::Args as ClapArgs;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -72,7 +75,7 @@ struct Checked {
     config: MimConfig,
     tokenizer: beit_tokenizer::Config,
     hyper: Hyper,
-    views: Views,
+    views: Preprocessing,
     loader: Loader<PretrainSample>,
     images: usize,
     /// Height and width of what the tokenizer sees.
@@ -93,7 +96,7 @@ impl Checked {
         };
         let token_size = vit.grid().map(|side| side * tokenizer.downsampling());
         let views = args.model.views(&vit);
-        let transform = views.pretrain(token_size, args.colour_jitter);
+        let transform = views.pretrain(token_size, ColourJitter::even(args.colour_jitter));
         let loader = pretrain_loader(&source, loading.training(source.len()), transform, masker)?;
         let steps_per_epoch = (loader.batches_per_epoch() / args.training.update_freq.max(1)).max(1);
         // The paper's rate is for batches of 2048; tiny models take more in batches of 64.
@@ -103,14 +106,13 @@ impl Checked {
         Ok(Self { args, config, tokenizer, hyper, views, loader, images: source.len(), token_size })
     }
 
-    fn recipe(&self, device: &Device) -> PretrainRecipe {
+    fn recipe(&self, device: &Device) -> Recipe {
         let Args { training, run, .. } = &self.args;
-        PretrainRecipe {
+        Recipe {
             accumulate: training.update_freq,
             hyper: self.hyper,
             report_every: run.report_every,
             read_every: device.read_every(run.report_every),
-            recompute: self.args.training.recompute,
             seed: training.seed,
         }
     }
@@ -127,7 +129,9 @@ impl Work for Checked {
         let job = Job { ops, device, args, run: &run, views: self.views, token_size: self.token_size };
         let tokenizer = job.tokenizer(&self.tokenizer, &mut terminal, &mut metrics)?;
         let recipe = self.recipe(device);
-        let mut training = Pretraining::new(ops, self.config, recipe, tokenizer.encoder())?;
+        let params = Mim::init(ops, &self.config, recipe.seed);
+        let task = MaskedImages { tokenizer: tokenizer.encoder(), recompute: args.training.recompute };
+        let mut training = Trainer::new(ops, task, recipe, params);
         if args.run.resume {
             model::resume_pretraining(ops, &run.path("last"), &mut training)?;
         }
@@ -142,7 +146,7 @@ struct Job<'a, O> {
     device: &'a Device,
     args: &'a Args,
     run: &'a Run,
-    views: Views,
+    views: Preprocessing,
     /// Height and width of what the tokenizer sees.
     token_size: [usize; 2],
 }
@@ -189,7 +193,7 @@ impl<O: Ops> Job<'_, O> {
     fn train(
         &self,
         loader: &Loader<PretrainSample>,
-        training: &mut Pretraining<'_, O>,
+        training: &mut model::Pretraining<'_, O>,
         terminal: &mut Terminal,
         metrics: &mut Metrics,
     ) -> anyhow::Result<PathBuf> {
@@ -198,8 +202,8 @@ impl<O: Ops> Job<'_, O> {
         loop {
             let step = training.optimiser.steps();
             let until = args.run.next_stop(step, total);
-            let mut on_report = |report: &beit_train::StepReport| metrics.line(report);
-            training.run(loader, until, &mut Listeners { progress: terminal, on_report: &mut on_report })?;
+            let mut listeners = Listeners { progress: terminal, sinks: metrics };
+            training.run(loader, until, &mut NoHooks, &mut listeners)?;
             let checkpoint = run.checkpoint(training.optimiser.steps())?;
             model::save_pretraining(training, views, &checkpoint)?;
             run.set_last(&checkpoint, args.run.keep)?;
@@ -212,23 +216,20 @@ impl<O: Ops> Job<'_, O> {
     /// Measures on images that were held out, draws pictures, and answers.
     fn finish(
         &self,
-        training: &Pretraining<'_, O>,
+        training: &model::Pretraining<'_, O>,
         tokenizer: &AnyTokenizer<O::Tensor>,
         checkpoint: PathBuf,
         metrics: &mut Metrics,
     ) -> anyhow::Result<()> {
         let Self { args, run, views, token_size, .. } = self;
         let (held_out, split) = args.data.held_out()?;
-        let masker = args.mask.masker(training.config.vit.grid())?;
+        let masker = args.mask.masker(training.params.vit.config().grid())?;
         let loading = args.training.loading(&args.data, &args.device);
         // Held-out images, augmented as in training, but the same way in every evaluation.
-        let transform = views.pretrain(*token_size, args.colour_jitter);
+        let transform = views.pretrain(*token_size, ColourJitter::even(args.colour_jitter));
         let loader = pretrain_loader(&held_out, loading.evaluation(), transform, masker)?;
-        let tokens =
-            evaluate_tokens(training.ops, &training.config, &training.params, tokenizer.encoder(), &loader)?;
-        metrics.line(
-            &serde_json::json!({ "phase": "evaluate_tokens", "split": split.to_string(), "tokens": tokens }),
-        )?;
+        let tokens = evaluate_tokens(training.ops, &training.params, tokenizer.encoder(), &loader)?;
+        metrics.record(&Record::Tokens { split: &split.to_string(), tokens: &tokens })?;
 
         let pictures = run.pictures()?;
         crate::show::write_masks(
@@ -236,13 +237,9 @@ impl<O: Ops> Job<'_, O> {
             &held_out,
             views,
             &args.mask,
-            training.config.vit.grid(),
+            training.params.vit.config().grid(),
         )?;
-        let mim = model::MimModel {
-            config: training.config.clone(),
-            params: training.params.clone(),
-            views: *views,
-        };
+        let mim = model::MimModel { params: training.params.clone(), views: *views };
         let request = reconstruction::Request {
             source: &held_out,
             images: 8,
@@ -300,8 +297,8 @@ fn dry_run(args: &Args, config: &MimConfig, steps: u64) -> anyhow::Result<()> {
     let mask = ops.zeros([batch, vit.patches()]);
     let rows = ops.upload_ids(&vec![1; masked]);
     let input = beit_vit::Input { images: &images, mask: Some(&mask), drop_path: None };
-    let (logits, saved) = params.forward(&ops, config, &input, &rows, args.training.keep());
-    params.backward(&ops, config, &input, &logits, saved, &mut kept[0]);
+    let (logits, saved) = params.forward(&ops, &input, &rows, args.training.keep());
+    params.backward(&ops, &input, &logits, saved, &mut kept[0]);
     let flops = ops.flops() * args.training.update_freq;
     let value =
         serde_json::json!({ "steps": steps, "flops_per_step": flops, "peak_bytes": ops.peak_bytes() });

@@ -15,13 +15,13 @@ use anyhow::Context;
 use beit_data::{Source, Split};
 use beit_ops::Ops;
 use beit_tokenizer::{Config, Recipe, pixels};
-use beit_train::Metrics;
+use beit_train::{Metrics, Record, Sink};
 use clap::{Args as ClapArgs, Subcommand};
 use serde::Serialize;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use training::{quality_json, transform};
+use training::transform;
 
 /// The discrete VAE: train it, pictures to visual tokens, visual tokens to pictures
 #[derive(Subcommand)]
@@ -225,14 +225,14 @@ impl Work for Train<'_> {
         let tokenizer = model::load_tokenizer(ops, &out)?;
         let quality = quality(ops, &tokenizer, image, &held_out, &loading)?;
         write_reconstructions(ops, &tokenizer, image, &held_out, &run.pictures()?.join("tokenizer.png"))?;
-        metrics.line(&json!({ "phase": "tokenizer_quality", "split": split.to_string(), "quality": quality_json(&quality) }))?;
+        metrics.record(&Record::Tokenizer { split: &split.to_string(), quality: &quality })?;
         let text = format!(
             "on {} {split} images: {}\ntokenizer: {}",
             quality.images,
             sentence(&quality),
             out.display()
         );
-        answer(args.json, &json!({ "tokenizer": out, "quality": quality_json(&quality) }), &text)
+        answer(args.json, &json!({ "tokenizer": out, "quality": quality }), &text)
     }
 }
 
@@ -252,7 +252,7 @@ impl Work for &EncodeArgs {
     fn run<O: Ops>(self, ops: &O, _: &Device) -> anyhow::Result<()> {
         let tokenizer = model::load_tokenizer(ops, &self.tokenizer)?;
         let Sides(image) = self.image_size;
-        let [h, w] = tokenizer.config.grid(image)?;
+        let [h, w] = tokenizer.params.config().grid(image)?;
         let (source, _) = self.data.held_out()?;
         let all = first_images(&source, image, self.images)?;
         let batch = all.len() / (3 * image[0] * image[1]);
@@ -277,14 +277,14 @@ impl Work for &DecodeArgs {
         if codes.is_empty() {
             anyhow::bail!("{}: codes [{batch}, {h}, {w}] has no visual tokens", self.codes.display());
         }
-        if let Some(code) = codes.iter().find(|&&code| code as usize >= tokenizer.config.vocab) {
+        if let Some(code) = codes.iter().find(|&&code| code as usize >= tokenizer.params.config().vocab) {
             anyhow::bail!(
                 "{}: visual token {code}, expected less than {}: these codes are of another tokenizer",
                 self.codes.display(),
-                tokenizer.config.vocab
+                tokenizer.params.config().vocab
             );
         }
-        let size = [h, w].map(|side| side * tokenizer.config.downsampling());
+        let size = [h, w].map(|side| side * tokenizer.params.config().downsampling());
         let mut pictures = Vec::new();
         for codes in codes.chunks((32 * h * w).max(1)) {
             let decoded = tokenizer.params.decoder.decode(ops, codes, [h, w])?;
@@ -307,21 +307,21 @@ impl Work for &InspectArgs {
     fn run<O: Ops>(self, ops: &O, _: &Device) -> anyhow::Result<()> {
         let tokenizer = model::load_tokenizer(ops, &self.tokenizer)?;
         let Sides(image) = self.image_size;
-        tokenizer.config.grid(image)?;
+        tokenizer.params.config().grid(image)?;
         let (source, split) = self.data.held_out()?;
         let quality = quality(ops, &tokenizer, image, &source, &loading(&self.data, &self.device, 0))?;
         if let Some(path) = &self.picture {
             write_reconstructions(ops, &tokenizer, image, &source, path)?;
         }
-        let Config { groups, blocks_per_group, hidden, vocab, .. } = tokenizer.config;
+        let Config { groups, blocks_per_group, hidden, vocab, .. } = *tokenizer.params.config();
         let text = format!(
             "{groups} groups of {blocks_per_group} blocks, width {hidden}, {vocab} visual tokens of {0}x{0} pixels\n\
              on {1} {split} images: {2}",
-            tokenizer.config.downsampling(),
+            tokenizer.params.config().downsampling(),
             quality.images,
             sentence(&quality),
         );
-        answer(self.json, &quality_json(&quality), &text)
+        answer(self.json, &quality, &text)
     }
 }
 
@@ -336,7 +336,7 @@ fn write_reconstructions<O: Ops>(
     let views = transform(image);
     let found = decodable(source, 0..source.len()).take(8);
     let all: Vec<f32> = found.flat_map(|(_, image)| views.whole(&image)).collect();
-    let grid = tokenizer.config.grid(image)?;
+    let grid = tokenizer.params.config().grid(image)?;
     let pixels = ops.upload([all.len() / (3 * image[0] * image[1]), 3, image[0], image[1]], &all);
     let codes = ops.read_ids(&tokenizer.params.encoder.encode(ops, &pixels))?;
     let decoded = tokenizer.params.decoder.decode(ops, &codes, grid)?;

@@ -231,8 +231,8 @@ impl<R: Runtime> Ops for Gpu<R> {
         logit_laplace::backward(self, params, x)
     }
 
-    fn clip_factor(&self, grads: &[&Tensor], max_norm: Option<f32>) -> Tensor {
-        optimiser::clip_factor(self, grads, max_norm)
+    fn clip_factor(&self, grads: &[&Tensor], max_norm: Option<f32>, scale: f32) -> Tensor {
+        optimiser::clip_factor(self, grads, max_norm, scale)
     }
     fn adamw(
         &self,

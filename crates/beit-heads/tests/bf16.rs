@@ -46,7 +46,7 @@ fn logits(host: &Host<f32>, config: &ClassifierConfig, seed: u64, batch: usize) 
     let [height, width] = config.vit.image;
     let pixels = Stream::new(seed, 0).normals(batch * 3 * height * width, 1.0);
     let images = host.upload([batch, 3, height, width], &pixels);
-    host.read(&params.infer(host, config, &images)).expect("the host works")
+    host.read(&params.infer(host, &images)).expect("the host works")
 }
 
 fn best(logits: &[f32]) -> usize {

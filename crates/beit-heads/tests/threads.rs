@@ -19,12 +19,12 @@ fn step() -> Vec<u32> {
     let input = Input { images: &images, mask: Some(&mask), drop_path: None };
     let targets = Targets::Classes { ids: &codes, smoothing: 0.0 };
 
-    let (logits, saved) = params.forward(&ops, &config, &input, &rows, Keep::All);
+    let (logits, saved) = params.forward(&ops, &input, &rows, Keep::All);
     let (metrics, lse) = ops.cross_entropy(&logits, &targets);
     let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, 1.0);
     let mut grads = params.map(&mut |p| ops.zeros(ops.shape(p)));
-    params.backward(&ops, &config, &input, &d_logits, saved, &mut grads);
-    let clip = ops.clip_factor(&grads.leaves(), Some(1.0));
+    params.backward(&ops, &input, &d_logits, saved, &mut grads);
+    let clip = ops.clip_factor(&grads.leaves(), Some(1.0), 1.0);
     [&metrics, &logits, &clip].into_iter().chain(grads.leaves()).flatten().map(|v| v.to_bits()).collect()
 }
 

@@ -224,9 +224,10 @@ pub trait Ops {
 
     // ----- the optimiser -----------------------------------------------------------------------------------------
 
-    /// `[norm, factor]`: the L2 norm of all gradients together, and `min(1, max_norm / (norm + 1e-6))` (1 without a limit);
-    /// the factor is not a number where the norm is not finite.
-    fn clip_factor(&self, grads: &[&Self::Tensor], max_norm: Option<f32>) -> Self::Tensor;
+    /// `[norm, factor]` of `scale` times the gradients: the L2 norm of all of them together, and what to multiply a gradient
+    /// with, `scale · min(1, max_norm / (norm + 1e-6))` (`scale` without a limit). The factor is not a number where the norm is
+    /// not finite. With `scale` = 1 / rows, gradients of a sum over rows become those of the mean.
+    fn clip_factor(&self, grads: &[&Self::Tensor], max_norm: Option<f32>, scale: f32) -> Self::Tensor;
     /// One step of AdamW with decoupled weight decay; `clip` is what [`clip_factor`](Ops::clip_factor) returned. Where its
     /// factor is not a number, parameter and moments stay as they are.
     fn adamw(
@@ -366,11 +367,11 @@ crate::tree! {
     /// What turns patch embeddings into tokens.
     pub struct Embeddings {
         /// `[1, 1, C]`
-        cls_token: T = leaf "cls_token",
+        pub cls_token: T = leaf "cls_token" as ClassToken,
         /// `[1, 1, C]`
-        mask_token: Option<T> = maybe_leaf "mask_token",
+        pub mask_token: Option<T> = maybe_leaf "mask_token" as MaskToken,
         /// Absolute positions `[1, T, C]`, the \[CLS\] slot first.
-        pos_embed: Option<T> = maybe_leaf "pos_embed",
+        pub pos_embed: Option<T> = maybe_leaf "pos_embed" as Positions,
     }
 }
 

@@ -542,7 +542,7 @@ impl Ops for Plan {
         self.activation(params.shape)
     }
 
-    fn clip_factor(&self, _: &[&Planned], _: Option<f32>) -> Planned {
+    fn clip_factor(&self, _: &[&Planned], _: Option<f32>, _: f32) -> Planned {
         self.tensor([2])
     }
     fn adamw(

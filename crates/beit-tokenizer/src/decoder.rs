@@ -13,11 +13,11 @@ tree! {
     /// channels are the location `mu` and the logarithm of the scale `b` of a logit-Laplace distribution.
     pub struct Decoder {
         /// `[decoder_init, V, 1, 1]`: its columns are the codebook.
-        input: Conv2d<T> = tree "blocks.input.",
+        pub input: Conv2d<T> = tree "blocks.input.",
         /// Lowest resolution first.
-        groups: Groups<T> = tree "blocks.",
+        pub groups: Groups<T> = tree "blocks.",
         /// `[2C, hidden, 1, 1]`
-        output: Conv2d<T> = tree "blocks.output.conv.",
+        pub output: Conv2d<T> = tree "blocks.output.conv.",
     }
 }
 

@@ -9,12 +9,14 @@ tree! {
     /// `[B, C, H, W] -> [B·h·w, V]`: a convolution of 7x7, groups of residual blocks with max-pooling in between, and a map to
     /// V logits at each position. Without any normalisation layer.
     pub struct Encoder {
+        /// The extents that the parameters have.
+        config: Config = plain,
         /// `[hidden, C, 7, 7]`
-        input: Conv2d<T> = tree "blocks.input.",
+        pub input: Conv2d<T> = tree "blocks.input.",
         /// Full resolution first.
-        groups: Groups<T> = tree "blocks.",
+        pub groups: Groups<T> = tree "blocks.",
         /// `[V, n, 1, 1]`
-        output: Conv2d<T> = tree "blocks.output.conv.",
+        pub output: Conv2d<T> = tree "blocks.output.conv.",
     }
 }
 
@@ -33,10 +35,18 @@ impl Encoder<Shape> {
     pub fn of(config: &Config) -> Self {
         let widths = (0..config.groups).map(|level| config.width(level));
         Self {
+            config: *config,
             input: conv(config.channels, config.hidden, INPUT_KERNEL),
             groups: Groups::of(config.hidden, widths, config.blocks_per_group, Block::encoder),
             output: conv(config.width(config.groups - 1), config.vocab, 1),
         }
+    }
+}
+
+impl<T> Encoder<T> {
+    /// The configuration that the parameters were made for.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 }
 

@@ -6,15 +6,15 @@ tree! {
     /// Self-attention. One product gives q, k and v; q and v have a bias, **k has none**.
     pub struct Attention {
         /// `[3C, C]`, rows q | k | v, without bias.
-        qkv: Linear<T> = tree "qkv.",
+        pub qkv: Linear<T> = tree "qkv.",
         /// `[C]`
-        q_bias: T = leaf "q_bias",
+        pub q_bias: T = leaf "q_bias" as Bias,
         /// `[C]`
-        v_bias: T = leaf "v_bias",
+        pub v_bias: T = leaf "v_bias" as Bias,
         /// `[R, H]`
-        relative_position_bias_table: Option<T> = maybe_leaf "relative_position_bias_table",
+        pub relative_position_bias_table: Option<T> = maybe_leaf "relative_position_bias_table" as RelativePositions,
         /// `[C, C]`
-        proj: Linear<T> = tree "proj.",
+        pub proj: Linear<T> = tree "proj.",
     }
 }
 
@@ -22,9 +22,9 @@ tree! {
     /// `fc2(gelu(fc1(x)))`
     pub struct Mlp {
         /// `[hidden, C]`
-        fc1: Linear<T> = tree "fc1.",
+        pub fc1: Linear<T> = tree "fc1.",
         /// `[C, hidden]`
-        fc2: Linear<T> = tree "fc2.",
+        pub fc2: Linear<T> = tree "fc2.",
     }
 }
 
@@ -32,17 +32,17 @@ tree! {
     /// Pre-norm: `x + γ₁ attn(norm1(x))`, then `x + γ₂ mlp(norm2(x))`.
     pub struct Block {
         /// LayerScale of the attention `[C]`.
-        gamma_1: Option<T> = maybe_leaf "gamma_1",
+        pub gamma_1: Option<T> = maybe_leaf "gamma_1" as Gamma,
         /// LayerScale of the MLP `[C]`.
-        gamma_2: Option<T> = maybe_leaf "gamma_2",
+        pub gamma_2: Option<T> = maybe_leaf "gamma_2" as Gamma,
         /// Before the attention.
-        norm1: Norm<T> = tree "norm1.",
+        pub norm1: Norm<T> = tree "norm1.",
         /// Attention.
-        attn: Attention<T> = tree "attn.",
+        pub attn: Attention<T> = tree "attn.",
         /// Before the MLP.
-        norm2: Norm<T> = tree "norm2.",
+        pub norm2: Norm<T> = tree "norm2.",
         /// MLP.
-        mlp: Mlp<T> = tree "mlp.",
+        pub mlp: Mlp<T> = tree "mlp.",
     }
 }
 

@@ -4,10 +4,11 @@ use crate::config::{CONFIG, Labelled, Model, Timm, TimmLabels, decoder_init, inf
 use crate::error::{Error, Result};
 use crate::labels::for_classes;
 use crate::load::{Allowance, LoadOptions, Source, initial};
-use crate::preprocessor::{PREPROCESSOR, Preprocessor};
+use crate::preprocessor::{PREPROCESSOR, read_preprocessing};
 use crate::report::Report;
 use crate::weights::Weights;
-use beit_heads::{Classifier, Mim, MimConfig};
+use beit_data::Preprocessing;
+use beit_heads::{Classifier, Mim};
 use beit_ops::{Ops, Shape, Tree};
 use beit_tokenizer::{Decoder, Encoder, Tokenizer};
 use std::path::{Path, PathBuf};
@@ -42,15 +43,13 @@ pub struct Checkpoint {
     origin: Origin,
     weights: Weights,
     decoder: Option<Weights>,
-    preprocessor: Option<Preprocessor>,
+    preprocessing: Option<Preprocessing>,
 }
 
 /// A model from a checkpoint.
 #[derive(Clone, Debug)]
-pub struct Loaded<C, P> {
-    /// Its sizes.
-    pub config: C,
-    /// Its parameters, on a device.
+pub struct Loaded<P> {
+    /// Its parameters, on a device. They know their sizes.
     pub params: P,
     /// What became of the checkpoint's tensors.
     pub report: Report,
@@ -89,14 +88,14 @@ impl Checkpoint {
             Some(model) => model,
             None => inferred(&weights, decoder.as_ref())?,
         };
-        let preprocessor = match (inside(PREPROCESSOR).and(folder.as_ref()), &timm) {
-            (Some(folder), _) => Some(Preprocessor::read(folder)?),
-            (None, Some((timm, config))) => Some(timm.preprocessor(config)?),
+        let preprocessing = match (inside(PREPROCESSOR).and(folder.as_ref()), &timm) {
+            (Some(folder), _) => Some(read_preprocessing(folder)?),
+            (None, Some((timm, config))) => Some(timm.preprocessing(config)?),
             (None, None) => None,
         };
         let timm = timm.map(|(timm, _)| timm);
         name_classes(&mut model, timm);
-        Ok(Self { path: path.to_owned(), model, origin, weights, decoder, preprocessor })
+        Ok(Self { path: path.to_owned(), model, origin, weights, decoder, preprocessing })
     }
 
     /// What was opened.
@@ -109,6 +108,15 @@ impl Checkpoint {
     #[must_use]
     pub fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// The names of the classes, in the order of their numbers; none where this is no classifier.
+    #[must_use]
+    pub fn labels(&self) -> &[String] {
+        match &self.model {
+            Model::Classifier(config) => &config.labels,
+            _ => &[],
+        }
     }
 
     /// Where [`model`](Self::model) is from.
@@ -129,10 +137,10 @@ impl Checkpoint {
         self.decoder.as_ref()
     }
 
-    /// How the pixels of this model are made, where the checkpoint says it.
+    /// How pictures become the pixels of this model, where the checkpoint says it.
     #[must_use]
-    pub fn preprocessor(&self) -> Option<&Preprocessor> {
-        self.preprocessor.as_ref()
+    pub fn preprocessing(&self) -> Option<&Preprocessing> {
+        self.preprocessing.as_ref()
     }
 
     /// The model for masked image modelling.
@@ -140,13 +148,13 @@ impl Checkpoint {
     /// # Errors
     ///
     /// When this is something else, or file and configuration do not fit.
-    pub fn mim<O: Ops>(&self, ops: &O, options: LoadOptions) -> Result<Loaded<MimConfig, Mim<O::Tensor>>> {
+    pub fn mim<O: Ops>(&self, ops: &O, options: LoadOptions) -> Result<Loaded<Mim<O::Tensor>>> {
         let Model::Mim(mut config) = self.model.clone() else {
             return Err(self.wrong_kind("a model for masked image modelling"));
         };
         let windows = resize(&self.path, &mut config.vit, options)?;
         let (params, report) = self.strict(ops, &Mim::<Shape>::of(&config), options, windows)?;
-        Ok(Loaded { config, params, report })
+        Ok(Loaded { params, report })
     }
 
     /// The classifier.
@@ -154,18 +162,14 @@ impl Checkpoint {
     /// # Errors
     ///
     /// When this is something else, or file and configuration do not fit.
-    pub fn classifier<O: Ops>(
-        &self,
-        ops: &O,
-        options: LoadOptions,
-    ) -> Result<Loaded<Labelled, Classifier<O::Tensor>>> {
+    pub fn classifier<O: Ops>(&self, ops: &O, options: LoadOptions) -> Result<Loaded<Classifier<O::Tensor>>> {
         let Model::Classifier(mut config) = self.model.clone() else {
             return Err(self.wrong_kind("a classifier"));
         };
         let windows = resize(&self.path, &mut config.classifier.vit, options)?;
         let shapes = Classifier::<Shape>::of(&config.classifier);
         let (params, report) = self.strict(ops, &shapes, options, windows)?;
-        Ok(Loaded { config, params, report })
+        Ok(Loaded { params, report })
     }
 
     /// The half of a tokenizer that names visual tokens; `FlavaImageCodebook` of transformers has no other.
@@ -173,14 +177,10 @@ impl Checkpoint {
     /// # Errors
     ///
     /// When this is something else, or file and configuration do not fit.
-    pub fn encoder<O: Ops>(
-        &self,
-        ops: &O,
-        options: LoadOptions,
-    ) -> Result<Loaded<beit_tokenizer::Config, Encoder<O::Tensor>>> {
+    pub fn encoder<O: Ops>(&self, ops: &O, options: LoadOptions) -> Result<Loaded<Encoder<O::Tensor>>> {
         let Model::Tokenizer(config) = self.model else { return Err(self.wrong_kind("a tokenizer")) };
         let (params, report) = self.strict(ops, &Encoder::<Shape>::of(&config), options, [[0; 2]; 2])?;
-        Ok(Loaded { config, params, report })
+        Ok(Loaded { params, report })
     }
 
     /// Both halves of a tokenizer.
@@ -188,16 +188,13 @@ impl Checkpoint {
     /// # Errors
     ///
     /// When this is something else or has no decoder, or files and configuration do not fit.
-    pub fn tokenizer<O: Ops>(
-        &self,
-        ops: &O,
-        options: LoadOptions,
-    ) -> Result<Loaded<beit_tokenizer::Config, Tokenizer<O::Tensor>>> {
-        let Loaded { config, params: encoder, report } = self.encoder(ops, options)?;
+    pub fn tokenizer<O: Ops>(&self, ops: &O, options: LoadOptions) -> Result<Loaded<Tokenizer<O::Tensor>>> {
+        let Loaded { params: encoder, report } = self.encoder(ops, options)?;
         let decoder = self.decoder.as_ref().ok_or_else(|| Error::NoDecoder { path: self.path.clone() })?;
         let mut source = Source::new(decoder, options, [[0; 2]; 2]);
-        let decoder = source.params(ops, &Decoder::<Shape>::of(&config), &Allowance::NONE, &mut initial)?;
-        Ok(Loaded { config, params: Tokenizer { encoder, decoder }, report })
+        let decoder =
+            source.params(ops, &Decoder::<Shape>::of(encoder.config()), &Allowance::NONE, &mut initial)?;
+        Ok(Loaded { params: Tokenizer { encoder, decoder }, report })
     }
 
     /// Parameters of these shapes and no others.
@@ -289,7 +286,7 @@ impl Timm {
 /// # Errors
 ///
 /// See there.
-pub fn load_mim<O: Ops>(ops: &O, path: impl AsRef<Path>) -> Result<Loaded<MimConfig, Mim<O::Tensor>>> {
+pub fn load_mim<O: Ops>(ops: &O, path: impl AsRef<Path>) -> Result<Loaded<Mim<O::Tensor>>> {
     Checkpoint::open(path)?.mim(ops, LoadOptions::default())
 }
 
@@ -298,10 +295,7 @@ pub fn load_mim<O: Ops>(ops: &O, path: impl AsRef<Path>) -> Result<Loaded<MimCon
 /// # Errors
 ///
 /// See there.
-pub fn load_classifier<O: Ops>(
-    ops: &O,
-    path: impl AsRef<Path>,
-) -> Result<Loaded<Labelled, Classifier<O::Tensor>>> {
+pub fn load_classifier<O: Ops>(ops: &O, path: impl AsRef<Path>) -> Result<Loaded<Classifier<O::Tensor>>> {
     Checkpoint::open(path)?.classifier(ops, LoadOptions::default())
 }
 
@@ -310,10 +304,7 @@ pub fn load_classifier<O: Ops>(
 /// # Errors
 ///
 /// See there.
-pub fn load_tokenizer<O: Ops>(
-    ops: &O,
-    path: impl AsRef<Path>,
-) -> Result<Loaded<beit_tokenizer::Config, Tokenizer<O::Tensor>>> {
+pub fn load_tokenizer<O: Ops>(ops: &O, path: impl AsRef<Path>) -> Result<Loaded<Tokenizer<O::Tensor>>> {
     Checkpoint::open(path)?.tokenizer(ops, LoadOptions::default())
 }
 
@@ -322,9 +313,6 @@ pub fn load_tokenizer<O: Ops>(
 /// # Errors
 ///
 /// See there.
-pub fn load_encoder<O: Ops>(
-    ops: &O,
-    path: impl AsRef<Path>,
-) -> Result<Loaded<beit_tokenizer::Config, Encoder<O::Tensor>>> {
+pub fn load_encoder<O: Ops>(ops: &O, path: impl AsRef<Path>) -> Result<Loaded<Encoder<O::Tensor>>> {
     Checkpoint::open(path)?.encoder(ops, LoadOptions::default())
 }

@@ -60,7 +60,7 @@ fn update<O: Ops, P: Tree<O::Tensor>>(ops: &O, params: &mut P, grads: &mut P) ->
     let mut moments: Vec<_> = params.leaves().iter().map(zeros).collect();
     ops.gather_in_memory(params.leaves_mut());
     ops.gather_in_memory(grads.leaves_mut());
-    let clip = ops.clip_factor(&grads.leaves(), Some(3.0));
+    let clip = ops.clip_factor(&grads.leaves(), Some(3.0), 1.0);
     let count = moments.len();
     let moments = moments.iter_mut().map(|[first, second]| [first, second]).collect();
     ops.adamw_all(params.leaves_mut(), grads.leaves_mut(), moments, &clip, &vec![hyper; count]);
@@ -112,14 +112,14 @@ pub fn pretraining_step<O: Ops>(
     let images = ops.zeros([batch, vit.channels, vit.image[0], vit.image[1]]);
     let drop_path = drop_path(ops, vit, batch);
     let input = Input { images: &images, mask: Some(&mask), drop_path: Some(&drop_path) };
-    let (logits, saved) = params.forward(ops, &config, &input, &masked, Keep::All);
+    let (logits, saved) = params.forward(ops, &input, &masked, Keep::All);
     let targets = Targets::Classes { ids: &labels, smoothing: 0.0 };
     let (metrics, lse) = ops.cross_entropy(&logits, &targets);
     let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, 0.5);
-    params.backward(ops, &config, &input, &d_logits, saved, &mut grads);
+    params.backward(ops, &input, &d_logits, saved, &mut grads);
     settled(ops, &metrics)?;
     update(ops, &mut params, &mut grads)?;
-    settled(ops, &params.infer(ops, &config, &input, &masked))
+    settled(ops, &params.infer(ops, &input, &masked))
 }
 
 /// A step of fine-tuning, with labels that are mixed and with labels that are not, and inference.
@@ -139,14 +139,14 @@ pub fn fine_tuning_step<O: Ops>(ops: &O, model: &Model, pooling: Pooling) -> Res
     let ids = ops.upload_ids(&vec![1; batch]);
     let mixed = ops.zeros([batch, model.classes]);
     for targets in [Targets::Classes { ids: &ids, smoothing: 0.1 }, Targets::Probabilities(&mixed)] {
-        let (logits, saved) = params.forward(ops, &config, &input, Keep::All);
+        let (logits, saved) = params.forward(ops, &input, Keep::All);
         let (metrics, lse) = ops.cross_entropy(&logits, &targets);
         let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, 1.0);
-        params.backward(ops, &config, &input, &d_logits, saved, &mut grads);
+        params.backward(ops, &input, &d_logits, saved, &mut grads);
         settled(ops, &metrics)?;
     }
     update(ops, &mut params, &mut grads)?;
-    settled(ops, &params.infer(ops, &config, &images))
+    settled(ops, &params.infer(ops, &images))
 }
 
 /// Factors of 1: no branch is dropped.

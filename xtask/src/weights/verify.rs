@@ -1,13 +1,12 @@
 //! `weights verify`: whether a checkpoint is what the catalogue says.
 
-use crate::data::Views;
 use crate::device::{Device, DeviceArgs, Work};
 use crate::hub::fetch_entry;
 use crate::model::{self, Any};
 use crate::output::answer;
 use crate::run::checkpoint_of;
 use anyhow::{Context, bail};
-use beit_data::Image;
+use beit_data::{Image, Preprocessing};
 use beit_heads::patch_rows;
 use beit_ops::Ops;
 use beit_vit::Input;
@@ -192,10 +191,11 @@ impl Work for Question<'_> {
 fn logits<O: Ops>(ops: &O, question: &Question<'_>) -> anyhow::Result<Logits> {
     let Question { checkpoint, fixture, image } = *question;
     let mut any = model::any(ops, checkpoint, LoadOptions::default())?;
-    let prepared = |views: Views| {
-        let views = if fixture.family == Family::Transformers { views.hugging_face() } else { views };
-        let [height, width] = views.image;
-        ops.upload([1, 3, height, width], &views.evaluate().apply(image))
+    let prepared = |views: Preprocessing| {
+        let published = fixture.family == Family::Transformers;
+        let views = if published { Preprocessing::hugging_face(views.size) } else { views };
+        let [height, width] = views.size;
+        ops.upload([1, 3, height, width], &views.apply(image))
     };
     let first = |rows: &[f32], width: usize| -> Vec<[f32; 3]> {
         let rows = rows.chunks_exact(width).take(fixture.logits.len());
@@ -203,20 +203,20 @@ fn logits<O: Ops>(ops: &O, question: &Question<'_>) -> anyhow::Result<Logits> {
     };
     match &mut any {
         Any::Classifier(model) => {
-            model.config.vit.layer_norm_eps = fixture.layer_norm_eps;
-            let logits = ops.read(&model.params.infer(ops, &model.config, &prepared(model.views)))?;
+            model.params.vit.set_layer_norm_eps(fixture.layer_norm_eps);
+            let logits = ops.read(&model.params.infer(ops, &prepared(model.views)))?;
             let class = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
-            Ok(Logits { first: first(&logits, model.config.classes), class })
+            Ok(Logits { first: first(&logits, model.params.config().classes), class })
         }
         Any::Mim(model) => {
-            model.config.vit.layer_norm_eps = fixture.layer_norm_eps;
-            let n = model.config.vit.patches();
+            model.params.vit.set_layer_norm_eps(fixture.layer_norm_eps);
+            let n = model.params.vit.config().patches();
             let mask = ops.upload([1, n], &vec![1.0; n]);
             let images = prepared(model.views);
             let input = Input { images: &images, mask: Some(&mask), drop_path: None };
             let rows = ops.upload_ids(&patch_rows(1, n));
-            let logits = ops.read(&model.params.infer(ops, &model.config, &input, &rows))?;
-            Ok(Logits { first: first(&logits, model.config.vocab), class: None })
+            let logits = ops.read(&model.params.infer(ops, &input, &rows))?;
+            Ok(Logits { first: first(&logits, model.params.config().vocab), class: None })
         }
         Any::Tokenizer(_) => bail!("a tokenizer has no published logits"),
     }

@@ -294,8 +294,8 @@ macro_rules! implement {
                 logit_laplace::backward(params, x)
             }
 
-            fn clip_factor(&self, grads: &[&Array<$F>], max_norm: Option<f32>) -> Array<$F> {
-                optimiser::clip_factor(grads, max_norm)
+            fn clip_factor(&self, grads: &[&Array<$F>], max_norm: Option<f32>, scale: f32) -> Array<$F> {
+                optimiser::clip_factor(grads, max_norm, scale)
             }
             fn adamw(
                 &self,

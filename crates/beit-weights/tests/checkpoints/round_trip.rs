@@ -1,11 +1,13 @@
 //! What is saved is loaded bit for bit, whatever the layout.
 
 use crate::models::{Device, classifier, classifier_config, distinct, mim, mim_config};
+use beit_data::{Filter, Fit, Normalise, Preprocessing};
 use beit_heads::{Mim, Pooling};
 use beit_ops::{Ops, Shape, Tree};
 use beit_weights::{
-    Fit, Labelled, Model, Preprocessor, Resample, TensorFile, TensorWriter, Weights, load_classifier,
-    load_mim, load_params, load_tokenizer, no_more_files, save_classifier, save_mim, save_tokenizer,
+    Labelled, Model, TensorFile, TensorWriter, Weights, load_classifier, load_mim, load_params,
+    load_tokenizer, no_more_files, read_preprocessing, save_classifier, save_mim, save_tokenizer,
+    write_preprocessing,
 };
 use half::{bf16, f16};
 use safetensors::{Dtype, tensor::TensorView};
@@ -15,9 +17,9 @@ use tempfile::tempdir;
 fn masked_image_modelling() {
     let (ops, tmp) = (Device::new(), tempdir().unwrap());
     let folder = tmp.path().join("a/b");
-    save_mim(&ops, &folder, &mim_config(), &mim(&ops), no_more_files).unwrap();
+    save_mim(&ops, &folder, &mim(&ops), no_more_files).unwrap();
     let loaded = load_mim(&ops, &folder).unwrap();
-    assert_eq!((loaded.config, loaded.params), (mim_config(), mim(&ops)));
+    assert_eq!((loaded.params.config(), loaded.params), (mim_config(), mim(&ops)));
 }
 
 #[test]
@@ -26,10 +28,16 @@ fn classifiers() {
     for pooling in [Pooling::Mean, Pooling::Cls] {
         let labels = ["cat", "dog", "10"].map(str::to_owned).to_vec();
         let config = Labelled { classifier: classifier_config(pooling), labels };
-        save_classifier(&ops, tmp.path().join("c"), &config, &classifier(&ops, pooling), no_more_files)
-            .unwrap();
+        save_classifier(
+            &ops,
+            tmp.path().join("c"),
+            &classifier(&ops, pooling),
+            &config.labels,
+            no_more_files,
+        )
+        .unwrap();
         let loaded = load_classifier(&ops, tmp.path().join("c")).unwrap();
-        assert_eq!((loaded.config, loaded.params), (config, classifier(&ops, pooling)));
+        assert_eq!((loaded.params.config(), loaded.params), (config.classifier, classifier(&ops, pooling)));
     }
 }
 
@@ -38,9 +46,9 @@ fn tokenizers() {
     let (ops, tmp) = (Device::new(), tempdir().unwrap());
     let config = beit_tokenizer::Config::tiny();
     let tokenizer = distinct(&ops, &beit_tokenizer::init(&ops, &config, 0));
-    save_tokenizer(&ops, tmp.path().join("t"), &config, &tokenizer, no_more_files).unwrap();
+    save_tokenizer(&ops, tmp.path().join("t"), &tokenizer, no_more_files).unwrap();
     let loaded = load_tokenizer(&ops, tmp.path().join("t")).unwrap();
-    assert_eq!((loaded.config, loaded.params), (config, tokenizer));
+    assert_eq!((*loaded.params.config(), loaded.params), (config, tokenizer));
     assert_eq!(Model::read(tmp.path().join("t")).unwrap(), Model::Tokenizer(config));
 }
 
@@ -99,19 +107,34 @@ fn masks_of_any_type() {
 #[test]
 fn preprocessors() {
     let tmp = tempdir().unwrap();
-    let cropped = Preprocessor {
-        resample: Resample::Bicubic,
-        fit: Fit::Shorter { side: 256, crop: [224, 192] },
-        mean: [0.485, 0.456, 0.406],
-        ..Preprocessor::squash([0; 2])
+    let cropped = Preprocessing {
+        filter: Filter::Bicubic,
+        normalise: Normalise { mean: [0.485, 0.456, 0.406], ..Normalise::HALF },
+        ..Preprocessing::hugging_face([224, 192]).covering(256)
     };
-    for preprocessor in [Preprocessor::squash([224, 160]), cropped] {
-        preprocessor.write(tmp.path()).unwrap();
-        assert_eq!(Preprocessor::read(tmp.path()).unwrap(), preprocessor);
+    for preprocessing in [Preprocessing::hugging_face([224, 160]), cropped] {
+        write_preprocessing(tmp.path(), &preprocessing).unwrap();
+        assert_eq!(read_preprocessing(tmp.path()).unwrap(), preprocessing);
     }
+    let file = tmp.path().join("preprocessor_config.json");
     let published = r#"{"crop_size": 224, "do_center_crop": false, "do_normalize": true, "do_resize": true,
         "feature_extractor_type": "BeitFeatureExtractor", "image_mean": [0.5, 0.5, 0.5],
         "image_std": [0.5, 0.5, 0.5], "resample": 2, "size": 384}"#;
-    std::fs::write(tmp.path().join("preprocessor_config.json"), published).unwrap();
-    assert_eq!(Preprocessor::read(tmp.path()).unwrap(), Preprocessor::squash([384; 2]));
+    std::fs::write(file, published).unwrap();
+    assert_eq!(read_preprocessing(tmp.path()).unwrap(), Preprocessing::hugging_face([384; 2]));
+}
+
+/// A file has one number for the shorter side: a rectangle that is covered in its own aspect comes back covering a square.
+#[test]
+fn what_a_file_says_of_a_rectangle_stays() {
+    let tmp = tempdir().unwrap();
+    let written = |preprocessing: &Preprocessing| {
+        write_preprocessing(tmp.path(), preprocessing).unwrap();
+        read_preprocessing(tmp.path()).unwrap()
+    };
+    let proportional = Preprocessing::unilm([224, 192]);
+    assert_eq!(proportional.fit, Fit::CentreCrop { least: [256, 219] });
+    let read = written(&proportional);
+    assert_eq!(read.fit, Fit::CentreCrop { least: [224, 219] });
+    assert_eq!(written(&read), read);
 }
