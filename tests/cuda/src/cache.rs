@@ -1,4 +1,4 @@
-//! Results of the compiler, kept for later runs: what is compiled again is what changed.
+//! A cache of what the compiler measured, so that a later run compiles only what changed.
 
 use crate::{Resources, Sm, Toolkit, toolkit};
 use std::fs;
@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 type Measured = (Resources, usize);
 
-/// The result for this source on this device: that of an earlier run, or of `compile`. Errors are not kept.
-pub(crate) fn or(
+/// The result for this source on this device: that of an earlier run, or else of `compile`. Errors are not cached.
+pub(crate) fn get_or(
     source: &str,
     sm: Sm,
     compile: impl FnOnce() -> Result<Measured, String>,
@@ -18,13 +18,13 @@ pub(crate) fn or(
         return Ok(measured);
     }
     let measured = compile()?;
-    let folder = path.parent().expect("it is in a folder");
-    // A result that cannot be kept is a result.
+    let folder = path.parent().expect("the cache is a folder");
+    // The result is valid even where it cannot be written.
     let _ = fs::create_dir_all(folder).and_then(|()| fs::write(&path, format(&measured)));
     Ok(measured)
 }
 
-/// The name is a digest of the source, the device and the compiler.
+/// The file of a result. Its name is a digest of the source, the device and the compiler.
 fn path(source: &str, sm: Sm) -> Option<PathBuf> {
     let compiler = Toolkit::find().ok()?.nvrtc().into_iter().next()?;
     let mut hasher = DefaultHasher::new();
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_is_what_was_measured() {
+    fn cached_results_are_those_measured() {
         let resources =
             Resources { registers: 1, spill_stores: 2, spill_loads: 3, stack: 4, static_shared: 5 };
         assert_eq!(parse(&format(&(resources, 6))), Some((resources, 6)));
