@@ -1,6 +1,7 @@
 //! JSON files.
 
 use crate::error::{Error, Result};
+use crate::file::write_file;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs;
@@ -17,5 +18,5 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let json = |source| Error::Json { path: path.to_owned(), source };
     let mut text = serde_json::to_string_pretty(value).map_err(json)?;
     text.push('\n');
-    fs::write(path, text).map_err(Error::write(path))
+    write_file(path, text).map_err(Error::write(path))
 }

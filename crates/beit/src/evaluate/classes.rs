@@ -1,6 +1,6 @@
 //! Which class of a model a class of the data is.
 
-use anyhow::{Context, bail, ensure};
+use crate::error::{Error, Result, unfit};
 use std::collections::BTreeMap;
 
 /// Names that an error lists.
@@ -19,25 +19,27 @@ impl ClassMap {
         data_classes: &[String],
         model_classes: &[String],
         by_wnid: impl Fn(&str) -> Option<usize>,
-    ) -> anyhow::Result<Self> {
+    ) -> Result<Self> {
         let nameless = model_classes.iter().enumerate().all(|(i, name)| *name == format!("LABEL_{i}"));
         let mut taken = BTreeMap::new();
-        let mut find = |name: &String| -> anyhow::Result<u32> {
+        let mut find = |name: &String| -> Result<u32> {
             let number = || name.parse().ok().filter(|_| nameless);
             let found = by_name(name, model_classes)?.or_else(|| by_wnid(name)).or_else(number);
-            let class = found.filter(|&class| class < model_classes.len()).with_context(|| {
-                format!(
+            let class = found.filter(|&class| class < model_classes.len()).ok_or_else(|| {
+                Error::Unfit(format!(
                     "class `{name}` has no counterpart in the model, which has {}; rename the folder, or use a model \
                      that knows the class",
                     listed(model_classes)
-                )
+                ))
             })?;
             if let Some(other) = taken.insert(class, name.clone()) {
-                bail!("classes `{other}` and `{name}` are both class {class} of the model; keep one of them");
+                unfit!(
+                    "classes `{other}` and `{name}` are both class {class} of the model; keep one of them"
+                );
             }
             Ok(class as u32)
         };
-        Ok(Self { of_data: data_classes.iter().map(&mut find).collect::<anyhow::Result<_>>()? })
+        Ok(Self { of_data: data_classes.iter().map(&mut find).collect::<Result<_>>()? })
     }
 
     /// The model's number of a class of the data.
@@ -52,17 +54,16 @@ pub(crate) fn wnids(classes: usize) -> impl Fn(&str) -> Option<usize> {
     move |wnid| labels?.class_of_wnid(wnid)
 }
 
-fn by_name(name: &str, classes: &[String]) -> anyhow::Result<Option<usize>> {
+fn by_name(name: &str, classes: &[String]) -> Result<Option<usize>> {
     let mut same = classes.iter().enumerate().filter(|(_, class)| *class == name).map(|(i, _)| i);
     let first = same.next();
     let second = same.next();
-    ensure!(
-        second.is_none(),
-        "class `{name}` could be class {} or class {} of the model, which have that name; name the folder by the number \
-         that ImageNet gives it",
-        first.unwrap_or_default(),
-        second.unwrap_or_default()
-    );
+    if let (Some(first), Some(second)) = (first, second) {
+        unfit!(
+            "class `{name}` could be class {first} or class {second} of the model, which have that name; name the folder \
+             by the number that ImageNet gives it"
+        );
+    }
     Ok(first)
 }
 

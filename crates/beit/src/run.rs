@@ -1,7 +1,8 @@
 //! A run is a folder: `run.toml`, `metrics.jsonl`, `pictures/`, `checkpoints/`, and `last`, a link to the newest of those.
 
-use crate::usage::usage;
-use anyhow::Context;
+use crate::error::{Error, Result, setting, unfit};
+use crate::progress::Watch;
+use crate::settings::{FolderSettings, RunSettings};
 use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ pub(crate) struct Run {
 
 /// What to do about a folder that is there already.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Existing {
+enum Existing {
     /// Refuse it unless it is empty.
     Refuse,
     /// Continue in it.
@@ -28,20 +29,17 @@ const PARTS: [&str; 7] =
 
 impl Run {
     /// The folder `out`, or `runs/VERB-N` with the next free number.
-    pub(crate) fn open(out: Option<&Path>, verb: &str, existing: Existing) -> anyhow::Result<Self> {
+    fn open(out: Option<&Path>, verb: &str, existing: Existing) -> Result<Self> {
         let dir = match out {
             Some(out) => out.to_owned(),
             None if existing == Existing::Resume => {
-                usage!("--resume needs --out: the folder of the run to continue")
+                setting!("--resume needs --out: the folder of the run to continue")
             }
             None => next_free(Path::new("runs"), verb),
         };
         if existing == Existing::Resume {
             if !dir.join("last").exists() {
-                anyhow::bail!(
-                    "{}: no checkpoint to resume; expected a run folder with `last` in it",
-                    dir.display()
-                );
+                unfit!("{}: no checkpoint to resume; expected a run folder with `last` in it", dir.display());
             }
             return Ok(Self { dir });
         }
@@ -49,63 +47,73 @@ impl Run {
             delete_run(&dir)?;
         }
         refuse_taken(&dir)?;
-        fs::create_dir_all(&dir)
-            .with_context(|| format!("cannot create the run folder {}", dir.display()))?;
+        fs::create_dir_all(&dir).map_err(Error::file("create the run folder", &dir))?;
         Ok(Self { dir })
     }
 
-    /// What [`open`](Run::open) would refuse, without touching anything.
-    pub(crate) fn check(out: Option<&Path>, existing: Existing) -> anyhow::Result<()> {
-        match out {
-            Some(out) if existing == Existing::Refuse => refuse_taken(out),
-            _ => Ok(()),
-        }
+    /// Opens the folder of a run and writes down its settings.
+    pub(crate) fn begin(folder: &FolderSettings, verb: &str, settings: &impl Serialize) -> Result<Self> {
+        let run = Self::open(folder.out.as_deref(), verb, existing(folder))?;
+        run.write_settings(folder.command.as_deref(), settings)?;
+        Ok(run)
     }
 
-    /// The tokenizer that the run was given with `--tokenizer`, by its `run.toml`.
-    pub(crate) fn given_tokenizer(dir: &Path) -> Option<PathBuf> {
-        let config: toml::Table = toml::from_str(&fs::read_to_string(dir.join("run.toml")).ok()?).ok()?;
-        Some(PathBuf::from(config.get("tokenizer")?.as_str()?))
+    /// [`begin`](Run::begin), or the folder of the run that is to go on.
+    pub(crate) fn begin_or_resume(
+        run: &RunSettings,
+        verb: &str,
+        settings: &impl Serialize,
+        watch: &Watch,
+    ) -> Result<Self> {
+        let opened = match run.resume {
+            true => Self::open(run.folder.out.as_deref(), verb, Existing::Resume)?,
+            false => Self::begin(&run.folder, verb, settings)?,
+        };
+        watch.note(&format!("run folder: {}", opened.dir.display()));
+        Ok(opened)
+    }
+
+    /// What [`begin_or_resume`](Run::begin_or_resume) would refuse, without touching anything.
+    pub(crate) fn check(run: &RunSettings) -> Result<()> {
+        match &run.folder.out {
+            Some(out) if !run.resume && existing(&run.folder) == Existing::Refuse => refuse_taken(out),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn path(&self, part: &str) -> PathBuf {
         self.dir.join(part)
     }
 
-    /// Writes the merged configuration and the command.
-    pub(crate) fn write_config(&self, options: &impl Serialize) -> anyhow::Result<()> {
+    /// Writes the merged settings and the command.
+    fn write_settings(&self, command: Option<&str>, settings: &impl Serialize) -> Result<()> {
         let path = self.path("run.toml");
-        let command: Vec<_> = std::env::args_os()
-            .skip(1)
-            .map(|arg| arg.to_string_lossy().replace(char::is_control, " "))
-            .collect();
-        let options = toml::to_string_pretty(options)
-            .with_context(|| format!("cannot write the options to {}", path.display()))?;
-        let text = format!(
-            "# cargo xtask {}\n# version {}\n\n{options}",
-            command.join(" "),
-            env!("CARGO_PKG_VERSION"),
-        );
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+        let settings = toml::to_string_pretty(settings)
+            .map_err(std::io::Error::other)
+            .map_err(Error::file("write the settings to", &path))?;
+        let command = command.unwrap_or("beit").replace(char::is_control, " ");
+        let text = format!("# {command}\n# version {}\n\n{settings}", env!("CARGO_PKG_VERSION"));
+        fs::write(&path, text).map_err(Error::file("write", path))
     }
 
     /// The folder of the checkpoint after `step` steps.
-    pub(crate) fn checkpoint(&self, step: u64) -> anyhow::Result<PathBuf> {
+    pub(crate) fn checkpoint(&self, step: u64) -> Result<PathBuf> {
         let dir = self.path("checkpoints");
-        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        fs::create_dir_all(&dir).map_err(Error::file("create", &dir))?;
         Ok(dir.join(format!("step-{step:07}")))
     }
 
     /// Points `last` at a checkpoint, and deletes older ones beyond the newest `keep`.
-    pub(crate) fn set_last(&self, checkpoint: &Path, keep: usize) -> anyhow::Result<()> {
-        let name = checkpoint.file_name().context("a checkpoint has a name")?;
+    pub(crate) fn set_last(&self, checkpoint: &Path, keep: usize) -> Result<()> {
+        let name = checkpoint.file_name().expect("a checkpoint has a name");
         let (link, new) = (self.path("last"), self.path("last.new"));
         remove(&new)?;
         link_folder(&Path::new("checkpoints").join(name), &new)
             .and_then(|()| fs::rename(&new, &link))
-            .with_context(|| format!("cannot write {}", link.display()))?;
-        let mut all: Vec<_> =
-            fs::read_dir(self.path("checkpoints"))?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+            .map_err(Error::file("write", &link))?;
+        let checkpoints = self.path("checkpoints");
+        let entries = fs::read_dir(&checkpoints).map_err(Error::file("read", &checkpoints))?;
+        let mut all: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
         let begins = |path: &Path, with: &str| {
             path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(with))
         };
@@ -118,15 +126,26 @@ impl Run {
     }
 
     /// The folder for pictures.
-    pub(crate) fn pictures(&self) -> anyhow::Result<PathBuf> {
+    pub(crate) fn pictures(&self) -> Result<PathBuf> {
         let dir = self.path("pictures");
-        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        fs::create_dir_all(&dir).map_err(Error::file("create", &dir))?;
         Ok(dir)
     }
 }
 
+/// The tokenizer in the folder of a run, or the one that the run was given, by its `run.toml`.
+#[must_use]
+pub fn tokenizer_of(run: &Path) -> Option<PathBuf> {
+    let own = run.join("tokenizer");
+    if own.exists() {
+        return Some(own);
+    }
+    let config: toml::Table = toml::from_str(&fs::read_to_string(run.join("run.toml")).ok()?).ok()?;
+    Some(PathBuf::from(config.get("tokenizer")?.as_str()?))
+}
+
 /// The checkpoint that a user means: a file, a checkpoint folder, or a run folder.
-pub(crate) fn checkpoint_of(path: &Path) -> anyhow::Result<PathBuf> {
+pub(crate) fn checkpoint_of(path: &Path) -> Result<PathBuf> {
     if path.is_file() {
         return Ok(path.to_owned());
     }
@@ -134,9 +153,9 @@ pub(crate) fn checkpoint_of(path: &Path) -> anyhow::Result<PathBuf> {
         return Ok(found);
     }
     if !path.exists() {
-        anyhow::bail!("{}: no such file or folder; expected a run or a checkpoint", path.display());
+        unfit!("{}: no such file or folder; expected a run or a checkpoint", path.display());
     }
-    anyhow::bail!(
+    unfit!(
         "{}: neither a checkpoint (no config.json, no weights) nor a run (no last/config.json)",
         path.display()
     )
@@ -146,10 +165,14 @@ fn is_checkpoint(folder: &Path) -> bool {
     folder.join("config.json").is_file() || beit_weights::has_weights(folder)
 }
 
+fn existing(folder: &FolderSettings) -> Existing {
+    if folder.overwrite { Existing::Overwrite } else { Existing::Refuse }
+}
+
 /// A folder with something in it is not written to.
-fn refuse_taken(dir: &Path) -> anyhow::Result<()> {
+fn refuse_taken(dir: &Path) -> Result<()> {
     if fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
-        usage!("{} is not empty: choose another --out, or --resume or --overwrite that run", dir.display());
+        setting!("{} is not empty: choose another --out, or --resume or --overwrite that run", dir.display());
     }
     Ok(())
 }
@@ -160,19 +183,19 @@ fn next_free(parent: &Path, verb: &str) -> PathBuf {
 }
 
 /// Deletes what a run wrote; nothing at all where something else lies beside it.
-fn delete_run(dir: &Path) -> anyhow::Result<()> {
+fn delete_run(dir: &Path) -> Result<()> {
     let mut entries = fs::read_dir(dir).into_iter().flatten().flatten();
     if let Some(other) = entries.find(|entry| !PARTS.iter().any(|part| entry.file_name() == *part)) {
-        usage!("{} was not written by a run: choose another --out", other.path().display());
+        setting!("{} was not written by a run: choose another --out", other.path().display());
     }
     PARTS.iter().try_for_each(|part| remove(&dir.join(part)))
 }
 
 /// Deletes a file, a link or a folder, if it is there.
-fn remove(path: &Path) -> anyhow::Result<()> {
+fn remove(path: &Path) -> Result<()> {
     let Ok(kind) = fs::symlink_metadata(path) else { return Ok(()) };
     let removed = if kind.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    removed.with_context(|| format!("cannot delete {}", path.display()))
+    removed.map_err(Error::file("delete", path))
 }
 
 #[cfg(unix)]

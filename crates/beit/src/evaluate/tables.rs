@@ -8,7 +8,7 @@ use std::fmt::Write;
 const DENSE: usize = 2000;
 
 /// Lines for a terminal: the classes that have images.
-pub(super) fn per_class(evaluation: &Evaluation, names: &[String]) -> String {
+pub(super) fn per_class_text(evaluation: &Evaluation, names: &[String]) -> String {
     let counts = evaluation.per_class();
     let width = counts.iter().map(|c| names[c.class as usize].chars().count()).max().unwrap_or(0).max(5);
     let mut text = format!("\n{:width$}  images   top-1   top-5", "class");
@@ -20,7 +20,7 @@ pub(super) fn per_class(evaluation: &Evaluation, names: &[String]) -> String {
 }
 
 /// One row a class of the model, in the order of their numbers; no shares where there are no images.
-pub(super) fn per_class_csv(evaluation: &Evaluation, names: &[String]) -> anyhow::Result<Vec<u8>> {
+pub(super) fn per_class_csv(evaluation: &Evaluation, names: &[String]) -> Result<Vec<u8>, csv::Error> {
     let counted: BTreeMap<u32, ClassCounts> =
         evaluation.per_class().into_iter().map(|counts| (counts.class, counts)).collect();
     let mut table = csv::Writer::from_writer(Vec::new());
@@ -32,19 +32,19 @@ pub(super) fn per_class_csv(evaluation: &Evaluation, names: &[String]) -> anyhow
         let row = [class.to_string(), name.clone()].into_iter().chain(numbers);
         table.write_record(row.chain(shares(&counts).map(share)))?;
     }
-    Ok(table.into_inner()?)
+    table.into_inner().map_err(|error| error.into_error().into())
 }
 
 /// Rows are right classes, columns those that the model named. A large matrix is almost empty: then one row an entry that is not
 /// zero, by the numbers of the classes.
-pub(super) fn confusion_csv(evaluation: &Evaluation, names: &[String]) -> anyhow::Result<Vec<u8>> {
+pub(super) fn confusion_csv(evaluation: &Evaluation, names: &[String]) -> Result<Vec<u8>, csv::Error> {
     let mut table = csv::Writer::from_writer(Vec::new());
     if names.len() > DENSE {
         table.write_record(["true", "predicted", "count"])?;
         for ([label, named], images) in evaluation.confusion() {
             table.write_record([u64::from(label), u64::from(named), images].map(|n| n.to_string()))?;
         }
-        return Ok(table.into_inner()?);
+        return table.into_inner().map_err(|error| error.into_error().into());
     }
     let entries: BTreeMap<[u32; 2], u64> = evaluation.confusion().collect();
     table.write_record(std::iter::once("true \\ predicted").chain(names.iter().map(String::as_str)))?;
@@ -53,7 +53,7 @@ pub(super) fn confusion_csv(evaluation: &Evaluation, names: &[String]) -> anyhow
         let row = (0..names.len()).map(|named| images(named).to_string());
         table.write_record(std::iter::once(name.clone()).chain(row))?;
     }
-    Ok(table.into_inner()?)
+    table.into_inner().map_err(|error| error.into_error().into())
 }
 
 /// Top-1 and top-5 accuracy.
@@ -77,7 +77,7 @@ mod tests {
         (0..classes).map(|class| format!("class {class}, of many")).collect()
     }
 
-    fn text(bytes: anyhow::Result<Vec<u8>>) -> String {
+    fn text(bytes: Result<Vec<u8>, csv::Error>) -> String {
         String::from_utf8(bytes.unwrap()).unwrap()
     }
 
@@ -89,7 +89,7 @@ mod tests {
         let expected = "true \\ predicted,a,\"b, c\",d\na,0,0,0\n\"b, c\",0,0,0\nd,1,0,1\n";
         assert_eq!(text(confusion_csv(&evaluation, &names)), expected);
         let expected = "\nclass  images   top-1   top-5\nd           2  0.5000  1.0000";
-        assert_eq!(per_class(&evaluation, &names), expected);
+        assert_eq!(per_class_text(&evaluation, &names), expected);
     }
 
     #[test]

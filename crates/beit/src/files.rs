@@ -1,17 +1,21 @@
 //! Image files that a user names one by one or by their folders, and writing files.
 
-use anyhow::Context;
+use crate::error::{Error, Result};
 use beit_data::{Folder, Image, Source};
 use std::path::{Path, PathBuf};
 
 pub(crate) use beit_weights::write_file as write_whole;
 
 /// Images in the order in which they were named; those of a folder in the order of their names.
-pub(crate) struct Files(Vec<PathBuf>);
+pub struct Files(Vec<PathBuf>);
 
 impl Files {
     /// Folders are searched at any depth. A file that is not there is found out when it is read, like one that is no image.
-    pub(crate) fn find(paths: &[PathBuf]) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// A folder that cannot be read or has no images.
+    pub fn find(paths: &[PathBuf]) -> Result<Self> {
         let mut files = Vec::new();
         for path in paths {
             if path.is_dir() {
@@ -44,6 +48,6 @@ impl Source for Files {
 }
 
 /// [`write_whole`] whose error names the file.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    write_whole(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_whole(path, bytes).map_err(Error::file("write", path))
 }

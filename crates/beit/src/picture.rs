@@ -1,6 +1,6 @@
 //! Small images in a grid, as a PNG.
 
-use anyhow::Context;
+use crate::error::{Error, Result};
 use beit_data::Image;
 use std::path::Path;
 
@@ -12,8 +12,13 @@ const HEIGHT: usize = 84;
 const BACKGROUND: u8 = 255;
 
 /// Writes rows of images of one size; each pixel of a small image becomes a square.
-pub(crate) fn write_grid(path: &Path, rows: &[Vec<Image>]) -> anyhow::Result<()> {
-    let first = rows.first().and_then(|row| row.first()).context("a picture of no images")?;
+///
+/// # Errors
+///
+/// No images, or a file that cannot be written.
+pub fn write_grid(path: &Path, rows: &[Vec<Image>]) -> Result<()> {
+    let no_images = || Error::Unfit("a picture of no images".to_owned());
+    let first = rows.first().and_then(|row| row.first()).ok_or_else(no_images)?;
     let (h, w) = (first.height(), first.width());
     let zoom = HEIGHT.div_ceil(h).max(1);
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -32,17 +37,13 @@ pub(crate) fn write_grid(path: &Path, rows: &[Vec<Image>]) -> anyhow::Result<()>
         }
     }
     image::save_buffer(path, &canvas, width as u32, height as u32, image::ColorType::Rgb8)
-        .with_context(|| format!("cannot write {}", path.display()))
+        .map_err(|error| Error::file("write", path)(std::io::Error::other(error)))
 }
 
 /// Planes `[3, height, width]` of values that `byte` turns into 0..=255.
-pub(crate) fn from_planes(
-    planes: &[f32],
-    [height, width]: [usize; 2],
-    byte: impl Fn(usize, f32) -> f32,
-) -> Image {
+pub(crate) fn from_planes(planes: &[f32], [height, width]: [usize; 2], byte: impl Fn(f32) -> f32) -> Image {
     let area = height * width;
-    let value = |i: usize| byte(i % 3, planes[i % 3 * area + i / 3]).round().clamp(0.0, 255.0) as u8;
+    let value = |i: usize| byte(planes[i % 3 * area + i / 3]).round().clamp(0.0, 255.0) as u8;
     Image::new(height, width, (0..3 * area).map(value).collect())
 }
 

@@ -1,11 +1,9 @@
 //! How far an evaluation has come, and of what it is.
 
+use crate::error::{Error, Place, Result, unfit};
 use crate::files;
-use anyhow::{Context, bail};
 use beit_data::Source;
-use beit_heads::Classifier;
-use beit_ops::{Ops, Tree};
-use beit_train::{Error, Evaluation};
+use beit_train::Evaluation;
 use flate2::Crc;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -39,37 +37,38 @@ pub(super) struct Store {
 
 impl Store {
     /// A new evaluation.
-    pub(super) fn begin(dir: &Path, what: What) -> anyhow::Result<Self> {
-        fs::create_dir_all(dir).with_context(|| format!("cannot create the folder {}", dir.display()))?;
+    pub(super) fn begin(dir: &Path, what: What) -> Result<Self> {
+        fs::create_dir_all(dir).map_err(Error::file("create the folder", dir))?;
         Ok(Self { path: dir.join("progress.json"), what, start: None })
     }
 
     /// The evaluation in a folder, if it is of the same things.
-    pub(super) fn resume(dir: &Path, what: What) -> anyhow::Result<Self> {
+    pub(super) fn resume(dir: &Path, what: What) -> Result<Self> {
         let path = dir.join("progress.json");
         let file = path.display();
         let text = match fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                bail!("{}: no progress.json to resume; leave --resume out to begin", dir.display())
+                unfit!("{}: no progress.json to resume; leave --resume out to begin", dir.display())
             }
-            Err(error) => return Err(error).with_context(|| format!("cannot read {file}")),
+            Err(error) => return Err(Error::file("read", &path)(error)),
         };
         let saved: Saved = serde_json::from_slice(&text)
-            .with_context(|| format!("{file} is damaged; leave --resume out and choose another --out"))?;
+            .map_err(|error| Error::Unfit(error.to_string()))
+            .at(|| format!("{file} is damaged; leave --resume out and choose another --out"))?;
         if let Some(difference) = what.difference(&saved.what) {
-            bail!("{file} is of another evaluation: {difference}; resume with the flags of then");
+            unfit!("{file} is of another evaluation: {difference}; resume with the flags of then");
         }
         Ok(Self { path, what, start: Some(saved.state) })
     }
 
     /// Replaces the file, at once.
-    pub(super) fn save(&self, state: &Evaluation) -> Result<(), Error> {
+    pub(super) fn save(&self, state: &Evaluation) -> beit_train::Result<()> {
         let saved = Saved { what: self.what.clone(), state: state.clone() };
         let written = serde_json::to_vec(&saved)
             .map_err(std::io::Error::other)
             .and_then(|bytes| files::write_whole(&self.path, &bytes));
-        written.map_err(|source| Error::Write { path: self.path.clone(), source })
+        written.map_err(|source| beit_train::Error::Write { path: self.path.clone(), source })
     }
 }
 
@@ -85,19 +84,6 @@ impl What {
         let different = rows.into_iter().find(|(_, before, now)| before != now);
         different.map(|(name, before, now)| format!("the {name} was {before}, is {now}"))
     }
-}
-
-/// A model, by the bits of its parameters and their names.
-pub(super) fn model<O: Ops>(
-    ops: &O,
-    params: &Classifier<O::Tensor>,
-) -> Result<String, beit_ops::DeviceError> {
-    let mut crc = Crc::new();
-    for leaf in params.leaves() {
-        let bytes: Vec<u8> = ops.read(leaf)?.into_iter().flat_map(f32::to_le_bytes).collect();
-        crc.update(&bytes);
-    }
-    Ok(format!("{:08x}", crc.sum()))
 }
 
 /// A source, by the names and classes of its images.

@@ -1,41 +1,20 @@
-//! Checkpoints from the hub, with a bar.
+//! Checkpoints from the hub.
 
-use crate::output::{bytes_bar, note};
+use crate::error::{Result, unfit};
+use crate::progress::{Transfer, Watch};
 use beit_weights::catalogue::Entry;
-use beit_weights::{Hub, HubId, Progress};
-use indicatif::ProgressBar;
+use beit_weights::{Hub, HubId};
 use std::path::PathBuf;
 
-/// A bar for each file.
-#[derive(Default)]
-struct Bar(Option<ProgressBar>);
-
-impl Progress for Bar {
-    fn begin(&mut self, file: &str, bytes: u64) {
-        self.end();
-        self.0 = Some(bytes_bar(file, bytes));
-    }
-    fn advance(&mut self, bytes: u64) {
-        if let Some(bar) = &self.0 {
-            bar.inc(bytes);
-        }
-    }
-    fn end(&mut self) {
-        if let Some(bar) = self.0.take() {
-            bar.finish_and_clear();
-        }
-    }
-}
-
 /// The folder of a checkpoint on the hub.
-pub(crate) fn fetch(id: &HubId) -> anyhow::Result<PathBuf> {
-    let folder = Hub::from_env().fetch(id, &mut Bar::default())?;
-    note(&format!("{id}: {}", folder.display()));
+pub(crate) fn fetch(id: &HubId, watch: &Watch) -> Result<PathBuf> {
+    let folder = Hub::from_env().fetch(id, &mut Transfer::new(watch))?;
+    watch.note(&format!("{id}: {}", folder.display()));
     Ok(folder)
 }
 
 /// The folder of an official checkpoint, asked for by `name`: that repository of the hub if it is one's name, else the first there is.
-pub(crate) fn fetch_entry(entry: &Entry, name: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn fetch_entry(entry: &Entry, name: &str, watch: &Watch) -> Result<PathBuf> {
     let (repo, revision) =
         name.split_once('@').map_or((name, None), |(repo, revision)| (repo, Some(revision)));
     let asked = entry.hub.iter().find(|hub| {
@@ -43,7 +22,7 @@ pub(crate) fn fetch_entry(entry: &Entry, name: &str) -> anyhow::Result<PathBuf> 
         ids.iter().any(|id| id.eq_ignore_ascii_case(repo))
     });
     let Some(hub) = asked.or(entry.hub.first()) else {
-        anyhow::bail!(
+        unfit!(
             "{} is not on the hub; download {} and give that file instead",
             entry.name,
             entry.urls().collect::<Vec<_>>().join(" or ")
@@ -53,5 +32,5 @@ pub(crate) fn fetch_entry(entry: &Entry, name: &str) -> anyhow::Result<PathBuf> 
         Some(revision) => format!("{}@{revision}", hub.id),
         None => hub.id.clone(),
     };
-    fetch(&id.parse()?)
+    fetch(&id.parse::<HubId>()?, watch)
 }
