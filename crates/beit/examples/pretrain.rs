@@ -9,9 +9,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let steps = args.get(1).map(|steps| steps.parse()).transpose()?;
     let (device, watch) = (beit::Device::auto()?, beit::Watch::silent());
 
-    let mut settings = beit::PretrainSettings::default();
-    settings.run = beit::RunSettings::in_folder(folder.join("pretrain"));
-    (settings.training.steps, settings.tokenizer_steps) = (steps, steps);
+    let run = beit::RunSettings::in_folder(folder.join("pretrain"));
+    let mut settings = beit::PretrainSettings { run, tokenizer_steps: steps, ..Default::default() };
+    settings.training.steps = steps;
     let pretrained = beit::Pretraining::new(settings, &watch)?.run(&device)?;
     println!("masked tokens named rightly: {:.3}", pretrained.tokens.accuracy);
 

@@ -46,7 +46,7 @@ impl DataSettings {
     ///
     /// A source that is not there.
     pub fn open_once(&self, split: Split) -> Result<Arc<dyn Source>> {
-        Ok(open(&self.data, split)?.into())
+        Ok(open(&self.data, split)?)
     }
 
     /// The test split where there is one, else the training split, and which it is.

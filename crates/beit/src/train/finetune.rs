@@ -199,12 +199,12 @@ impl Finetuning {
     /// Where fine-tuning starts.
     fn start<O: Ops>(&self, ops: &O) -> Result<Start<O::Tensor>> {
         match &self.settings.init {
-            Some(init) => self.from_checkpoint(ops, init),
-            None => self.from_scratch(ops),
+            Some(init) => self.start_from_checkpoint(ops, init),
+            None => self.start_from_scratch(ops),
         }
     }
 
-    fn from_scratch<O: Ops>(&self, ops: &O) -> Result<Start<O::Tensor>> {
+    fn start_from_scratch<O: Ops>(&self, ops: &O) -> Result<Start<O::Tensor>> {
         let FinetuneSettings { model, training, .. } = &self.settings;
         let mut vit = model.config()?;
         if vit.relative_positions == RelativePositions::Shared {
@@ -216,7 +216,7 @@ impl Finetuning {
         Ok(Start { params, preprocessing, report: "from scratch: every parameter is random".to_owned() })
     }
 
-    fn from_checkpoint<O: Ops>(&self, ops: &O, init: &Path) -> Result<Start<O::Tensor>> {
+    fn start_from_checkpoint<O: Ops>(&self, ops: &O, init: &Path) -> Result<Start<O::Tensor>> {
         let FinetuneSettings { model, training, loading, .. } = &self.settings;
         let Located { path, entry } = locate(&init.to_string_lossy(), &self.watch)?;
         let options = loading.options(model.image_size);

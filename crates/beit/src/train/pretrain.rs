@@ -208,7 +208,7 @@ impl Pretraining {
         let transform =
             self.preprocessing.pretrain(self.token_size(), ColourJitter::even(self.settings.colour_jitter));
         let config = if train { loading.training(source.len()) } else { loading.evaluation() };
-        loading.pretrain(source, config, transform, self.masker.clone())
+        loading.pretrain(source, config, transform, self.masker)
     }
 }
 
