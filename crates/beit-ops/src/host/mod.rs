@@ -40,7 +40,7 @@ use core::marker::PhantomData;
 ///
 /// Under the feature `std` it uses all cores of the current rayon pool; the number of threads never changes a bit of any
 /// result.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Host<F> {
     products: product::Products,
     element: PhantomData<F>,
