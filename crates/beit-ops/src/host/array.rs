@@ -192,6 +192,7 @@ pub(crate) fn last<F: Real>(x: &Array<F>) -> usize {
 }
 
 /// The four extents of images, feature maps and convolution filters.
+#[inline]
 pub(crate) fn extents4<F: Real>(x: &Array<F>) -> [usize; 4] {
     x.shape[..].try_into().expect("images, feature maps and filters have four extents")
 }

@@ -21,6 +21,7 @@ pub(super) enum Filters<'a, F: Real> {
 
 impl<F: Real> Filters<'_, F> {
     /// The extents of the weight, `[O, I, k, k]`.
+    #[inline]
     pub(super) fn extents(&self) -> [usize; 4] {
         match self {
             Self::Forward(weight) | Self::Rotated(weight) => extents4(weight),
@@ -28,6 +29,7 @@ impl<F: Real> Filters<'_, F> {
     }
 
     /// Input channels of this convolution.
+    #[inline]
     pub(super) fn inputs(&self) -> usize {
         let [o, i, ..] = self.extents();
         match self {
@@ -37,6 +39,7 @@ impl<F: Real> Filters<'_, F> {
     }
 
     /// Output channels of this convolution.
+    #[inline]
     pub(super) fn outputs(&self) -> usize {
         let [o, i, ..] = self.extents();
         match self {

@@ -187,7 +187,7 @@ fn copy_steps<'a, M: Microkernel>(
         match (first.to_slice(), second.map_or(Some(&zeros[..]), |second| second.to_slice())) {
             (Some(first), Some(second)) if first.len() == width => {
                 // The width is a constant once this is inlined, and so is the length of the loops.
-                copy_step(kernel, &first[..width], &second[..width], out);
+                copy_step(kernel, [&first[..width], &second[..width]], width, out);
             }
             _ => {
                 for (lane, out) in out.iter_mut().take(first.len()).enumerate() {
@@ -198,10 +198,9 @@ fn copy_steps<'a, M: Microkernel>(
     }
 }
 
-/// Copies one step of all lanes; `second` has the second numbers of pairs.
+/// Copies one step of `width` lanes; `second` has the second numbers of pairs.
 #[inline(always)]
-fn copy_step<M: Microkernel>(kernel: M, first: &[f32], second: &[f32], out: &mut [M::Packed]) {
-    let width = out.len();
+fn copy_step<M: Microkernel>(kernel: M, [first, second]: [&[f32]; 2], width: usize, out: &mut [M::Packed]) {
     let blocks = if M::Packed::NUMBERS == 1 { width / BLOCK } else { 0 };
     for i in 0..blocks {
         let out = out[i * BLOCK..].first_chunk_mut().expect("blocks fit the width");

@@ -124,8 +124,9 @@ fn copy_pixels<M: Microkernel>(
         let second =
             if M::Packed::NUMBERS == 2 { pixels.next().map(|pixel| patches.begin(pixel)) } else { None };
         if contiguous {
-            let taps = |begin: usize| &patches.starting_at(begin + offsets[0])[..M::ROWS];
-            let (first, second) = (taps(first), second.map_or(&zeros[..M::ROWS], taps));
+            let first = &patches.starting_at(first + offsets[0])[..M::ROWS];
+            let second = second
+                .map_or(&zeros[..M::ROWS], |second| &patches.starting_at(second + offsets[0])[..M::ROWS]);
             for lane in 0..M::ROWS {
                 out[lane] = M::Packed::pack([first[lane], second[lane]]);
             }
