@@ -18,7 +18,8 @@ impl Image {
     /// # Errors
     ///
     /// [`Error::Read`] and [`Error::Decode`], both naming the file.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
         Self::decode(&bytes, &path.display().to_string())
     }
