@@ -128,7 +128,7 @@ impl Source for Folder {
     }
 
     fn image(&self, index: usize) -> Result<Image> {
-        Image::open(&self.path(index))
+        Image::open(self.path(index))
     }
 
     fn label(&self, index: usize) -> Option<u32> {
