@@ -4,7 +4,7 @@
 use beit_data::Image;
 
 /// Largest picture, in bytes of memory: a small file may rightly hold a large one, which then takes seconds.
-const MAX_BYTES: u64 = 1 << 22;
+const MAX_BYTES: u64 = 1 << 20;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if let Ok(image) = Image::decode_within(bytes, "fuzzed", MAX_BYTES) {

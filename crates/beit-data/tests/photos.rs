@@ -12,7 +12,7 @@ fn folder() -> PathBuf {
 }
 
 fn photo(name: &str, extension: &str) -> Image {
-    Image::open(&folder().join(format!("{name}.{extension}"))).unwrap()
+    Image::open(folder().join(format!("{name}.{extension}"))).unwrap()
 }
 
 /// Some rows of an output of one package, and how it normalised them.

@@ -33,7 +33,7 @@ pub trait Source: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`Error::Read`] or [`Error::Decode`], naming the file.
+    /// [`Error::Read`](crate::Error::Read) or [`Error::Decode`](crate::Error::Decode), naming the file.
     fn image(&self, index: usize) -> Result<Image>;
 
     /// The class of picture `index`, a number below `class_names().len()`, if it has one.
