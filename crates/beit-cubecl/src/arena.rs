@@ -110,7 +110,7 @@ pub(crate) fn gather<R: Runtime>(gpu: &Gpu<R>, tensors: Vec<&mut Tensor>) {
 mod tests {
     use super::*;
     use crate::Precision;
-    use beit_ops::Ops;
+    use beit_ops::prelude::*;
 
     #[test]
     fn tensors_keep_their_elements_and_fill_the_arena() {

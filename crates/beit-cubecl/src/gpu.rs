@@ -18,7 +18,7 @@ use std::rc::Rc;
 /// A GPU, through the CubeCL runtime `R`.
 ///
 /// One thread launches; results are the same bits in every run. Launches return at once: what went wrong surfaces at
-/// [`read`](beit_ops::Ops::read) and [`sync`](Gpu::sync).
+/// [`read`](beit_ops::Device::read) and [`sync`](Gpu::sync).
 pub struct Gpu<R: Runtime> {
     pub(crate) client: ComputeClient<R>,
     precision: Precision,

@@ -3,6 +3,7 @@
 use crate::gpu::Gpu;
 use crate::launch::{UNITS, cubes, launch, width};
 use crate::tensor::{Dtype, Tensor};
+use beit_ops::GradientOps;
 use core::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
@@ -191,4 +192,13 @@ pub(crate) fn clear<R: Runtime>(gpu: &Gpu<R>, x: &mut Tensor) {
     }
     x.buffer.half.borrow_mut().take();
     set(gpu, x, 0.0);
+}
+
+impl<R: Runtime> GradientOps for Gpu<R> {
+    fn clear(&self, x: &mut Tensor) {
+        clear(self, x);
+    }
+    fn add_assign(&self, a: &mut Tensor, b: &Tensor) {
+        add_assign(self, a, b);
+    }
 }

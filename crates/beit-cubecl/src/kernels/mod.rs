@@ -1,6 +1,7 @@
 //! One file for each operation or family: formula, kernel forward, kernel backward, launches.
 
 pub(crate) mod attention;
+mod bias;
 pub(crate) mod columns;
 pub(crate) mod conv;
 pub(crate) mod cross_entropy;

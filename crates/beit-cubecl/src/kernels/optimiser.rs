@@ -2,11 +2,11 @@
 
 use super::elementwise::{cast, clear};
 use super::rows::{row_sum, sum_of};
-use crate::arena::{Arena, BLOCK};
+use crate::arena::{self, Arena, BLOCK};
 use crate::gpu::Gpu;
 use crate::launch::{UNITS, cubes, launch, width};
 use crate::tensor::{Dtype, Tensor, array};
-use beit_ops::AdamW;
+use beit_ops::{AdamW, OptimiserOps};
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 use std::rc::Rc;
@@ -261,5 +261,34 @@ fn one_by_one<R: Runtime>(
     for (((param, grad), (first, second)), hyper) in params.into_iter().zip(grads).zip(moments).zip(hyper) {
         adamw(gpu, param, grad, [first, second], clip, hyper);
         clear(gpu, grad);
+    }
+}
+
+impl<R: Runtime> OptimiserOps for Gpu<R> {
+    fn clip_factor(&self, grads: &[&Tensor], max_norm: Option<f32>) -> Tensor {
+        clip_factor(self, grads, max_norm)
+    }
+    fn adamw(
+        &self,
+        param: &mut Tensor,
+        grad: &Tensor,
+        moments: [&mut Tensor; 2],
+        clip: &Tensor,
+        hyper: &AdamW,
+    ) {
+        adamw(self, param, grad, moments, clip, hyper);
+    }
+    fn adamw_all(
+        &self,
+        params: Vec<&mut Tensor>,
+        grads: Vec<&mut Tensor>,
+        moments: Vec<[&mut Tensor; 2]>,
+        clip: &Tensor,
+        hyper: &[AdamW],
+    ) {
+        adamw_all(self, params, grads, moments, clip, hyper);
+    }
+    fn gather_in_memory(&self, tensors: Vec<&mut Tensor>) {
+        arena::gather(self, tensors);
     }
 }

@@ -10,9 +10,10 @@ use self::winograd::Winograd;
 use super::array::{Array, data, data_mut, matrix_mut, scratch, shape, unwritten, view, view_mut, zeros};
 use super::gemm::{Engine, Left, Products, Results, WithEngine, nothing};
 use super::linear::add_bias;
-use super::par;
 use super::real::Real;
-use super::rows::{add, add_column_sums};
+use super::rows::{self, add, add_column_sums};
+use super::{Host, activation, par, pool, residual};
+use crate::ops::{ConvOps, ConvTraining};
 use crate::params::Conv2d;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -295,6 +296,63 @@ fn add_unpacked<F: Real>(packed: &[F], [o_n, i_n, k]: [usize; 3], weight: &mut [
 
 fn extents<F: Real>(x: &Array<F>) -> [usize; 4] {
     shape(x)[..].try_into().expect("images, feature maps and kernels have four extents")
+}
+
+on_host! {
+    impl ConvOps for Host<F> {
+        fn channels_last(&self, x: &Tensor) -> Tensor {
+            channels_last(x)
+        }
+        fn conv2d(&self, x: &Tensor, p: &Conv2d<Tensor>) -> Tensor {
+            forward(self.products, x, p)
+        }
+        fn relu(&self, x: &Tensor) -> Tensor {
+            activation::relu(x)
+        }
+        fn max_pool2(&self, x: &Tensor) -> Tensor {
+            pool::max_pool2(x)
+        }
+        fn upsample2(&self, x: &Tensor) -> Tensor {
+            pool::upsample2(x)
+        }
+        fn add_scaled(&self, a: &Tensor, b: &Tensor, scale: f64) -> Tensor {
+            residual::add_scaled(a, b, scale)
+        }
+        fn add_bias(&self, x: &Tensor, bias: &Tensor) -> Tensor {
+            rows::add_bias(x, bias)
+        }
+    }
+
+    impl ConvTraining for Host<F> {
+        fn conv2d_backward(
+            &self,
+            dy: &Tensor,
+            x: &Tensor,
+            p: &Conv2d<Tensor>,
+            dp: &mut Conv2d<Tensor>,
+        ) -> Tensor {
+            backward_params(self.products, dy, x, dp);
+            backward_input(self.products, dy, p)
+        }
+        fn conv2d_backward_params(&self, dy: &Tensor, x: &Tensor, dp: &mut Conv2d<Tensor>) {
+            backward_params(self.products, dy, x, dp);
+        }
+        fn relu_backward(&self, dy: &Tensor, x: &Tensor) -> Tensor {
+            activation::relu_backward(dy, x)
+        }
+        fn max_pool2_backward(&self, dy: &Tensor, x: &Tensor) -> Tensor {
+            pool::max_pool2_backward(dy, x)
+        }
+        fn upsample2_backward(&self, dy: &Tensor) -> Tensor {
+            pool::upsample2_backward(dy)
+        }
+        fn scaled(&self, x: &Tensor, scale: f64) -> Tensor {
+            residual::scaled(x, scale)
+        }
+        fn add_bias_backward(&self, dy: &Tensor, d_bias: &mut Tensor) {
+            rows::add_column_sums(dy, d_bias);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::array::{Array, array, data, data_mut, last, shape, unwritten};
 use super::par;
 use super::real::Real;
 use super::rows::{argmax_row, maximum, sum};
-use crate::ops::{Ops, Targets};
+use crate::ops::{CrossEntropyOps, Device, Targets};
 use alloc::vec::Vec;
 
 /// One row's target: `on` for a class, `off` for every class, or a distribution.
@@ -34,7 +34,7 @@ impl<F: Real> Target<'_, F> {
 
 fn target<'a, F: Real>(targets: &Targets<'a, Host<F>>, row: usize, v: usize) -> Target<'a, F>
 where
-    Host<F>: Ops<Tensor = Array<F>, Ids = Vec<u32>>,
+    Host<F>: Device<Tensor = Array<F>, Ids = Vec<u32>>,
 {
     match *targets {
         Targets::Classes { ids, smoothing } => {
@@ -52,7 +52,7 @@ where
 /// `loss_m = lse_m Σ_v p_v - Σ_v p_v logit_v`; returns `([mean, right], lse [M])`.
 pub(super) fn forward<F: Real>(logits: &Array<F>, targets: &Targets<'_, Host<F>>) -> (Array<F>, Array<F>)
 where
-    Host<F>: Ops<Tensor = Array<F>, Ids = Vec<u32>>,
+    Host<F>: Device<Tensor = Array<F>, Ids = Vec<u32>>,
 {
     let v = last(logits);
     let m = logits.len() / v;
@@ -95,7 +95,7 @@ pub(super) fn backward<F: Real>(
     scale: f32,
 ) -> Array<F>
 where
-    Host<F>: Ops<Tensor = Array<F>, Ids = Vec<u32>>,
+    Host<F>: Device<Tensor = Array<F>, Ids = Vec<u32>>,
 {
     let v = last(logits);
     let m = logits.len() / v;
@@ -119,4 +119,21 @@ where
         }
     });
     d_logits
+}
+
+on_host! {
+    impl CrossEntropyOps for Host<F> {
+        fn cross_entropy(&self, logits: &Tensor, targets: &Targets<'_, Self>) -> (Tensor, Tensor) {
+            forward(logits, targets)
+        }
+        fn cross_entropy_backward(
+            &self,
+            logits: &Tensor,
+            targets: &Targets<'_, Self>,
+            lse: &Tensor,
+            scale: f32,
+        ) -> Tensor {
+            backward(logits, targets, lse, scale)
+        }
+    }
 }

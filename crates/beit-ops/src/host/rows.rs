@@ -1,8 +1,10 @@
 //! Sums over rows and columns, and picking rows.
 
-use super::array::{Array, data, data_mut, last, unwritten, zeros};
+use super::Host;
+use super::array::{Array, data, data_mut, last, shape, unwritten, zeros};
 use super::par;
 use super::real::Real;
+use crate::ops::{RowOps, RowTraining};
 use alloc::vec::Vec;
 
 /// Independent partial sums of a reduction along a row: enough for the widest vector registers, and part of the result's
@@ -127,13 +129,34 @@ pub(super) fn gather<F: Real>(x: &Array<F>, rows: &[u32]) -> Array<F> {
     y
 }
 
-pub(super) fn gather_backward<F: Real>(dy: &Array<F>, rows: &[u32], m: usize) -> Array<F> {
-    let c = last(dy);
-    let mut dx = zeros([m, c]);
-    for (&row, dy) in rows.iter().zip(data(dy).chunks_exact(c)) {
-        dx[row as usize * c..][..c].copy_from_slice(dy);
+pub(super) fn scatter<F: Real>(x: &Array<F>, rows: &[u32], m: usize) -> Array<F> {
+    let c = last(x);
+    let mut y = zeros([m, c]);
+    for (&row, x) in rows.iter().zip(data(x).chunks_exact(c)) {
+        y[row as usize * c..][..c].copy_from_slice(x);
     }
-    dx
+    y
+}
+
+/// `y[m] = x[m] + bias`
+pub(super) fn add_bias<F: Real>(x: &Array<F>, bias: &Array<F>) -> Array<F> {
+    let c = last(x);
+    let mut y = unwritten(shape(x));
+    let rows = par::rows_per_task(c);
+    let (x, bias) = (data(x), data(bias));
+    par::chunks(data_mut(&mut y), rows * c, |i, y| {
+        par::simd(
+            #[inline(always)]
+            || {
+                for (y, x) in y.chunks_exact_mut(c).zip(x[i * rows * c..].chunks_exact(c)) {
+                    for k in 0..c {
+                        y[k] = x[k] + bias[k];
+                    }
+                }
+            },
+        );
+    });
+    y
 }
 
 pub(super) fn mean_pool<F: Real>(x: &Array<F>, tokens: usize) -> Array<F> {
@@ -185,4 +208,20 @@ pub(super) fn argmax_row<F: Real>(row: &[F]) -> usize {
         || maximum(row),
     );
     row.iter().position(|&v| v == best).unwrap_or(0)
+}
+
+on_host! {
+    impl RowOps for Host<F> {
+        fn gather_rows(&self, x: &Tensor, rows: &Vec<u32>) -> Tensor {
+            gather(x, rows)
+        }
+        fn scatter_rows(&self, x: &Tensor, rows: &Vec<u32>, m: usize) -> Tensor {
+            scatter(x, rows, m)
+        }
+        fn argmax_rows(&self, x: &Tensor) -> Vec<u32> {
+            argmax(x)
+        }
+    }
+
+    impl RowTraining for Host<F> {}
 }

@@ -23,8 +23,10 @@ pub(crate) use forward::forward;
 use super::sums::{Block, Stage};
 use crate::gpu::Gpu;
 use crate::launch::{UNITS, width};
-use crate::tensor::Tensor;
-use beit_ops::{AttentionShape, QkvBias, relative_position_rows};
+use crate::tensor::{Probs, Tensor};
+use beit_ops::{
+    AttentionOps, AttentionShape, AttentionTraining, QkvBias, QkvBiasGrad, relative_position_rows,
+};
 use cubecl::prelude::*;
 
 /// Queries, or keys, of a tile on tensor cores: a fragment by two for each of eight planes.
@@ -168,5 +170,35 @@ impl Call {
     /// One cube for each tile of tokens, head and image.
     fn cubes(&self) -> CubeCount {
         CubeCount::Static(self.tokens.div_ceil(self.form.tile) as u32, self.heads as u32, self.batch as u32)
+    }
+}
+
+impl<R: Runtime> AttentionOps for Gpu<R> {
+    fn attention(&self, qkv: &Tensor, bias: &QkvBias<'_, Tensor>, shape: AttentionShape) -> Tensor {
+        forward(self, qkv, bias, shape).0
+    }
+}
+
+impl<R: Runtime> AttentionTraining for Gpu<R> {
+    type Probs = Probs;
+
+    fn attention_forward(
+        &self,
+        qkv: &Tensor,
+        bias: &QkvBias<'_, Tensor>,
+        shape: AttentionShape,
+    ) -> (Tensor, Probs) {
+        forward(self, qkv, bias, shape)
+    }
+    fn attention_backward(
+        &self,
+        d_context: &Tensor,
+        qkv: &Tensor,
+        bias: &QkvBias<'_, Tensor>,
+        probs: &Probs,
+        shape: AttentionShape,
+        d_bias: &mut QkvBiasGrad<'_, Tensor>,
+    ) -> Tensor {
+        backward(self, d_context, qkv, bias, probs, shape, d_bias)
     }
 }

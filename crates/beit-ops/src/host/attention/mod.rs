@@ -6,12 +6,13 @@
 mod relative;
 
 use self::relative::{SLACK, Tables, add_to_tables};
+use super::Host;
 use super::array::{Array, data, data_mut, last, scratch, unwritten, view, view_mut, zeros};
 use super::gemm::{Engine, Products, Results, WithEngine, pieces};
 use super::par;
 use super::real::Real;
 use super::rows::{add_partials, maximum, sum};
-use crate::ops::{AttentionShape, QkvBias, QkvBiasGrad};
+use crate::ops::{AttentionOps, AttentionShape, AttentionTraining, QkvBias, QkvBiasGrad};
 use alloc::vec::Vec;
 use core::ops::Range;
 use ndarray::{ArrayView2, ArrayViewMut2, s};
@@ -348,11 +349,45 @@ fn add_qv_bias<F: Real>(d_qkv: &[F], e: Extents, d_bias: &mut QkvBiasGrad<'_, Ar
     });
 }
 
+on_host! {
+    impl AttentionOps for Host<F> {
+        fn attention(&self, qkv: &Tensor, bias: &QkvBias<'_, Tensor>, shape: AttentionShape) -> Tensor {
+            forward(self.products, qkv, bias, shape).0
+        }
+    }
+
+    impl AttentionTraining for Host<F> {
+        /// The log-sum-exp of the scores, `[B, H, T]`.
+        type Probs = Tensor;
+
+        fn attention_forward(
+            &self,
+            qkv: &Tensor,
+            bias: &QkvBias<'_, Tensor>,
+            shape: AttentionShape,
+        ) -> (Tensor, Tensor) {
+            forward(self.products, qkv, bias, shape)
+        }
+        fn attention_backward(
+            &self,
+            d_context: &Tensor,
+            qkv: &Tensor,
+            bias: &QkvBias<'_, Tensor>,
+            lse: &Tensor,
+            shape: AttentionShape,
+            d_bias: &mut QkvBiasGrad<'_, Tensor>,
+        ) -> Tensor {
+            backward(self.products, [d_context, qkv, lse], bias, shape, d_bias)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::init::Stream;
-    use crate::{Host, Ops, relative_position_index, relative_position_rows};
+    use crate::prelude::*;
+    use crate::{relative_position_index, relative_position_rows};
 
     /// More than one tile of queries, and the last one smaller.
     const SHAPE: AttentionShape = AttentionShape { heads: 2, tokens: 210, window: [11, 19] };
