@@ -7,14 +7,15 @@
 
 use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling, patch_rows};
 use beit_ops::init::Stream;
-use beit_ops::{Host, Ops, Tree};
+use beit_ops::prelude::*;
+use beit_ops::{Host, Tree};
 use beit_tokenizer::Tokenizer;
 use beit_vit::{Config, Input, Preset, RelativePositions};
 use beit_weights::{Error, Labelled, Preprocessor, TensorWriter, save_classifier, save_mim, save_tokenizer};
 use std::path::Path;
 
 type Device = Host<f32>;
-type Tensor = <Device as Ops>::Tensor;
+type Tensor = <Device as beit_ops::Device>::Tensor;
 
 /// Images of each folder.
 const IMAGES: usize = 2;
@@ -53,8 +54,8 @@ fn mim(ops: &Device, folder: &Path, vit: Config) -> Result<(), Error> {
     let masked: Vec<u8> = (0..IMAGES * n).map(|i| u8::from(i % 3 == 0)).collect();
     let mask = ops.upload([IMAGES, n], &masked.iter().map(|&m| f32::from(m)).collect::<Vec<_>>());
     let input = Input { images: &images, mask: Some(&mask), drop_path: None };
-    let logits = model.infer(ops, &config, &input, &ops.upload_ids(&patch_rows(IMAGES, n)));
-    save_mim(ops, folder, &config, &model, |folder| {
+    let logits = model.infer(ops, &input, &ops.upload_ids(&patch_rows(IMAGES, n)));
+    save_mim(ops, folder, &model, |folder| {
         Preprocessor::squash([height, width]).write(folder)?;
         let mut writer = io(ops, &images, &logits, &[IMAGES, n, config.vocab])?;
         writer.bytes("bool_masked_pos", &[IMAGES, n], &masked);
@@ -66,8 +67,8 @@ fn classifier(ops: &Device, folder: &Path, vit: Config, pooling: Pooling) -> Res
     let config = ClassifierConfig::on(vit, 12, pooling);
     let model = stirred(ops, &Classifier::init(ops, &config, 2));
     let images = images(ops, config.vit.image);
-    let logits = model.infer(ops, &config, &images);
-    save_classifier(ops, folder, &Labelled::unnamed(config.clone()), &model, |folder| {
+    let logits = model.infer(ops, &images);
+    save_classifier(ops, folder, &model, &Labelled::unnamed(config.clone()).labels, |folder| {
         Preprocessor::squash(config.vit.image).write(folder)?;
         io(ops, &images, &logits, &[IMAGES, config.classes])?.write(folder.join("io.safetensors"))
     })
@@ -83,7 +84,7 @@ fn tokenizer(ops: &Device, folder: &Path) -> Result<(), Error> {
     // Rows to channels first, as transformers has them.
     let rows = ops.reshape(rows, [IMAGES, side * side, config.vocab, 1]);
     let logits = ops.channels_last(&rows);
-    save_tokenizer(ops, folder, &config, &model, |folder| {
+    save_tokenizer(ops, folder, &model, |folder| {
         let shape = [IMAGES, config.vocab, side, side];
         io(ops, &images, &logits, &shape)?.write(folder.join("io.safetensors"))
     })

@@ -43,11 +43,11 @@ impl<O: Ops> Batch<O> {
         let targets = Targets::Classes { ids: &ids, smoothing: 0.0 };
         let input = Input { images: &self.images, mask: Some(&mask), drop_path: None };
 
-        let (logits, saved) = model.forward(ops, config, &input, &rows, Keep::All);
+        let (logits, saved) = model.forward(ops, &input, &rows, Keep::All);
         let (metrics, lse) = ops.cross_entropy(&logits, &targets);
         let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, 1.0);
         let mut gradients = model.map(&mut |param| ops.zeros(ops.shape(param)));
-        model.backward(ops, config, &input, &d_logits, saved, &mut gradients);
+        model.backward(ops, &input, &d_logits, saved, &mut gradients);
 
         let metrics = ops.read(&metrics).expect("the device works");
         Step { loss: metrics[0], accuracy: metrics[1] / self.labels.len() as f32, gradients }

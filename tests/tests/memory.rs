@@ -1,7 +1,8 @@
 //! The memory that a step keeps on a GPU is what `Plan` says before it runs. A program of its own: other tests would be counted.
 
 use beit_heads::{Mim, MimConfig};
-use beit_ops::{Footprint, Ops, Plan, Targets, Tree};
+use beit_ops::prelude::*;
+use beit_ops::{Footprint, Plan, Targets, Tree};
 use beit_tests::wgpu;
 use beit_vit::{Config, Input, Keep, Preset};
 
@@ -21,12 +22,12 @@ fn live<O: Ops>(ops: &O, keep: Keep, bytes: impl Fn() -> u64) -> [u64; 4] {
     let ids = ops.upload_ids(&vec![0; MASKED]);
     let input = Input { images: &images, mask: Some(&mask), drop_path: None };
     let before = bytes();
-    let (logits, saved) = params.forward(ops, &config, &input, &rows, keep);
+    let (logits, saved) = params.forward(ops, &input, &rows, keep);
     let forward = bytes();
     let targets = Targets::Classes { ids: &ids, smoothing: 0.0 };
     let (_, lse) = ops.cross_entropy(&logits, &targets);
     let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, 1.0);
-    params.backward(ops, &config, &input, &d_logits, saved, &mut grads);
+    params.backward(ops, &input, &d_logits, saved, &mut grads);
     let backward = bytes();
     drop((logits, lse, d_logits));
     [before, forward, backward, bytes()]

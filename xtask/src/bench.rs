@@ -114,7 +114,7 @@ impl Args {
 /// Something that can be run again and again.
 type Running<'a> = Box<dyn FnMut() + 'a>;
 /// Makes the tensors that a case works on.
-type Fill<O> = fn(&O, Shape) -> <O as Ops>::Tensor;
+type Fill<O> = fn(&O, Shape) -> <O as beit_ops::Device>::Tensor;
 
 /// Something to measure, on any device.
 trait Case {

@@ -6,7 +6,8 @@ use crate::output::answer;
 use crate::usage::usage;
 use beit_heads::{Mim, MimConfig, masked_rows};
 use beit_ops::init::Stream;
-use beit_ops::{Host, Ops, Targets, Tree};
+use beit_ops::prelude::*;
+use beit_ops::{Host, Targets, Tree};
 use beit_train::{Hyper, Optimiser, Schedule};
 use beit_vit::{Config, Input, Keep};
 use clap::Args as ClapArgs;
@@ -119,10 +120,10 @@ fn steps<O: Ops>(args: &Args, ops: &O) -> anyhow::Result<Vec<Measured>> {
     optimiser.gather(ops, &mut params, &mut grads);
     let mut all = Vec::new();
     for _ in 0..args.steps {
-        let (logits, saved) = params.forward(ops, &config, &input, &rows, Keep::All);
+        let (logits, saved) = params.forward(ops, &input, &rows, Keep::All);
         let (metrics, lse) = ops.cross_entropy(&logits, &targets);
         let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, 1.0);
-        params.backward(ops, &config, &input, &d_logits, saved, &mut grads);
+        params.backward(ops, &input, &d_logits, saved, &mut grads);
         let clip = optimiser.clip(ops, &grads);
         optimiser.step(ops, &mut params, &mut grads, &clip);
         let [loss, norm] = [ops.read(&metrics)?[0], ops.read(&clip)?[0]].map(f64::from);

@@ -148,11 +148,11 @@ fn source(args: &Args) -> anyhow::Result<Arc<dyn Source>> {
 /// The blocks up to the layer asked for; the others are dropped, they would be work for nothing.
 fn embedder<O: Ops>(args: &Args, ops: &O) -> anyhow::Result<Embedder<O::Tensor>> {
     let name = &args.model.model;
-    let (config, mut vit, fc_norm, pooling, views) = match args.model.any(ops)? {
-        Any::Mim(model) => (model.config.vit, model.params.vit, None, None, model.views),
+    let (mut vit, fc_norm, pooling, views) = match args.model.any(ops)? {
+        Any::Mim(model) => (model.params.vit, None, None, model.views),
         Any::Classifier(model) => {
-            let (config, params) = (model.config, model.params);
-            (config.vit, params.vit, params.fc_norm, Some(config.pooling), model.views)
+            let (pooling, params) = (model.params.config().pooling, model.params);
+            (params.vit, params.fc_norm, Some(pooling), model.views)
         }
         Any::Tokenizer(_) => {
             bail!(
@@ -161,6 +161,7 @@ fn embedder<O: Ops>(args: &Args, ops: &O) -> anyhow::Result<Embedder<O::Tensor>>
             )
         }
     };
+    let config = vit.config().clone();
     let depth = config.depth;
     match args.layer {
         Some(layer) if !(1..=depth).contains(&layer) => {
@@ -203,7 +204,7 @@ impl<T: Clone> Embedder<T> {
         let [height, width] = self.config.image;
         let images = ops.upload([b, 3, height, width], pixels);
         let input = Input { images: &images, mask: None, drop_path: None };
-        let tokens = self.vit.infer(ops, &self.config, &input, &mut |_, _| {});
+        let tokens = self.vit.infer(ops, &input, &mut |_, _| {});
         let pooled = match self.pool {
             Pool::Mean | Pool::Model => ops.mean_pool(&tokens, self.config.tokens()),
             Pool::Cls => {
@@ -214,7 +215,7 @@ impl<T: Clone> Embedder<T> {
         };
         self.norm
             .as_ref()
-            .map(|norm| ops.layer_norm(&pooled, norm, self.config.layer_norm_eps).0)
+            .map(|norm| ops.layer_norm(&pooled, norm, self.config.layer_norm_eps))
             .unwrap_or(pooled)
     }
 

@@ -199,8 +199,7 @@ fn whole<O: Ops>(
             _ => Ok(()),
         }
     };
-    let (config, params) = (&classifier.config, &classifier.params);
-    let evaluation = evaluate(ops, config, params, loader, start, &mut on_batch)?;
+    let evaluation = evaluate(ops, &classifier.params, loader, start, &mut on_batch)?;
     bar.finish_and_clear();
     if let Some(store) = &store {
         store.save(&evaluation)?;

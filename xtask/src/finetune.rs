@@ -158,7 +158,7 @@ impl Work for Job<'_> {
         let loader = finetune_loader(source, indices.clone(), loading.training(indices.len()), transform)?;
         let hyper = args.hyper(&loader)?;
         let total = hyper.schedule.total;
-        describe(args, indices.len(), start.config.classes, total);
+        describe(args, indices.len(), start.params.config().classes, total);
         if !args.run.resume {
             start.report.iter().for_each(|line| note(line));
         }
@@ -168,14 +168,14 @@ impl Work for Job<'_> {
         }
 
         let run = args.run.begin("finetune", args)?;
-        let mut training = Finetuning::new(ops, start.config, args.recipe(hyper, device), start.params);
+        let mut training = Finetuning::new(ops, args.recipe(hyper, device), start.params);
         if args.run.resume {
             model::resume_finetuning(ops, &run.path("last"), &mut training)?;
         }
         let mut metrics = Metrics::append(&run.path("metrics.jsonl"))?;
         let checkpoint = self.train(&run, &loader, &mut training, &views, &mut metrics)?;
         let loader = evaluation_loader(held_out, loading.evaluation(), views.evaluate(), |class| class)?;
-        let evaluation = evaluate(ops, &training.config, &training.params, &loader, None, &mut |_| Ok(()))?;
+        let evaluation = evaluate(ops, &training.params, &loader, None, &mut |_| Ok(()))?;
         self.finish(run.dir, checkpoint, split, evaluation.accuracy(), &mut metrics)
     }
 }
@@ -238,7 +238,6 @@ fn describe(args: &Args, images: usize, classes: usize, steps: u64) {
 
 /// Where fine-tuning starts.
 struct Start<T> {
-    config: ClassifierConfig,
     params: Classifier<T>,
     views: Views,
     /// What was dropped, copied or new.
@@ -257,25 +256,28 @@ fn start<O: Ops>(ops: &O, args: &Args, source: &dyn Source) -> anyhow::Result<St
         let config = ClassifierConfig::on(vit, classes, pooling);
         let params = Classifier::init(ops, &config, args.training.seed);
         let report = vec!["from scratch: every parameter is random".to_owned()];
-        return Ok(Start { config, params, views, report });
+        return Ok(Start { params, views, report });
     };
     let Located { path, entry } = locate(&init.to_string_lossy())?;
     let options = args.loading.options(args.model.image_size);
     let seed = args.training.seed;
     let loaded = model::load_for_finetuning(ops, &path, (classes, pooling), options, seed)?;
-    let mut config = loaded.config;
-    config.vit.drop_path = args.model.drop_path.unwrap_or(config.vit.drop_path);
-    if let Some(Sides(asked)) = args.model.patch_size.filter(|Sides(asked)| *asked != config.vit.patch) {
+    let mut params = loaded.params;
+    if let Some(rate) = args.model.drop_path {
+        params.vit.set_drop_path(rate);
+    }
+    let vit = params.vit.config();
+    if let Some(Sides(asked)) = args.model.patch_size.filter(|Sides(asked)| *asked != vit.patch) {
         anyhow::bail!(
             "--patch-size {}x{}: the checkpoint {} has patches of {}x{} pixels, which cannot be changed; leave the flag out",
             asked[0],
             asked[1],
             init.display(),
-            config.vit.patch[0],
-            config.vit.patch[1]
+            vit.patch[0],
+            vit.patch[1]
         );
     }
-    config.vit.validate()?;
+    vit.validate()?;
     let mut views = loaded.views;
     if let Some(entry) = entry {
         views = catalogue_views(views, entry);
@@ -283,5 +285,5 @@ fn start<O: Ops>(ops: &O, args: &Args, source: &dyn Source) -> anyhow::Result<St
     if args.model.imagenet_default_mean_and_std {
         views.normalise = Normalise::IMAGENET;
     }
-    Ok(Start { config, params: loaded.params, views, report: loaded.report })
+    Ok(Start { params, views, report: loaded.report })
 }

@@ -65,12 +65,12 @@ impl Work for &Args {
             one_batch(ops, &model, &images, mask, &mut outputs)?;
         }
         let shape = match &model {
-            Any::Mim(model) => vec![b, model.config.vit.patches(), model.config.vocab],
-            Any::Classifier(model) => vec![b, model.config.classes],
+            Any::Mim(model) => vec![b, model.params.vit.config().patches(), model.params.config().vocab],
+            Any::Classifier(model) => vec![b, model.params.config().classes],
             Any::Tokenizer(model) => {
-                let [rows, cols] = model.config.grid([h, w])?;
-                outputs.logits = channels_first(&outputs.logits, model.config.vocab, rows * cols);
-                vec![b, model.config.vocab, rows, cols]
+                let [rows, cols] = model.params.config().grid([h, w])?;
+                outputs.logits = channels_first(&outputs.logits, model.params.config().vocab, rows * cols);
+                vec![b, model.params.config().vocab, rows, cols]
             }
         };
         let codes =
@@ -91,17 +91,17 @@ fn one_batch<O: Ops>(
     let n = ops.shape(images)[0];
     match model {
         Any::Mim(model) => {
-            let patches = model.config.vit.patches();
+            let patches = model.params.vit.config().patches();
             let mask = mask.map(|mask| {
                 let mask: Vec<f32> = mask.iter().map(|&m| f32::from(m)).collect();
                 ops.upload([n, patches], &mask)
             });
             let input = Input { images, mask: mask.as_ref(), drop_path: None };
             let rows = ops.upload_ids(&patch_rows(n, patches));
-            outputs.logits.extend(ops.read(&model.params.infer(ops, &model.config, &input, &rows))?);
+            outputs.logits.extend(ops.read(&model.params.infer(ops, &input, &rows))?);
         }
         Any::Classifier(model) => {
-            outputs.logits.extend(ops.read(&model.params.infer(ops, &model.config, images))?);
+            outputs.logits.extend(ops.read(&model.params.infer(ops, images))?);
         }
         Any::Tokenizer(model) => {
             let logits = model.params.logits(ops, images);
@@ -127,10 +127,10 @@ fn check_pixels<T>(path: &Path, model: &Any<T>, pixels: &Pixels) -> anyhow::Resu
         bail!("{file}: pixel_values has {c} channels, expected 3");
     }
     let vit = match model {
-        Any::Mim(model) => Some(&model.config.vit),
-        Any::Classifier(model) => Some(&model.config.vit),
+        Any::Mim(model) => Some(model.params.vit.config()),
+        Any::Classifier(model) => Some(model.params.vit.config()),
         Any::Tokenizer(model) => {
-            if let Err(error) = model.config.grid([h, w]) {
+            if let Err(error) = model.params.config().grid([h, w]) {
                 bail!("{file}: pixel_values is {h}x{w}: {error}");
             }
             None

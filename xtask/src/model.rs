@@ -4,41 +4,38 @@ use crate::data::Views;
 use crate::model_source::locate_tokenizer;
 use crate::output::note;
 use anyhow::Context;
-use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling};
+use beit_heads::{Classifier, Mim, Pooling};
 use beit_ops::Ops;
 use beit_tokenizer::{Encoder, Tokenizer};
 use beit_train::{Finetuning, Pretraining, load_training, save_training};
-use beit_weights::{Checkpoint, Labelled, LoadOptions, Loaded, Model, Report, TensorFile, TensorWriter};
+use beit_weights::{Checkpoint, LoadOptions, Loaded, Model, Report, TensorFile, TensorWriter};
 use std::path::Path;
 
 /// A model for masked image modelling.
 pub(crate) struct MimModel<T> {
-    pub(crate) config: MimConfig,
     pub(crate) params: Mim<T>,
     pub(crate) views: Views,
 }
 
 /// A classifier.
 pub(crate) struct ClassifierModel<T> {
-    pub(crate) config: ClassifierConfig,
     pub(crate) params: Classifier<T>,
     pub(crate) class_names: Vec<String>,
     pub(crate) views: Views,
 }
 
 /// Both halves of a tokenizer.
-pub(crate) type TokenizerModel<T> = Loaded<beit_tokenizer::Config, Tokenizer<T>>;
+pub(crate) type TokenizerModel<T> = Loaded<Tokenizer<T>>;
 
 /// Whatever a folder holds.
 pub(crate) enum Any<T> {
     Mim(Box<MimModel<T>>),
     Classifier(Box<ClassifierModel<T>>),
-    Tokenizer(Box<Loaded<beit_tokenizer::Config, Encoder<T>>>),
+    Tokenizer(Box<Loaded<Encoder<T>>>),
 }
 
 /// A classifier to be fine-tuned.
 pub(crate) struct StartModel<T> {
-    pub(crate) config: ClassifierConfig,
     pub(crate) params: Classifier<T>,
     pub(crate) views: Views,
     pub(crate) report: Vec<String>,
@@ -47,7 +44,7 @@ pub(crate) struct StartModel<T> {
 /// What a tokenizer can do: name visual tokens, and draw them if its decoder is there.
 pub(crate) enum AnyTokenizer<T> {
     Whole(Box<TokenizerModel<T>>),
-    Encoder(Box<Loaded<beit_tokenizer::Config, Encoder<T>>>),
+    Encoder(Box<Loaded<Encoder<T>>>),
 }
 
 impl<T> AnyTokenizer<T> {
@@ -72,10 +69,10 @@ pub(crate) fn mim<O: Ops>(
     checkpoint: &Checkpoint,
     options: LoadOptions,
 ) -> anyhow::Result<MimModel<O::Tensor>> {
-    let Loaded { config, params, report } = checkpoint.mim(ops, options)?;
+    let Loaded { params, report } = checkpoint.mim(ops, options)?;
     describe(checkpoint, &report);
-    let views = views(checkpoint, config.vit.image);
-    Ok(MimModel { config, params, views })
+    let views = views(checkpoint, params.vit.config().image);
+    Ok(MimModel { params, views })
 }
 
 pub(crate) fn classifier<O: Ops>(
@@ -83,11 +80,10 @@ pub(crate) fn classifier<O: Ops>(
     checkpoint: &Checkpoint,
     options: LoadOptions,
 ) -> anyhow::Result<ClassifierModel<O::Tensor>> {
-    let Loaded { config: Labelled { classifier: config, labels }, params, report } =
-        checkpoint.classifier(ops, options)?;
+    let Loaded { params, report } = checkpoint.classifier(ops, options)?;
     describe(checkpoint, &report);
-    let views = views(checkpoint, config.vit.image);
-    Ok(ClassifierModel { config, params, class_names: labels, views })
+    let views = views(checkpoint, params.vit.config().image);
+    Ok(ClassifierModel { params, class_names: checkpoint.labels().to_vec(), views })
 }
 
 pub(crate) fn any<O: Ops>(
@@ -160,7 +156,7 @@ pub(crate) fn load_for_finetuning<O: Ops>(
     // The statistics are the checkpoint's; what is trained here is evaluated in the released code's way.
     let views = views(&checkpoint, config.vit.image).unilm_fit();
     let report = vec![format!("{}: {}", dir.display(), start.report)];
-    Ok(StartModel { config, params: start.params, views, report })
+    Ok(StartModel { params: start.params, views, report })
 }
 
 /// Says what is not as the file has it.
@@ -181,7 +177,7 @@ pub(crate) fn save_pretraining<O: Ops>(
         views.preprocessor().write(dir)?;
         save_training(training.ops, dir, &training.optimiser, &training.recipe)
     };
-    Ok(beit_weights::save_mim(training.ops, dir, &training.config, &training.params, more)?)
+    Ok(beit_weights::save_mim(training.ops, dir, &training.params, more)?)
 }
 
 /// Saves a fine-tuning run so that it can go on.
@@ -195,8 +191,7 @@ pub(crate) fn save_finetuning<O: Ops>(
         views.preprocessor().write(dir)?;
         save_training(training.ops, dir, &training.optimiser, &training.recipe)
     };
-    let config = Labelled { classifier: training.config.clone(), labels: class_names.to_vec() };
-    Ok(beit_weights::save_classifier(training.ops, dir, &config, &training.params, more)?)
+    Ok(beit_weights::save_classifier(training.ops, dir, &training.params, class_names, more)?)
 }
 
 /// Continues a pre-training run.
@@ -206,7 +201,7 @@ pub(crate) fn resume_pretraining<O: Ops>(
     training: &mut Pretraining<'_, O>,
 ) -> anyhow::Result<()> {
     let loaded = load_mim(ops, dir)?;
-    same_model(dir, &loaded.config, &training.config)?;
+    same_model(dir, &loaded.params.config(), &training.params.config())?;
     training.params = loaded.params;
     Ok(load_training(ops, dir, &mut training.optimiser, &training.recipe)?)
 }
@@ -218,7 +213,7 @@ pub(crate) fn resume_finetuning<O: Ops>(
     training: &mut Finetuning<'_, O>,
 ) -> anyhow::Result<()> {
     let loaded = load_classifier(ops, dir)?;
-    same_model(dir, &loaded.config, &training.config)?;
+    same_model(dir, &loaded.params.config(), &training.params.config())?;
     training.params = loaded.params;
     Ok(load_training(ops, dir, &mut training.optimiser, &training.recipe)?)
 }
@@ -235,11 +230,10 @@ fn same_model<C: PartialEq + std::fmt::Debug>(dir: &Path, found: &C, expected: &
 /// Saves both halves of a tokenizer.
 pub(crate) fn save_tokenizer<O: Ops>(
     ops: &O,
-    config: &beit_tokenizer::Config,
     params: &Tokenizer<O::Tensor>,
     dir: &Path,
 ) -> anyhow::Result<()> {
-    Ok(beit_weights::save_tokenizer(ops, dir, config, params, beit_weights::no_more_files)?)
+    Ok(beit_weights::save_tokenizer(ops, dir, params, beit_weights::no_more_files)?)
 }
 
 /// How the pixels of this model are made: as the checkpoint says, else as the released code makes them.

@@ -94,10 +94,11 @@ fn one_batch<O: Ops>(
     batch: &Batch<Vec<f32>>,
     top_k: usize,
 ) -> anyhow::Result<Vec<Answer>> {
-    let [height, width] = classifier.config.vit.image;
+    let config = classifier.params.config();
+    let [height, width] = config.vit.image;
     let pixels = ops.upload([batch.indices.len(), 3, height, width], &batch.data);
-    let logits = ops.read(&classifier.params.infer(ops, &classifier.config, &pixels))?;
-    let rows = batch.indices.iter().zip(logits.chunks_exact(classifier.config.classes));
+    let logits = ops.read(&classifier.params.infer(ops, &pixels))?;
+    let rows = batch.indices.iter().zip(logits.chunks_exact(config.classes));
     let answer = |(&index, row): (&usize, &[f32])| Answer {
         file: source.name(index),
         predictions: most_likely(row, &classifier.class_names, top_k),

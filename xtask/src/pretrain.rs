@@ -127,7 +127,7 @@ impl Work for Checked {
         let job = Job { ops, device, args, run: &run, views: self.views, token_size: self.token_size };
         let tokenizer = job.tokenizer(&self.tokenizer, &mut terminal, &mut metrics)?;
         let recipe = self.recipe(device);
-        let mut training = Pretraining::new(ops, self.config, recipe, tokenizer.encoder())?;
+        let mut training = Pretraining::new(ops, &self.config, recipe, tokenizer.encoder())?;
         if args.run.resume {
             model::resume_pretraining(ops, &run.path("last"), &mut training)?;
         }
@@ -219,13 +219,12 @@ impl<O: Ops> Job<'_, O> {
     ) -> anyhow::Result<()> {
         let Self { args, run, views, token_size, .. } = self;
         let (held_out, split) = args.data.held_out()?;
-        let masker = args.mask.masker(training.config.vit.grid())?;
+        let masker = args.mask.masker(training.params.vit.config().grid())?;
         let loading = args.training.loading(&args.data, &args.device);
         // Held-out images, augmented as in training, but the same way in every evaluation.
         let transform = views.pretrain(*token_size, args.colour_jitter);
         let loader = pretrain_loader(&held_out, loading.evaluation(), transform, masker)?;
-        let tokens =
-            evaluate_tokens(training.ops, &training.config, &training.params, tokenizer.encoder(), &loader)?;
+        let tokens = evaluate_tokens(training.ops, &training.params, tokenizer.encoder(), &loader)?;
         metrics.line(
             &serde_json::json!({ "phase": "evaluate_tokens", "split": split.to_string(), "tokens": tokens }),
         )?;
@@ -236,13 +235,9 @@ impl<O: Ops> Job<'_, O> {
             &held_out,
             views,
             &args.mask,
-            training.config.vit.grid(),
+            training.params.vit.config().grid(),
         )?;
-        let mim = model::MimModel {
-            config: training.config.clone(),
-            params: training.params.clone(),
-            views: *views,
-        };
+        let mim = model::MimModel { params: training.params.clone(), views: *views };
         let request = reconstruction::Request {
             source: &held_out,
             images: 8,
@@ -300,8 +295,8 @@ fn dry_run(args: &Args, config: &MimConfig, steps: u64) -> anyhow::Result<()> {
     let mask = ops.zeros([batch, vit.patches()]);
     let rows = ops.upload_ids(&vec![1; masked]);
     let input = beit_vit::Input { images: &images, mask: Some(&mask), drop_path: None };
-    let (logits, saved) = params.forward(&ops, config, &input, &rows, args.training.keep());
-    params.backward(&ops, config, &input, &logits, saved, &mut kept[0]);
+    let (logits, saved) = params.forward(&ops, &input, &rows, args.training.keep());
+    params.backward(&ops, &input, &logits, saved, &mut kept[0]);
     let flops = ops.flops() * args.training.update_freq;
     let value =
         serde_json::json!({ "steps": steps, "flops_per_step": flops, "peak_bytes": ops.peak_bytes() });

@@ -28,15 +28,15 @@ pub(crate) fn write<O: Ops>(
     request: &Request<'_>,
     path: &Path,
 ) -> anyhow::Result<()> {
-    if tokenizer.config.vocab != mim.config.vocab {
+    if tokenizer.params.config().vocab != mim.params.config().vocab {
         anyhow::bail!(
             "the tokenizer has {} visual tokens, the model predicts {}: they do not belong together",
-            tokenizer.config.vocab,
-            mim.config.vocab
+            tokenizer.params.config().vocab,
+            mim.params.config().vocab
         );
     }
-    let (vit, grid) = (&mim.config.vit, mim.config.vit.grid());
-    let size = grid.map(|side| side * tokenizer.config.downsampling());
+    let (vit, grid) = (mim.params.vit.config(), mim.params.vit.config().grid());
+    let size = grid.map(|side| side * tokenizer.params.config().downsampling());
     let masker = request.mask.masker(grid)?;
     let count = request.images.clamp(1, request.source.len());
     let mut rows: [Vec<Image>; 4] = Default::default();
@@ -56,7 +56,7 @@ pub(crate) fn write<O: Ops>(
             ops.upload([1, vit.patches()], &mask.iter().map(|&m| f32::from(m)).collect::<Vec<_>>());
         let input = Input { images: &images, mask: Some(&mask_tensor), drop_path: None };
         let row_ids = ops.upload_ids(&masked_rows(&mask, vit.patches()));
-        let logits = mim.params.infer(ops, &mim.config, &input, &row_ids);
+        let logits = mim.params.infer(ops, &input, &row_ids);
         let named = ops.read_ids(&ops.argmax_rows(&logits))?;
 
         let mut predicted = codes.clone();

@@ -252,7 +252,7 @@ impl Work for &EncodeArgs {
     fn run<O: Ops>(self, ops: &O, _: &Device) -> anyhow::Result<()> {
         let tokenizer = model::load_tokenizer(ops, &self.tokenizer)?;
         let Sides(image) = self.image_size;
-        let [h, w] = tokenizer.config.grid(image)?;
+        let [h, w] = tokenizer.params.config().grid(image)?;
         let (source, _) = self.data.held_out()?;
         let all = first_images(&source, image, self.images)?;
         let batch = all.len() / (3 * image[0] * image[1]);
@@ -277,14 +277,14 @@ impl Work for &DecodeArgs {
         if codes.is_empty() {
             anyhow::bail!("{}: codes [{batch}, {h}, {w}] has no visual tokens", self.codes.display());
         }
-        if let Some(code) = codes.iter().find(|&&code| code as usize >= tokenizer.config.vocab) {
+        if let Some(code) = codes.iter().find(|&&code| code as usize >= tokenizer.params.config().vocab) {
             anyhow::bail!(
                 "{}: visual token {code}, expected less than {}: these codes are of another tokenizer",
                 self.codes.display(),
-                tokenizer.config.vocab
+                tokenizer.params.config().vocab
             );
         }
-        let size = [h, w].map(|side| side * tokenizer.config.downsampling());
+        let size = [h, w].map(|side| side * tokenizer.params.config().downsampling());
         let mut pictures = Vec::new();
         for codes in codes.chunks((32 * h * w).max(1)) {
             let decoded = tokenizer.params.decoder.decode(ops, codes, [h, w])?;
@@ -307,17 +307,17 @@ impl Work for &InspectArgs {
     fn run<O: Ops>(self, ops: &O, _: &Device) -> anyhow::Result<()> {
         let tokenizer = model::load_tokenizer(ops, &self.tokenizer)?;
         let Sides(image) = self.image_size;
-        tokenizer.config.grid(image)?;
+        tokenizer.params.config().grid(image)?;
         let (source, split) = self.data.held_out()?;
         let quality = quality(ops, &tokenizer, image, &source, &loading(&self.data, &self.device, 0))?;
         if let Some(path) = &self.picture {
             write_reconstructions(ops, &tokenizer, image, &source, path)?;
         }
-        let Config { groups, blocks_per_group, hidden, vocab, .. } = tokenizer.config;
+        let Config { groups, blocks_per_group, hidden, vocab, .. } = *tokenizer.params.config();
         let text = format!(
             "{groups} groups of {blocks_per_group} blocks, width {hidden}, {vocab} visual tokens of {0}x{0} pixels\n\
              on {1} {split} images: {2}",
-            tokenizer.config.downsampling(),
+            tokenizer.params.config().downsampling(),
             quality.images,
             sentence(&quality),
         );
@@ -336,7 +336,7 @@ fn write_reconstructions<O: Ops>(
     let views = transform(image);
     let found = decodable(source, 0..source.len()).take(8);
     let all: Vec<f32> = found.flat_map(|(_, image)| views.whole(&image)).collect();
-    let grid = tokenizer.config.grid(image)?;
+    let grid = tokenizer.params.config().grid(image)?;
     let pixels = ops.upload([all.len() / (3 * image[0] * image[1]), 3, image[0], image[1]], &all);
     let codes = ops.read_ids(&tokenizer.params.encoder.encode(ops, &pixels))?;
     let decoded = tokenizer.params.decoder.decode(ops, &codes, grid)?;

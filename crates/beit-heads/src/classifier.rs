@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 use beit_ops::init::Stream;
-use beit_ops::{Linear, Norm, Ops, Shape, tree};
+use beit_ops::{Device, Linear, Norm, Ops, Shape, TransformerOps, tree};
 use beit_vit::{Config, Init, Input, Keep, Saved as VitSaved, Vit};
 
 /// What represents an image.
@@ -36,12 +36,16 @@ impl ClassifierConfig {
 tree! {
     /// The transformer, a norm of the pooled tokens, and a linear layer.
     pub struct Classifier {
+        /// Number of classes.
+        classes: usize = plain,
+        /// What represents an image.
+        pooling: Pooling = plain,
         /// The transformer.
-        vit: Vit<T> = tree "",
+        pub vit: Vit<T> = tree "",
         /// Of the mean, `[C]`.
-        fc_norm: Option<Norm<T>> = maybe_tree "fc_norm.",
+        pub fc_norm: Option<Norm<T>> = maybe_tree "fc_norm.",
         /// `[classes, C]`
-        head: Linear<T> = tree "head.",
+        pub head: Linear<T> = tree "head.",
     }
 }
 
@@ -50,6 +54,8 @@ impl Classifier<Shape> {
     pub fn of(config: &ClassifierConfig) -> Self {
         let (classes, c) = (config.classes, Shape::from([config.vit.width]));
         Self {
+            classes,
+            pooling: config.pooling,
             vit: Vit::<Shape>::of(&config.vit),
             fc_norm: (config.pooling == Pooling::Mean).then_some(Norm { weight: c, bias: c }),
             head: Linear {
@@ -79,19 +85,28 @@ pub struct Saved<O: Ops> {
     cls_rows: Option<O::Ids>,
 }
 
+impl<T> Classifier<T> {
+    /// The configuration that the parameters were made for.
+    pub fn config(&self) -> ClassifierConfig {
+        ClassifierConfig { vit: self.vit.config().clone(), classes: self.classes, pooling: self.pooling }
+    }
+}
+
 impl<T: Clone> Classifier<T> {
     /// Draws the initial values of the fine-tuning model: those of training from scratch.
-    pub fn init<O: Ops<Tensor = T>>(ops: &O, config: &ClassifierConfig, seed: u64) -> Self {
+    pub fn init<O: Device<Tensor = T>>(ops: &O, config: &ClassifierConfig, seed: u64) -> Self {
         let vit = beit_vit::init(ops, &config.vit, Init::FineTuning, seed);
         Self::on(ops, config, vit, seed)
     }
 
     /// A new head on a transformer that has learned already.
-    pub fn on<O: Ops<Tensor = T>>(ops: &O, config: &ClassifierConfig, vit: Vit<T>, seed: u64) -> Self {
+    pub fn on<O: Device<Tensor = T>>(ops: &O, config: &ClassifierConfig, vit: Vit<T>, seed: u64) -> Self {
         let (classes, c) = (config.classes, config.vit.width);
         let weight = initial_head(config, seed);
         let norm = || Norm { weight: ops.upload([c], &alloc::vec![1.0; c]), bias: ops.zeros([c]) };
         Self {
+            classes,
+            pooling: config.pooling,
             vit,
             fc_norm: (config.pooling == Pooling::Mean).then(norm),
             head: Linear { weight: ops.upload([classes, c], &weight), bias: Some(ops.zeros([classes])) },
@@ -99,16 +114,11 @@ impl<T: Clone> Classifier<T> {
     }
 
     /// `images -> logits [B, classes]`
-    pub fn forward<O: Ops<Tensor = T>>(
-        &self,
-        ops: &O,
-        config: &ClassifierConfig,
-        input: &Input<'_, T>,
-        keep: Keep,
-    ) -> (T, Saved<O>) {
-        let (tokens, vit) = self.vit.forward(ops, &config.vit, input, keep);
-        let (pooled, cls_rows) = pool(ops, config, &tokens);
-        let normed = self.norm().map(|norm| ops.layer_norm(&pooled, norm, config.vit.layer_norm_eps));
+    pub fn forward<O: Ops<Tensor = T>>(&self, ops: &O, input: &Input<'_, T>, keep: Keep) -> (T, Saved<O>) {
+        let (tokens, vit) = self.vit.forward(ops, input, keep);
+        let (pooled, cls_rows) = self.pool(ops, &tokens);
+        let eps = self.vit.config().layer_norm_eps;
+        let normed = self.norm().map(|norm| ops.layer_norm_forward(&pooled, norm, eps));
         let features = normed.as_ref().map_or(&pooled, |(normed, _)| normed);
         let logits = ops.linear(features, &self.head);
         (logits, Saved { vit, pooled, normed, cls_rows })
@@ -118,7 +128,6 @@ impl<T: Clone> Classifier<T> {
     pub fn backward<O: Ops<Tensor = T>>(
         &self,
         ops: &O,
-        config: &ClassifierConfig,
         input: &Input<'_, T>,
         d_logits: &T,
         saved: Saved<O>,
@@ -130,20 +139,21 @@ impl<T: Clone> Classifier<T> {
         if let (Some(norm), Some(d_norm), Some((_, stats))) = (self.norm(), grads.norm_mut(), &normed) {
             d_pooled = ops.layer_norm_backward(&d_pooled, &pooled, norm, stats, d_norm);
         }
-        let tokens = config.vit.tokens();
+        let tokens = self.vit.config().tokens();
         let d_tokens = match cls_rows {
             None => ops.mean_pool_backward(&d_pooled, tokens),
             Some(rows) => ops.gather_rows_backward(&d_pooled, &rows, ops.shape(&d_pooled)[0] * tokens),
         };
-        self.vit.backward(ops, &config.vit, input, d_tokens, vit, &mut grads.vit);
+        self.vit.backward(ops, input, d_tokens, vit, &mut grads.vit);
     }
 
     /// `images -> logits [B, classes]`, keeping nothing.
-    pub fn infer<O: Ops<Tensor = T>>(&self, ops: &O, config: &ClassifierConfig, images: &T) -> T {
+    pub fn infer<O: TransformerOps<Tensor = T>>(&self, ops: &O, images: &T) -> T {
         let input = Input { images, mask: None, drop_path: None };
-        let tokens = self.vit.infer(ops, &config.vit, &input, &mut |_, _| {});
-        let (pooled, _) = pool(ops, config, &tokens);
-        let normed = self.norm().map(|norm| ops.layer_norm(&pooled, norm, config.vit.layer_norm_eps).0);
+        let tokens = self.vit.infer(ops, &input, &mut |_, _| {});
+        let (pooled, _) = self.pool(ops, &tokens);
+        let eps = self.vit.config().layer_norm_eps;
+        let normed = self.norm().map(|norm| ops.layer_norm(&pooled, norm, eps));
         ops.linear(normed.as_ref().unwrap_or(&pooled), &self.head)
     }
 
@@ -155,18 +165,18 @@ impl<T: Clone> Classifier<T> {
     fn norm_mut(&mut self) -> Option<&mut Norm<T>> {
         self.fc_norm.as_mut().or(self.vit.norm.as_mut())
     }
-}
 
-/// `tokens [B·T, C] -> pooled [B, C]`, and the rows of \[CLS\] where those were taken.
-fn pool<O: Ops>(ops: &O, config: &ClassifierConfig, tokens: &O::Tensor) -> (O::Tensor, Option<O::Ids>) {
-    let t = config.vit.tokens();
-    match config.pooling {
-        Pooling::Mean => (ops.mean_pool(tokens, t), None),
-        Pooling::Cls => {
-            let batch = ops.shape(tokens)[0] / t;
-            let rows: Vec<u32> = (0..batch).map(|b| (b * t) as u32).collect();
-            let rows = ops.upload_ids(&rows);
-            (ops.gather_rows(tokens, &rows), Some(rows))
+    /// `tokens [B·T, C] -> pooled [B, C]`, and the rows of \[CLS\] where those were taken.
+    fn pool<O: TransformerOps<Tensor = T>>(&self, ops: &O, tokens: &T) -> (T, Option<O::Ids>) {
+        let t = self.vit.config().tokens();
+        match self.pooling {
+            Pooling::Mean => (ops.mean_pool(tokens, t), None),
+            Pooling::Cls => {
+                let batch = ops.shape(tokens)[0] / t;
+                let rows: Vec<u32> = (0..batch).map(|b| (b * t) as u32).collect();
+                let rows = ops.upload_ids(&rows);
+                (ops.gather_rows(tokens, &rows), Some(rows))
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 use beit_ops::init::Stream;
-use beit_ops::{Linear, Norm, Ops, Shape, tree};
+use beit_ops::{Device, Linear, Norm, Ops, Shape, TransformerOps, tree};
 use beit_vit::{Config, Init, Input, Keep, Saved as VitSaved, Vit};
 
 /// What a model for masked image modelling looks like.
@@ -17,10 +17,12 @@ pub struct MimConfig {
 tree! {
     /// The transformer and a linear layer that names the visual token of a patch.
     pub struct Mim {
+        /// V
+        vocab: usize = plain,
         /// The transformer.
-        vit: Vit<T> = tree "",
+        pub vit: Vit<T> = tree "",
         /// `[V, C]`
-        lm_head: Linear<T> = tree "lm_head.",
+        pub lm_head: Linear<T> = tree "lm_head.",
     }
 }
 
@@ -29,7 +31,7 @@ impl Mim<Shape> {
     pub fn of(config: &MimConfig) -> Self {
         let weight = Shape::from([config.vocab, config.vit.width]);
         let lm_head = Linear { weight, bias: Some(Shape::from([config.vocab])) };
-        Self { vit: Vit::<Shape>::of(&config.vit), lm_head }
+        Self { vocab: config.vocab, vit: Vit::<Shape>::of(&config.vit), lm_head }
     }
 }
 
@@ -41,12 +43,20 @@ pub struct Saved<O: Ops> {
     normed: Option<(O::Tensor, O::Stats)>,
 }
 
+impl<T> Mim<T> {
+    /// The configuration that the parameters were made for.
+    pub fn config(&self) -> MimConfig {
+        MimConfig { vit: self.vit.config().clone(), vocab: self.vocab }
+    }
+}
+
 impl<T: Clone> Mim<T> {
     /// Draws the initial values of the pre-training model.
-    pub fn init<O: Ops<Tensor = T>>(ops: &O, config: &MimConfig, seed: u64) -> Self {
+    pub fn init<O: Device<Tensor = T>>(ops: &O, config: &MimConfig, seed: u64) -> Self {
         let (v, c) = (config.vocab, config.vit.width);
         let weight = Init::Pretraining.weights(v * c, &mut Stream::new(seed, 0));
         Self {
+            vocab: v,
             vit: beit_vit::init(ops, &config.vit, Init::Pretraining, seed),
             lm_head: Linear { weight: ops.upload([v, c], &weight), bias: Some(ops.zeros([v])) },
         }
@@ -56,16 +66,15 @@ impl<T: Clone> Mim<T> {
     pub fn forward<O: Ops<Tensor = T>>(
         &self,
         ops: &O,
-        config: &MimConfig,
         input: &Input<'_, T>,
         rows: &O::Ids,
         keep: Keep,
     ) -> (T, Saved<O>) {
-        let (tokens, vit) = self.vit.forward_rows(ops, &config.vit, input, keep, Some(rows));
+        let (tokens, vit) = self.vit.forward_rows(ops, input, keep, Some(rows));
         // The norm works row by row, so gathering first gives the same numbers for less work.
         let gathered = ops.gather_rows(&tokens, rows);
-        let normed =
-            self.vit.norm.as_ref().map(|norm| ops.layer_norm(&gathered, norm, config.vit.layer_norm_eps));
+        let eps = self.vit.config().layer_norm_eps;
+        let normed = self.vit.norm.as_ref().map(|norm| ops.layer_norm_forward(&gathered, norm, eps));
         let features = normed.as_ref().map_or(&gathered, |(normed, _)| normed);
         let logits = ops.linear(features, &self.lm_head);
         (logits, Saved { vit, rows: rows.clone(), gathered, normed })
@@ -75,7 +84,6 @@ impl<T: Clone> Mim<T> {
     pub fn backward<O: Ops<Tensor = T>>(
         &self,
         ops: &O,
-        config: &MimConfig,
         input: &Input<'_, T>,
         d_logits: &T,
         saved: Saved<O>,
@@ -88,21 +96,16 @@ impl<T: Clone> Mim<T> {
             d_rows = ops.layer_norm_backward(&d_rows, &gathered, norm, stats, d_norm);
         }
         let batch = ops.shape(input.images)[0];
-        let d_tokens = ops.gather_rows_backward(&d_rows, &rows, batch * config.vit.tokens());
-        self.vit.backward(ops, &config.vit, input, d_tokens, vit, &mut grads.vit);
+        let d_tokens = ops.gather_rows_backward(&d_rows, &rows, batch * self.vit.config().tokens());
+        self.vit.backward(ops, input, d_tokens, vit, &mut grads.vit);
     }
 
     /// `images -> logits [rows, V]`, keeping nothing.
-    pub fn infer<O: Ops<Tensor = T>>(
-        &self,
-        ops: &O,
-        config: &MimConfig,
-        input: &Input<'_, T>,
-        rows: &O::Ids,
-    ) -> T {
-        let tokens = self.vit.infer_rows(ops, &config.vit, input, Some(rows), &mut |_, _| {});
+    pub fn infer<O: TransformerOps<Tensor = T>>(&self, ops: &O, input: &Input<'_, T>, rows: &O::Ids) -> T {
+        let tokens = self.vit.infer_rows(ops, input, Some(rows), &mut |_, _| {});
         let gathered = ops.gather_rows(&tokens, rows);
-        let norm = |norm: &Norm<T>| ops.layer_norm(&gathered, norm, config.vit.layer_norm_eps).0;
+        let eps = self.vit.config().layer_norm_eps;
+        let norm = |norm: &Norm<T>| ops.layer_norm(&gathered, norm, eps);
         let normed = self.vit.norm.as_ref().map(norm);
         ops.linear(normed.as_ref().unwrap_or(&gathered), &self.lm_head)
     }

@@ -2,7 +2,8 @@
 
 use beit_heads::{Classifier, ClassifierConfig, Pooling};
 use beit_ops::init::Stream;
-use beit_ops::{Host, Ops, Tree};
+use beit_ops::prelude::*;
+use beit_ops::{Host, Tree};
 use beit_vit::{Config, Preset, RelativePositions};
 
 /// How far bf16 is off.
@@ -46,7 +47,7 @@ fn logits(host: &Host<f32>, config: &ClassifierConfig, seed: u64, batch: usize) 
     let [height, width] = config.vit.image;
     let pixels = Stream::new(seed, 0).normals(batch * 3 * height * width, 1.0);
     let images = host.upload([batch, 3, height, width], &pixels);
-    host.read(&params.infer(host, config, &images)).expect("the host works")
+    host.read(&params.infer(host, &images)).expect("the host works")
 }
 
 fn best(logits: &[f32]) -> usize {

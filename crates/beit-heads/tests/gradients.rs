@@ -2,10 +2,11 @@
 
 use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling, masked_rows};
 use beit_ops::init::Stream;
-use beit_ops::{Host, Ops, Shape, Targets, Tree};
+use beit_ops::prelude::*;
+use beit_ops::{Host, Shape, Targets, Tree};
 use beit_vit::{Config, DropPath, Input, Keep, Preset, RelativePositions};
 
-type Array = <Host<f64> as Ops>::Tensor;
+type Array = <Host<f64> as beit_ops::Device>::Tensor;
 
 /// Central differences of step 1e-5 in f64: truncation 1e-10, cancellation 1e-11.
 const STEP: f64 = 1e-5;
@@ -76,17 +77,17 @@ fn check_mim(vit: Config) {
     let targets = Targets::Classes { ids: &codes, smoothing: 0.0 };
 
     let loss = |params: &Mim<Array>| {
-        let (logits, _) = params.forward(&OPS, &config, &input, &rows, Keep::All);
+        let (logits, _) = params.forward(&OPS, &input, &rows, Keep::All);
         OPS.cross_entropy(&logits, &targets).0[0]
     };
-    let (logits, saved) = params.forward(&OPS, &config, &input, &rows, Keep::All);
+    let (logits, saved) = params.forward(&OPS, &input, &rows, Keep::All);
     let (_, lse) = OPS.cross_entropy(&logits, &targets);
     let d_logits = OPS.cross_entropy_backward(&logits, &targets, &lse, 1.0);
     let mut grads = params.map(&mut |p: &Array| OPS.zeros(OPS.shape(p)));
-    params.backward(&OPS, &config, &input, &d_logits, saved, &mut grads);
+    params.backward(&OPS, &input, &d_logits, saved, &mut grads);
     check(&params, &grads, &loss);
 
-    let inferred = params.infer(&OPS, &config, &input, &rows);
+    let inferred = params.infer(&OPS, &input, &rows);
     assert_eq!(inferred, logits, "infer and forward are one wiring");
 }
 
@@ -109,16 +110,16 @@ fn check_classifier(pooling: Pooling) {
     let ids = OPS.upload_ids(&[4, 1]);
     let targets = Targets::Classes { ids: &ids, smoothing: 0.1 };
     let loss = |params: &Classifier<Array>| {
-        let (logits, _) = params.forward(&OPS, &config, &input, Keep::All);
+        let (logits, _) = params.forward(&OPS, &input, Keep::All);
         OPS.cross_entropy(&logits, &targets).0[0]
     };
-    let (logits, saved) = params.forward(&OPS, &config, &input, Keep::All);
+    let (logits, saved) = params.forward(&OPS, &input, Keep::All);
     let (_, lse) = OPS.cross_entropy(&logits, &targets);
     let d_logits = OPS.cross_entropy_backward(&logits, &targets, &lse, 1.0);
     let mut grads = params.map(&mut |p: &Array| OPS.zeros(OPS.shape(p)));
-    params.backward(&OPS, &config, &input, &d_logits, saved, &mut grads);
+    params.backward(&OPS, &input, &d_logits, saved, &mut grads);
     check(&params, &grads, &loss);
-    assert_eq!(params.infer(&OPS, &config, &images), logits);
+    assert_eq!(params.infer(&OPS, &images), logits);
 }
 
 #[test]

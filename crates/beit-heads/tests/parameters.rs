@@ -1,7 +1,8 @@
 //! Parameter counts to the unit, and the wiring of forward and backward at full size, without data.
 
 use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling};
-use beit_ops::{Footprint, Ops, Plan, Shape, Targets, Tree};
+use beit_ops::prelude::*;
+use beit_ops::{Footprint, Plan, Shape, Targets, Tree};
 use beit_vit::{Config, DropPath, Input, Keep, Preset, RelativePositions};
 
 fn elements(shapes: Vec<&Shape>) -> usize {
@@ -56,7 +57,7 @@ fn a_step_of_base_on_paper() {
     let keep = DropPath((0..12).map(|_| [ops.zeros([batch]), ops.zeros([batch])]).collect());
     let input = Input { images: &images, mask: Some(&mask), drop_path: Some(&keep) };
     let before = ops.live_bytes();
-    let (logits, saved) = params.forward(&ops, &config, &input, &rows, Keep::All);
+    let (logits, saved) = params.forward(&ops, &input, &rows, Keep::All);
     assert_eq!(&*ops.shape(&logits), [masked, 8192]);
 
     let (c, tokens, m) = (768, 197, (batch * 197) as u64);
@@ -68,7 +69,7 @@ fn a_step_of_base_on_paper() {
     let forward = 2 * (12 * m * per_token + embed + head - left_out);
     assert_eq!(ops.flops(), forward);
 
-    params.backward(&ops, &config, &input, &logits, saved, &mut grads);
+    params.backward(&ops, &input, &logits, saved, &mut grads);
     // The backward does everything twice, but for the gradient of the images.
     assert_eq!(ops.flops(), 3 * forward - 2 * embed);
     drop(logits);
@@ -87,12 +88,12 @@ fn bf16_step(preset: Preset, batch: usize) -> usize {
     let mask = ops.zeros([batch, 196]);
     let rows = ops.upload_ids(&vec![1; 75 * batch]);
     let input = Input { images: &images, mask: Some(&mask), drop_path: None };
-    let (logits, saved) = params.forward(&ops, &config, &input, &rows, Keep::All);
+    let (logits, saved) = params.forward(&ops, &input, &rows, Keep::All);
     let ids = ops.upload_ids(&vec![0; 75 * batch]);
     let targets = Targets::Classes { ids: &ids, smoothing: 0.0 };
     let (_, lse) = ops.cross_entropy(&logits, &targets);
     let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, 1.0);
-    params.backward(&ops, &config, &input, &d_logits, saved, &mut grads);
+    params.backward(&ops, &input, &d_logits, saved, &mut grads);
     ops.peak_bytes()
 }
 

@@ -3,7 +3,8 @@
 use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling, masked_rows};
 use beit_ops::host::{Array, Real};
 use beit_ops::init::Stream;
-use beit_ops::{Footprint, Host, Ops, Plan, Shape, Targets, Tree};
+use beit_ops::prelude::*;
+use beit_ops::{Footprint, Host, Plan, Shape, Targets, Tree};
 use beit_vit::{Config, DropPath, Input, Keep, Preset, RelativePositions};
 
 const BATCH: usize = 3;
@@ -39,11 +40,11 @@ fn mim<O: Ops>(ops: &O, vit: Config, keep: Keep) -> Vec<O::Tensor> {
     let codes = ops.upload_ids(&rows.iter().map(|row| row % 7).collect::<Vec<_>>());
     let targets = Targets::Classes { ids: &codes, smoothing: 0.0 };
 
-    let (logits, saved) = params.forward(ops, &config, &input, &ops.upload_ids(&rows), keep);
+    let (logits, saved) = params.forward(ops, &input, &ops.upload_ids(&rows), keep);
     let d_logits =
         ops.cross_entropy_backward(&logits, &targets, &ops.cross_entropy(&logits, &targets).1, 1.0);
     let mut grads = params.map(&mut |p| ops.zeros(ops.shape(p)));
-    params.backward(ops, &config, &input, &d_logits, saved, &mut grads);
+    params.backward(ops, &input, &d_logits, saved, &mut grads);
     [logits].into_iter().chain(grads.leaves().into_iter().cloned()).collect()
 }
 
@@ -57,11 +58,11 @@ fn classifier<O: Ops>(ops: &O, vit: Config, keep: Keep) -> Vec<O::Tensor> {
     let ids = ops.upload_ids(&[4, 1, 0]);
     let targets = Targets::Classes { ids: &ids, smoothing: 0.1 };
 
-    let (logits, saved) = params.forward(ops, &config, &input, keep);
+    let (logits, saved) = params.forward(ops, &input, keep);
     let d_logits =
         ops.cross_entropy_backward(&logits, &targets, &ops.cross_entropy(&logits, &targets).1, 1.0);
     let mut grads = params.map(&mut |p| ops.zeros(ops.shape(p)));
-    params.backward(ops, &config, &input, &d_logits, saved, &mut grads);
+    params.backward(ops, &input, &d_logits, saved, &mut grads);
     [logits].into_iter().chain(grads.leaves().into_iter().cloned()).collect()
 }
 
@@ -104,8 +105,8 @@ fn planned(keep: Keep) -> (usize, u64) {
     let rows = ops.upload_ids(&[1; 600]);
     let input = Input { images: &images, mask: None, drop_path: None };
     let before = ops.live_bytes();
-    let (logits, saved) = params.forward(&ops, &config, &input, &rows, keep);
-    params.backward(&ops, &config, &input, &logits, saved, &mut grads);
+    let (logits, saved) = params.forward(&ops, &input, &rows, keep);
+    params.backward(&ops, &input, &logits, saved, &mut grads);
     drop(logits);
     assert_eq!(ops.live_bytes(), before, "nothing is left over");
     (ops.peak_bytes() - before, ops.flops())

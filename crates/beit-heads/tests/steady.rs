@@ -2,7 +2,8 @@
 #![allow(unsafe_code)]
 
 use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling, masked_rows};
-use beit_ops::{AdamW, Host, Ops, Plan, Targets, Tree};
+use beit_ops::prelude::*;
+use beit_ops::{AdamW, Host, Plan, Targets, Tree};
 use beit_vit::{Config, Input, Keep, Preset};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Mutex;
@@ -44,7 +45,6 @@ static ALLOCATOR: Counting = Counting;
 
 /// A model, its gradients and moments, and a batch.
 struct Training<O: Ops> {
-    config: MimConfig,
     params: Mim<O::Tensor>,
     grads: Mim<O::Tensor>,
     moments: [Mim<O::Tensor>; 2],
@@ -73,17 +73,16 @@ impl<O: Ops> Training<O> {
             mask: ops.upload([batch, n], &numbers),
             codes: ops.upload_ids(&vec![7; rows.len()]),
             rows: ops.upload_ids(&rows),
-            config,
         }
     }
 
     fn step(&mut self, ops: &O) {
         let input = Input { images: &self.images, mask: Some(&self.mask), drop_path: None };
-        let (logits, saved) = self.params.forward(ops, &self.config, &input, &self.rows, Keep::All);
+        let (logits, saved) = self.params.forward(ops, &input, &self.rows, Keep::All);
         let targets = Targets::Classes { ids: &self.codes, smoothing: 0.0 };
         let (_, lse) = ops.cross_entropy(&logits, &targets);
         let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, 1.0);
-        self.params.backward(ops, &self.config, &input, &d_logits, saved, &mut self.grads);
+        self.params.backward(ops, &input, &d_logits, saved, &mut self.grads);
         drop((logits, d_logits));
         let clip = ops.clip_factor(&self.grads.leaves(), Some(3.0));
         let hyper = AdamW { lr: 1e-4, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.05, step: 1 };
@@ -151,7 +150,7 @@ fn infers_as_planned(preset: Preset, batch: usize) {
         let [height, width] = config.vit.image;
         let images = ops.upload([batch, 3, height, width], &vec![0.5; batch * 3 * height * width]);
         for _ in 0..3 {
-            params.infer(ops, &config, &images);
+            params.infer(ops, &images);
         }
     }
     let _alone = COUNTED.lock();

@@ -2,7 +2,8 @@
 
 use beit_heads::{Mim, MimConfig, masked_rows};
 use beit_ops::init::Stream;
-use beit_ops::{Host, Ops, Targets, Tree};
+use beit_ops::prelude::*;
+use beit_ops::{Host, Targets, Tree};
 use beit_vit::{Config, Input, Keep, Preset};
 
 /// Loss, logits and every gradient of one step, as bits.
@@ -19,11 +20,11 @@ fn step() -> Vec<u32> {
     let input = Input { images: &images, mask: Some(&mask), drop_path: None };
     let targets = Targets::Classes { ids: &codes, smoothing: 0.0 };
 
-    let (logits, saved) = params.forward(&ops, &config, &input, &rows, Keep::All);
+    let (logits, saved) = params.forward(&ops, &input, &rows, Keep::All);
     let (metrics, lse) = ops.cross_entropy(&logits, &targets);
     let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, 1.0);
     let mut grads = params.map(&mut |p| ops.zeros(ops.shape(p)));
-    params.backward(&ops, &config, &input, &d_logits, saved, &mut grads);
+    params.backward(&ops, &input, &d_logits, saved, &mut grads);
     let clip = ops.clip_factor(&grads.leaves(), Some(1.0));
     [&metrics, &logits, &clip].into_iter().chain(grads.leaves()).flatten().map(|v| v.to_bits()).collect()
 }

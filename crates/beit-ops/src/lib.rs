@@ -9,6 +9,7 @@ extern crate std;
 pub mod conformance;
 pub mod host;
 pub mod init;
+mod leaf;
 mod ops;
 pub mod params;
 pub mod philox;
@@ -18,6 +19,7 @@ mod shape;
 mod tree;
 
 pub use host::Host;
+pub use leaf::{At, Layer, Leaf, Role, Start};
 pub use ops::prelude;
 pub use ops::{
     AdamW, AttentionOps, AttentionShape, AttentionTraining, ConvOps, ConvTraining, CrossEntropyOps, Device,
@@ -30,8 +32,3 @@ pub use plan::{Footprint, Plan};
 pub use relative::{relative_position_index, relative_position_rows};
 pub use shape::Shape;
 pub use tree::Tree;
-
-#[doc(hidden)]
-pub use alloc::{string::String as __String, vec::Vec as __Vec};
-#[doc(hidden)]
-pub use tree::{item as __item, join as __join};

@@ -6,9 +6,9 @@ tree! {
     /// `y = x Wᵀ + b`: weight `[N, C]` (or any rank whose later extents multiply to `C`), bias `[N]`.
     pub struct Linear {
         /// `[N, C]`
-        weight: T = leaf "weight",
+        pub weight: T = leaf "weight" as Weight,
         /// `[N]`
-        bias: Option<T> = maybe_leaf "bias",
+        pub bias: Option<T> = maybe_leaf "bias" as Bias,
     }
 }
 
@@ -16,9 +16,9 @@ tree! {
     /// The affine part of a layer norm: weight and bias `[C]`.
     pub struct Norm {
         /// `[C]`
-        weight: T = leaf "weight",
+        pub weight: T = leaf "weight" as NormWeight,
         /// `[C]`
-        bias: T = leaf "bias",
+        pub bias: T = leaf "bias" as NormBias,
     }
 }
 
@@ -26,8 +26,8 @@ tree! {
     /// A convolution of stride 1 with "same" zero padding: weight `[O, I, k, k]` with odd `k`, bias `[O]`.
     pub struct Conv2d {
         /// `[O, I, k, k]`
-        weight: T = leaf "weight",
+        pub weight: T = leaf "weight" as Weight,
         /// `[O]`
-        bias: T = leaf "bias",
+        pub bias: T = leaf "bias" as Bias,
     }
 }

@@ -1,19 +1,19 @@
 //! The residual block of both halves: `y = id(x) + gain · res(x)`.
 
 use crate::config::{BOTTLENECK, KERNEL};
-use beit_ops::{Conv2d, Ops, Shape, tree};
+use beit_ops::{Conv2d, Ops, Shape, TokenizerOps, tree};
 
 tree! {
     /// Four convolutions, a ReLU before each.
     pub struct ResPath {
         /// Encoder: `[n/4, i, 3, 3]`, decoder: `[n/4, i, 1, 1]`.
-        conv_1: Conv2d<T> = tree "conv_1.",
+        pub conv_1: Conv2d<T> = tree "conv_1.",
         /// `[n/4, n/4, 3, 3]`
-        conv_2: Conv2d<T> = tree "conv_2.",
+        pub conv_2: Conv2d<T> = tree "conv_2.",
         /// `[n/4, n/4, 3, 3]`
-        conv_3: Conv2d<T> = tree "conv_3.",
+        pub conv_3: Conv2d<T> = tree "conv_3.",
         /// Encoder: `[n, n/4, 1, 1]`, decoder: `[n, n/4, 3, 3]`.
-        conv_4: Conv2d<T> = tree "conv_4.",
+        pub conv_4: Conv2d<T> = tree "conv_4.",
     }
 }
 
@@ -21,9 +21,9 @@ tree! {
     /// A residual block from `i` to `n` channels. Encoder and decoder differ in the order of the kernel sizes only.
     pub struct Block {
         /// `[n, i, 1, 1]`, absent where `i = n`.
-        id_path: Option<Conv2d<T>> = maybe_tree "id_path.",
+        pub id_path: Option<Conv2d<T>> = maybe_tree "id_path.",
         /// The convolutions.
-        res_path: ResPath<T> = tree "res_path.path.",
+        pub res_path: ResPath<T> = tree "res_path.path.",
     }
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn conv(i: usize, n: usize, k: usize) -> Conv2d<Shape> {
 
 impl<T: Clone> Block<T> {
     /// `x [B, h, w, i] -> y [B, h, w, n]`. The identity path sees `x` before the ReLU; nothing follows the sum.
-    pub(crate) fn forward<O: Ops<Tensor = T>>(&self, ops: &O, x: T, gain: f64) -> (T, Saved<T>) {
+    pub(crate) fn forward<O: TokenizerOps<Tensor = T>>(&self, ops: &O, x: T, gain: f64) -> (T, Saved<T>) {
         let res = &self.res_path;
         let relu_1 = ops.relu(&x);
         let relu_2 = ops.relu(&ops.conv2d(&relu_1, &res.conv_1));

@@ -2,9 +2,8 @@
 
 use crate::block::{Block, Saved};
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
-use beit_ops::{Ops, Shape, Tree};
+use beit_ops::{At, Leaf, Ops, Shape, TokenizerOps, Tree};
 
 /// The groups of one half of the tokenizer, each a list of residual blocks.
 ///
@@ -56,7 +55,13 @@ impl<T: Clone> Tape<T> {
     }
 
     /// One group forward.
-    pub(crate) fn forward<O: Ops<Tensor = T>>(&mut self, ops: &O, x: T, group: &[Block<T>], gain: f64) -> T {
+    pub(crate) fn forward<O: TokenizerOps<Tensor = T>>(
+        &mut self,
+        ops: &O,
+        x: T,
+        group: &[Block<T>],
+        gain: f64,
+    ) -> T {
         group.iter().fold(x, |x, block| {
             let (y, saved) = block.forward(ops, x, gain);
             if self.keeps {
@@ -82,7 +87,7 @@ impl<T: Clone> Tape<T> {
     }
 
     /// Halves the sides.
-    pub(crate) fn pool<O: Ops<Tensor = T>>(&mut self, ops: &O, x: T) -> T {
+    pub(crate) fn pool<O: TokenizerOps<Tensor = T>>(&mut self, ops: &O, x: T) -> T {
         let y = ops.max_pool2(&x);
         if self.keeps {
             self.pools.push(x);
@@ -97,32 +102,32 @@ impl<T: Clone> Tape<T> {
     }
 }
 
-/// The prefix of block `b` of group `g`, both counted from zero.
-fn name(prefix: &str, g: usize, b: usize) -> String {
-    format!("{prefix}group_{}.group.block_{}.", g + 1, b + 1)
+/// Where block `b` of group `g` stands, both counted from zero.
+fn place(at: &At, g: usize, b: usize) -> At {
+    at.join(&format!("group_{}.group.block_{}.", g + 1, b + 1))
 }
 
 impl<T> Tree<T> for Groups<T> {
     type Of<U> = Groups<U>;
 
-    fn map_named<U>(&self, prefix: &str, f: &mut dyn FnMut(&str, &T) -> U) -> Groups<U> {
+    fn map_at<U>(&self, at: &At, f: &mut dyn FnMut(&Leaf, &T) -> U) -> Groups<U> {
         let mut group = |(g, blocks): (usize, &Vec<Block<T>>)| {
-            blocks.iter().enumerate().map(|(b, block)| block.map_named(&name(prefix, g, b), f)).collect()
+            blocks.iter().enumerate().map(|(b, block)| block.map_at(&place(at, g, b), f)).collect()
         };
         Groups(self.0.iter().enumerate().map(&mut group).collect())
     }
 
-    fn for_each<'a>(&'a self, prefix: &str, f: &mut dyn FnMut(String, &'a T)) {
+    fn walk_at<'a>(&'a self, at: &At, f: &mut dyn FnMut(Leaf, &'a T)) {
         for (g, blocks) in self.0.iter().enumerate() {
             for (b, block) in blocks.iter().enumerate() {
-                block.for_each(&name(prefix, g, b), f);
+                block.walk_at(&place(at, g, b), f);
             }
         }
     }
 
-    fn for_each_mut<'a>(&'a mut self, f: &mut dyn FnMut(&'a mut T)) {
+    fn walk_mut<'a>(&'a mut self, f: &mut dyn FnMut(&'a mut T)) {
         for block in self.0.iter_mut().flatten() {
-            block.for_each_mut(f);
+            block.walk_mut(f);
         }
     }
 }

@@ -9,9 +9,9 @@ tree! {
     /// A discrete variational autoencoder.
     pub struct Tokenizer {
         /// Images to visual tokens.
-        encoder: Encoder<T> = tree "encoder.",
+        pub encoder: Encoder<T> = tree "encoder.",
         /// Visual tokens to images.
-        decoder: Decoder<T> = tree "decoder.",
+        pub decoder: Decoder<T> = tree "decoder.",
     }
 }
 
@@ -34,6 +34,13 @@ impl Tokenizer<Shape> {
     /// The shapes of the parameters.
     pub fn of(config: &Config) -> Self {
         Self { encoder: Encoder::of(config), decoder: Decoder::of(config) }
+    }
+}
+
+impl<T> Tokenizer<T> {
+    /// The configuration that the parameters were made for.
+    pub fn config(&self) -> &Config {
+        self.encoder.config()
     }
 }
 
@@ -80,7 +87,7 @@ impl<T: Clone> Tokenizer<T> {
     /// Positions `[B·h·w, V]` as the grid `[B, h, w, V]` of an image `[B, H, W, C]`.
     fn on_grid<O: Ops<Tensor = T>>(&self, ops: &O, x: T, pixels: &T) -> T {
         let [b, height, width, _] = encoder::extents(&ops.shape(pixels));
-        let down = 1 << (self.encoder.groups.0.len() - 1);
+        let down = self.config().downsampling();
         let v = ops.shape(&x)[1];
         ops.reshape(x, [b, height / down, width / down, v])
     }

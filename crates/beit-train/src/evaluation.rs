@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use beit_data::{Batch, LabelledSample, Loader};
-use beit_heads::{Classifier, ClassifierConfig};
+use beit_heads::Classifier;
 use beit_ops::{Ops, Targets};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -127,18 +127,18 @@ impl Evaluation {
 /// If `start` is of another number of classes.
 pub fn evaluate<O: Ops>(
     ops: &O,
-    config: &ClassifierConfig,
     params: &Classifier<O::Tensor>,
     loader: &Loader<LabelledSample>,
     start: Option<Evaluation>,
     on_batch: &mut dyn FnMut(&Evaluation) -> Result<()>,
 ) -> Result<Evaluation> {
-    let mut state = start.unwrap_or_else(|| Evaluation::new(config.classes));
-    assert_eq!(state.classes, config.classes, "an evaluation of a model with other classes");
+    let classes = params.config().classes;
+    let mut state = start.unwrap_or_else(|| Evaluation::new(classes));
+    assert_eq!(state.classes, classes, "an evaluation of a model with other classes");
     let before = state.left_out;
     for batch in loader.batches(state.batches..loader.batches_per_epoch().max(state.batches))? {
         let batch = batch?;
-        let (logits, loss) = logits(ops, config, params, &batch)?;
+        let (logits, loss) = logits(ops, params, &batch)?;
         state.add(&logits, &batch.data.labels, loss);
         state.batches = batch.number + 1;
         state.left_out = before + loader.bad_files().len();
@@ -153,13 +153,12 @@ pub fn evaluate<O: Ops>(
 /// `[B, classes]`, and their mean loss.
 fn logits<O: Ops>(
     ops: &O,
-    config: &ClassifierConfig,
     params: &Classifier<O::Tensor>,
     batch: &Batch<LabelledSample>,
 ) -> Result<(Vec<f32>, f32)> {
-    let [height, width] = config.vit.image;
+    let [height, width] = params.vit.config().image;
     let pixels = ops.upload([batch.indices.len(), 3, height, width], &batch.data.pixels);
-    let logits = params.infer(ops, config, &pixels);
+    let logits = params.infer(ops, &pixels);
     let ids = ops.upload_ids(&batch.data.labels);
     let (metrics, _) = ops.cross_entropy(&logits, &Targets::Classes { ids: &ids, smoothing: 0.0 });
     let (logits, loss) = (ops.read(&logits)?, ops.read(&metrics)?[0]);

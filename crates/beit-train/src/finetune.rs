@@ -6,7 +6,7 @@ use crate::guard::Outcome;
 use crate::optimiser::{Hyper, Optimiser};
 use crate::steps::{Listeners, Steps, keep, one};
 use beit_data::{Batch, LabelledSample, Loader};
-use beit_heads::{Classifier, ClassifierConfig};
+use beit_heads::Classifier;
 use beit_ops::{Ops, Targets};
 use beit_vit::Input;
 use serde::{Deserialize, Serialize};
@@ -38,8 +38,6 @@ pub struct FinetuneRecipe {
 pub struct Finetuning<'a, O: Ops> {
     /// The device.
     pub ops: &'a O,
-    /// The model's shape.
-    pub config: ClassifierConfig,
     /// How to train it.
     pub recipe: FinetuneRecipe,
     /// The parameters.
@@ -50,14 +48,9 @@ pub struct Finetuning<'a, O: Ops> {
 
 impl<'a, O: Ops> Finetuning<'a, O> {
     /// Begins with these parameters.
-    pub fn new(
-        ops: &'a O,
-        config: ClassifierConfig,
-        recipe: FinetuneRecipe,
-        params: Classifier<O::Tensor>,
-    ) -> Self {
-        let optimiser = Optimiser::new(ops, &params, recipe.hyper, config.vit.depth);
-        Self { ops, config, recipe, params, optimiser }
+    pub fn new(ops: &'a O, recipe: FinetuneRecipe, params: Classifier<O::Tensor>) -> Self {
+        let optimiser = Optimiser::new(ops, &params, recipe.hyper, params.vit.config().depth);
+        Self { ops, recipe, params, optimiser }
     }
 
     /// Trains from the optimiser's step up to step `until`.
@@ -71,7 +64,7 @@ impl<'a, O: Ops> Finetuning<'a, O> {
         until: u64,
         listeners: &mut Listeners<'_>,
     ) -> Result<()> {
-        let step = Step { ops: self.ops, config: &self.config, recipe: &self.recipe };
+        let step = Step { ops: self.ops, recipe: &self.recipe };
         let steps = Steps {
             phase: "finetune",
             loader,
@@ -90,7 +83,6 @@ impl<'a, O: Ops> Finetuning<'a, O> {
 /// What a step reads.
 struct Step<'a, O: Ops> {
     ops: &'a O,
-    config: &'a ClassifierConfig,
     recipe: &'a FinetuneRecipe,
 }
 
@@ -102,19 +94,19 @@ impl<O: Ops> Step<'_, O> {
         batch: &Batch<LabelledSample>,
         grads: &mut Classifier<O::Tensor>,
     ) -> O::Tensor {
-        let (ops, vit) = (self.ops, &self.config.vit);
+        let (ops, vit) = (self.ops, params.vit.config());
         let [height, width] = vit.image;
         let images = ops.upload([batch.indices.len(), 3, height, width], &batch.data.pixels);
         let drop_path = drop_path(ops, vit, self.recipe.seed, batch.epoch, &batch.indices);
         let input = Input { images: &images, mask: None, drop_path: drop_path.as_ref() };
 
-        let (logits, saved) = params.forward(ops, self.config, &input, keep(self.recipe.recompute));
+        let (logits, saved) = params.forward(ops, &input, keep(self.recipe.recompute));
         let ids = ops.upload_ids(&batch.data.labels);
         let targets = Targets::Classes { ids: &ids, smoothing: self.recipe.smoothing };
         let (metrics, lse) = ops.cross_entropy(&logits, &targets);
         let scale = 1.0 / self.recipe.accumulate as f32;
         let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, scale);
-        params.backward(ops, self.config, &input, &d_logits, saved, grads);
+        params.backward(ops, &input, &d_logits, saved, grads);
         metrics
     }
 }

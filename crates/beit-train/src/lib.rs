@@ -23,7 +23,7 @@ pub use error::{Error, Result};
 pub use evaluation::{Accuracy, ClassCounts, Evaluation, evaluate};
 pub use finetune::{FinetuneRecipe, Finetuning};
 pub use metrics::{Metrics, read_metrics};
-pub use optimiser::{Hyper, Optimiser, decays, layer_scale};
+pub use optimiser::{Hyper, Optimiser, layer_scale};
 pub use pretrain::{PretrainRecipe, Pretraining};
 pub use progress::{Progress, Silent, StepReport};
 pub use schedule::Schedule;

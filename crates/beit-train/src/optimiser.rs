@@ -1,7 +1,7 @@
 //! AdamW over a parameter tree: decay groups, layer-wise learning rates, clipping.
 
 use crate::schedule::Schedule;
-use beit_ops::{AdamW, Ops, Shape, Tree};
+use beit_ops::{AdamW, Layer, Leaf, Ops, Shape, Tree};
 use serde::{Deserialize, Serialize};
 
 /// The settings of the optimiser for a whole run.
@@ -15,7 +15,7 @@ pub struct Hyper {
     pub beta2: f64,
     /// Added to the root of the second moment.
     pub eps: f64,
-    /// Decoupled weight decay of the parameters that [`decays`] names.
+    /// Decoupled weight decay of the parameters whose [role](beit_ops::Role::decays) asks for it.
     pub weight_decay: f64,
     /// Limit of the global L2 norm of the gradients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,22 +41,14 @@ impl Hyper {
     }
 }
 
-/// Whether weight decay applies: not to tensors of one extent (norms, biases, gammas), not to `pos_embed` and `cls_token`.
-/// `mask_token` and the relative position tables **are** decayed (`beit/optim_factory.py`).
-#[must_use]
-pub fn decays(name: &str, shape: &[usize]) -> bool {
-    shape.len() > 1 && !name.ends_with(".bias") && !matches!(name, "pos_embed" | "cls_token")
-}
-
 /// The factor of a parameter's learning rate, `decay^(depth + 1 - id)`: id 0 for tokens, positions and the patch embedding, i + 1
 /// for block i, depth + 1 (factor 1) for everything else (`beit/optim_factory.py`, `get_num_layer_for_vit`).
 #[must_use]
-pub fn layer_scale(name: &str, depth: usize, decay: f64) -> f64 {
-    let block = || name.strip_prefix("blocks.")?.split('.').next()?.parse::<usize>().ok();
-    let id = match name {
-        "cls_token" | "mask_token" | "pos_embed" => 0,
-        _ if name.starts_with("patch_embed.") => 0,
-        _ => block().map_or(depth + 1, |i| i + 1),
+pub fn layer_scale(layer: Layer, depth: usize, decay: f64) -> f64 {
+    let id = match layer {
+        Layer::Stem => 0,
+        Layer::Block(i) => i + 1,
+        Layer::Top => depth + 1,
     };
     decay.powi((depth + 1 - id) as i32)
 }
@@ -79,16 +71,16 @@ pub struct Optimiser<T> {
 impl<T: Clone> Optimiser<T> {
     /// With moments of zero. `depth` is the number of blocks, for the layer-wise decay.
     pub fn new<O: Ops<Tensor = T>>(ops: &O, params: &impl Tree<T>, hyper: Hyper, depth: usize) -> Self {
-        let slot = |(name, param): (String, &T)| {
+        let slot = |(leaf, param): (Leaf, &T)| {
             let shape = ops.shape(param);
             Slot {
-                decays: decays(&name, &shape),
-                lr_scale: hyper.layer_decay.map_or(1.0, |decay| layer_scale(&name, depth, decay)),
+                decays: leaf.role.decays(),
+                lr_scale: hyper.layer_decay.map_or(1.0, |decay| layer_scale(leaf.layer, depth, decay)),
                 moments: [ops.zeros(shape), ops.zeros(shape)],
-                name,
+                name: leaf.name,
             }
         };
-        Self { hyper, slots: params.named().into_iter().map(slot).collect(), step: 0 }
+        Self { hyper, slots: params.described().into_iter().map(slot).collect(), step: 0 }
     }
 
     /// Steps taken.
@@ -177,22 +169,38 @@ impl<T: Clone> Optimiser<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling};
+    use beit_vit::{Config, Preset, RelativePositions};
+    use std::collections::BTreeMap;
+
+    /// Every parameter that a model may have, by its name.
+    fn leaves() -> BTreeMap<String, Leaf> {
+        let vit = Config { absolute_positions: true, ..Config::new(Preset::Base) };
+        let mim = Mim::<Shape>::of(&MimConfig { vit: vit.clone(), vocab: 8192 });
+        let vit = Config { relative_positions: RelativePositions::PerLayer, ..vit };
+        let classifier = Classifier::<Shape>::of(&ClassifierConfig::on(vit, 1000, Pooling::Mean));
+        let all = mim.described().into_iter().chain(classifier.described());
+        all.map(|(leaf, _)| (leaf.name.clone(), leaf)).collect()
+    }
 
     #[test]
     fn decay_groups_of_the_released_code() {
-        let rows: [(&str, &[usize], bool); 9] = [
-            ("cls_token", &[1, 1, 8], false),
-            ("pos_embed", &[1, 5, 8], false),
-            ("mask_token", &[1, 1, 8], true),
-            ("rel_pos_bias.relative_position_bias_table", &[9, 2], true),
-            ("blocks.0.attn.relative_position_bias_table", &[9, 2], true),
-            ("blocks.0.attn.q_bias", &[8], false),
-            ("blocks.0.gamma_1", &[8], false),
-            ("blocks.0.mlp.fc1.weight", &[32, 8], true),
-            ("patch_embed.proj.bias", &[8], false),
+        let rows = [
+            ("cls_token", false),
+            ("pos_embed", false),
+            ("mask_token", true),
+            ("rel_pos_bias.relative_position_bias_table", true),
+            ("blocks.0.attn.relative_position_bias_table", true),
+            ("blocks.0.attn.q_bias", false),
+            ("blocks.0.gamma_1", false),
+            ("blocks.0.norm1.weight", false),
+            ("blocks.0.mlp.fc1.weight", true),
+            ("patch_embed.proj.bias", false),
+            ("lm_head.weight", true),
         ];
-        for (name, shape, want) in rows {
-            assert_eq!(decays(name, shape), want, "{name}");
+        let leaves = leaves();
+        for (name, want) in rows {
+            assert_eq!(leaves[name].role.decays(), want, "{name}");
         }
     }
 
@@ -208,9 +216,10 @@ mod tests {
             ("fc_norm.weight", 13),
             ("head.weight", 13),
         ];
+        let leaves = leaves();
         for (name, id) in rows {
             let want = 0.65f64.powi(13 - id);
-            assert!((layer_scale(name, 12, 0.65) - want).abs() < 1e-15, "{name}");
+            assert!((layer_scale(leaves[name].layer, 12, 0.65) - want).abs() < 1e-15, "{name}");
         }
     }
 }

@@ -37,8 +37,6 @@ pub struct PretrainRecipe {
 pub struct Pretraining<'a, O: Ops> {
     /// The device.
     pub ops: &'a O,
-    /// The model's shape.
-    pub config: MimConfig,
     /// How to train it.
     pub recipe: PretrainRecipe,
     /// Names the visual tokens.
@@ -57,14 +55,14 @@ impl<'a, O: Ops> Pretraining<'a, O> {
     /// A configuration that describes no model.
     pub fn new(
         ops: &'a O,
-        config: MimConfig,
+        config: &MimConfig,
         recipe: PretrainRecipe,
         tokenizer: &'a Encoder<O::Tensor>,
     ) -> Result<Self> {
         config.vit.validate()?;
-        let params = Mim::init(ops, &config, recipe.seed);
+        let params = Mim::init(ops, config, recipe.seed);
         let optimiser = Optimiser::new(ops, &params, recipe.hyper, config.vit.depth);
-        Ok(Self { ops, config, recipe, tokenizer, params, optimiser })
+        Ok(Self { ops, recipe, tokenizer, params, optimiser })
     }
 
     /// Trains from the optimiser's step up to step `until`.
@@ -78,8 +76,7 @@ impl<'a, O: Ops> Pretraining<'a, O> {
         until: u64,
         listeners: &mut Listeners<'_>,
     ) -> Result<()> {
-        let step =
-            Step { ops: self.ops, config: &self.config, recipe: &self.recipe, tokenizer: self.tokenizer };
+        let step = Step { ops: self.ops, recipe: &self.recipe, tokenizer: self.tokenizer };
         let steps = Steps {
             phase: "pretrain",
             loader,
@@ -98,7 +95,6 @@ impl<'a, O: Ops> Pretraining<'a, O> {
 /// What a step reads.
 struct Step<'a, O: Ops> {
     ops: &'a O,
-    config: &'a MimConfig,
     recipe: &'a PretrainRecipe,
     tokenizer: &'a Encoder<O::Tensor>,
 }
@@ -111,19 +107,18 @@ impl<O: Ops> Step<'_, O> {
         batch: &Batch<PretrainSample>,
         grads: &mut Mim<O::Tensor>,
     ) -> Outcome<O::Tensor> {
-        let (ops, vit) = (self.ops, &self.config.vit);
+        let (ops, vit) = (self.ops, params.vit.config());
         let masked = Masked::new(ops, vit, &batch.data, batch.indices.len());
         let codes = masked.codes(ops, self.tokenizer);
         let drop_path = drop_path(ops, vit, self.recipe.seed, batch.epoch, &batch.indices);
         let input = Input { images: &masked.images, mask: Some(&masked.mask), drop_path: drop_path.as_ref() };
 
-        let (logits, saved) =
-            params.forward(ops, self.config, &input, &masked.rows, keep(self.recipe.recompute));
+        let (logits, saved) = params.forward(ops, &input, &masked.rows, keep(self.recipe.recompute));
         let targets = Targets::Classes { ids: &codes, smoothing: 0.0 };
         let (metrics, lse) = ops.cross_entropy(&logits, &targets);
         let scale = 1.0 / self.recipe.accumulate as f32;
         let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, scale);
-        params.backward(ops, self.config, &input, &d_logits, saved, grads);
+        params.backward(ops, &input, &d_logits, saved, grads);
         Outcome::new(metrics, masked.positions.len())
     }
 }

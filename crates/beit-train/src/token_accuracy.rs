@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::pretrain::Masked;
 use beit_data::{Loader, PretrainSample};
-use beit_heads::{Mim, MimConfig};
+use beit_heads::Mim;
 use beit_ops::{Ops, Targets};
 use beit_tokenizer::{Encoder, Usage};
 use beit_vit::Input;
@@ -35,11 +35,11 @@ pub struct TokenAccuracy {
 /// The data or the device.
 pub fn evaluate_tokens<O: Ops>(
     ops: &O,
-    config: &MimConfig,
     params: &Mim<O::Tensor>,
     tokenizer: &Encoder<O::Tensor>,
     loader: &Loader<PretrainSample>,
 ) -> Result<TokenAccuracy> {
+    let config = params.config();
     let (mut all, mut content) = (Tally::new(config.vocab), Tally::new(config.vocab));
     let mut loss = 0.0;
     for batch in loader.epoch(0)? {
@@ -48,7 +48,7 @@ pub fn evaluate_tokens<O: Ops>(
         let ids = masked.codes(ops, tokenizer);
         let codes = ops.read_ids(&ids)?;
         let input = Input { images: &masked.images, mask: Some(&masked.mask), drop_path: None };
-        let logits = params.infer(ops, config, &input, &masked.rows);
+        let logits = params.infer(ops, &input, &masked.rows);
         let (metrics, _) = ops.cross_entropy(&logits, &Targets::Classes { ids: &ids, smoothing: 0.0 });
         loss += f64::from(ops.read(&metrics)?[0]) * codes.len() as f64;
         let named = ops.read_ids(&ops.argmax_rows(&logits))?;

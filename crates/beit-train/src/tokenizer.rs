@@ -16,8 +16,6 @@ const TERMS: &[&str] = &["kl", "usage_kl"];
 pub struct TokenizerTraining<'a, O: Ops> {
     /// The device.
     pub ops: &'a O,
-    /// The tokenizer's shape.
-    pub config: Config,
     /// How to train it.
     pub recipe: Recipe,
     /// Key of everything random.
@@ -50,7 +48,7 @@ impl<'a, O: Ops> TokenizerTraining<'a, O> {
         let Recipe { beta1, beta2, weight_decay, max_norm: clip_grad, .. } = recipe;
         let hyper = Hyper { beta1, beta2, weight_decay, clip_grad, ..Hyper::new(schedule) };
         let optimiser = Optimiser::new(ops, &params, hyper, 0);
-        Ok(Self { ops, config, recipe, seed, report_every: 20, read_every: 1, image, params, optimiser })
+        Ok(Self { ops, recipe, seed, report_every: 20, read_every: 1, image, params, optimiser })
     }
 
     /// Trains from the optimiser's step to the end of the schedule. Batches are `[B, 3, height, width]`, mapped by
@@ -103,11 +101,11 @@ pub struct TokenizerQuality {
 /// The data or the device.
 pub fn tokenizer_quality<O: Ops>(
     ops: &O,
-    config: &Config,
     tokenizer: &Tokenizer<O::Tensor>,
     image: [usize; 2],
     loader: &Loader<Vec<f32>>,
 ) -> Result<TokenizerQuality> {
+    let config = tokenizer.config();
     let grid = config.grid(image)?;
     let mut usage = Usage::new(config.vocab);
     let (mut images, mut error, mut elements) = (0, 0.0, 0);

@@ -2,7 +2,8 @@
 
 use beit_data::{Image, LabelledSample, Loader, LoaderConfig, Source};
 use beit_heads::{Classifier, ClassifierConfig, Pooling};
-use beit_ops::{Host, Ops};
+use beit_ops::Host;
+use beit_ops::prelude::*;
 use beit_train::{Error, Evaluation, evaluate};
 use beit_vit::{Config, Preset, RelativePositions};
 use std::sync::Arc;
@@ -51,7 +52,7 @@ fn loader(source: &Arc<Noise>) -> Loader<LabelledSample> {
         .expect("settings fit")
 }
 
-fn model() -> (ClassifierConfig, Classifier<<Host<f32> as Ops>::Tensor>) {
+fn model() -> Classifier<<Host<f32> as beit_ops::Device>::Tensor> {
     let vit = Config {
         image: [8, 8],
         width: 8,
@@ -65,7 +66,7 @@ fn model() -> (ClassifierConfig, Classifier<<Host<f32> as Ops>::Tensor>) {
     let mut params = Classifier::init(&OPS, &config, 3);
     // A head that was just made is nearly zero: all losses would be alike.
     params.head.weight.iter_mut().for_each(|w| *w *= 500.0);
-    (config, params)
+    params
 }
 
 /// Evaluates from `start`; stops with an error after `most` batches.
@@ -74,13 +75,13 @@ fn run(
     start: Option<Evaluation>,
     most: u64,
 ) -> (Result<Evaluation, Error>, Vec<Evaluation>) {
-    let (config, params) = model();
+    let params = model();
     let mut states = Vec::new();
     let mut on_batch = |state: &Evaluation| {
         states.push(state.clone());
         if state.batches == most { Err(Error::Recipe("stopped".to_owned())) } else { Ok(()) }
     };
-    let result = evaluate(&OPS, &config, &params, &loader(source), start, &mut on_batch);
+    let result = evaluate(&OPS, &params, &loader(source), start, &mut on_batch);
     (result, states)
 }
 
@@ -122,8 +123,8 @@ fn going_on_gives_the_same_bits_and_decodes_nothing_twice() {
 
 #[test]
 fn numbers_that_are_none_are_an_error() {
-    let (config, mut params) = model();
+    let mut params = model();
     params.head.weight.fill(f32::NAN);
-    let error = evaluate(&OPS, &config, &params, &loader(&Arc::default()), None, &mut |_| Ok(()));
+    let error = evaluate(&OPS, &params, &loader(&Arc::default()), None, &mut |_| Ok(()));
     assert!(matches!(error, Err(Error::Logits { batch: 0 })), "{error:?}");
 }

@@ -2,7 +2,8 @@
 
 use beit_data::{Image, LabelledSample, Loader, LoaderConfig, Source};
 use beit_heads::{Classifier, ClassifierConfig, Pooling};
-use beit_ops::{Host, Ops, Tree};
+use beit_ops::prelude::*;
+use beit_ops::{Host, Tree};
 use beit_train::{
     Error, FinetuneRecipe, Finetuning, Hyper, Listeners, Schedule, Silent, load_training, save_training,
 };
@@ -10,7 +11,7 @@ use beit_vit::{Config, Preset, RelativePositions};
 use std::sync::Arc;
 
 const OPS: Host<f32> = Host::new();
-type Array = <Host<f32> as Ops>::Tensor;
+type Array = <Host<f32> as beit_ops::Device>::Tensor;
 
 /// Sixteen images whose class is their brightness.
 struct Bright;
@@ -72,9 +73,7 @@ fn recipe(peak: f64, accumulate: u64) -> FinetuneRecipe {
 }
 
 fn training(recipe: FinetuneRecipe) -> Finetuning<'static, Host<f32>> {
-    let config = config();
-    let params = Classifier::init(&OPS, &config, 3);
-    Finetuning::new(&OPS, config, recipe, params)
+    Finetuning::new(&OPS, recipe, Classifier::init(&OPS, &config(), 3))
 }
 
 /// Runs up to a step; returns the loss of each step.

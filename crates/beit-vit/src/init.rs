@@ -4,7 +4,7 @@ use crate::{Config, Vit};
 use alloc::vec;
 use alloc::vec::Vec;
 use beit_ops::init::Stream;
-use beit_ops::{Ops, Shape, Tree};
+use beit_ops::{Device, Layer, Leaf, Role, Shape, Start, Tree};
 
 /// Standard deviation of the normal that weights are drawn from.
 const STD: f32 = 0.02;
@@ -21,34 +21,37 @@ pub enum Init {
 
 /// Draws the initial values of a transformer and puts them on a device.
 ///
-/// Biases, norms' biases and relative tables start at 0, norms' weights at 1, gammas at the configured value. The weights
-/// of `attn.proj` and `mlp.fc2` in block l = 1..L are divided by `√(2l)`.
-pub fn init<O: Ops>(ops: &O, config: &Config, kind: Init, seed: u64) -> Vit<O::Tensor> {
+/// What each parameter starts as is said by its [`Role`](beit_ops::Role). The weights of `attn.proj` and `mlp.fc2` in block
+/// l = 1..L are divided by `√(2l)`.
+pub fn init<O: Device>(ops: &O, config: &Config, kind: Init, seed: u64) -> Vit<O::Tensor> {
+    let shapes = Vit::<Shape>::of(config);
     let mut number = 0;
-    Vit::<Shape>::of(config).map_named("", &mut |name, shape| {
+    let mut values = shapes.map_described(&mut |leaf, shape| {
         number += 1;
-        let mut values = initial(name, *shape, config, kind, Stream::new(seed, number));
-        if let Some(depth) = rescaled_block(name) {
-            let factor = 1.0 / libm::sqrtf(2.0 * depth as f32);
-            values.iter_mut().for_each(|v| *v *= factor);
+        initial(leaf, *shape, config, kind, Stream::new(seed, number))
+    });
+    for (i, block) in values.blocks.iter_mut().enumerate() {
+        let factor = 1.0 / libm::sqrtf(2.0 * (i + 1) as f32);
+        for weight in [&mut block.attn.proj.weight, &mut block.mlp.fc2.weight] {
+            weight.iter_mut().for_each(|v| *v *= factor);
         }
-        ops.upload(*shape, &values)
-    })
+    }
+    let mut shapes = shapes.leaves().into_iter();
+    values.map(&mut |values| ops.upload(*shapes.next().expect("a shape for every parameter"), values))
 }
 
-fn initial(name: &str, shape: Shape, config: &Config, kind: Init, mut stream: Stream) -> Vec<f32> {
+fn initial(leaf: &Leaf, shape: Shape, config: &Config, kind: Init, mut stream: Stream) -> Vec<f32> {
     let n = shape.elements();
-    if name.contains("gamma_") {
-        vec![config.layer_scale.unwrap_or(1.0); n]
-    } else if name.ends_with("bias") || name.ends_with("relative_position_bias_table") {
-        vec![0.0; n]
-    } else if name.contains("norm") {
-        vec![1.0; n]
-    } else if name.starts_with("patch_embed") && kind == Init::FineTuning {
-        let [_, fan_in] = shape.matrix();
-        stream.uniforms_within(n, 1.0 / libm::sqrtf(fan_in as f32))
-    } else {
-        kind.weights(n, &mut stream)
+    match leaf.role.start() {
+        Start::Zeros => vec![0.0; n],
+        Start::Ones => vec![1.0; n],
+        Start::LayerScale => vec![config.layer_scale.unwrap_or(1.0); n],
+        // The one weight of the stem is that of the patch embedding.
+        Start::Drawn if (leaf.role, leaf.layer, kind) == (Role::Weight, Layer::Stem, Init::FineTuning) => {
+            let [_, fan_in] = shape.matrix();
+            stream.uniforms_within(n, 1.0 / libm::sqrtf(fan_in as f32))
+        }
+        Start::Drawn => kind.weights(n, &mut stream),
     }
 }
 
@@ -63,20 +66,13 @@ impl Init {
     }
 }
 
-/// The one-based number of the block whose residual branch ends in this weight.
-fn rescaled_block(name: &str) -> Option<usize> {
-    let (number, rest) = name.strip_prefix("blocks.")?.split_once('.')?;
-    let ends_branch = matches!(rest, "attn.proj.weight" | "mlp.fc2.weight");
-    ends_branch.then(|| number.parse().ok().map(|block: usize| block + 1))?
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Preset;
     use beit_ops::Host;
 
-    type Leaf = <Host<f32> as Ops>::Tensor;
+    type Leaf = <Host<f32> as Device>::Tensor;
 
     fn tiny(kind: Init) -> Vit<Leaf> {
         init(&Host::<f32>::new(), &Config::new(Preset::Tiny), kind, 9)

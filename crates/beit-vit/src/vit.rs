@@ -3,21 +3,25 @@
 use crate::block::{self, Block, Context};
 use crate::{Attention, Config, Mlp, RelativePositions};
 use alloc::vec::Vec;
-use beit_ops::{AttentionShape, Embeddings, Linear, Norm, Ops, Shape, Tree, relative_position_rows, tree};
+use beit_ops::{
+    AttentionShape, Embeddings, Linear, Norm, Ops, Shape, TransformerOps, Tree, relative_position_rows, tree,
+};
 
 tree! {
     /// The parameters of the transformer, by the names of the official checkpoints.
     pub struct Vit {
+        /// The sizes that the parameters have.
+        config: Config = plain,
         /// \[CLS\], mask token, absolute positions.
-        embeddings: Embeddings<T> = tree "",
+        pub embeddings: Embeddings<T> = tree "" in Stem,
         /// `[C, 3, h, w]`
-        patch_embed: Linear<T> = tree "patch_embed.proj.",
+        pub patch_embed: Linear<T> = tree "patch_embed.proj." in Stem,
         /// The relative position table `[R, H]` that all layers share.
-        rel_pos_bias: Option<T> = maybe_leaf "rel_pos_bias.relative_position_bias_table",
+        pub rel_pos_bias: Option<T> = maybe_leaf "rel_pos_bias.relative_position_bias_table" as RelativePositions,
         /// The blocks.
-        blocks: Vec<Block<T>> = list "blocks.",
+        pub blocks: Vec<Block<T>> = list "blocks.",
         /// After the last block.
-        norm: Option<Norm<T>> = maybe_tree "norm.",
+        pub norm: Option<Norm<T>> = maybe_tree "norm.",
     }
 }
 
@@ -48,6 +52,7 @@ impl Vit<Shape> {
         };
         let token = Shape::from([1, 1, c]);
         Self {
+            config: config.clone(),
             embeddings: Embeddings {
                 cls_token: token,
                 mask_token: config.mask_token.then_some(token),
@@ -131,16 +136,27 @@ impl<O: Ops> Saved<O> {
     }
 }
 
+impl<T> Vit<T> {
+    /// The configuration that the parameters were made for.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Sets the stochastic depth rate of the last block, which no parameter depends on.
+    pub fn set_drop_path(&mut self, rate: f32) {
+        self.config.drop_path = rate;
+    }
+
+    /// Sets the epsilon of all layer norms, which no parameter depends on.
+    pub fn set_layer_norm_eps(&mut self, eps: f64) {
+        self.config.layer_norm_eps = eps;
+    }
+}
+
 impl<T: Clone> Vit<T> {
     /// `images -> tokens [B·T, C]`: the output of the last block, before the final norm.
-    pub fn forward<O: Ops<Tensor = T>>(
-        &self,
-        ops: &O,
-        config: &Config,
-        input: &Input<'_, T>,
-        keep: Keep,
-    ) -> (T, Saved<O>) {
-        self.forward_rows(ops, config, input, keep, None)
+    pub fn forward<O: Ops<Tensor = T>>(&self, ops: &O, input: &Input<'_, T>, keep: Keep) -> (T, Saved<O>) {
+        self.forward_rows(ops, input, keep, None)
     }
 
     /// [`forward`](Vit::forward) for a reader of some `rows` of the tokens: the last block leaves out of the others what only they
@@ -148,15 +164,14 @@ impl<T: Clone> Vit<T> {
     pub fn forward_rows<O: Ops<Tensor = T>>(
         &self,
         ops: &O,
-        config: &Config,
         input: &Input<'_, T>,
         keep: Keep,
         rows: Option<&O::Ids>,
     ) -> (T, Saved<O>) {
-        let (mut x, patches) = self.embed(ops, config, input);
+        let (mut x, patches) = self.embed(ops, input);
         let mut blocks = Vec::with_capacity(self.blocks.len());
         for (i, block) in self.blocks.iter().enumerate() {
-            let (y, saved) = block.forward(ops, x, &self.context(config, input, i), self.rows_of(i, rows));
+            let (y, saved) = block.forward(ops, x, &self.context(input, i), self.rows_of(i, rows));
             blocks.push(Kept::of(saved, keep));
             x = y;
         }
@@ -172,7 +187,6 @@ impl<T: Clone> Vit<T> {
     pub fn backward<O: Ops<Tensor = T>>(
         &self,
         ops: &O,
-        config: &Config,
         input: &Input<'_, T>,
         mut d_tokens: T,
         saved: Saved<O>,
@@ -180,7 +194,7 @@ impl<T: Clone> Vit<T> {
     ) {
         let Saved { patches, blocks, rows } = saved;
         for (i, (block, saved)) in self.blocks.iter().zip(blocks).enumerate().rev() {
-            let context = self.context(config, input, i);
+            let context = self.context(input, i);
             let saved = match saved {
                 Kept::All(saved) => saved,
                 Kept::Input(x) => block.forward(ops, x, &context, self.rows_of(i, rows.as_ref())).1,
@@ -188,47 +202,47 @@ impl<T: Clone> Vit<T> {
             let (grads, d_shared) = (&mut grads.blocks[i], grads.rel_pos_bias.as_mut());
             d_tokens = block.backward(ops, d_tokens, saved, &context, grads, d_shared);
         }
-        let d_embedded = ops.embed_backward(&d_tokens, input.mask, config.tokens(), &mut grads.embeddings);
+        let d_embedded =
+            ops.embed_backward(&d_tokens, input.mask, self.config.tokens(), &mut grads.embeddings);
         ops.linear_backward_params(&d_embedded, &patches, &mut grads.patch_embed);
     }
 
     /// [`forward`](Vit::forward) that keeps nothing. `tap(i, x)` sees the output of every block, `[B·T, C]`.
-    pub fn infer<O: Ops<Tensor = T>>(
+    pub fn infer<O: TransformerOps<Tensor = T>>(
         &self,
         ops: &O,
-        config: &Config,
         input: &Input<'_, T>,
         tap: &mut dyn FnMut(usize, &T),
     ) -> T {
-        self.infer_rows(ops, config, input, None, tap)
+        self.infer_rows(ops, input, None, tap)
     }
 
     /// [`infer`](Vit::infer) for a reader of some `rows` of the last block's output, see [`forward_rows`](Vit::forward_rows).
-    pub fn infer_rows<O: Ops<Tensor = T>>(
+    pub fn infer_rows<O: TransformerOps<Tensor = T>>(
         &self,
         ops: &O,
-        config: &Config,
         input: &Input<'_, T>,
         rows: Option<&O::Ids>,
         tap: &mut dyn FnMut(usize, &T),
     ) -> T {
-        let (mut x, _) = self.embed(ops, config, input);
+        let (mut x, _) = self.embed(ops, input);
         for (i, block) in self.blocks.iter().enumerate() {
-            x = block.infer(ops, x, &self.context(config, input, i), self.rows_of(i, rows));
+            x = block.infer(ops, x, &self.context(input, i), self.rows_of(i, rows));
             tap(i, &x);
         }
         x
     }
 
     /// Returns the tokens and the patches `[B·N, 3·h·w]`.
-    fn embed<O: Ops<Tensor = T>>(&self, ops: &O, config: &Config, input: &Input<'_, T>) -> (T, T) {
-        let patches = ops.patchify(input.images, config.patch);
+    fn embed<O: TransformerOps<Tensor = T>>(&self, ops: &O, input: &Input<'_, T>) -> (T, T) {
+        let patches = ops.patchify(input.images, self.config.patch);
         let embedded = ops.linear(&patches, &self.patch_embed);
-        let tokens = ops.embed(&embedded, &self.embeddings, input.mask, config.tokens());
+        let tokens = ops.embed(&embedded, &self.embeddings, input.mask, self.config.tokens());
         (tokens, patches)
     }
 
-    fn context<'a>(&'a self, config: &Config, input: &Input<'a, T>, i: usize) -> Context<'a, T> {
+    fn context<'a>(&'a self, input: &Input<'a, T>, i: usize) -> Context<'a, T> {
+        let config = &self.config;
         let shape = AttentionShape { heads: config.heads, tokens: config.tokens(), window: config.grid() };
         let keep = [0, 1].map(|branch| input.drop_path.map(|DropPath(keep)| &keep[i][branch]));
         Context { shape, eps: config.layer_norm_eps, shared: self.rel_pos_bias.as_ref(), keep }

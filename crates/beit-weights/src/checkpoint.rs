@@ -7,7 +7,7 @@ use crate::load::{Allowance, LoadOptions, Source, initial};
 use crate::preprocessor::{PREPROCESSOR, Preprocessor};
 use crate::report::Report;
 use crate::weights::Weights;
-use beit_heads::{Classifier, Mim, MimConfig};
+use beit_heads::{Classifier, Mim};
 use beit_ops::{Ops, Shape, Tree};
 use beit_tokenizer::{Decoder, Encoder, Tokenizer};
 use std::path::{Path, PathBuf};
@@ -47,10 +47,8 @@ pub struct Checkpoint {
 
 /// A model from a checkpoint.
 #[derive(Clone, Debug)]
-pub struct Loaded<C, P> {
-    /// Its sizes.
-    pub config: C,
-    /// Its parameters, on a device.
+pub struct Loaded<P> {
+    /// Its parameters, on a device. They know their sizes.
     pub params: P,
     /// What became of the checkpoint's tensors.
     pub report: Report,
@@ -111,6 +109,15 @@ impl Checkpoint {
         &self.model
     }
 
+    /// The names of the classes, in the order of their numbers; none where this is no classifier.
+    #[must_use]
+    pub fn labels(&self) -> &[String] {
+        match &self.model {
+            Model::Classifier(config) => &config.labels,
+            _ => &[],
+        }
+    }
+
     /// Where [`model`](Self::model) is from.
     #[must_use]
     pub fn origin(&self) -> &Origin {
@@ -140,13 +147,13 @@ impl Checkpoint {
     /// # Errors
     ///
     /// When this is something else, or file and configuration do not fit.
-    pub fn mim<O: Ops>(&self, ops: &O, options: LoadOptions) -> Result<Loaded<MimConfig, Mim<O::Tensor>>> {
+    pub fn mim<O: Ops>(&self, ops: &O, options: LoadOptions) -> Result<Loaded<Mim<O::Tensor>>> {
         let Model::Mim(mut config) = self.model.clone() else {
             return Err(self.wrong_kind("a model for masked image modelling"));
         };
         let windows = resize(&self.path, &mut config.vit, options)?;
         let (params, report) = self.strict(ops, &Mim::<Shape>::of(&config), options, windows)?;
-        Ok(Loaded { config, params, report })
+        Ok(Loaded { params, report })
     }
 
     /// The classifier.
@@ -154,18 +161,14 @@ impl Checkpoint {
     /// # Errors
     ///
     /// When this is something else, or file and configuration do not fit.
-    pub fn classifier<O: Ops>(
-        &self,
-        ops: &O,
-        options: LoadOptions,
-    ) -> Result<Loaded<Labelled, Classifier<O::Tensor>>> {
+    pub fn classifier<O: Ops>(&self, ops: &O, options: LoadOptions) -> Result<Loaded<Classifier<O::Tensor>>> {
         let Model::Classifier(mut config) = self.model.clone() else {
             return Err(self.wrong_kind("a classifier"));
         };
         let windows = resize(&self.path, &mut config.classifier.vit, options)?;
         let shapes = Classifier::<Shape>::of(&config.classifier);
         let (params, report) = self.strict(ops, &shapes, options, windows)?;
-        Ok(Loaded { config, params, report })
+        Ok(Loaded { params, report })
     }
 
     /// The half of a tokenizer that names visual tokens; `FlavaImageCodebook` of transformers has no other.
@@ -173,14 +176,10 @@ impl Checkpoint {
     /// # Errors
     ///
     /// When this is something else, or file and configuration do not fit.
-    pub fn encoder<O: Ops>(
-        &self,
-        ops: &O,
-        options: LoadOptions,
-    ) -> Result<Loaded<beit_tokenizer::Config, Encoder<O::Tensor>>> {
+    pub fn encoder<O: Ops>(&self, ops: &O, options: LoadOptions) -> Result<Loaded<Encoder<O::Tensor>>> {
         let Model::Tokenizer(config) = self.model else { return Err(self.wrong_kind("a tokenizer")) };
         let (params, report) = self.strict(ops, &Encoder::<Shape>::of(&config), options, [[0; 2]; 2])?;
-        Ok(Loaded { config, params, report })
+        Ok(Loaded { params, report })
     }
 
     /// Both halves of a tokenizer.
@@ -188,16 +187,13 @@ impl Checkpoint {
     /// # Errors
     ///
     /// When this is something else or has no decoder, or files and configuration do not fit.
-    pub fn tokenizer<O: Ops>(
-        &self,
-        ops: &O,
-        options: LoadOptions,
-    ) -> Result<Loaded<beit_tokenizer::Config, Tokenizer<O::Tensor>>> {
-        let Loaded { config, params: encoder, report } = self.encoder(ops, options)?;
+    pub fn tokenizer<O: Ops>(&self, ops: &O, options: LoadOptions) -> Result<Loaded<Tokenizer<O::Tensor>>> {
+        let Loaded { params: encoder, report } = self.encoder(ops, options)?;
         let decoder = self.decoder.as_ref().ok_or_else(|| Error::NoDecoder { path: self.path.clone() })?;
         let mut source = Source::new(decoder, options, [[0; 2]; 2]);
-        let decoder = source.params(ops, &Decoder::<Shape>::of(&config), &Allowance::NONE, &mut initial)?;
-        Ok(Loaded { config, params: Tokenizer { encoder, decoder }, report })
+        let decoder =
+            source.params(ops, &Decoder::<Shape>::of(encoder.config()), &Allowance::NONE, &mut initial)?;
+        Ok(Loaded { params: Tokenizer { encoder, decoder }, report })
     }
 
     /// Parameters of these shapes and no others.
@@ -289,7 +285,7 @@ impl Timm {
 /// # Errors
 ///
 /// See there.
-pub fn load_mim<O: Ops>(ops: &O, path: impl AsRef<Path>) -> Result<Loaded<MimConfig, Mim<O::Tensor>>> {
+pub fn load_mim<O: Ops>(ops: &O, path: impl AsRef<Path>) -> Result<Loaded<Mim<O::Tensor>>> {
     Checkpoint::open(path)?.mim(ops, LoadOptions::default())
 }
 
@@ -298,10 +294,7 @@ pub fn load_mim<O: Ops>(ops: &O, path: impl AsRef<Path>) -> Result<Loaded<MimCon
 /// # Errors
 ///
 /// See there.
-pub fn load_classifier<O: Ops>(
-    ops: &O,
-    path: impl AsRef<Path>,
-) -> Result<Loaded<Labelled, Classifier<O::Tensor>>> {
+pub fn load_classifier<O: Ops>(ops: &O, path: impl AsRef<Path>) -> Result<Loaded<Classifier<O::Tensor>>> {
     Checkpoint::open(path)?.classifier(ops, LoadOptions::default())
 }
 
@@ -310,10 +303,7 @@ pub fn load_classifier<O: Ops>(
 /// # Errors
 ///
 /// See there.
-pub fn load_tokenizer<O: Ops>(
-    ops: &O,
-    path: impl AsRef<Path>,
-) -> Result<Loaded<beit_tokenizer::Config, Tokenizer<O::Tensor>>> {
+pub fn load_tokenizer<O: Ops>(ops: &O, path: impl AsRef<Path>) -> Result<Loaded<Tokenizer<O::Tensor>>> {
     Checkpoint::open(path)?.tokenizer(ops, LoadOptions::default())
 }
 
@@ -322,9 +312,6 @@ pub fn load_tokenizer<O: Ops>(
 /// # Errors
 ///
 /// See there.
-pub fn load_encoder<O: Ops>(
-    ops: &O,
-    path: impl AsRef<Path>,
-) -> Result<Loaded<beit_tokenizer::Config, Encoder<O::Tensor>>> {
+pub fn load_encoder<O: Ops>(ops: &O, path: impl AsRef<Path>) -> Result<Loaded<Encoder<O::Tensor>>> {
     Checkpoint::open(path)?.encoder(ops, LoadOptions::default())
 }

@@ -1,24 +1,14 @@
 //! Starting a classifier from what another model has learned.
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Loaded};
 use crate::config::Model;
 use crate::error::{Error, Result};
 use crate::load::{Allowance, LoadOptions, Source, initial};
-use crate::report::Report;
 use beit_heads::{Classifier, ClassifierConfig, Pooling, initial_head};
-use beit_ops::{Ops, Shape};
+use beit_ops::{Layer, Leaf, Ops, Role, Shape, Start};
 use beit_vit::{Config, RelativePositions};
 use std::fmt;
 use std::path::Path;
-
-/// A classifier to be fine-tuned, and where its parameters come from.
-#[derive(Clone, Debug)]
-pub struct Start<T> {
-    /// The model.
-    pub params: Classifier<T>,
-    /// What became of the checkpoint's parameters.
-    pub report: Report,
-}
 
 impl Model {
     /// The classifier that fine-tuning makes of this checkpoint: the same transformer, a relative position table in each layer
@@ -49,7 +39,7 @@ pub fn load_for_finetuning<O: Ops>(
     config: &ClassifierConfig,
     options: LoadOptions,
     seed: u64,
-) -> Result<Start<O::Tensor>> {
+) -> Result<Loaded<Classifier<O::Tensor>>> {
     Checkpoint::open(path)?.finetuned(ops, config, options, seed)
 }
 
@@ -65,26 +55,27 @@ impl Checkpoint {
         config: &ClassifierConfig,
         options: LoadOptions,
         seed: u64,
-    ) -> Result<Start<O::Tensor>> {
+    ) -> Result<Loaded<Classifier<O::Tensor>>> {
         let vit = self.model().vit().ok_or_else(|| self.wrong_kind("a model to fine-tune"))?;
         let fields = differences(vit, &config.vit);
         if !fields.is_empty() {
             return Err(Error::Start { path: self.path().to_owned(), fields });
         }
-        let mut fresh = |name: &str, shape: &Shape| match name {
-            "head.weight" => initial_head(config, seed),
-            _ => initial(name, shape),
+        let mut fresh = |leaf: &Leaf, shape: &Shape| match leaf.role.start() {
+            // Everything else that is drawn is taken from the checkpoint.
+            Start::Drawn if leaf.layer == Layer::Top => initial_head(config, seed),
+            _ => initial(leaf, shape),
         };
         let mut source = Source::new(self.weights(), options, [vit.grid(), config.vit.grid()]);
         let shapes = Classifier::<Shape>::of(config);
         let params = source.params(ops, &shapes, &ALLOWANCE, &mut fresh)?;
-        Ok(Start { params, report: source.report() })
+        Ok(Loaded { params, report: source.report() })
     }
 }
 
 /// What fine-tuning draws anew, and what it leaves behind.
 const ALLOWANCE: Allowance = Allowance {
-    new: |name| ["head.", "fc_norm.", "norm."].iter().any(|new| name.starts_with(new)),
+    new: |leaf| leaf.layer == Layer::Top && leaf.role != Role::RelativePositions,
     dropped: |name| {
         let heads =
             ["head.", "fc_norm.", "norm.", "lm_head.", "fpn1.", "fpn2.", "decode_head.", "auxiliary_head."];

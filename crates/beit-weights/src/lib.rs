@@ -27,7 +27,7 @@ pub use checkpoint::{
 pub use config::{CONFIG, Labelled, Model, Segmenter};
 pub use convert::{Converted, Target};
 pub use error::{Error, Problem, Result};
-pub use finetune::{Start, load_for_finetuning};
+pub use finetune::load_for_finetuning;
 pub use folder::{no_more_files, replace_folder};
 #[cfg(feature = "hub")]
 pub use hub::{Hub, HubConfig, HubId, HubProblem, NoProgress, Progress};

@@ -4,7 +4,7 @@ use crate::error::{Error, Problem, Result};
 use crate::report::{Report, Resized};
 use crate::resize::{PositionResize, TableResize, resize_positions, resize_relative_table};
 use crate::weights::Weights;
-use beit_ops::{Ops, Shape, Tree, relative_position_rows};
+use beit_ops::{Leaf, Ops, Shape, Start, Tree, relative_position_rows};
 use safetensors::Dtype;
 use std::collections::BTreeSet;
 
@@ -50,7 +50,7 @@ impl Resizing {
 /// What a model may lack in a file, or leave in it.
 pub(crate) struct Allowance {
     /// A parameter that may be new.
-    pub(crate) new: fn(&str) -> bool,
+    pub(crate) new: fn(&Leaf) -> bool,
     /// A parameter that may stay in the file.
     pub(crate) dropped: fn(&str) -> bool,
 }
@@ -103,15 +103,15 @@ impl<'a> Source<'a> {
         ops: &O,
         shapes: &S,
         allowance: &Allowance,
-        fresh: &mut dyn FnMut(&str, &Shape) -> Vec<f32>,
+        fresh: &mut dyn FnMut(&Leaf, &Shape) -> Vec<f32>,
     ) -> Result<S::Of<O::Tensor>> {
         let problems = self.problems(shapes, allowance);
         if !(problems.is_empty() || self.options.lenient) {
             return Err(Error::Tensors { path: self.weights.path().to_owned(), problems });
         }
         self.report.overlooked = problems;
-        let params = shapes.map_named("", &mut |name, shape| {
-            let values = self.values(name, *shape).unwrap_or_else(|| fresh(name, shape));
+        let params = shapes.map_described(&mut |leaf, shape| {
+            let values = self.values(&leaf.name, *shape).unwrap_or_else(|| fresh(leaf, shape));
             ops.upload(*shape, &values)
         });
         self.report.dropped = self.left().filter(|name| *name != SHARED_TABLE || !self.copied()).collect();
@@ -124,15 +124,15 @@ impl<'a> Source<'a> {
 
     fn problems(&self, shapes: &impl Tree<Shape>, allowance: &Allowance) -> Vec<Problem> {
         let (mut problems, mut known) = (Vec::new(), BTreeSet::new());
-        shapes.for_each("", &mut |name, shape| {
-            match self.origin(&name, *shape) {
-                Origin::Taken | Origin::Resized => problems.extend(self.weights.problems(&name)),
+        for (leaf, shape) in shapes.described() {
+            match self.origin(&leaf.name, *shape) {
+                Origin::Taken | Origin::Resized => problems.extend(self.weights.problems(&leaf.name)),
                 Origin::Copied => problems.extend(self.weights.problems(SHARED_TABLE)),
-                Origin::New if (allowance.new)(&name) => {}
-                Origin::New => problems.extend(self.why_not(&name, *shape)),
+                Origin::New if (allowance.new)(&leaf) => {}
+                Origin::New => problems.extend(self.why_not(&leaf.name, *shape)),
             }
-            known.insert(name);
-        });
+            known.insert(leaf.name);
+        }
         let shared = known.iter().any(|name| name.ends_with(LAYER_TABLE));
         for name in self.weights.names().filter(|name| !known.contains(*name)) {
             if !((allowance.dropped)(name) || (shared && name == SHARED_TABLE)) {
@@ -249,10 +249,10 @@ pub fn load_params<O: Ops, S: Tree<Shape>>(
     source.params(ops, shapes, &Allowance::NONE, &mut initial)
 }
 
-/// What leniency puts where the file has nothing: a norm that does not scale, else nothing at all.
-pub(crate) fn initial(name: &str, shape: &Shape) -> Vec<f32> {
-    let norm = name.contains("norm") && name.ends_with(".weight");
-    vec![if norm { 1.0 } else { 0.0 }; shape.elements()]
+/// What a parameter is that a file lacks: the weight of a norm passes everything on, all else adds nothing.
+pub(crate) fn initial(leaf: &Leaf, shape: &Shape) -> Vec<f32> {
+    let value = if leaf.role.start() == Start::Ones { 1.0 } else { 0.0 };
+    vec![value; shape.elements()]
 }
 
 /// The shape of one of `parts` equal groups of rows.

@@ -7,7 +7,7 @@ use crate::folder::replace_folder;
 use crate::load::part;
 use crate::names::{Kind, Layout};
 use crate::tensors::TensorWriter;
-use beit_heads::{Classifier, Mim, MimConfig};
+use beit_heads::{Classifier, Mim};
 use beit_ops::{Ops, Tree};
 use beit_tokenizer::Tokenizer;
 use std::path::Path;
@@ -20,18 +20,17 @@ use std::path::Path;
 pub fn save_mim<O: Ops, E: From<Error>>(
     ops: &O,
     folder: impl AsRef<Path>,
-    config: &MimConfig,
     params: &Mim<O::Tensor>,
     more: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<(), E> {
     replace_folder(folder, |folder| {
-        Model::Mim(config.clone()).write(folder)?;
+        Model::Mim(params.config()).write(folder)?;
         save_file(ops, &folder.join(WEIGHTS[0]), params, Layout::Transformers, Kind::Mim)?;
         more(folder)
     })
 }
 
-/// Saves a classifier in one step; see [`replace_folder`]. `more` may add files.
+/// Saves a classifier, whose classes have these names, in one step; see [`replace_folder`]. `more` may add files.
 ///
 /// # Errors
 ///
@@ -39,12 +38,13 @@ pub fn save_mim<O: Ops, E: From<Error>>(
 pub fn save_classifier<O: Ops, E: From<Error>>(
     ops: &O,
     folder: impl AsRef<Path>,
-    config: &Labelled,
     params: &Classifier<O::Tensor>,
+    labels: &[String],
     more: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<(), E> {
     replace_folder(folder, |folder| {
-        Model::Classifier(config.clone()).write(folder)?;
+        let config = Labelled { classifier: params.config(), labels: labels.to_vec() };
+        Model::Classifier(config).write(folder)?;
         save_file(ops, &folder.join(WEIGHTS[0]), params, Layout::Transformers, Kind::Classifier)?;
         more(folder)
     })
@@ -58,12 +58,11 @@ pub fn save_classifier<O: Ops, E: From<Error>>(
 pub fn save_tokenizer<O: Ops, E: From<Error>>(
     ops: &O,
     folder: impl AsRef<Path>,
-    config: &beit_tokenizer::Config,
     params: &Tokenizer<O::Tensor>,
     more: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<(), E> {
     replace_folder(folder, |folder| {
-        Model::Tokenizer(*config).write(folder)?;
+        Model::Tokenizer(*params.config()).write(folder)?;
         save_file(ops, &folder.join(WEIGHTS[0]), &params.encoder, Layout::Flava, Kind::Tokenizer)?;
         save_file(ops, &folder.join(DECODERS[0]), &params.decoder, Layout::Flava, Kind::Tokenizer)?;
         more(folder)

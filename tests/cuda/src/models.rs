@@ -1,7 +1,8 @@
 //! What a GPU is asked to do: every model of the project takes a step, at the sizes at which it is trained.
 
 use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling, masked_rows};
-use beit_ops::{AdamW, GumbelNoise, Ops, Shape, Targets, Tree};
+use beit_ops::prelude::*;
+use beit_ops::{AdamW, GumbelNoise, Shape, Targets, Tree};
 use beit_tokenizer::{Objective, Tokenizer};
 use beit_vit::{Config, DropPath, Input, Keep, Preset, RelativePositions};
 
@@ -112,14 +113,14 @@ pub fn pretraining_step<O: Ops>(
     let images = ops.zeros([batch, vit.channels, vit.image[0], vit.image[1]]);
     let drop_path = drop_path(ops, vit, batch);
     let input = Input { images: &images, mask: Some(&mask), drop_path: Some(&drop_path) };
-    let (logits, saved) = params.forward(ops, &config, &input, &masked, Keep::All);
+    let (logits, saved) = params.forward(ops, &input, &masked, Keep::All);
     let targets = Targets::Classes { ids: &labels, smoothing: 0.0 };
     let (metrics, lse) = ops.cross_entropy(&logits, &targets);
     let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, 0.5);
-    params.backward(ops, &config, &input, &d_logits, saved, &mut grads);
+    params.backward(ops, &input, &d_logits, saved, &mut grads);
     settled(ops, &metrics)?;
     update(ops, &mut params, &mut grads)?;
-    settled(ops, &params.infer(ops, &config, &input, &masked))
+    settled(ops, &params.infer(ops, &input, &masked))
 }
 
 /// A step of fine-tuning, with labels that are mixed and with labels that are not, and inference.
@@ -139,14 +140,14 @@ pub fn fine_tuning_step<O: Ops>(ops: &O, model: &Model, pooling: Pooling) -> Res
     let ids = ops.upload_ids(&vec![1; batch]);
     let mixed = ops.zeros([batch, model.classes]);
     for targets in [Targets::Classes { ids: &ids, smoothing: 0.1 }, Targets::Probabilities(&mixed)] {
-        let (logits, saved) = params.forward(ops, &config, &input, Keep::All);
+        let (logits, saved) = params.forward(ops, &input, Keep::All);
         let (metrics, lse) = ops.cross_entropy(&logits, &targets);
         let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, 1.0);
-        params.backward(ops, &config, &input, &d_logits, saved, &mut grads);
+        params.backward(ops, &input, &d_logits, saved, &mut grads);
         settled(ops, &metrics)?;
     }
     update(ops, &mut params, &mut grads)?;
-    settled(ops, &params.infer(ops, &config, &images))
+    settled(ops, &params.infer(ops, &images))
 }
 
 /// Every branch is kept.

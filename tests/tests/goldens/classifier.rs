@@ -1,23 +1,25 @@
 //! `BeitForImageClassification` of transformers: logits, smoothed and soft losses, every named gradient.
 
-use beit_ops::{Host, Ops, Targets, Tree};
+use beit_ops::prelude::*;
+use beit_ops::{Host, Targets, Tree};
 use beit_tests::{Comparison, Golden, stored, tolerance, wgpu};
 use beit_vit::{Input, Keep};
-use beit_weights::{Kind, load_classifier};
+use beit_weights::{Checkpoint, Kind, LoadOptions};
 
 /// Of `golden_models.py`.
 const SMOOTHING: f32 = 0.1;
 
 fn check<O: Ops>(ops: &O, device: &str) {
     let golden = Golden::open("hf-classify");
-    let loaded = load_classifier(ops, &golden.folder).unwrap();
-    assert_eq!(loaded.config.labels[6], "LABEL_6");
-    let (config, model) = (&loaded.config.classifier, &loaded.params);
+    let checkpoint = Checkpoint::open(&golden.folder).unwrap();
+    assert_eq!(checkpoint.labels()[6], "LABEL_6");
+    let loaded = checkpoint.classifier(ops, LoadOptions::default()).unwrap();
+    let model = &loaded.params;
     let mut comparison = Comparison::new(format!("hf-classify on {device}"));
 
     let images = golden.upload(ops, "pixel_values");
     let input = Input { images: &images, mask: None, drop_path: None };
-    let (logits, saved) = model.forward(ops, config, &input, Keep::All);
+    let (logits, saved) = model.forward(ops, &input, Keep::All);
     comparison.tensor("logits", &ops.read(&logits).unwrap(), &golden.floats("logits"), tolerance::LOGITS);
 
     let (ids, soft) = (ops.upload_ids(&golden.ids("labels")), golden.upload(ops, "soft_targets"));
@@ -34,7 +36,7 @@ fn check<O: Ops>(ops: &O, device: &str) {
     let d_logits = loss("", &Targets::Classes { ids: &ids, smoothing: SMOOTHING });
 
     let mut gradients = model.map(&mut |param| ops.zeros(ops.shape(param)));
-    model.backward(ops, config, &input, &d_logits, saved, &mut gradients);
+    model.backward(ops, &input, &d_logits, saved, &mut gradients);
     let gradients = stored(ops, &gradients, Kind::Classifier);
     comparison.names(gradients.names().to_vec(), golden.names("grad."));
     for name in gradients.names() {

@@ -2,7 +2,7 @@
 
 use beit_ops::Host;
 use beit_tests::Golden;
-use beit_weights::{TensorFile, load_classifier, load_encoder, load_mim, save_classifier, save_mim};
+use beit_weights::{Checkpoint, LoadOptions, TensorFile, load_encoder, load_mim, save_classifier, save_mim};
 use std::path::Path;
 
 /// Same names, shapes and values.
@@ -28,20 +28,23 @@ fn masked_image_modelling() {
         let (golden, ops, tmp) = (Golden::open(name), Host::<f32>::new(), tempfile::tempdir().unwrap());
         let loaded = load_mim(&ops, &golden.folder).unwrap();
         let folder = tmp.path().join("saved");
-        save_mim(&ops, &folder, &loaded.config, &loaded.params, beit_weights::no_more_files).unwrap();
+        save_mim(&ops, &folder, &loaded.params, beit_weights::no_more_files).unwrap();
         assert_same(&folder, &golden);
-        assert_eq!(load_mim(&ops, &folder).unwrap().config, loaded.config);
+        assert_eq!(load_mim(&ops, &folder).unwrap().params.config(), loaded.params.config());
     }
 }
 
 #[test]
 fn classifier() {
     let (golden, ops, tmp) = (Golden::open("hf-classify"), Host::<f32>::new(), tempfile::tempdir().unwrap());
-    let loaded = load_classifier(&ops, &golden.folder).unwrap();
+    let checkpoint = Checkpoint::open(&golden.folder).unwrap();
+    let loaded = checkpoint.classifier(&ops, LoadOptions::default()).unwrap();
     let folder = tmp.path().join("saved");
-    save_classifier(&ops, &folder, &loaded.config, &loaded.params, beit_weights::no_more_files).unwrap();
+    save_classifier(&ops, &folder, &loaded.params, checkpoint.labels(), beit_weights::no_more_files).unwrap();
     assert_same(&folder, &golden);
-    assert_eq!(load_classifier(&ops, &folder).unwrap().config, loaded.config);
+    let again = Checkpoint::open(&folder).unwrap();
+    assert_eq!(again.labels(), checkpoint.labels());
+    assert_eq!(again.classifier(&ops, LoadOptions::default()).unwrap().params, loaded.params);
 }
 
 #[test]
@@ -49,11 +52,10 @@ fn tokenizer() {
     let (golden, ops, tmp) =
         (Golden::open("flava-codebook"), Host::<f32>::new(), tempfile::tempdir().unwrap());
     let loaded = load_encoder(&ops, &golden.folder).unwrap();
-    let mut tokenizer = beit_tokenizer::init(&ops, &loaded.config, 0);
+    let mut tokenizer = beit_tokenizer::init(&ops, loaded.params.config(), 0);
     tokenizer.encoder = loaded.params;
     let folder = tmp.path().join("saved");
-    beit_weights::save_tokenizer(&ops, &folder, &loaded.config, &tokenizer, beit_weights::no_more_files)
-        .unwrap();
+    beit_weights::save_tokenizer(&ops, &folder, &tokenizer, beit_weights::no_more_files).unwrap();
     assert_same(&folder, &golden);
     assert_eq!(beit_weights::load_tokenizer(&ops, &folder).unwrap().params, tokenizer);
 }

@@ -1,7 +1,8 @@
 //! `BeitForMaskedImageModeling` of transformers: logits, loss and every named gradient.
 
 use beit_heads::patch_rows;
-use beit_ops::{Host, Ops};
+use beit_ops::Host;
+use beit_ops::prelude::*;
 use beit_tests::mim::Batch;
 use beit_tests::{Comparison, Golden, stored, tolerance, wgpu};
 use beit_vit::Input;
@@ -10,7 +11,7 @@ use beit_weights::{Kind, load_mim};
 fn check<O: Ops>(ops: &O, name: &str, device: &str) {
     let golden = Golden::open(name);
     let loaded = load_mim(ops, &golden.folder).unwrap();
-    let (config, model) = (&loaded.config, &loaded.params);
+    let (config, model) = (&loaded.params.config(), &loaded.params);
     let batch = Batch::<O> {
         images: golden.upload(ops, "pixel_values"),
         masks: golden.io.mask("bool_masked_pos").unwrap(),
@@ -22,7 +23,7 @@ fn check<O: Ops>(ops: &O, name: &str, device: &str) {
     let rows = ops.upload_ids(&patch_rows(ops.shape(&batch.images)[0], config.vit.patches()));
     for (name, mask) in [("logits", Some(&mask)), ("logits_unmasked", None)] {
         let input = Input { images: &batch.images, mask, drop_path: None };
-        let logits = ops.read(&model.infer(ops, config, &input, &rows)).unwrap();
+        let logits = ops.read(&model.infer(ops, &input, &rows)).unwrap();
         comparison.tensor(name, &logits, &golden.floats(name), tolerance::LOGITS);
     }
 

@@ -1,7 +1,8 @@
 //! `timm.models.beit.Beit`: logits of files with the official names and no `config.json`.
 
 use beit_heads::{Classifier, ClassifierConfig, Pooling};
-use beit_ops::{Host, Ops, Shape};
+use beit_ops::prelude::*;
+use beit_ops::{Host, Shape};
 use beit_tests::{Comparison, Golden, tolerance};
 use beit_vit::{Config, RelativePositions};
 use beit_weights::load_params;
@@ -44,7 +45,7 @@ fn check<O: Ops>(ops: &O, name: &str, device: &str) {
     let config = config(&golden);
     let model: Classifier<_> =
         load_params(ops, &golden.weights(), &Classifier::<Shape>::of(&config)).unwrap();
-    let logits = model.infer(ops, &config, &golden.upload(ops, "pixel_values"));
+    let logits = model.infer(ops, &golden.upload(ops, "pixel_values"));
     let mut comparison = Comparison::new(format!("{name} on {device}"));
     comparison.tensor("logits", &ops.read(&logits).unwrap(), &golden.floats("logits"), tolerance::LOGITS);
     comparison.finish();

@@ -1,6 +1,7 @@
 //! Ten steps of `torch.optim.AdamW`: losses, norms, rates, and every parameter at the end.
 
-use beit_ops::{Host, Ops};
+use beit_ops::prelude::*;
+use beit_ops::{Host, Layer};
 use beit_tests::mim::Batch;
 use beit_tests::{Comparison, Golden, stored, tolerance, wgpu};
 use beit_train::{Hyper, Optimiser, Schedule, layer_scale};
@@ -38,7 +39,7 @@ fn check<O: Ops>(ops: &O, device: &str) {
     let golden = Golden::open("train-ten-steps");
     let recipe = json(&golden.folder.join("recipe.json"));
     let loaded = load_mim(ops, Golden::open(recipe["weights"].as_str().unwrap()).folder).unwrap();
-    let (config, mut model) = (loaded.config, loaded.params);
+    let (config, mut model) = (loaded.params.config(), loaded.params);
     let batches = [0, 1].map(|i| Batch::<O> {
         images: golden.upload(ops, &format!("pixel_values.{i}")),
         masks: golden.io.mask(&format!("bool_masked_pos.{i}")).unwrap(),
@@ -99,11 +100,10 @@ fn layer_wise_scales() {
     let golden = json(&Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens/schedule/schedule.json"));
     let golden = &golden["layer_decay"];
     let (layers, decay) = (golden["layers"].as_u64().unwrap() as usize, float(golden, "decay"));
-    let blocks = (0..layers).map(|i| format!("blocks.{i}.norm1.weight"));
-    let names = ["cls_token".to_owned()].into_iter().chain(blocks).chain(["head.weight".to_owned()]);
-    for (name, want) in names.zip(golden["scales"].as_array().unwrap()) {
-        let (got, want) = (layer_scale(&name, layers, decay), want.as_f64().unwrap());
-        assert!((got - want).abs() <= 1e-12 * want, "{name}: got {got:e}, want {want:e}");
+    let all = [Layer::Stem].into_iter().chain((0..layers).map(Layer::Block)).chain([Layer::Top]);
+    for (layer, want) in all.zip(golden["scales"].as_array().unwrap()) {
+        let (got, want) = (layer_scale(layer, layers, decay), want.as_f64().unwrap());
+        assert!((got - want).abs() <= 1e-12 * want, "{layer:?}: got {got:e}, want {want:e}");
     }
 }
 

@@ -148,14 +148,14 @@ impl Case for Step<'_> {
 }
 
 /// Names the visual tokens of the masked patches.
-type Encode<'a, O> = Box<dyn Fn() -> <O as Ops>::Ids + 'a>;
+type Encode<'a, O> = Box<dyn Fn() -> <O as beit_ops::Device>::Ids + 'a>;
 
 impl Step<'_> {
     fn inference<'a, O: Ops>(&'a self, ops: &'a O, fill: Fill<O>) -> Running<'a> {
         let config = self.model.classifier();
         let params = Classifier::of(&config).map(&mut |shape| fill(ops, *shape));
         let images = self.model.images(ops, fill);
-        Box::new(move || drop(params.infer(ops, &config, &images)))
+        Box::new(move || drop(params.infer(ops, &images)))
     }
 
     fn tokenizer<'a, O: Ops>(&'a self, ops: &'a O, fill: Fill<O>) -> Encode<'a, O> {
@@ -180,9 +180,9 @@ impl Step<'_> {
         let ids = ops.upload_ids(&classes);
         Box::new(move || {
             let input = Input { images: &images, mask: None, drop_path: None };
-            let (logits, saved) = params.forward(ops, &config, &input, keep);
+            let (logits, saved) = params.forward(ops, &input, keep);
             let d_logits = loss(ops, &logits, &ids, 0.1);
-            params.backward(ops, &config, &input, &d_logits, saved, &mut grads);
+            params.backward(ops, &input, &d_logits, saved, &mut grads);
             let clip = optimiser.clip(ops, &grads);
             optimiser.step(ops, &mut params, &mut grads, &clip);
         })
@@ -209,9 +209,9 @@ impl Step<'_> {
         Box::new(move || {
             let codes = encode.as_ref().map_or_else(|| given.clone(), |encode| encode());
             let input = Input { images: &images, mask: Some(&mask), drop_path: None };
-            let (logits, saved) = params.forward(ops, &config, &input, &rows, keep);
+            let (logits, saved) = params.forward(ops, &input, &rows, keep);
             let d_logits = loss(ops, &logits, &codes, 0.0);
-            params.backward(ops, &config, &input, &d_logits, saved, &mut grads);
+            params.backward(ops, &input, &d_logits, saved, &mut grads);
             let clip = optimiser.clip(ops, &grads);
             optimiser.step(ops, &mut params, &mut grads, &clip);
         })

@@ -69,7 +69,7 @@ pub(crate) fn train<O: Ops>(
     training.read_every = settings.read_every;
     let mut on_report = |report: &beit_train::StepReport| metrics.line(report);
     training.run(&loader, &mut Listeners { progress: terminal, on_report: &mut on_report })?;
-    model::save_tokenizer(ops, &settings.config, &training.params, out)
+    model::save_tokenizer(ops, &training.params, out)
 }
 
 /// Usage and error on every image of a source.
@@ -82,7 +82,7 @@ pub(crate) fn quality<O: Ops>(
 ) -> anyhow::Result<TokenizerQuality> {
     let views = transform(image);
     let loader = tokenizer_loader(source, loading.evaluation(), views, None)?;
-    Ok(tokenizer_quality(ops, &tokenizer.config, &tokenizer.params, image, &loader)?)
+    Ok(tokenizer_quality(ops, &tokenizer.params, image, &loader)?)
 }
 
 pub(crate) fn sentence(quality: &TokenizerQuality) -> String {

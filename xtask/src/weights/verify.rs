@@ -203,20 +203,20 @@ fn logits<O: Ops>(ops: &O, question: &Question<'_>) -> anyhow::Result<Logits> {
     };
     match &mut any {
         Any::Classifier(model) => {
-            model.config.vit.layer_norm_eps = fixture.layer_norm_eps;
-            let logits = ops.read(&model.params.infer(ops, &model.config, &prepared(model.views)))?;
+            model.params.vit.set_layer_norm_eps(fixture.layer_norm_eps);
+            let logits = ops.read(&model.params.infer(ops, &prepared(model.views)))?;
             let class = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
-            Ok(Logits { first: first(&logits, model.config.classes), class })
+            Ok(Logits { first: first(&logits, model.params.config().classes), class })
         }
         Any::Mim(model) => {
-            model.config.vit.layer_norm_eps = fixture.layer_norm_eps;
-            let n = model.config.vit.patches();
+            model.params.vit.set_layer_norm_eps(fixture.layer_norm_eps);
+            let n = model.params.vit.config().patches();
             let mask = ops.upload([1, n], &vec![1.0; n]);
             let images = prepared(model.views);
             let input = Input { images: &images, mask: Some(&mask), drop_path: None };
             let rows = ops.upload_ids(&patch_rows(1, n));
-            let logits = ops.read(&model.params.infer(ops, &model.config, &input, &rows))?;
-            Ok(Logits { first: first(&logits, model.config.vocab), class: None })
+            let logits = ops.read(&model.params.infer(ops, &input, &rows))?;
+            Ok(Logits { first: first(&logits, model.params.config().vocab), class: None })
         }
         Any::Tokenizer(_) => bail!("a tokenizer has no published logits"),
     }

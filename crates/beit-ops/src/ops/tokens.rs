@@ -41,11 +41,11 @@ crate::tree! {
     /// What turns patch embeddings into tokens.
     pub struct Embeddings {
         /// `[1, 1, C]`
-        cls_token: T = leaf "cls_token",
+        pub cls_token: T = leaf "cls_token" as ClassToken,
         /// `[1, 1, C]`
-        mask_token: Option<T> = maybe_leaf "mask_token",
+        pub mask_token: Option<T> = maybe_leaf "mask_token" as MaskToken,
         /// Absolute positions `[1, T, C]`, the \[CLS\] slot first.
-        pos_embed: Option<T> = maybe_leaf "pos_embed",
+        pub pos_embed: Option<T> = maybe_leaf "pos_embed" as Positions,
     }
 }
 

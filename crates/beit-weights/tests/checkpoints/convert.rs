@@ -1,6 +1,6 @@
 //! From layout to layout, to the bit.
 
-use crate::models::{Device, classifier, classifier_config, distinct, mim, mim_config};
+use crate::models::{Device, classifier, classifier_config, distinct, mim};
 use beit_heads::Pooling;
 use beit_weights::{
     Checkpoint, Error, Fit, Labelled, Layout, Model, Origin, Preprocessor, Resample, Target, TensorFile,
@@ -24,7 +24,7 @@ fn convert(from: &Path, target: Target, out: PathBuf) -> PathBuf {
 fn saved() -> (TempDir, Vec<PathBuf>) {
     let (ops, tmp) = (Device::new(), tempdir().unwrap());
     let mut folders = vec![tmp.path().join("mim")];
-    save_mim(&ops, &folders[0], &mim_config(), &mim(&ops), no_more_files).unwrap();
+    save_mim(&ops, &folders[0], &mim(&ops), no_more_files).unwrap();
     for pooling in [Pooling::Mean, Pooling::Cls] {
         let folder = tmp.path().join(format!("{pooling:?}"));
         let labels = ["cat", "dog", "10"].map(str::to_owned).to_vec();
@@ -34,7 +34,7 @@ fn saved() -> (TempDir, Vec<PathBuf>) {
             resample: Resample::Bicubic,
             ..Preprocessor::squash([8; 2])
         };
-        save_classifier(&ops, &folder, &config, &classifier(&ops, pooling), |folder| {
+        save_classifier(&ops, &folder, &classifier(&ops, pooling), &config.labels, |folder| {
             preprocessor.write(folder)
         })
         .unwrap();
@@ -68,7 +68,7 @@ fn the_models_are_the_same_too() {
     let loaded = load_mim(&ops, &pth).unwrap();
     assert_eq!(loaded.params, mim(&ops));
     // What a file without a configuration cannot say: drop path, epsilon, the beginning of LayerScale.
-    assert_eq!((loaded.config.vocab, loaded.config.vit.image), (6, [8; 2]));
+    assert_eq!((loaded.params.config().vocab, loaded.params.vit.config().image), (6, [8; 2]));
     assert!(loaded.report.buffers.iter().all(|name| name.contains("relative_position_index")));
     assert_eq!(loaded.report.buffers.len(), 1);
 
@@ -77,7 +77,7 @@ fn the_models_are_the_same_too() {
     assert!(matches!(checkpoint.origin(), Origin::Timm(name) if name == "beit_base_patch16_224"));
     let loaded = load_classifier(&ops, &timm).unwrap();
     assert_eq!(loaded.params, classifier(&ops, Pooling::Mean));
-    assert_eq!(loaded.config.labels, ["cat", "dog", "10"]);
+    assert_eq!(checkpoint.labels(), ["cat", "dog", "10"]);
     let preprocessor = checkpoint.preprocessor().unwrap();
     assert_eq!(
         (preprocessor.fit, preprocessor.resample),
@@ -120,7 +120,7 @@ fn tokenizers_have_no_other_layout() {
     let config = beit_tokenizer::Config::tiny();
     let tokenizer = distinct(&ops, &beit_tokenizer::init(&ops, &config, 0));
     let folder = tmp.path().join("tokenizer");
-    save_tokenizer(&ops, &folder, &config, &tokenizer, no_more_files).unwrap();
+    save_tokenizer(&ops, &folder, &tokenizer, no_more_files).unwrap();
     let again = convert(&folder, Target::Transformers, tmp.path().join("again"));
     assert_eq!(load_tokenizer(&ops, again).unwrap().params, tokenizer);
     let error = Checkpoint::open(&folder).unwrap().convert(Target::Timm, tmp.path().join("no")).unwrap_err();
@@ -135,7 +135,7 @@ fn tokenizers_of_dalle() {
     let config = beit_tokenizer::Config { groups: 4, ..beit_tokenizer::Config::tiny() };
     let tokenizer = distinct(&ops, &beit_tokenizer::init(&ops, &config, 0));
     let (ours, theirs) = (tmp.path().join("ours"), tmp.path().join("theirs"));
-    save_tokenizer(&ops, &ours, &config, &tokenizer, no_more_files).unwrap();
+    save_tokenizer(&ops, &ours, &tokenizer, no_more_files).unwrap();
     fs::create_dir(&theirs).unwrap();
     for file in ["model.safetensors", "decoder.safetensors"] {
         let source = TensorFile::open(ours.join(file)).unwrap();

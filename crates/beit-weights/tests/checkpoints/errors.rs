@@ -1,6 +1,6 @@
 //! Every error names the file and what is wrong with it.
 
-use crate::models::{Device, classifier, classifier_config, mim, mim_config};
+use crate::models::{Device, classifier, classifier_config, mim};
 use beit_heads::Pooling;
 use beit_weights::{
     Error, Labelled, Model, Problem, TensorFile, TensorWriter, load_classifier, load_encoder, load_mim,
@@ -14,7 +14,7 @@ use tempfile::{TempDir, tempdir};
 fn saved() -> (TempDir, PathBuf) {
     let (ops, tmp) = (Device::new(), tempdir().unwrap());
     let folder = tmp.path().join("mim");
-    save_mim(&ops, &folder, &mim_config(), &mim(&ops), no_more_files).unwrap();
+    save_mim(&ops, &folder, &mim(&ops), no_more_files).unwrap();
     (tmp, folder)
 }
 
@@ -187,7 +187,7 @@ fn another_kind_of_model() {
     assert!(message(load_tokenizer(&ops, &folder).map(drop)).ends_with("expected a tokenizer"));
     let folder = tmp.path().join("c");
     let config = Labelled::unnamed(classifier_config(Pooling::Mean));
-    save_classifier(&ops, &folder, &config, &classifier(&ops, Pooling::Mean), no_more_files).unwrap();
+    save_classifier(&ops, &folder, &classifier(&ops, Pooling::Mean), &config.labels, no_more_files).unwrap();
     assert!(load_error(&folder).to_string().ends_with("expected a model for masked image modelling"));
 }
 

@@ -1,10 +1,10 @@
 //! Starting a classifier from a checkpoint.
 
 use crate::models::{Device, Tensor, classifier, classifier_config, mim, mim_config};
-use beit_heads::{ClassifierConfig, Pooling};
+use beit_heads::{Classifier, ClassifierConfig, Pooling};
 use beit_vit::{Config, RelativePositions};
 use beit_weights::{
-    Error, Labelled, LoadOptions, Model, Start, load_for_finetuning, no_more_files, save_classifier,
+    Error, Labelled, LoadOptions, Loaded, Model, load_for_finetuning, no_more_files, save_classifier,
     save_mim, save_tokenizer,
 };
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use tempfile::{TempDir, tempdir};
 fn saved_mim() -> (TempDir, PathBuf) {
     let (ops, tmp) = (Device::new(), tempdir().unwrap());
     let folder = tmp.path().join("mim");
-    save_mim(&ops, &folder, &mim_config(), &mim(&ops), no_more_files).unwrap();
+    save_mim(&ops, &folder, &mim(&ops), no_more_files).unwrap();
     (tmp, folder)
 }
 
@@ -21,11 +21,11 @@ fn saved_classifier() -> (TempDir, PathBuf) {
     let (ops, tmp) = (Device::new(), tempdir().unwrap());
     let folder = tmp.path().join("classifier");
     let config = Labelled::unnamed(classifier_config(Pooling::Mean));
-    save_classifier(&ops, &folder, &config, &classifier(&ops, Pooling::Mean), no_more_files).unwrap();
+    save_classifier(&ops, &folder, &classifier(&ops, Pooling::Mean), &config.labels, no_more_files).unwrap();
     (tmp, folder)
 }
 
-fn start(folder: &PathBuf, config: &ClassifierConfig) -> Result<Start<Tensor>, Error> {
+fn start(folder: &PathBuf, config: &ClassifierConfig) -> Result<Loaded<Classifier<Tensor>>, Error> {
     load_for_finetuning(&Device::new(), folder, config, LoadOptions::default(), 5)
 }
 
@@ -34,7 +34,7 @@ fn from_masked_image_modelling() {
     let (_tmp, folder) = saved_mim();
     let config = Model::read(&folder).unwrap().finetuned(3, Pooling::Mean).unwrap();
     assert_eq!(config.vit.relative_positions, RelativePositions::PerLayer);
-    let Start { params, report } = start(&folder, &config).unwrap();
+    let Loaded { params, report } = start(&folder, &config).unwrap();
     let source = mim(&Device::new());
     for (block, from) in params.vit.blocks.iter().zip(&source.vit.blocks) {
         assert_eq!(block.attn.relative_position_bias_table, source.vit.rel_pos_bias);
@@ -53,7 +53,7 @@ fn from_masked_image_modelling() {
 fn the_final_norm_stays_for_the_class_token() {
     let (_tmp, folder) = saved_mim();
     let config = Model::read(&folder).unwrap().finetuned(3, Pooling::Cls).unwrap();
-    let Start { params, report } = start(&folder, &config).unwrap();
+    let Loaded { params, report } = start(&folder, &config).unwrap();
     assert_eq!(params.vit.norm, mim(&Device::new()).vit.norm);
     assert_eq!(report.dropped, ["lm_head.bias", "lm_head.weight", "mask_token"]);
     assert_eq!(report.new, ["head.weight", "head.bias"]);
@@ -63,7 +63,7 @@ fn the_final_norm_stays_for_the_class_token() {
 fn a_shared_table_may_stay_shared() {
     let (_tmp, folder) = saved_mim();
     let config = ClassifierConfig::on(mim_config().vit, 3, Pooling::Mean);
-    let Start { params, report } = start(&folder, &config).unwrap();
+    let Loaded { params, report } = start(&folder, &config).unwrap();
     assert_eq!(params.vit.rel_pos_bias, mim(&Device::new()).vit.rel_pos_bias);
     assert!(report.copied.is_empty());
 }
@@ -73,12 +73,12 @@ fn from_a_classifier() {
     let (_tmp, folder) = saved_classifier();
     let source = classifier(&Device::new(), Pooling::Mean);
     let same = Model::read(&folder).unwrap().finetuned(3, Pooling::Mean).unwrap();
-    let Start { params, report } = start(&folder, &same).unwrap();
+    let Loaded { params, report } = start(&folder, &same).unwrap();
     assert_eq!(params, source);
     assert!(report.new.is_empty() && report.dropped.is_empty());
 
     let more_classes = ClassifierConfig { classes: 4, ..same };
-    let Start { params, report } = start(&folder, &more_classes).unwrap();
+    let Loaded { params, report } = start(&folder, &more_classes).unwrap();
     assert_eq!((&params.vit, &params.fc_norm), (&source.vit, &source.fc_norm));
     assert_eq!(report.dropped, ["head.bias", "head.weight"]);
     assert_eq!(report.new, ["head.weight", "head.bias"]);
@@ -100,7 +100,7 @@ fn a_tokenizer_cannot_be_fine_tuned() {
     let tmp = tempdir().unwrap();
     let (ops, config) = (Device::new(), beit_tokenizer::Config::tiny());
     let folder = tmp.path().join("tokenizer");
-    save_tokenizer(&ops, &folder, &config, &beit_tokenizer::init(&ops, &config, 0), no_more_files).unwrap();
+    save_tokenizer(&ops, &folder, &beit_tokenizer::init(&ops, &config, 0), no_more_files).unwrap();
     let text = start(&folder, &classifier_config(Pooling::Mean)).map(|_| ()).unwrap_err().to_string();
     assert!(text.ends_with("this is a tokenizer, expected a model to fine-tune"), "{text}");
 }

@@ -1,6 +1,6 @@
 //! A checkpoint is there whole or not at all.
 
-use crate::models::{Device, mim, mim_config};
+use crate::models::{Device, mim};
 use beit_weights::{Error, load_mim, no_more_files, replace_folder, save_mim};
 use std::fs;
 use std::path::Path;
@@ -19,9 +19,9 @@ fn names(folder: &Path) -> Vec<String> {
 fn a_failure_leaves_the_old_one_and_no_rubbish() {
     let (ops, tmp) = (Device::new(), tempdir().unwrap());
     let folder = tmp.path().join("last");
-    save_mim(&ops, &folder, &mim_config(), &mim(&ops), no_more_files).unwrap();
+    save_mim(&ops, &folder, &mim(&ops), no_more_files).unwrap();
     let other = mim(&ops);
-    let failing = save_mim(&ops, &folder, &mim_config(), &other, |folder| {
+    let failing = save_mim(&ops, &folder, &other, |folder| {
         fs::create_dir(folder.join("training")).unwrap();
         let path = folder.join("training/full");
         Err(Error::Write { path, source: std::io::ErrorKind::StorageFull.into() })
@@ -48,7 +48,7 @@ fn the_new_one_replaces_the_old_one_whole() {
     fs::create_dir_all(folder.join("training")).unwrap();
     fs::write(folder.join("training/old"), "old").unwrap();
     let more = |folder: &Path| fs::write(folder.join("new"), "new").map_err(|_| unreachable!());
-    save_mim::<_, Error>(&ops, &folder, &mim_config(), &mim(&ops), more).unwrap();
+    save_mim::<_, Error>(&ops, &folder, &mim(&ops), more).unwrap();
     assert_eq!(names(tmp.path()), ["last"]);
     assert_eq!(names(&folder), ["config.json", "model.safetensors", "new"]);
 }

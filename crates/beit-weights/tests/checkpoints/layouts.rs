@@ -84,7 +84,7 @@ fn nobody_knows_these() {
 fn saved() -> (TempDir, PathBuf) {
     let (ops, tmp) = (Device::new(), tempdir().unwrap());
     let folder = tmp.path().join("mim");
-    save_mim(&ops, &folder, &mim_config(), &mim(&ops), no_more_files).unwrap();
+    save_mim(&ops, &folder, &mim(&ops), no_more_files).unwrap();
     (tmp, folder)
 }
 

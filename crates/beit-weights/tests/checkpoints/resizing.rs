@@ -2,7 +2,7 @@
 
 use crate::models::{Device, classifier, classifier_config, mim, mim_config, vit};
 use beit_heads::{MimConfig, Pooling};
-use beit_ops::Ops;
+use beit_ops::prelude::*;
 use beit_vit::{Config, RelativePositions};
 use beit_weights::{
     Checkpoint, Labelled, LoadOptions, Resizing, TableResize, no_more_files, resize_positions,
@@ -15,7 +15,7 @@ fn saved_mim(config: &MimConfig) -> (TempDir, PathBuf) {
     let (ops, tmp) = (Device::new(), tempdir().unwrap());
     let folder = tmp.path().join("mim");
     let params = crate::models::distinct(&ops, &beit_heads::Mim::init(&ops, config, 0));
-    save_mim(&ops, &folder, config, &params, no_more_files).unwrap();
+    save_mim(&ops, &folder, &params, no_more_files).unwrap();
     (tmp, folder)
 }
 
@@ -59,14 +59,14 @@ fn a_classifier_for_larger_pictures() {
     let (ops, tmp) = (Device::new(), tempdir().unwrap());
     let folder = tmp.path().join("c");
     let config = Labelled::unnamed(classifier_config(Pooling::Mean));
-    save_classifier(&ops, &folder, &config, &classifier(&ops, Pooling::Mean), no_more_files).unwrap();
+    save_classifier(&ops, &folder, &classifier(&ops, Pooling::Mean), &config.labels, no_more_files).unwrap();
     let checkpoint = Checkpoint::open(&folder).unwrap();
     let loaded = checkpoint.classifier(&ops, options([16; 2], Resizing::Unilm)).unwrap();
-    assert_eq!(loaded.config.classifier.vit.image, [16; 2]);
+    assert_eq!(loaded.params.vit.config().image, [16; 2]);
     assert_eq!((loaded.report.resized.len(), loaded.report.copied.len()), (2, 0));
     assert_eq!(loaded.params.head, classifier(&ops, Pooling::Mean).head);
     let images = ops.zeros([1, 3, 16, 16]);
-    assert_eq!(loaded.params.infer(&ops, &loaded.config.classifier, &images).shape(), [1, 3]);
+    assert_eq!(loaded.params.infer(&ops, &images).shape(), [1, 3]);
     // The same size changes nothing.
     let same = checkpoint.classifier(&ops, options([8; 2], Resizing::Unilm)).unwrap();
     assert_eq!(same.params, classifier(&ops, Pooling::Mean));

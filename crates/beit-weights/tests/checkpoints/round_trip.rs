@@ -2,7 +2,8 @@
 
 use crate::models::{Device, classifier, classifier_config, distinct, mim, mim_config};
 use beit_heads::{Mim, Pooling};
-use beit_ops::{Ops, Shape, Tree};
+use beit_ops::prelude::*;
+use beit_ops::{Shape, Tree};
 use beit_weights::{
     Fit, Labelled, Model, Preprocessor, Resample, TensorFile, TensorWriter, Weights, load_classifier,
     load_mim, load_params, load_tokenizer, no_more_files, save_classifier, save_mim, save_tokenizer,
@@ -15,9 +16,9 @@ use tempfile::tempdir;
 fn masked_image_modelling() {
     let (ops, tmp) = (Device::new(), tempdir().unwrap());
     let folder = tmp.path().join("a/b");
-    save_mim(&ops, &folder, &mim_config(), &mim(&ops), no_more_files).unwrap();
+    save_mim(&ops, &folder, &mim(&ops), no_more_files).unwrap();
     let loaded = load_mim(&ops, &folder).unwrap();
-    assert_eq!((loaded.config, loaded.params), (mim_config(), mim(&ops)));
+    assert_eq!((loaded.params.config(), loaded.params), (mim_config(), mim(&ops)));
 }
 
 #[test]
@@ -26,10 +27,16 @@ fn classifiers() {
     for pooling in [Pooling::Mean, Pooling::Cls] {
         let labels = ["cat", "dog", "10"].map(str::to_owned).to_vec();
         let config = Labelled { classifier: classifier_config(pooling), labels };
-        save_classifier(&ops, tmp.path().join("c"), &config, &classifier(&ops, pooling), no_more_files)
-            .unwrap();
+        save_classifier(
+            &ops,
+            tmp.path().join("c"),
+            &classifier(&ops, pooling),
+            &config.labels,
+            no_more_files,
+        )
+        .unwrap();
         let loaded = load_classifier(&ops, tmp.path().join("c")).unwrap();
-        assert_eq!((loaded.config, loaded.params), (config, classifier(&ops, pooling)));
+        assert_eq!((loaded.params.config(), loaded.params), (config.classifier, classifier(&ops, pooling)));
     }
 }
 
@@ -38,9 +45,9 @@ fn tokenizers() {
     let (ops, tmp) = (Device::new(), tempdir().unwrap());
     let config = beit_tokenizer::Config::tiny();
     let tokenizer = distinct(&ops, &beit_tokenizer::init(&ops, &config, 0));
-    save_tokenizer(&ops, tmp.path().join("t"), &config, &tokenizer, no_more_files).unwrap();
+    save_tokenizer(&ops, tmp.path().join("t"), &tokenizer, no_more_files).unwrap();
     let loaded = load_tokenizer(&ops, tmp.path().join("t")).unwrap();
-    assert_eq!((loaded.config, loaded.params), (config, tokenizer));
+    assert_eq!((*loaded.params.config(), loaded.params), (config, tokenizer));
     assert_eq!(Model::read(tmp.path().join("t")).unwrap(), Model::Tokenizer(config));
 }
 
