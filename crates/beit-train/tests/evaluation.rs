@@ -3,7 +3,6 @@
 use beit_data::{Image, LabelledSample, Loader, LoaderConfig, Source};
 use beit_heads::{Classifier, ClassifierConfig, Pooling};
 use beit_ops::Host;
-use beit_ops::prelude::*;
 use beit_train::{Error, Evaluation, evaluate};
 use beit_vit::{Config, Preset, RelativePositions};
 use std::sync::Arc;

@@ -2,7 +2,6 @@
 
 use beit_data::{Image, LabelledSample, Loader, LoaderConfig, Source};
 use beit_heads::{Classifier, ClassifierConfig, Pooling};
-use beit_ops::prelude::*;
 use beit_ops::{Host, Tree};
 use beit_train::{
     Error, FinetuneRecipe, Finetuning, Hyper, Listeners, Schedule, Silent, load_training, save_training,

@@ -82,11 +82,14 @@ impl<D> Ops for D where
 {
 }
 
-/// The traits of all families, for who calls operations on a device by its type.
+/// The methods of all families, for who calls operations on a device by its type. The traits come without their names, [`Ops`]
+/// excepted, so that none gets in the way of another.
 pub mod prelude {
+    pub use super::Ops;
+    pub use super::{AttentionOps as _, AttentionTraining as _, ConvOps as _, ConvTraining as _};
+    pub use super::{CrossEntropyOps as _, Device as _, ElboOps as _, GradientOps as _};
+    pub use super::{LinearOps as _, LinearTraining as _, OptimiserOps as _, ResidualOps as _};
     pub use super::{
-        AttentionOps, AttentionTraining, ConvOps, ConvTraining, CrossEntropyOps, Device, ElboOps,
-        GradientOps, LinearOps, LinearTraining, Ops, OptimiserOps, ResidualOps, ResidualTraining, RowOps,
-        RowTraining, TokenOps, TokenTraining, TokenizerOps, TransformerOps,
+        ResidualTraining as _, RowOps as _, RowTraining as _, TokenOps as _, TokenTraining as _,
     };
 }
