@@ -1,7 +1,7 @@
 //! The JSON files of a checkpoint folder.
 #![no_main]
 
-use beit_weights::{Model, Preprocessor};
+use beit_weights::{Model, read_preprocessing, write_preprocessing};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let config = beit_fuzz::file("config.json", bytes);
@@ -12,8 +12,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         assert_eq!(Model::read(folder).expect("our own file"), model);
     }
     beit_fuzz::file("preprocessor_config.json", bytes);
-    if let Ok(preprocessor) = Preprocessor::read(folder) {
-        preprocessor.write(folder).expect("room for a temporary file");
-        assert_eq!(Preprocessor::read(folder).expect("our own file"), preprocessor);
+    if let Ok(preprocessing) = read_preprocessing(folder) {
+        write_preprocessing(folder, &preprocessing).expect("room for a temporary file");
+        assert_eq!(read_preprocessing(folder).expect("our own file"), preprocessing);
     }
 });

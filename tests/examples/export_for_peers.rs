@@ -5,13 +5,16 @@
 //! for dir in exports/*; do python tests/peers/verify_export.py $dir --pixels $dir/io.safetensors; done
 //! ```
 
+use beit_data::Preprocessing;
 use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling, patch_rows};
 use beit_ops::init::Stream;
 use beit_ops::prelude::*;
 use beit_ops::{Host, Tree};
 use beit_tokenizer::Tokenizer;
 use beit_vit::{Config, Input, Preset, RelativePositions};
-use beit_weights::{Error, Labelled, Preprocessor, TensorWriter, save_classifier, save_mim, save_tokenizer};
+use beit_weights::{
+    Error, Labelled, TensorWriter, save_classifier, save_mim, save_tokenizer, write_preprocessing,
+};
 use std::path::Path;
 
 type Device = Host<f32>;
@@ -56,7 +59,7 @@ fn mim(ops: &Device, folder: &Path, vit: Config) -> Result<(), Error> {
     let input = Input { images: &images, mask: Some(&mask), drop_path: None };
     let logits = model.infer(ops, &input, &ops.upload_ids(&patch_rows(IMAGES, n)));
     save_mim(ops, folder, &model, |folder| {
-        Preprocessor::squash([height, width]).write(folder)?;
+        write_preprocessing(folder, &Preprocessing::hugging_face([height, width]))?;
         let mut writer = io(ops, &images, &logits, &[IMAGES, n, config.vocab])?;
         writer.bytes("bool_masked_pos", &[IMAGES, n], &masked);
         writer.write(folder.join("io.safetensors"))
@@ -69,7 +72,7 @@ fn classifier(ops: &Device, folder: &Path, vit: Config, pooling: Pooling) -> Res
     let images = images(ops, config.vit.image);
     let logits = model.infer(ops, &images);
     save_classifier(ops, folder, &model, &Labelled::unnamed(config.clone()).labels, |folder| {
-        Preprocessor::squash(config.vit.image).write(folder)?;
+        write_preprocessing(folder, &Preprocessing::hugging_face(config.vit.image))?;
         io(ops, &images, &logits, &[IMAGES, config.classes])?.write(folder.join("io.safetensors"))
     })
 }

@@ -9,7 +9,7 @@ use crate::npy;
 use crate::output::{answer, images_bar};
 use crate::usage::usage;
 use anyhow::bail;
-use beit_data::{EvalTransform, Loader, Source, Split, open};
+use beit_data::{Loader, Preprocessing, Source, Split, open};
 use beit_heads::{Pooling, patch_rows};
 use beit_ops::{Norm, Ops};
 use beit_vit::{Config, Input, Vit};
@@ -87,7 +87,7 @@ struct Embedder<T> {
     pool: Pool,
     /// After pooling.
     norm: Option<Norm<T>>,
-    transform: EvalTransform,
+    transform: Preprocessing,
 }
 
 /// Features of all images, and which they are.
@@ -182,7 +182,7 @@ fn embedder<O: Ops>(args: &Args, ops: &O) -> anyhow::Result<Embedder<O::Tensor>>
         }
         (pool, _) => (pool, None),
     };
-    Ok(Embedder { config, vit, pool, norm, transform: views.evaluate() })
+    Ok(Embedder { config, vit, pool, norm, transform: views })
 }
 
 impl<T: Clone> Embedder<T> {

@@ -148,7 +148,7 @@ fn loader<T>(
         workers: args.device.workers(),
         max_bad_share: args.data.max_bad_share,
     };
-    let transform = classifier.views.evaluate();
+    let transform = classifier.views;
     evaluation_loader(source, loading.evaluation(), transform, move |class| map.model_class(class))
 }
 

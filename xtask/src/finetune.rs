@@ -1,18 +1,22 @@
 //! `finetune`: classification.
 
-use crate::data::{DataArgs, Views, evaluation_loader, finetune_loader, same_classes};
+use crate::data::{DataArgs, evaluation_loader, finetune_loader, same_classes};
 use crate::device::{Device, DeviceArgs, Work};
 use crate::flags::{ModelArgs, RunArgs, Sides, TrainingArgs};
 use crate::model;
-use crate::model_source::{LoadArgs, Located, catalogue_views, locate};
+use crate::model_source::{LoadArgs, Located, locate};
 use crate::output::{Terminal, answer, note};
 use crate::run::Run;
 use crate::usage::usage;
 use anyhow::Context;
-use beit_data::{LabelledSample, Loader, Normalise, Source, Split, stratified_subset, training_labels};
+use beit_data::{
+    LabelledSample, Loader, Normalise, Preprocessing, Source, Split, stratified_subset, training_labels,
+};
 use beit_heads::{Classifier, ClassifierConfig, Pooling};
 use beit_ops::Ops;
-use beit_train::{Accuracy, FinetuneRecipe, Finetuning, Hyper, Listeners, Metrics, evaluate};
+use beit_train::{
+    Accuracy, Classification, Hyper, Listeners, Metrics, NoHooks, Recipe, Record, Sink, Trainer, evaluate,
+};
 use beit_vit::RelativePositions;
 use clap::Args as ClapArgs;
 use serde::Serialize;
@@ -101,14 +105,12 @@ impl Args {
         Ok(Hyper { layer_decay, ..self.training.hyper(steps_per_epoch, LR)? })
     }
 
-    fn recipe(&self, hyper: Hyper, device: &Device) -> FinetuneRecipe {
-        FinetuneRecipe {
+    fn recipe(&self, hyper: Hyper, device: &Device) -> Recipe {
+        Recipe {
             accumulate: self.training.update_freq,
             hyper,
-            smoothing: self.smoothing,
             report_every: self.run.report_every,
             read_every: device.read_every(self.run.report_every),
-            recompute: self.training.recompute,
             seed: self.training.seed,
         }
     }
@@ -168,13 +170,14 @@ impl Work for Job<'_> {
         }
 
         let run = args.run.begin("finetune", args)?;
-        let mut training = Finetuning::new(ops, args.recipe(hyper, device), start.params);
+        let task = Classification { smoothing: args.smoothing, recompute: args.training.recompute };
+        let mut training = Trainer::new(ops, task, args.recipe(hyper, device), start.params);
         if args.run.resume {
             model::resume_finetuning(ops, &run.path("last"), &mut training)?;
         }
         let mut metrics = Metrics::append(&run.path("metrics.jsonl"))?;
         let checkpoint = self.train(&run, &loader, &mut training, &views, &mut metrics)?;
-        let loader = evaluation_loader(held_out, loading.evaluation(), views.evaluate(), |class| class)?;
+        let loader = evaluation_loader(held_out, loading.evaluation(), views, |class| class)?;
         let evaluation = evaluate(ops, &training.params, &loader, None, &mut |_| Ok(()))?;
         self.finish(run.dir, checkpoint, split, evaluation.accuracy(), &mut metrics)
     }
@@ -186,8 +189,8 @@ impl Job<'_> {
         &self,
         run: &Run,
         loader: &Loader<LabelledSample>,
-        training: &mut Finetuning<'_, O>,
-        views: &Views,
+        training: &mut model::Finetuning<'_, O>,
+        views: &Preprocessing,
         metrics: &mut Metrics,
     ) -> anyhow::Result<PathBuf> {
         let Self { args, images } = self;
@@ -195,9 +198,8 @@ impl Job<'_> {
         let total = training.recipe.hyper.schedule.total;
         loop {
             let until = args.run.next_stop(training.optimiser.steps(), total);
-            let mut on_report = |report: &beit_train::StepReport| metrics.line(report);
-            let mut listeners = Listeners { progress: &mut terminal, on_report: &mut on_report };
-            training.run(loader, until, &mut listeners)?;
+            let mut listeners = Listeners { progress: &mut terminal, sinks: metrics };
+            training.run(loader, until, &mut NoHooks, &mut listeners)?;
             let checkpoint = run.checkpoint(training.optimiser.steps())?;
             model::save_finetuning(training, views, images.source.class_names(), &checkpoint)?;
             run.set_last(&checkpoint, args.run.keep)?;
@@ -216,7 +218,7 @@ impl Job<'_> {
         metrics: &mut Metrics,
     ) -> anyhow::Result<()> {
         let split = split.to_string();
-        metrics.line(&serde_json::json!({ "phase": "evaluate", "split": split, "accuracy": accuracy }))?;
+        metrics.record(&Record::Classes { split: &split, accuracy: &accuracy })?;
         let sentence = format!(
             "{}\ncheckpoint: {}\nnext: cargo xtask evaluate --model {}",
             crate::evaluate::sentence(&split, &accuracy),
@@ -239,7 +241,7 @@ fn describe(args: &Args, images: usize, classes: usize, steps: u64) {
 /// Where fine-tuning starts.
 struct Start<T> {
     params: Classifier<T>,
-    views: Views,
+    views: Preprocessing,
     /// What was dropped, copied or new.
     report: Vec<String>,
 }
@@ -280,7 +282,7 @@ fn start<O: Ops>(ops: &O, args: &Args, source: &dyn Source) -> anyhow::Result<St
     vit.validate()?;
     let mut views = loaded.views;
     if let Some(entry) = entry {
-        views = catalogue_views(views, entry);
+        views = entry.authors_preprocessing(views.size).unwrap_or(views);
     }
     if args.model.imagenet_default_mean_and_std {
         views.normalise = Normalise::IMAGENET;

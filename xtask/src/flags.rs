@@ -1,11 +1,12 @@
 //! Flags that several verbs share.
 
-use crate::data::{DataArgs, Loading, Views};
+use crate::data::{DataArgs, Loading};
 use crate::device::DeviceArgs;
 use crate::output::note;
 use crate::run::{Existing, Run};
 use crate::usage::usage;
 use anyhow::Context;
+use beit_data::{Normalise, Preprocessing};
 use beit_mask::{BlockShape, Grid, Masker, Strategy};
 use beit_train::{Hyper, Schedule};
 use beit_vit::{Config, Keep, Preset, RelativePositions};
@@ -113,8 +114,10 @@ impl ModelArgs {
         self.drop_path.unwrap_or(if self.preset == PresetArg::Tiny { 0.0 } else { 0.1 })
     }
 
-    pub(crate) fn views(&self, config: &Config) -> Views {
-        Views::new(config.image, self.imagenet_default_mean_and_std)
+    pub(crate) fn views(&self, config: &Config) -> Preprocessing {
+        let normalise =
+            if self.imagenet_default_mean_and_std { Normalise::IMAGENET } else { Normalise::HALF };
+        Preprocessing { normalise, ..Preprocessing::unilm(config.image) }
     }
 }
 

@@ -1,27 +1,29 @@
 //! Models from and to checkpoint folders, with what this program keeps beside them.
 
-use crate::data::Views;
 use crate::model_source::locate_tokenizer;
 use crate::output::note;
 use anyhow::Context;
+use beit_data::Preprocessing;
 use beit_heads::{Classifier, Mim, Pooling};
 use beit_ops::Ops;
 use beit_tokenizer::{Encoder, Tokenizer};
-use beit_train::{Finetuning, Pretraining, load_training, save_training};
-use beit_weights::{Checkpoint, LoadOptions, Loaded, Model, Report, TensorFile, TensorWriter};
+use beit_train::{Classification, MaskedImages, Trainer};
+use beit_weights::{
+    Checkpoint, LoadOptions, Loaded, Model, Report, TensorFile, TensorWriter, write_preprocessing,
+};
 use std::path::Path;
 
 /// A model for masked image modelling.
 pub(crate) struct MimModel<T> {
     pub(crate) params: Mim<T>,
-    pub(crate) views: Views,
+    pub(crate) views: Preprocessing,
 }
 
 /// A classifier.
 pub(crate) struct ClassifierModel<T> {
     pub(crate) params: Classifier<T>,
     pub(crate) class_names: Vec<String>,
-    pub(crate) views: Views,
+    pub(crate) views: Preprocessing,
 }
 
 /// Both halves of a tokenizer.
@@ -37,7 +39,7 @@ pub(crate) enum Any<T> {
 /// A classifier to be fine-tuned.
 pub(crate) struct StartModel<T> {
     pub(crate) params: Classifier<T>,
-    pub(crate) views: Views,
+    pub(crate) views: Preprocessing,
     pub(crate) report: Vec<String>,
 }
 
@@ -154,7 +156,8 @@ pub(crate) fn load_for_finetuning<O: Ops>(
     config.vit.validate().map_err(|error| anyhow::anyhow!("{}: {error}", dir.display()))?;
     let start = checkpoint.finetuned(ops, &config, options, seed)?;
     // The statistics are the checkpoint's; what is trained here is evaluated in the released code's way.
-    let views = views(&checkpoint, config.vit.image).unilm_fit();
+    let Preprocessing { normalise, size, .. } = views(&checkpoint, config.vit.image);
+    let views = Preprocessing { normalise, ..Preprocessing::unilm(size) };
     let report = vec![format!("{}: {}", dir.display(), start.report)];
     Ok(StartModel { params: start.params, views, report })
 }
@@ -167,15 +170,21 @@ fn describe(checkpoint: &Checkpoint, report: &Report) {
     }
 }
 
+/// A pre-training run.
+pub(crate) type Pretraining<'a, O> = Trainer<'a, O, MaskedImages<'a, <O as beit_ops::Device>::Tensor>>;
+
+/// A fine-tuning run.
+pub(crate) type Finetuning<'a, O> = Trainer<'a, O, Classification>;
+
 /// Saves a pre-training run so that it can go on.
 pub(crate) fn save_pretraining<O: Ops>(
     training: &Pretraining<'_, O>,
-    views: &Views,
+    views: &Preprocessing,
     dir: &Path,
 ) -> anyhow::Result<()> {
     let more = |dir: &Path| -> Result<(), beit_train::Error> {
-        views.preprocessor().write(dir)?;
-        save_training(training.ops, dir, &training.optimiser, &training.recipe)
+        write_preprocessing(dir, views)?;
+        training.save_state(dir)
     };
     Ok(beit_weights::save_mim(training.ops, dir, &training.params, more)?)
 }
@@ -183,13 +192,13 @@ pub(crate) fn save_pretraining<O: Ops>(
 /// Saves a fine-tuning run so that it can go on.
 pub(crate) fn save_finetuning<O: Ops>(
     training: &Finetuning<'_, O>,
-    views: &Views,
+    views: &Preprocessing,
     class_names: &[String],
     dir: &Path,
 ) -> anyhow::Result<()> {
     let more = |dir: &Path| -> Result<(), beit_train::Error> {
-        views.preprocessor().write(dir)?;
-        save_training(training.ops, dir, &training.optimiser, &training.recipe)
+        write_preprocessing(dir, views)?;
+        training.save_state(dir)
     };
     Ok(beit_weights::save_classifier(training.ops, dir, &training.params, class_names, more)?)
 }
@@ -203,7 +212,7 @@ pub(crate) fn resume_pretraining<O: Ops>(
     let loaded = load_mim(ops, dir)?;
     same_model(dir, &loaded.params.config(), &training.params.config())?;
     training.params = loaded.params;
-    Ok(load_training(ops, dir, &mut training.optimiser, &training.recipe)?)
+    Ok(training.load_state(dir)?)
 }
 
 /// Continues a fine-tuning run.
@@ -215,7 +224,7 @@ pub(crate) fn resume_finetuning<O: Ops>(
     let loaded = load_classifier(ops, dir)?;
     same_model(dir, &loaded.params.config(), &training.params.config())?;
     training.params = loaded.params;
-    Ok(load_training(ops, dir, &mut training.optimiser, &training.recipe)?)
+    Ok(training.load_state(dir)?)
 }
 
 fn same_model<C: PartialEq + std::fmt::Debug>(dir: &Path, found: &C, expected: &C) -> anyhow::Result<()> {
@@ -237,10 +246,10 @@ pub(crate) fn save_tokenizer<O: Ops>(
 }
 
 /// How the pixels of this model are made: as the checkpoint says, else as the released code makes them.
-fn views(checkpoint: &Checkpoint, image: [usize; 2]) -> Views {
-    match checkpoint.preprocessor() {
-        Some(preprocessor) => Views::of(preprocessor, image),
-        None => Views::new(image, false),
+fn views(checkpoint: &Checkpoint, image: [usize; 2]) -> Preprocessing {
+    match checkpoint.preprocessing() {
+        Some(preprocessing) => preprocessing.for_size(image),
+        None => Preprocessing::unilm(image),
     }
 }
 

@@ -1,15 +1,14 @@
 //! Which model a user means: a run, a checkpoint folder, a file, an official name, or a name on the hub.
 
-use crate::data::Views;
 use crate::flags::{Sides, sides};
 use crate::hub;
 use crate::model::{self, ClassifierModel, MimModel};
 use crate::output::note;
 use crate::run::checkpoint_of;
 use anyhow::{Context, bail};
-use beit_data::Normalise;
+use beit_data::Preprocessing;
 use beit_ops::Ops;
-use beit_weights::catalogue::{self, Entry};
+use beit_weights::Entry;
 use beit_weights::{Checkpoint, LoadOptions, Resizing};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
@@ -167,26 +166,16 @@ impl ModelSource {
     }
 
     /// How pictures become pixels: as asked for; else what the catalogue has for an official checkpoint; else as the checkpoint says.
-    fn views(&self, of_checkpoint: Views, entry: Option<&Entry>) -> anyhow::Result<Views> {
+    fn views(&self, of_checkpoint: Preprocessing, entry: Option<&Entry>) -> anyhow::Result<Preprocessing> {
+        let size = of_checkpoint.size;
         let views = match (self.preprocess, entry) {
             (Some(Family::Checkpoint), _) | (None, None) => of_checkpoint,
-            (Some(Family::Unilm), _) => of_checkpoint.unilm(),
-            (Some(Family::Timm), _) => of_checkpoint.timm(),
-            (Some(Family::Hf), _) => of_checkpoint.hugging_face(),
-            (None, Some(entry)) => catalogue_views(of_checkpoint, entry),
+            (Some(Family::Unilm), _) => Preprocessing::unilm(size),
+            (Some(Family::Timm), _) => Preprocessing::timm(size),
+            (Some(Family::Hf), _) => Preprocessing::hugging_face(size),
+            (None, Some(entry)) => entry.authors_preprocessing(size).unwrap_or(of_checkpoint),
         };
         note(&format!("preprocessing: {views}"));
         Ok(views)
     }
-}
-
-/// The authors' way of preparing pictures for an official checkpoint: the first in its entry.
-pub(crate) fn catalogue_views(views: Views, entry: &Entry) -> Views {
-    use catalogue::Fit;
-    let Some(authors) = entry.preprocessing.first() else { return views };
-    let Fit::Centre = authors.fit else { return views };
-    let [mean, std] = authors.statistics.values();
-    let views = Views { normalise: Normalise { mean, std }, ..views }.unilm_fit();
-    // For another size of image, what its family does at that size.
-    if views.image == [authors.crop; 2] { views.covering(authors.resize) } else { views }
 }

@@ -73,7 +73,7 @@ impl Work for &Args {
         let source: Arc<dyn Source> = Arc::new(Files::find(&self.images)?);
         let workers = self.device.workers();
         let loading = Loading { batch_size: self.batch_size, seed: 0, workers, max_bad_share: 1.0 };
-        let loader = pixels_loader(&source, loading.evaluation(), classifier.views.evaluate())?;
+        let loader = pixels_loader(&source, loading.evaluation(), classifier.views)?;
         for batch in loader.epoch(0)? {
             for answered in one_batch(ops, &classifier, source.as_ref(), &batch?, self.top_k)? {
                 answer(self.json, &answered, &table(&answered))?;

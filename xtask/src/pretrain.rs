@@ -1,17 +1,20 @@
 //! `pretrain`: masked image modelling.
 
-use crate::data::{DataArgs, Views, pretrain_loader};
+use crate::data::{DataArgs, pretrain_loader};
 use crate::device::{Device, DeviceArgs, Work};
 use crate::flags::{MaskArgs, ModelArgs, PresetArg, RunArgs, TrainingArgs};
 use crate::model::{self, AnyTokenizer};
 use crate::output::{Terminal, answer, note};
 use crate::run::Run;
 use crate::{reconstruction, tokenizer};
-use beit_data::{Loader, PretrainSample, Split};
-use beit_heads::MimConfig;
+use beit_data::{ColourJitter, Loader, Preprocessing, PretrainSample, Split};
+use beit_heads::{Mim, MimConfig};
 use beit_ops::prelude::*;
 use beit_ops::{Plan, Tree};
-use beit_train::{Hyper, Listeners, Metrics, PretrainRecipe, Pretraining, TokenAccuracy, evaluate_tokens};
+use beit_train::{
+    Hyper, Listeners, MaskedImages, Metrics, NoHooks, Recipe, Record, Sink, TokenAccuracy, Trainer,
+    evaluate_tokens,
+};
 use clap::Args as ClapArgs;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -73,7 +76,7 @@ struct Checked {
     config: MimConfig,
     tokenizer: beit_tokenizer::Config,
     hyper: Hyper,
-    views: Views,
+    views: Preprocessing,
     loader: Loader<PretrainSample>,
     images: usize,
     /// Height and width of what the tokenizer sees.
@@ -94,7 +97,7 @@ impl Checked {
         };
         let token_size = vit.grid().map(|side| side * tokenizer.downsampling());
         let views = args.model.views(&vit);
-        let transform = views.pretrain(token_size, args.colour_jitter);
+        let transform = views.pretrain(token_size, ColourJitter::even(args.colour_jitter));
         let loader = pretrain_loader(&source, loading.training(source.len()), transform, masker)?;
         let steps_per_epoch = (loader.batches_per_epoch() / args.training.update_freq.max(1)).max(1);
         // The paper's rate is for batches of 2048; tiny models take more in batches of 64.
@@ -104,14 +107,13 @@ impl Checked {
         Ok(Self { args, config, tokenizer, hyper, views, loader, images: source.len(), token_size })
     }
 
-    fn recipe(&self, device: &Device) -> PretrainRecipe {
+    fn recipe(&self, device: &Device) -> Recipe {
         let Args { training, run, .. } = &self.args;
-        PretrainRecipe {
+        Recipe {
             accumulate: training.update_freq,
             hyper: self.hyper,
             report_every: run.report_every,
             read_every: device.read_every(run.report_every),
-            recompute: self.args.training.recompute,
             seed: training.seed,
         }
     }
@@ -128,7 +130,9 @@ impl Work for Checked {
         let job = Job { ops, device, args, run: &run, views: self.views, token_size: self.token_size };
         let tokenizer = job.tokenizer(&self.tokenizer, &mut terminal, &mut metrics)?;
         let recipe = self.recipe(device);
-        let mut training = Pretraining::new(ops, &self.config, recipe, tokenizer.encoder())?;
+        let params = Mim::init(ops, &self.config, recipe.seed);
+        let task = MaskedImages { tokenizer: tokenizer.encoder(), recompute: args.training.recompute };
+        let mut training = Trainer::new(ops, task, recipe, params);
         if args.run.resume {
             model::resume_pretraining(ops, &run.path("last"), &mut training)?;
         }
@@ -143,7 +147,7 @@ struct Job<'a, O> {
     device: &'a Device,
     args: &'a Args,
     run: &'a Run,
-    views: Views,
+    views: Preprocessing,
     /// Height and width of what the tokenizer sees.
     token_size: [usize; 2],
 }
@@ -190,7 +194,7 @@ impl<O: Ops> Job<'_, O> {
     fn train(
         &self,
         loader: &Loader<PretrainSample>,
-        training: &mut Pretraining<'_, O>,
+        training: &mut model::Pretraining<'_, O>,
         terminal: &mut Terminal,
         metrics: &mut Metrics,
     ) -> anyhow::Result<PathBuf> {
@@ -199,8 +203,8 @@ impl<O: Ops> Job<'_, O> {
         loop {
             let step = training.optimiser.steps();
             let until = args.run.next_stop(step, total);
-            let mut on_report = |report: &beit_train::StepReport| metrics.line(report);
-            training.run(loader, until, &mut Listeners { progress: terminal, on_report: &mut on_report })?;
+            let mut listeners = Listeners { progress: terminal, sinks: metrics };
+            training.run(loader, until, &mut NoHooks, &mut listeners)?;
             let checkpoint = run.checkpoint(training.optimiser.steps())?;
             model::save_pretraining(training, views, &checkpoint)?;
             run.set_last(&checkpoint, args.run.keep)?;
@@ -213,7 +217,7 @@ impl<O: Ops> Job<'_, O> {
     /// Measures on images that were held out, draws pictures, and answers.
     fn finish(
         &self,
-        training: &Pretraining<'_, O>,
+        training: &model::Pretraining<'_, O>,
         tokenizer: &AnyTokenizer<O::Tensor>,
         checkpoint: PathBuf,
         metrics: &mut Metrics,
@@ -223,12 +227,10 @@ impl<O: Ops> Job<'_, O> {
         let masker = args.mask.masker(training.params.vit.config().grid())?;
         let loading = args.training.loading(&args.data, &args.device);
         // Held-out images, augmented as in training, but the same way in every evaluation.
-        let transform = views.pretrain(*token_size, args.colour_jitter);
+        let transform = views.pretrain(*token_size, ColourJitter::even(args.colour_jitter));
         let loader = pretrain_loader(&held_out, loading.evaluation(), transform, masker)?;
         let tokens = evaluate_tokens(training.ops, &training.params, tokenizer.encoder(), &loader)?;
-        metrics.line(
-            &serde_json::json!({ "phase": "evaluate_tokens", "split": split.to_string(), "tokens": tokens }),
-        )?;
+        metrics.record(&Record::Tokens { split: &split.to_string(), tokens: &tokens })?;
 
         let pictures = run.pictures()?;
         crate::show::write_masks(

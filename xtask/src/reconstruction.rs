@@ -44,7 +44,7 @@ pub(crate) fn write<O: Ops>(
     // Spread over the source, so that a sorted one shows more than its first class.
     let spread = |i| (i * request.source.len() / count + first as usize) % request.source.len();
     for (index, image) in decodable(request.source, (0..count).map(spread)) {
-        let view = mim.views.evaluate().view(&image);
+        let view = mim.views.view(&image);
         let mut mask = vec![false; masker.cells()];
         masker.fill(&mut sample_rng(request.seed, 0, index as u64, Purpose::Sample), &mut mask);
 

@@ -1,6 +1,6 @@
 //! `show`: pictures of masks and of reconstructions.
 
-use crate::data::{DataArgs, Views, decodable};
+use crate::data::{DataArgs, decodable};
 use crate::device::{Device, DeviceArgs, Work};
 use crate::flags::{MaskArgs, ModelArgs};
 use crate::model;
@@ -10,7 +10,7 @@ use crate::picture::{greyed, write_grid};
 use crate::reconstruction::{self, Request};
 use crate::run::Run;
 use crate::usage::usage;
-use beit_data::{Purpose, Source, sample_rng};
+use beit_data::{Preprocessing, Purpose, Source, sample_rng};
 use beit_ops::Ops;
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::json;
@@ -114,17 +114,16 @@ fn tokenizer_of(run: &Path) -> Option<PathBuf> {
 pub(crate) fn write_masks(
     path: &Path,
     source: &Arc<dyn Source>,
-    views: &Views,
+    views: &Preprocessing,
     mask: &MaskArgs,
     grid: [usize; 2],
 ) -> anyhow::Result<()> {
     let masker = mask.masker(grid)?;
-    let transform = views.evaluate();
     let mut images = Vec::new();
     for (index, image) in decodable(source, 0..source.len()).take(32) {
         let mut mask = vec![false; masker.cells()];
         masker.fill(&mut sample_rng(0, 0, index as u64, Purpose::Sample), &mut mask);
-        images.push(greyed(&transform.view(&image), &mask, grid));
+        images.push(greyed(&views.view(&image), &mask, grid));
     }
     write_grid(path, &images.chunks(8).map(<[_]>::to_vec).collect::<Vec<_>>())
 }

@@ -15,13 +15,13 @@ use anyhow::Context;
 use beit_data::{Source, Split};
 use beit_ops::Ops;
 use beit_tokenizer::{Config, Recipe, pixels};
-use beit_train::Metrics;
+use beit_train::{Metrics, Record, Sink};
 use clap::{Args as ClapArgs, Subcommand};
 use serde::Serialize;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use training::{quality_json, transform};
+use training::transform;
 
 /// The discrete VAE: train it, pictures to visual tokens, visual tokens to pictures
 #[derive(Subcommand)]
@@ -225,14 +225,14 @@ impl Work for Train<'_> {
         let tokenizer = model::load_tokenizer(ops, &out)?;
         let quality = quality(ops, &tokenizer, image, &held_out, &loading)?;
         write_reconstructions(ops, &tokenizer, image, &held_out, &run.pictures()?.join("tokenizer.png"))?;
-        metrics.line(&json!({ "phase": "tokenizer_quality", "split": split.to_string(), "quality": quality_json(&quality) }))?;
+        metrics.record(&Record::Tokenizer { split: &split.to_string(), quality: &quality })?;
         let text = format!(
             "on {} {split} images: {}\ntokenizer: {}",
             quality.images,
             sentence(&quality),
             out.display()
         );
-        answer(args.json, &json!({ "tokenizer": out, "quality": quality_json(&quality) }), &text)
+        answer(args.json, &json!({ "tokenizer": out, "quality": quality }), &text)
     }
 }
 
@@ -321,7 +321,7 @@ impl Work for &InspectArgs {
             quality.images,
             sentence(&quality),
         );
-        answer(self.json, &quality_json(&quality), &text)
+        answer(self.json, &quality, &text)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Time per image of the pre-training pipeline, and images per second of the loader.
 
 use beit_data::{
-    ColourJitter, Filter, Image, Item, Loader, LoaderConfig, Normalise, PretrainTransform, Purpose, Split,
-    TokenizerTransform, open, sample_rng,
+    ColourJitter, Filter, Image, Item, Loader, LoaderConfig, Normalise, Preprocessing, Purpose, Split, open,
+    sample_rng,
 };
 use beit_mask::{Config, Grid, Masker};
 use divan::counter::ItemsCount;
@@ -26,15 +26,13 @@ fn resize_500x375_to_224(bencher: divan::Bencher<'_, '_>, filter: Filter) {
 #[divan::bench]
 fn pretrain_500x375(bencher: divan::Bencher<'_, '_>) {
     let (image, masker) = (picture(375, 500), Masker::new(Config::official()).unwrap());
-    bencher.bench(|| {
-        PretrainTransform::half().apply(image.clone(), &masker, &mut sample_rng(1, 0, 0, Purpose::Sample))
-    });
+    let transform = Preprocessing::unilm([224; 2]).pretrain([112; 2], ColourJitter::STANDARD);
+    bencher.bench(|| transform.apply(image.clone(), &masker, &mut sample_rng(1, 0, 0, Purpose::Sample)));
 }
 
 #[divan::bench]
 fn tokenizer_28x28(bencher: divan::Bencher<'_, '_>) {
-    let PretrainTransform { token_size, crop, flip, .. } = PretrainTransform::small();
-    let transform = TokenizerTransform { size: token_size, crop, flip };
+    let transform = Preprocessing::unilm([28; 2]).tokenizer([28; 2]);
     let image = picture(28, 28);
     bencher.bench(|| transform.apply(image.clone(), &mut sample_rng(1, 0, 0, Purpose::Sample)));
 }
@@ -69,7 +67,8 @@ fn load_fashion_mnist_50_batches_of_64(bencher: divan::Bencher<'_, '_>, workers:
     let source = open("fashion-mnist", Split::Train).unwrap();
     let masker = Masker::new(Config::scaled(Grid { rows: 7, cols: 7 }, 0.4)).unwrap();
     let config = LoaderConfig { workers, ..LoaderConfig::training(64, 1) };
-    let make = move |item: Item, rng: &mut _| PretrainTransform::small().apply(item.image, &masker, rng);
+    let transform = Preprocessing::unilm([28; 2]).pretrain([28; 2], ColourJitter::STANDARD);
+    let make = move |item: Item, rng: &mut _| transform.apply(item.image, &masker, rng);
     let loader = Loader::new(source.clone(), (0..source.len()).collect(), config, make).unwrap();
     let mut batches = loader.batches(0..u64::MAX).unwrap();
     bencher.counter(ItemsCount::new(50 * 64_usize)).bench_local(|| {

@@ -20,7 +20,7 @@ pub use rng::{Purpose, SampleRng, sample_rng, shuffled};
 pub use source::{Cached, Folder, Idx, SCHEMES, Source, Split, open};
 pub use subset::{labels, stratified_subset, training_labels};
 pub use transform::{
-    ColourJitter, CropBox, EvalTransform, Filter, FinetuneTransform, Fit, LOGIT_LAPLACE_EPS, Normalise,
+    ColourJitter, CropBox, Filter, FinetuneTransform, Fit, LOGIT_LAPLACE_EPS, Normalise, Preprocessing,
     PretrainTransform, RandomErasing, RandomResizedCrop, TokenizerTransform, logit_laplace,
 };
 

@@ -1,7 +1,7 @@
 //! Photographs, from the JPEG file to the numbers that a model sees, against Pillow, torchvision, timm and transformers
 //! (tests/peers/photo_goldens.py).
 
-use beit_data::{EvalTransform, Filter, Image, Normalise};
+use beit_data::{Filter, Image, Normalise, Preprocessing};
 use std::io::Read;
 use std::path::PathBuf;
 
@@ -53,22 +53,23 @@ fn golden(line: &str, rest: &mut &[u8]) -> Golden {
 }
 
 impl Golden {
-    /// The transform of this crate that the operation stands for; none for plain resizing.
-    fn transform(&self) -> Option<EvalTransform> {
-        let size = self.size[0];
+    /// What `predict` and `evaluate` use for the operation; none for plain resizing. Version 2 of timm is what its configuration says,
+    /// read as `beit_weights` reads `crop_pct`.
+    fn preprocessing(&self) -> Option<Preprocessing> {
+        let v2 = Preprocessing { normalise: Normalise::IMAGENET, ..Preprocessing::timm(self.size) };
         Some(match self.operation.trim_end_matches(|c: char| c.is_ascii_digit()) {
-            "unilm-" => EvalTransform::official(size),
-            "timm-" => EvalTransform::timm(size),
-            "timm-v2-base-" => EvalTransform::timm_v2(size, 0.9),
-            "timm-v2-large-" => EvalTransform::timm_v2(size, 0.95),
-            "hf-" => EvalTransform::hugging_face(size),
+            "unilm-" => Preprocessing::unilm(self.size),
+            "timm-" => Preprocessing::timm(self.size),
+            "timm-v2-base-" => v2.keeping(0.9),
+            "timm-v2-large-" => v2.keeping(0.95),
+            "hf-" => Preprocessing::hugging_face(self.size),
             _ => return None,
         })
     }
 
     fn view(&self, image: &Image) -> Image {
-        match (self.transform(), self.operation.as_str()) {
-            (Some(transform), _) => transform.view(image),
+        match (self.preprocessing(), self.operation.as_str()) {
+            (Some(preprocessing), _) => preprocessing.view(image),
             (_, "bilinear") => image.resize(self.size, Filter::Bilinear),
             (_, "bicubic") => image.resize(self.size, Filter::Bicubic),
             (_, "lanczos") => image.resize(self.size, Filter::Lanczos),
@@ -102,9 +103,9 @@ fn every_view_of_every_package_is_met_byte_for_byte() {
 #[test]
 fn what_the_model_sees_is_what_the_packages_give() {
     for golden in goldens() {
-        let Some(transform) = golden.transform() else { continue };
-        assert_eq!(transform.normalise, golden.normalise, "{}", golden.operation);
-        let ([height, width], found) = (golden.size, transform.apply(&photo(&golden.photo, "jpg")));
+        let Some(preprocessing) = golden.preprocessing() else { continue };
+        assert_eq!(preprocessing.normalise, golden.normalise, "{}", golden.operation);
+        let ([height, width], found) = (golden.size, preprocessing.apply(&photo(&golden.photo, "jpg")));
         for (i, &byte) in golden.rows.iter().enumerate() {
             let (row, col, c) = (i / (width * 3) * golden.stride, i / 3 % width, i % 3);
             let Normalise { mean, std } = golden.normalise;

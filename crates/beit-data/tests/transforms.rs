@@ -1,7 +1,7 @@
 //! Properties of the random transforms.
 
 use beit_data::{
-    ColourJitter, Filter, FinetuneTransform, Image, LOGIT_LAPLACE_EPS, Normalise, PretrainTransform, Purpose,
+    ColourJitter, Filter, FinetuneTransform, Image, LOGIT_LAPLACE_EPS, Normalise, Preprocessing, Purpose,
     RandomErasing, RandomResizedCrop, SampleRng, logit_laplace, sample_rng,
 };
 use beit_mask::{Config, Masker};
@@ -76,7 +76,7 @@ fn a_long_picture_is_cropped_to_its_centre() {
 #[test]
 fn both_views_show_the_same_region() {
     let masker = Masker::new(Config::official()).unwrap();
-    let transform = PretrainTransform { colour_jitter: ColourJitter::NONE, ..PretrainTransform::half() };
+    let transform = Preprocessing::unilm([224; 2]).pretrain([112; 2], ColourJitter::NONE);
     for index in 0..20 {
         let sample = transform.apply(gradient(150, 200), &masker, &mut rng(index));
         assert_eq!(
@@ -95,7 +95,8 @@ fn both_views_show_the_same_region() {
 
 #[test]
 fn about_half_of_the_pictures_are_flipped() {
-    let transform = FinetuneTransform { erase: None, ..FinetuneTransform::official(32) };
+    let transform =
+        FinetuneTransform { crop: RandomResizedCrop::STANDARD, ..Preprocessing::unilm([32; 2]).finetune() };
     let flipped = |index| {
         let pixels = transform.apply(&gradient(64, 64), &mut rng(index));
         pixels[0] > pixels[31]
@@ -134,4 +135,23 @@ fn normalisations_are_those_of_the_released_code() {
     let mapped = logit_laplace(&image);
     assert!((mapped[0] - 0.1).abs() < 1e-6 && (mapped[2] - 0.9).abs() < 1e-6, "{mapped:?}");
     assert_eq!(image.resize([1, 1], Filter::Lanczos), image);
+}
+
+#[test]
+fn small_images_are_cropped_less() {
+    for (size, crop, erase) in [
+        ([64, 64], RandomResizedCrop::SMALL, None),
+        ([65, 28], RandomResizedCrop::STANDARD, Some(RandomErasing::STANDARD)),
+    ] {
+        let preprocessing = Preprocessing::unilm(size);
+        let (pretrain, finetune) =
+            (preprocessing.pretrain([28; 2], ColourJitter::STANDARD), preprocessing.finetune());
+        assert_eq!(
+            [pretrain.crop, finetune.crop, preprocessing.tokenizer([28; 2]).crop],
+            [crop; 3],
+            "{size:?}"
+        );
+        assert_eq!(finetune.erase, erase, "{size:?}");
+        assert_eq!((pretrain.image_size, pretrain.token_size, finetune.size), (size, [28; 2], size));
+    }
 }

@@ -84,7 +84,7 @@ impl<O: Ops> Training<O> {
         let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, 1.0);
         self.params.backward(ops, &input, &d_logits, saved, &mut self.grads);
         drop((logits, d_logits));
-        let clip = ops.clip_factor(&self.grads.leaves(), Some(3.0));
+        let clip = ops.clip_factor(&self.grads.leaves(), Some(3.0), 1.0);
         let hyper = AdamW { lr: 1e-4, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.05, step: 1 };
         let [first, second] = &mut self.moments;
         let moments = first.leaves_mut().into_iter().zip(second.leaves_mut()).map(|(m, v)| [m, v]);

@@ -25,7 +25,7 @@ fn step() -> Vec<u32> {
     let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, 1.0);
     let mut grads = params.map(&mut |p| ops.zeros(ops.shape(p)));
     params.backward(&ops, &input, &d_logits, saved, &mut grads);
-    let clip = ops.clip_factor(&grads.leaves(), Some(1.0));
+    let clip = ops.clip_factor(&grads.leaves(), Some(1.0), 1.0);
     [&metrics, &logits, &clip].into_iter().chain(grads.leaves()).flatten().map(|v| v.to_bits()).collect()
 }
 

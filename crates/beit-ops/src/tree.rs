@@ -55,6 +55,15 @@ pub trait Tree<T>: Sized {
     }
 }
 
+/// No parameters.
+impl<T> Tree<T> for () {
+    type Of<U> = ();
+
+    fn map_at<U>(&self, _: &At, _: &mut dyn FnMut(&Leaf, &T) -> U) {}
+    fn walk_at<'a>(&'a self, _: &At, _: &mut dyn FnMut(Leaf, &'a T)) {}
+    fn walk_mut<'a>(&'a mut self, _: &mut dyn FnMut(&'a mut T)) {}
+}
+
 /// Declares a parameter tree and implements [`Tree`] for it.
 ///
 /// A field is declared as `pub NAME: TYPE = KIND "PART OF THE NAME"`. The parts of a name are joined as they stand, so those of

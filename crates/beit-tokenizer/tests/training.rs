@@ -32,7 +32,7 @@ fn step(step: u64, recipe: &Recipe, images: &Tensor, state: &mut [Tokenizer<Tens
     let (losses, saved) = weights.forward(&OPS, images, GumbelNoise { seed: 1, step }, &objective);
     grads.leaves_mut().into_iter().for_each(|grad| OPS.clear(grad));
     weights.backward(&OPS, saved, &objective, grads);
-    let clip = OPS.clip_factor(&grads.leaves(), recipe.max_norm);
+    let clip = OPS.clip_factor(&grads.leaves(), recipe.max_norm, 1.0);
     let moments = first.leaves_mut().into_iter().zip(second.leaves_mut());
     for ((weight, grad), (first, second)) in weights.leaves_mut().into_iter().zip(grads.leaves()).zip(moments)
     {

@@ -2,88 +2,123 @@
 
 use crate::error::{Error, Result};
 use crate::optimiser::Optimiser;
-use beit_ops::Ops;
+use crate::recipe::Recipe;
+use beit_ops::{Ops, Tree};
 use beit_weights::{TensorFile, TensorWriter};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::fs;
 use std::path::Path;
 
 /// The folder in a checkpoint.
 pub const TRAINING: &str = "training";
 const OPTIMISER: &str = "optimiser.safetensors";
+/// There only if the task has buffers.
+const BUFFERS: &str = "buffers.safetensors";
 const STATE: &str = "state.json";
 
-/// Where training stands. Everything random is a function of seed, step and image, so this is all there is to know.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Position<R> {
+/// `state.json`: where training stands.
+#[derive(Serialize, Deserialize)]
+struct State<R> {
     /// Optimiser steps done.
-    pub step: u64,
+    step: u64,
     /// How the run trains; it must be the same when it goes on.
-    pub recipe: R,
+    recipe: R,
+}
+
+/// The recipe of a run and the settings of its task, in one object.
+#[derive(Serialize)]
+pub(crate) struct Settings<'a, S> {
+    #[serde(flatten)]
+    pub(crate) recipe: &'a Recipe,
+    #[serde(flatten)]
+    pub(crate) task: S,
+}
+
+/// What reading them from a file would give: the digits of a number are fewer there than those of its nearest f64.
+fn read_back(settings: &impl Serialize) -> serde_json::Result<Value> {
+    serde_json::from_str(&serde_json::to_string(settings)?)
 }
 
 /// Writes `training/` into the folder of a checkpoint.
-///
-/// # Errors
-///
-/// The device or the disk.
-pub fn save_training<O: Ops, R: Serialize>(
+pub(crate) fn save<O: Ops>(
     ops: &O,
     checkpoint: &Path,
+    settings: &impl Serialize,
     optimiser: &Optimiser<O::Tensor>,
-    recipe: &R,
+    buffers: &impl Tree<O::Tensor>,
 ) -> Result<()> {
     let dir = checkpoint.join(TRAINING);
     fs::create_dir_all(&dir).map_err(|source| Error::Write { path: dir.clone(), source })?;
-    let mut writer = TensorWriter::new();
-    for (name, moment) in optimiser.state() {
-        writer.floats(name, &ops.shape(moment), &ops.read(moment)?);
+    write(ops, &dir.join(OPTIMISER), optimiser.state())?;
+    let buffers = buffers.named();
+    if !buffers.is_empty() {
+        write(ops, &dir.join(BUFFERS), buffers)?;
     }
-    writer.write(dir.join(OPTIMISER))?;
     let path = dir.join(STATE);
-    let state = Position { step: optimiser.steps(), recipe };
+    let state = State { step: optimiser.steps(), recipe: settings };
     let text = serde_json::to_string_pretty(&state).map_err(std::io::Error::other);
     text.and_then(|text| fs::write(&path, text)).map_err(|source| Error::Write { path, source })
 }
 
-/// Reads `training/` of a checkpoint into an optimiser made for the same recipe.
-///
-/// # Errors
-///
-/// A checkpoint without it, or of a run with another recipe; the message names what differs.
-pub fn load_training<O: Ops, R: Serialize + DeserializeOwned>(
+fn write<'a, O: Ops<Tensor: 'a>>(
+    ops: &O,
+    path: &Path,
+    tensors: impl IntoIterator<Item = (String, &'a O::Tensor)>,
+) -> Result<()> {
+    let mut writer = TensorWriter::new();
+    for (name, tensor) in tensors {
+        writer.floats(name, &ops.shape(tensor), &ops.read(tensor)?);
+    }
+    Ok(writer.write(path)?)
+}
+
+/// Reads `training/` of a checkpoint into the optimiser and the buffers of a run with these settings.
+pub(crate) fn load<O: Ops>(
     ops: &O,
     checkpoint: &Path,
+    settings: &impl Serialize,
     optimiser: &mut Optimiser<O::Tensor>,
-    recipe: &R,
+    buffers: &mut impl Tree<O::Tensor>,
 ) -> Result<()> {
-    let path = checkpoint.join(TRAINING).join(STATE);
+    let dir = checkpoint.join(TRAINING);
+    let path = dir.join(STATE);
     let state = |problem: String| Error::State { path: path.clone(), problem };
     let text = fs::read_to_string(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
-    let found: Position<R> = serde_json::from_str(&text).map_err(|error| state(error.to_string()))?;
-    let differences = differences(&json(&found.recipe), &json(recipe));
+    let damaged = |error: serde_json::Error| state(error.to_string());
+    let found: State<Value> = serde_json::from_str(&text).map_err(damaged)?;
+    let differences = differences(&found.recipe, &read_back(settings).map_err(damaged)?);
     if !differences.is_empty() {
         return Err(state(format!("{}; resume with the settings of the run", differences.join(", "))));
     }
-    let file = TensorFile::open(checkpoint.join(TRAINING).join(OPTIMISER))?;
+    read_buffers(ops, &dir.join(BUFFERS), buffers)?;
+    let file = TensorFile::open(dir.join(OPTIMISER))?;
     optimiser.restore(ops, found.step, |name, shape| Ok(file.floats_of(name, &shape)?))
 }
 
-fn json(recipe: &impl Serialize) -> serde_json::Value {
-    serde_json::to_value(recipe).unwrap_or_default()
+fn read_buffers<O: Ops>(ops: &O, path: &Path, buffers: &mut impl Tree<O::Tensor>) -> Result<()> {
+    let names: Vec<String> = buffers.named().into_iter().map(|(name, _)| name).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let file = TensorFile::open(path)?;
+    for (name, buffer) in names.iter().zip(buffers.leaves_mut()) {
+        let shape = ops.shape(buffer);
+        *buffer = ops.upload(shape, &file.floats_of(name, &shape)?);
+    }
+    Ok(())
 }
 
 /// Fields that change no number: a run may go on with others.
 const FREE: [&str; 3] = ["report_every", "read_every", "recompute"];
 
 /// The fields that differ, with found and expected.
-fn differences(found: &serde_json::Value, expected: &serde_json::Value) -> Vec<String> {
+fn differences(found: &Value, expected: &Value) -> Vec<String> {
     match (found.as_object(), expected.as_object()) {
         (Some(found), Some(expected)) => {
             let keys: std::collections::BTreeSet<_> = found.keys().chain(expected.keys()).collect();
-            let null = serde_json::Value::Null;
-            let get = |map: &serde_json::Map<_, _>, key: &String| map.get(key).unwrap_or(&null).clone();
+            let get =
+                |map: &serde_json::Map<_, _>, key: &String| map.get(key).unwrap_or(&Value::Null).clone();
             let part = |key: &&String| {
                 let inner = differences(&get(found, key), &get(expected, key));
                 inner.into_iter().map(|line| line.replacen("this", key, 1)).collect::<Vec<_>>()
@@ -98,24 +133,41 @@ fn differences(found: &serde_json::Value, expected: &serde_json::Value) -> Vec<S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Hyper, PretrainRecipe, Schedule};
+    use crate::{Classification, Hyper, Schedule, Task};
+    use beit_ops::Host;
 
-    fn recipe(lr: f64) -> PretrainRecipe {
+    fn recipe(lr: f64) -> Recipe {
         let schedule = Schedule { peak: lr, min: 0.0, warmup: 0, total: 10 };
-        PretrainRecipe {
-            accumulate: 1,
-            hyper: Hyper::new(schedule),
-            report_every: 7,
-            read_every: 1,
-            recompute: false,
-            seed: 3,
-        }
+        Recipe { accumulate: 1, hyper: Hyper::new(schedule), report_every: 7, read_every: 1, seed: 3 }
+    }
+
+    fn of(recipe: &Recipe, smoothing: f32, recompute: bool) -> Value {
+        let task = Classification { smoothing, recompute };
+        let task = Task::<Host<f32>>::settings(&task);
+        read_back(&Settings { recipe, task }).expect("settings are JSON")
     }
 
     #[test]
     fn differing_fields_are_named() {
-        let same = PretrainRecipe { report_every: 1, read_every: 9, recompute: true, ..recipe(0.1) };
-        assert!(differences(&json(&recipe(0.1)), &json(&same)).is_empty());
-        assert_eq!(differences(&json(&recipe(0.1)), &json(&recipe(0.2))), ["peak was 0.1, is 0.2"]);
+        let run = of(&recipe(0.1), 0.1, false);
+        let same = Recipe { report_every: 1, read_every: 9, ..recipe(0.1) };
+        assert!(differences(&run, &of(&same, 0.1, true)).is_empty());
+        assert_eq!(differences(&run, &of(&recipe(0.2), 0.1, false)), ["peak was 0.1, is 0.2"]);
+        assert_eq!(differences(&run, &of(&recipe(0.1), 0.2, false)), ["smoothing was 0.1, is 0.2"]);
+    }
+
+    /// As versions wrote it that had a recipe for each task.
+    #[test]
+    fn the_fields_stand_where_they_always_stood() {
+        let text = r#"{
+            "accumulate": 1,
+            "hyper": {
+                "schedule": { "peak": 0.1, "min": 0.0, "warmup": 0, "total": 10 },
+                "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.05
+            },
+            "smoothing": 0.1, "report_every": 7, "read_every": 1, "recompute": false, "seed": 3
+        }"#;
+        let found: Value = serde_json::from_str(text).expect("this is JSON");
+        assert_eq!(found, of(&recipe(0.1), 0.1, false));
     }
 }

@@ -1,23 +1,8 @@
 //! Nothing that is not a number reaches the parameters.
 
 use crate::error::{Error, Result};
+use crate::hooks::Sums;
 use beit_ops::{Ops, Tree};
-
-/// What a micro-batch measured, on the device.
-pub(crate) struct Outcome<T> {
-    /// `[mean loss]`, or `[mean loss, rows that are right]`.
-    pub(crate) metrics: T,
-    /// Rows that the predictions are about.
-    pub(crate) rows: usize,
-    /// Terms that only some phases have: their names, and as many numbers.
-    pub(crate) terms: Option<(&'static [&'static str], T)>,
-}
-
-impl<T> Outcome<T> {
-    pub(crate) fn new(metrics: T, rows: usize) -> Self {
-        Self { metrics, rows, terms: None }
-    }
-}
 
 /// A step whose numbers are on the device still.
 pub(crate) struct Pending<T> {
@@ -25,8 +10,7 @@ pub(crate) struct Pending<T> {
     pub(crate) step: u64,
     pub(crate) epoch: u64,
     pub(crate) lr: f64,
-    /// Of its micro-batches.
-    pub(crate) outcomes: Vec<Outcome<T>>,
+    pub(crate) sums: Sums<T>,
     /// Norm of the gradients and factor of clipping.
     pub(crate) clip: T,
 }
@@ -34,13 +18,13 @@ pub(crate) struct Pending<T> {
 /// What a step measured, read from the device.
 #[derive(Clone, Debug)]
 pub(crate) struct Measured {
-    /// Mean loss of the step.
+    /// Mean loss over the rows of the step.
     pub(crate) loss: f64,
-    /// Rows whose prediction was right.
-    pub(crate) right: f64,
+    /// Rows whose prediction was right, where the task counts them.
+    pub(crate) right: Option<f64>,
     /// Norm of the gradients before clipping.
     pub(crate) grad_norm: f64,
-    /// Means of the terms that only some phases have.
+    /// Means of the terms that only some tasks have.
     pub(crate) terms: Vec<(&'static str, f64)>,
 }
 
@@ -56,16 +40,21 @@ impl<T> Pending<T> {
         phase: &'static str,
         grads: Option<&impl Tree<T>>,
     ) -> Result<Measured> {
-        let (mut loss, mut right, mut terms) = (0.0, 0.0, Vec::new());
-        let share = 1.0 / self.outcomes.len() as f64;
-        for outcome in &self.outcomes {
-            let metrics = ops.read(&outcome.metrics)?;
+        let (mut loss, mut right, mut terms) = (0.0, None, Vec::new());
+        let rows = self.sums.rows() as f64;
+        for part in &self.sums.parts {
+            // 1 where there is one part.
+            let share = part.rows as f64 / rows;
+            let metrics = ops.read(&part.metrics)?;
             loss += f64::from(metrics[0]) * share;
-            right += metrics.get(1).copied().map_or(0.0, f64::from);
-            if let Some((names, values)) = &outcome.terms {
+            if let Some(&counted) = metrics.get(1) {
+                right = Some(right.unwrap_or(0.0) + f64::from(counted));
+            }
+            if let Some((names, values)) = &part.terms {
                 let values = ops.read(values)?;
                 terms.extend(names.iter().zip(values).map(|(&name, v)| (name, f64::from(v) * share)));
             }
+            terms.extend(part.known.iter().map(|&(name, value)| (name, value * share)));
         }
         let grad_norm = f64::from(ops.read(&self.clip)?[0]);
         if loss.is_finite() && grad_norm.is_finite() {

@@ -1,6 +1,7 @@
 //! Means between two reports.
 
 use crate::guard::Measured;
+use crate::hooks::Sums;
 use crate::progress::StepReport;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ pub(crate) struct Meter {
     images: u64,
     rows: u64,
     loss: f64,
-    right: f64,
+    right: Option<f64>,
     grad_norm: f64,
     extra: BTreeMap<&'static str, f64>,
 }
@@ -34,7 +35,7 @@ impl Meter {
             images: 0,
             rows: 0,
             loss: 0.0,
-            right: 0.0,
+            right: None,
             grad_norm: 0.0,
             extra: BTreeMap::new(),
         }
@@ -48,24 +49,21 @@ impl Meter {
         result
     }
 
-    /// Counts a micro-batch: its images, and the rows that its predictions are about.
-    pub(crate) fn batch(&mut self, images: usize, rows: usize) {
-        self.images += images as u64;
-        self.rows += rows as u64;
-    }
-
-    /// Adds to the mean of a term that only some phases have.
-    pub(crate) fn term(&mut self, name: &'static str, value: f64) {
-        *self.extra.entry(name).or_default() += value;
+    /// Counts the images of a step, and the rows that its predictions are about.
+    pub(crate) fn count<T>(&mut self, sums: &Sums<T>) {
+        self.images += sums.images() as u64;
+        self.rows += sums.rows() as u64;
     }
 
     /// Counts a step; returns the report when one is due after `step` steps.
     pub(crate) fn step(&mut self, step: u64, epoch: u64, lr: f64, measured: Measured) -> Option<StepReport> {
         self.steps += 1;
         self.loss += measured.loss;
-        self.right += measured.right;
+        if let Some(right) = measured.right {
+            *self.right.get_or_insert(0.0) += right;
+        }
         self.grad_norm += measured.grad_norm;
-        measured.terms.into_iter().for_each(|(name, value)| self.term(name, value));
+        measured.terms.into_iter().for_each(|(name, value)| *self.extra.entry(name).or_default() += value);
         let due = step.is_multiple_of(self.every) || step == self.total;
         due.then(|| self.report(step, epoch, lr))
     }
@@ -80,7 +78,7 @@ impl Meter {
             total: self.total,
             epoch,
             loss: self.loss / n,
-            accuracy: (self.rows > 0).then(|| self.right / self.rows as f64),
+            accuracy: self.right.map(|right| right / self.rows as f64),
             lr,
             grad_norm: Some(self.grad_norm / n),
             images_per_second: self.images as f64 / seconds,

@@ -1,7 +1,8 @@
 //! `metrics.jsonl`: one JSON object a line.
 
 use crate::error::{Error, Result};
-use serde::Serialize;
+use crate::record::Record;
+use crate::sink::Sink;
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -24,15 +25,13 @@ impl Metrics {
         let file = file.map_err(|source| Error::Write { path: path.to_owned(), source })?;
         Ok(Self { path: path.to_owned(), file: BufWriter::new(file) })
     }
+}
 
-    /// Writes one line.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Write`].
-    pub fn line(&mut self, line: &impl Serialize) -> Result<()> {
+/// Writes one line; the error is [`Error::Write`].
+impl Sink for Metrics {
+    fn record(&mut self, record: &Record<'_>) -> Result<()> {
         let write = |file: &mut BufWriter<File>| {
-            serde_json::to_writer(&mut *file, line)?;
+            serde_json::to_writer(&mut *file, record)?;
             file.write_all(b"\n")?;
             file.flush()
         };
@@ -49,4 +48,39 @@ pub fn read_metrics(path: &Path) -> Result<Vec<serde_json::Value>> {
     let text =
         std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Accuracy, StepReport, TokenAccuracy, TokenizerQuality};
+    use beit_tokenizer::Usage;
+
+    /// Programs read these lines: names, and where they stand.
+    #[test]
+    fn lines_of_every_record() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("metrics.jsonl");
+        let report =
+            StepReport { phase: "finetune", step: 3, extra: [("kl", 0.5)].into(), ..Default::default() };
+        let quality =
+            TokenizerQuality { images: 2, mean_absolute_error: 0.25, usage: Usage::of(&[0, 0, 2, 2], 3) };
+        let records = [
+            Record::Step(&report),
+            Record::Tokens { split: "test", tokens: &TokenAccuracy::default() },
+            Record::Tokenizer { split: "test", quality: &quality },
+            Record::Classes { split: "test", accuracy: &Accuracy { images: 4, ..Accuracy::default() } },
+        ];
+        let mut metrics = Metrics::append(&path).expect("the folder is there");
+        records.iter().try_for_each(|record| metrics.record(record)).expect("the disk has room");
+        let want = [
+            r#"{"phase":"finetune","step":3,"total":0,"epoch":0,"loss":0.0,"lr":0.0,"images_per_second":0.0,"data_wait":0.0,"kl":0.5}"#,
+            r#"{"phase":"evaluate_tokens","split":"test","tokens":{"accuracy":0.0,"content_accuracy":0.0,"content_majority":0.0,"content_patches":0,"loss":0.0,"majority":0.0,"patches":0}}"#,
+            r#"{"phase":"tokenizer_quality","quality":{"counts":[2,0,2],"images":2,"majority":0.5,"mean_absolute_error":0.25,"perplexity":2.0,"used":2,"vocab":3},"split":"test"}"#,
+            r#"{"accuracy":{"images":4,"loss":0.0,"top1":0.0,"top5":0.0},"phase":"evaluate","split":"test"}"#,
+        ];
+        let found = std::fs::read_to_string(&path).expect("it was written");
+        assert_eq!(found.lines().collect::<Vec<_>>(), want);
+        assert_eq!(read_metrics(&path).expect("it was written").len(), 4);
+    }
 }

@@ -97,7 +97,13 @@ impl<T: Clone> Optimiser<T> {
 
     /// `[norm, factor]` of the gradients, on the device: what [`step`](Optimiser::step) clips with.
     pub fn clip<O: Ops<Tensor = T>>(&self, ops: &O, grads: &impl Tree<T>) -> T {
-        ops.clip_factor(&grads.leaves(), self.hyper.clip_grad)
+        self.clip_scaled(ops, grads, 1.0)
+    }
+
+    /// [`clip`](Optimiser::clip) for gradients that are to be multiplied by `scale` first, as those of a sum over rows by
+    /// 1 / rows. [`step`](Optimiser::step) then takes both from the factor.
+    pub fn clip_scaled<O: Ops<Tensor = T>>(&self, ops: &O, grads: &impl Tree<T>, scale: f32) -> T {
+        ops.clip_factor(&grads.leaves(), self.hyper.clip_grad, scale)
     }
 
     /// One step with gradients scaled by `clip`; the gradients are cleared for the next one.

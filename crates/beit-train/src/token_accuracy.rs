@@ -1,7 +1,7 @@
 //! Accuracy of the tokens named for masked patches.
 
 use crate::error::Result;
-use crate::pretrain::Masked;
+use crate::masked::Masked;
 use beit_data::{Loader, PretrainSample};
 use beit_heads::Mim;
 use beit_ops::{Ops, Targets};

@@ -1,97 +1,18 @@
-//! The loops on a few made-up images: the guard, accumulation, and going on where a run stopped.
+//! The loop on a few made-up images: the guard, accumulation, and going on where a run stopped.
 
-use beit_data::{Image, LabelledSample, Loader, LoaderConfig, Source};
-use beit_heads::{Classifier, ClassifierConfig, Pooling};
-use beit_ops::{Host, Tree};
-use beit_train::{
-    Error, FinetuneRecipe, Finetuning, Hyper, Listeners, Schedule, Silent, load_training, save_training,
-};
-use beit_vit::{Config, Preset, RelativePositions};
-use std::sync::Arc;
+mod common;
 
-const OPS: Host<f32> = Host::new();
-type Array = <Host<f32> as beit_ops::Device>::Tensor;
+use beit_train::{Error, NoHooks, Recipe, StepReport};
+use common::{Training, bits, loader, recipe, training};
 
-/// Sixteen images whose class is their brightness.
-struct Bright;
-
-impl Source for Bright {
-    fn len(&self) -> usize {
-        16
-    }
-    fn image(&self, index: usize) -> beit_data::Result<Image> {
-        let level = if index.is_multiple_of(2) { 40 } else { 200 };
-        Ok(Image::new(8, 8, (0..192).map(|i| level + (i * index % 23) as u8).collect()))
-    }
-    fn label(&self, index: usize) -> Option<u32> {
-        Some(index as u32 % 2)
-    }
-    fn class_names(&self) -> &[String] {
-        &[]
-    }
-    fn name(&self, index: usize) -> String {
-        format!("image {index}")
-    }
-}
-
-fn loader(batch: usize) -> Loader<LabelledSample> {
-    let make = |item: beit_data::Item, _: &mut beit_data::SampleRng| LabelledSample {
-        pixels: item.image.pixels().iter().map(|&v| f32::from(v) / 128.0 - 1.0).collect(),
-        label: item.label.expect("every image has a label"),
-    };
-    Loader::new(Arc::new(Bright), (0..16).collect(), LoaderConfig::training(batch, 1), make)
-        .expect("settings fit")
-}
-
-fn config() -> ClassifierConfig {
-    let vit = Config {
-        image: [8, 8],
-        width: 8,
-        depth: 2,
-        heads: 2,
-        hidden: 16,
-        drop_path: 0.2,
-        relative_positions: RelativePositions::PerLayer,
-        ..Config::new(Preset::Tiny)
-    };
-    ClassifierConfig::on(vit, 2, Pooling::Mean)
-}
-
-fn recipe(peak: f64, accumulate: u64) -> FinetuneRecipe {
-    let schedule = Schedule { peak, min: 0.0, warmup: 1, total: 6 };
-    let hyper = Hyper { clip_grad: Some(1.0), layer_decay: Some(0.8), ..Hyper::new(schedule) };
-    FinetuneRecipe {
-        accumulate,
-        hyper,
-        smoothing: 0.1,
-        report_every: 1,
-        read_every: 1,
-        recompute: false,
-        seed: 7,
-    }
-}
-
-fn training(recipe: FinetuneRecipe) -> Finetuning<'static, Host<f32>> {
-    Finetuning::new(&OPS, recipe, Classifier::init(&OPS, &config(), 3))
+/// Runs up to a step; returns its reports.
+fn reports(training: &mut Training, batch: usize, until: u64) -> Result<Vec<StepReport>, Error> {
+    common::reports(training, &loader(batch), until, &mut NoHooks)
 }
 
 /// Runs up to a step; returns the loss of each step.
-fn run(training: &mut Finetuning<'_, Host<f32>>, batch: usize, until: u64) -> Result<Vec<f64>, Error> {
-    let mut losses = Vec::new();
-    let mut on_report = |report: &beit_train::StepReport| {
-        losses.push(report.loss);
-        Ok(())
-    };
-    training.run(
-        &loader(batch),
-        until,
-        &mut Listeners { progress: &mut Silent, on_report: &mut on_report },
-    )?;
-    Ok(losses)
-}
-
-fn bits(params: &Classifier<Array>) -> Vec<u32> {
-    params.leaves().into_iter().flatten().map(|v| v.to_bits()).collect()
+fn run(training: &mut Training, batch: usize, until: u64) -> Result<Vec<f64>, Error> {
+    Ok(reports(training, batch, until)?.iter().map(|report| report.loss).collect())
 }
 
 #[test]
@@ -116,16 +37,16 @@ fn going_on_gives_the_same_bits() {
 
     let mut first = training(recipe(1e-2, 1));
     run(&mut first, 8, 4).expect("training works");
-    save_training(&OPS, folder.path(), &first.optimiser, &first.recipe).expect("the disk has room");
+    first.save_state(folder.path()).expect("the disk has room");
     let mut second = training(recipe(1e-2, 1));
     second.params = first.params;
-    load_training(&OPS, folder.path(), &mut second.optimiser, &second.recipe).expect("the state fits");
+    second.load_state(folder.path()).expect("the state fits");
     assert_eq!(second.optimiser.steps(), 4);
     run(&mut second, 8, 6).expect("training works");
     assert!(bits(&second.params) == bits(&straight.params));
 
     let mut other = training(recipe(2e-2, 1));
-    let error = load_training(&OPS, folder.path(), &mut other.optimiser, &other.recipe);
+    let error = other.load_state(folder.path());
     assert!(error.expect_err("another recipe").to_string().contains("peak was 0.01, is 0.02"));
 }
 
@@ -147,7 +68,8 @@ fn a_number_that_is_none_stops_the_run_before_it_does_harm() {
 #[test]
 fn computing_again_gives_the_same_bits() {
     let mut kept = training(recipe(1e-2, 1));
-    let mut again = training(FinetuneRecipe { recompute: true, ..recipe(1e-2, 1) });
+    let mut again = training(recipe(1e-2, 1));
+    again.task.recompute = true;
     assert_eq!(run(&mut kept, 8, 6).expect("training works"), run(&mut again, 8, 6).expect("training works"));
     assert!(bits(&kept.params) == bits(&again.params));
 }
@@ -155,18 +77,15 @@ fn computing_again_gives_the_same_bits() {
 #[test]
 fn reading_seldom_reports_the_same() {
     let reports = |read_every: u64, accumulate: u64, report_every: u64| {
-        let recipe = FinetuneRecipe { read_every, report_every, ..recipe(1e-2, accumulate) };
+        let recipe = Recipe { read_every, report_every, ..recipe(1e-2, accumulate) };
         let mut training = training(recipe);
-        let mut reports = Vec::new();
-        let mut on_report = |report: &beit_train::StepReport| {
+        let reports = reports(&mut training, 4, 6).expect("training works");
+        let numbers = |report: &StepReport| {
             let numbers =
                 [report.loss, report.accuracy.unwrap_or(-1.0), report.lr, report.grad_norm.unwrap_or(-1.0)];
-            reports.push((report.step, numbers.map(f64::to_bits)));
-            Ok(())
+            (report.step, numbers.map(f64::to_bits))
         };
-        let mut listeners = Listeners { progress: &mut Silent, on_report: &mut on_report };
-        training.run(&loader(4), 6, &mut listeners).expect("training works");
-        (reports, bits(&training.params))
+        (reports.iter().map(numbers).collect::<Vec<_>>(), bits(&training.params))
     };
     for (accumulate, report_every) in [(1, 1), (2, 4), (1, 3), (2, 50)] {
         let always = reports(1, accumulate, report_every);
@@ -179,7 +98,7 @@ fn reading_seldom_reports_the_same() {
 
 #[test]
 fn a_step_that_is_not_finite_is_skipped_and_reported_later() {
-    let recipe = FinetuneRecipe { read_every: 4, report_every: 50, ..recipe(1e-2, 1) };
+    let recipe = Recipe { read_every: 4, report_every: 50, ..recipe(1e-2, 1) };
     let mut training = training(recipe);
     run(&mut training, 8, 1).expect("training works");
     training.params.vit.blocks[1].mlp.fc1.weight.fill(3e38);

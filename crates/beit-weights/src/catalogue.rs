@@ -2,12 +2,14 @@
 
 mod architecture;
 mod entry;
+mod model;
+mod preparation;
 
 pub use architecture::{Architecture, Positions, Size};
-pub use entry::{
-    Data, Entry, Family, Filter, Fit, Fixture, Hub, Kind, Preprocessing, Score, Statistics, Task,
-};
+pub use entry::{Data, Entry, Fixture, Hub, Kind, Score, Task};
+pub use preparation::{Family, Preparation};
 
+use beit_data::Preprocessing;
 use serde::Deserialize;
 use std::sync::LazyLock;
 
@@ -69,7 +71,15 @@ impl Entry {
 
     /// How to get pictures to the model: the family's way, where it has one.
     #[must_use]
-    pub fn preprocessing(&self, family: Family) -> Option<&Preprocessing> {
-        self.preprocessing.iter().find(|preprocessing| preprocessing.family == family)
+    pub fn preparation(&self, family: Family) -> Option<&Preparation> {
+        self.preparations.iter().find(|preparation| preparation.family == family)
+    }
+
+    /// How the authors make pixels of pictures for a model of this checkpoint that sees `size [H, W]`: with the published numbers at the
+    /// checkpoint's own size, and with what the released code does at any other. None where they slide windows over pictures.
+    #[must_use]
+    pub fn authors_preprocessing(&self, size: [usize; 2]) -> Option<Preprocessing> {
+        let authors = self.preparations.first().filter(|authors| authors.stride.is_none())?;
+        Some(authors.preprocessing.for_size(size))
     }
 }

@@ -4,9 +4,10 @@ use crate::config::{CONFIG, Labelled, Model, Timm, TimmLabels, decoder_init, inf
 use crate::error::{Error, Result};
 use crate::labels::for_classes;
 use crate::load::{Allowance, LoadOptions, Source, initial};
-use crate::preprocessor::{PREPROCESSOR, Preprocessor};
+use crate::preprocessor::{PREPROCESSOR, read_preprocessing};
 use crate::report::Report;
 use crate::weights::Weights;
+use beit_data::Preprocessing;
 use beit_heads::{Classifier, Mim};
 use beit_ops::{Ops, Shape, Tree};
 use beit_tokenizer::{Decoder, Encoder, Tokenizer};
@@ -42,7 +43,7 @@ pub struct Checkpoint {
     origin: Origin,
     weights: Weights,
     decoder: Option<Weights>,
-    preprocessor: Option<Preprocessor>,
+    preprocessing: Option<Preprocessing>,
 }
 
 /// A model from a checkpoint.
@@ -87,14 +88,14 @@ impl Checkpoint {
             Some(model) => model,
             None => inferred(&weights, decoder.as_ref())?,
         };
-        let preprocessor = match (inside(PREPROCESSOR).and(folder.as_ref()), &timm) {
-            (Some(folder), _) => Some(Preprocessor::read(folder)?),
-            (None, Some((timm, config))) => Some(timm.preprocessor(config)?),
+        let preprocessing = match (inside(PREPROCESSOR).and(folder.as_ref()), &timm) {
+            (Some(folder), _) => Some(read_preprocessing(folder)?),
+            (None, Some((timm, config))) => Some(timm.preprocessing(config)?),
             (None, None) => None,
         };
         let timm = timm.map(|(timm, _)| timm);
         name_classes(&mut model, timm);
-        Ok(Self { path: path.to_owned(), model, origin, weights, decoder, preprocessor })
+        Ok(Self { path: path.to_owned(), model, origin, weights, decoder, preprocessing })
     }
 
     /// What was opened.
@@ -136,10 +137,10 @@ impl Checkpoint {
         self.decoder.as_ref()
     }
 
-    /// How the pixels of this model are made, where the checkpoint says it.
+    /// How pictures become the pixels of this model, where the checkpoint says it.
     #[must_use]
-    pub fn preprocessor(&self) -> Option<&Preprocessor> {
-        self.preprocessor.as_ref()
+    pub fn preprocessing(&self) -> Option<&Preprocessing> {
+        self.preprocessing.as_ref()
     }
 
     /// The model for masked image modelling.

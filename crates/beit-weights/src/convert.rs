@@ -6,9 +6,10 @@ use crate::error::{Error, Result};
 use crate::folder::replace_folder;
 use crate::load::SHARED_TABLE;
 use crate::names::{INDEX, Layout, is_head};
-use crate::preprocessor::Preprocessor;
+use crate::preprocessor::write_preprocessing;
 use crate::tensors::{TensorWriter, write_torch};
 use crate::weights::Weights;
+use beit_data::Preprocessing;
 use beit_ops::relative_position_index;
 use beit_vit::RelativePositions;
 use safetensors::Dtype;
@@ -77,8 +78,8 @@ impl Checkpoint {
     fn to_transformers(&self, out: &Path) -> Result<()> {
         replace_folder(out, |folder| {
             self.model().write(folder)?;
-            if let Some(preprocessor) = self.preprocessor() {
-                preprocessor.write(folder)?;
+            if let Some(preprocessing) = self.preprocessing() {
+                write_preprocessing(folder, preprocessing)?;
             }
             write(&self.tensors(Target::Transformers)?, &folder.join(WEIGHTS[0]))?;
             match self.decoder() {
@@ -92,8 +93,9 @@ impl Checkpoint {
         replace_folder(out, |folder| {
             if let Model::Classifier(config) = self.model() {
                 let image = config.classifier.vit.image;
-                let preprocessor = self.preprocessor().copied().unwrap_or(Preprocessor::squash(image));
-                let timm = Timm::of(&config.classifier, &config.labels, &preprocessor);
+                let unsaid = || Preprocessing::hugging_face(image);
+                let preprocessing = self.preprocessing().copied().unwrap_or_else(unsaid);
+                let timm = Timm::describing(&config.classifier, &config.labels, &preprocessing);
                 write_json(&folder.join(CONFIG), &timm)?;
             }
             write(&self.tensors(Target::Timm)?, &folder.join(WEIGHTS[0]))

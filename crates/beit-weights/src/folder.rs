@@ -16,8 +16,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// ```
 /// # let tmp = tempfile::tempdir().unwrap();
 /// # let path = tmp.path().join("checkpoint");
-/// use beit_weights::{Preprocessor, replace_folder};
-/// replace_folder(&path, |folder| Preprocessor::squash([224, 224]).write(folder))?;
+/// use beit_data::Preprocessing;
+/// use beit_weights::{replace_folder, write_preprocessing};
+/// replace_folder(&path, |folder| write_preprocessing(folder, &Preprocessing::unilm([224, 224])))?;
 /// assert!(path.join("preprocessor_config.json").exists());
 /// # Ok::<(), beit_weights::Error>(())
 /// ```

@@ -34,7 +34,7 @@ pub use hub::{Hub, HubConfig, HubId, HubProblem, NoProgress, Progress};
 pub use labels::{Labels, imagenet_1k, imagenet_22k};
 pub use load::{LoadOptions, Resizing, load_params};
 pub use names::{Kind, Layout};
-pub use preprocessor::{Fit, PREPROCESSOR, Preprocessor, Resample};
+pub use preprocessor::{PREPROCESSOR, read_preprocessing, write_preprocessing};
 pub use report::{Report, Resized, compact};
 pub use resize::{PositionResize, TableResize, resize_positions, resize_relative_table};
 pub use save::{save_classifier, save_mim, save_params, save_tokenizer};

@@ -61,7 +61,7 @@ fn update<O: Ops, P: Tree<O::Tensor>>(ops: &O, params: &mut P, grads: &mut P) ->
     let mut moments: Vec<_> = params.leaves().iter().map(zeros).collect();
     ops.gather_in_memory(params.leaves_mut());
     ops.gather_in_memory(grads.leaves_mut());
-    let clip = ops.clip_factor(&grads.leaves(), Some(3.0));
+    let clip = ops.clip_factor(&grads.leaves(), Some(3.0), 1.0);
     let count = moments.len();
     let moments = moments.iter_mut().map(|[first, second]| [first, second]).collect();
     ops.adamw_all(params.leaves_mut(), grads.leaves_mut(), moments, &clip, &vec![hyper; count]);

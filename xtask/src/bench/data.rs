@@ -2,7 +2,7 @@
 
 use super::{Case, Fill, Running};
 use anyhow::Context;
-use beit_data::{Image, PretrainTransform, Purpose, sample_rng};
+use beit_data::{ColourJitter, Image, Preprocessing, Purpose, sample_rng};
 use beit_mask::{Config, Masker};
 use beit_ops::Ops;
 use serde_json::{Value, json};
@@ -89,7 +89,7 @@ impl Case for Pipeline {
         Some(1)
     }
     fn prepare<'a, O: Ops>(&'a self, _: &'a O, _: Fill<O>) -> Running<'a> {
-        let transform = PretrainTransform::half();
+        let transform = Preprocessing::unilm([224; 2]).pretrain([112; 2], ColourJitter::STANDARD);
         let mut index = 0;
         Box::new(move || {
             // It could be read when the row was prepared.

@@ -152,7 +152,7 @@ impl Layer<'_> {
         let mut step = 0;
         Box::new(move || {
             step += 1;
-            let clip = ops.clip_factor(&grads.leaves(), Some(3.0));
+            let clip = ops.clip_factor(&grads.leaves(), Some(3.0), 1.0);
             let hyper = AdamW { lr: 1e-4, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.05, step };
             let moments = first.leaves_mut().into_iter().zip(second.leaves_mut());
             let moments: Vec<_> = moments.map(|(m, v)| [m, v]).collect();

@@ -1,14 +1,13 @@
 //! Training a tokenizer and measuring it, for every verb that does.
 
-use crate::data::{Loading, Views, tokenizer_loader};
+use crate::data::{Loading, tokenizer_loader};
 use crate::model::{self, TokenizerModel};
 use crate::output::Terminal;
 use crate::usage::usage;
-use beit_data::{Source, TokenizerTransform};
+use beit_data::{Preprocessing, Source, TokenizerTransform};
 use beit_ops::Ops;
 use beit_tokenizer::{Config, Recipe};
-use beit_train::{Listeners, Metrics, TokenizerQuality, TokenizerTraining, tokenizer_quality};
-use serde_json::json;
+use beit_train::{Listeners, Metrics, NoHooks, Tokenization, TokenizerQuality, Trainer, tokenizer_quality};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -63,12 +62,13 @@ pub(crate) fn train<O: Ops>(
     let views = transform(settings.image);
     let loader =
         tokenizer_loader(source, loading.training(source.len()), views, Some(settings.recipe.dither))?;
-    let mut training =
-        TokenizerTraining::new(ops, settings.config, settings.recipe, settings.image, settings.seed)?;
-    training.report_every = settings.report_every;
-    training.read_every = settings.read_every;
-    let mut on_report = |report: &beit_train::StepReport| metrics.line(report);
-    training.run(&loader, &mut Listeners { progress: terminal, on_report: &mut on_report })?;
+    let Settings { config, recipe, image, seed, report_every, read_every } = *settings;
+    let task = Tokenization::new(&config, recipe, image)?;
+    let params = beit_tokenizer::init(ops, &config, seed);
+    let recipe = beit_train::Recipe { accumulate: 1, hyper: task.hyper(), report_every, read_every, seed };
+    let mut training = Trainer::new(ops, task, recipe, params);
+    let mut listeners = Listeners { progress: terminal, sinks: metrics };
+    training.run(&loader, u64::MAX, &mut NoHooks, &mut listeners)?;
     model::save_tokenizer(ops, &training.params, out)
 }
 
@@ -96,19 +96,7 @@ pub(crate) fn sentence(quality: &TokenizerQuality) -> String {
     )
 }
 
-pub(super) fn quality_json(quality: &TokenizerQuality) -> serde_json::Value {
-    json!({
-        "images": quality.images,
-        "vocab": quality.usage.counts().len(),
-        "used": quality.usage.used(),
-        "perplexity": quality.usage.perplexity(),
-        "majority": quality.usage.majority(),
-        "mean_absolute_error": quality.mean_absolute_error,
-        "counts": quality.usage.counts(),
-    })
-}
-
 /// The views of the tokenizer: random regions to train on, the whole image to look at.
 pub(super) fn transform(image: [usize; 2]) -> TokenizerTransform {
-    Views::new(image, false).tokenizer(image)
+    Preprocessing::unilm(image).tokenizer(image)
 }

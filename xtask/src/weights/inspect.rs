@@ -163,8 +163,8 @@ impl<'a> Summary<'a> {
             ("parameters", types.join(", ")),
         ];
         rows.extend(self.sizes());
-        if let Some(preprocessor) = checkpoint.preprocessor() {
-            rows.push(("preprocessing", format!("{preprocessor:?}")));
+        if let Some(preprocessing) = checkpoint.preprocessing() {
+            rows.push(("preprocessing", preprocessing.to_string()));
         }
         for (what, names) in [("indices", weights.buffers()), ("not of the model", weights.outside())] {
             if !names.is_empty() {

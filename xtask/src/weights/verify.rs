@@ -1,13 +1,12 @@
 //! `weights verify`: whether a checkpoint is what the catalogue says.
 
-use crate::data::Views;
 use crate::device::{Device, DeviceArgs, Work};
 use crate::hub::fetch_entry;
 use crate::model::{self, Any};
 use crate::output::answer;
 use crate::run::checkpoint_of;
 use anyhow::{Context, bail};
-use beit_data::Image;
+use beit_data::{Image, Preprocessing};
 use beit_heads::patch_rows;
 use beit_ops::Ops;
 use beit_vit::Input;
@@ -192,10 +191,11 @@ impl Work for Question<'_> {
 fn logits<O: Ops>(ops: &O, question: &Question<'_>) -> anyhow::Result<Logits> {
     let Question { checkpoint, fixture, image } = *question;
     let mut any = model::any(ops, checkpoint, LoadOptions::default())?;
-    let prepared = |views: Views| {
-        let views = if fixture.family == Family::Transformers { views.hugging_face() } else { views };
-        let [height, width] = views.image;
-        ops.upload([1, 3, height, width], &views.evaluate().apply(image))
+    let prepared = |views: Preprocessing| {
+        let published = fixture.family == Family::Transformers;
+        let views = if published { Preprocessing::hugging_face(views.size) } else { views };
+        let [height, width] = views.size;
+        ops.upload([1, 3, height, width], &views.apply(image))
     };
     let first = |rows: &[f32], width: usize| -> Vec<[f32; 3]> {
         let rows = rows.chunks_exact(width).take(fixture.logits.len());

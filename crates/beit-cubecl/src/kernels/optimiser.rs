@@ -38,20 +38,28 @@ fn add_squares<X: Float, N: Size>(
     }
 }
 
-/// One cube: `clip = [norm, min(1, limit / (norm + 1e-6))]`, the factor `nan` where the norm is not finite.
+/// One cube: `clip = [norm, scale · min(1, limit / (norm + 1e-6))]` with `norm = scale · √Σ partials`, the factor `nan` where the
+/// norm is not finite.
 #[cube(launch_unchecked)]
-fn limit_norm(partials: &Array<f32>, clip: &mut Array<f32>, limit: f32, nan: f32, #[comptime] limited: bool) {
+fn limit_norm(
+    partials: &Array<f32>,
+    clip: &mut Array<f32>,
+    limit: f32,
+    scale: f32,
+    nan: f32,
+    #[comptime] limited: bool,
+) {
     let mut sum = 0.0f32;
     let mut i = UNIT_POS as usize;
     while i < partials.len() {
         sum += partials[i];
         i += CUBE_DIM as usize;
     }
-    let norm = row_sum(sum, true).sqrt();
+    let norm = row_sum(sum, true).sqrt() * scale;
     if UNIT_POS == 0 {
-        let mut factor = 1.0f32;
+        let mut factor = scale;
         if limited {
-            factor = min(limit / (norm + 1e-6), 1.0);
+            factor = min(limit / (norm + 1e-6), 1.0) * scale;
         }
         clip[0] = norm;
         clip[1] = select(is_finite(norm), factor, nan);
@@ -125,8 +133,13 @@ fn step_adamw<H: Float, N: Size>(
     }
 }
 
-/// Returns `[norm, factor]`. Tensors that fill an arena are read in one launch.
-pub(crate) fn clip_factor<R: Runtime>(gpu: &Gpu<R>, grads: &[&Tensor], max_norm: Option<f32>) -> Tensor {
+/// Returns `[norm, factor]` of `scale` times the gradients. Tensors that fill an arena are read in one launch.
+pub(crate) fn clip_factor<R: Runtime>(
+    gpu: &Gpu<R>,
+    grads: &[&Tensor],
+    max_norm: Option<f32>,
+    scale: f32,
+) -> Tensor {
     let arena = Arena::of(grads.iter().copied());
     let all = arena.as_ref().map(|arena| [&arena.all]);
     let parts = all.as_ref().map_or(grads, |all| &all[..]);
@@ -143,7 +156,7 @@ pub(crate) fn clip_factor<R: Runtime>(gpu: &Gpu<R>, grads: &[&Tensor], max_norm:
     let clip = gpu.empty([2], Dtype::F32);
     let (count, dim) = (CubeCount::Static(1, 1, 1), CubeDim::new_1d(UNITS));
     let (limit, limited) = (max_norm.unwrap_or(1.0), max_norm.is_some());
-    launch!(limit_norm(gpu, count, dim, partials.arg(), clip.arg(), limit, f32::NAN, limited));
+    launch!(limit_norm(gpu, count, dim, partials.arg(), clip.arg(), limit, scale, f32::NAN, limited));
     clip
 }
 
@@ -265,8 +278,8 @@ fn one_by_one<R: Runtime>(
 }
 
 impl<R: Runtime> OptimiserOps for Gpu<R> {
-    fn clip_factor(&self, grads: &[&Tensor], max_norm: Option<f32>) -> Tensor {
-        clip_factor(self, grads, max_norm)
+    fn clip_factor(&self, grads: &[&Tensor], max_norm: Option<f32>, scale: f32) -> Tensor {
+        clip_factor(self, grads, max_norm, scale)
     }
     fn adamw(
         &self,

@@ -20,26 +20,6 @@ pub struct FinetuneTransform {
 }
 
 impl FinetuneTransform {
-    /// `size` x `size` pixels with the released settings (regions of 0.08 to 1, flip 0.5, erasing 0.25, mean and deviation 0.5).
-    /// No colour jitter: the released code ignores it where RandAugment is on.
-    #[must_use]
-    pub const fn official(size: usize) -> Self {
-        Self {
-            size: [size; 2],
-            crop: RandomResizedCrop::STANDARD,
-            flip: 0.5,
-            colour_jitter: ColourJitter::NONE,
-            normalise: Normalise::HALF,
-            erase: Some(RandomErasing::STANDARD),
-        }
-    }
-
-    /// For pictures of about 28 x 28 pixels: regions of 0.6 to 1 of the area, no erasing.
-    #[must_use]
-    pub const fn small() -> Self {
-        Self { crop: RandomResizedCrop::SMALL, erase: None, ..Self::official(28) }
-    }
-
     /// `[3, H, W]`.
     #[must_use]
     pub fn apply(&self, image: &Image, rng: &mut SampleRng) -> Vec<f32> {

@@ -22,9 +22,15 @@ enum Step {
 
 impl ColourJitter {
     /// Leaves every picture as it is.
-    pub const NONE: Self = Self { brightness: 0.0, contrast: 0.0, saturation: 0.0 };
+    pub const NONE: Self = Self::even(0.0);
     /// 0.4 each, no hue: BEiT pre-training (`--color_jitter 0.4`).
-    pub const STANDARD: Self = Self { brightness: 0.4, contrast: 0.4, saturation: 0.4 };
+    pub const STANDARD: Self = Self::even(0.4);
+
+    /// The same deviation for all three.
+    #[must_use]
+    pub const fn even(deviation: f64) -> Self {
+        Self { brightness: deviation, contrast: deviation, saturation: deviation }
+    }
 
     /// Changes the picture.
     pub fn apply(&self, image: &mut Image, rng: &mut SampleRng) {

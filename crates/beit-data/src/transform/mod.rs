@@ -2,20 +2,21 @@
 
 mod crop;
 mod erase;
-mod evaluate;
 mod finetune;
 mod jitter;
 mod normalise;
+mod preprocessing;
 mod pretrain;
 mod resize;
 mod tokenizer;
+mod training;
 
 pub use crop::{CropBox, RandomResizedCrop};
 pub use erase::RandomErasing;
-pub use evaluate::{EvalTransform, Fit};
 pub use finetune::FinetuneTransform;
 pub use jitter::ColourJitter;
 pub use normalise::{LOGIT_LAPLACE_EPS, Normalise, logit_laplace};
+pub use preprocessing::{Fit, Preprocessing};
 pub use pretrain::PretrainTransform;
 pub use resize::Filter;
 pub use tokenizer::TokenizerTransform;

@@ -17,6 +17,8 @@ impl Normalise {
     pub const IMAGENET: Self = Self { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
     /// 0.5 and 0.5, to [-1, 1]: every released checkpoint that starts from ImageNet-22k.
     pub const HALF: Self = Self { mean: [0.5; 3], std: [0.5; 3] };
+    /// The map of [`logit_laplace`] as a mean and a deviation, up to rounding: `0.8 x + 0.1 = (x + 0.125) / 1.25`.
+    pub const LOGIT_LAPLACE: Self = Self { mean: [-0.125; 3], std: [1.25; 3] };
 
     /// `(x / 255 - mean) / std`, channel-first: `[height, width, 3] -> [3, height, width]`.
     #[must_use]

@@ -26,31 +26,6 @@ pub struct PretrainTransform {
 }
 
 impl PretrainTransform {
-    /// 224 and 112 pixels, mean and deviation 0.5: the released code's default and every ImageNet-22k run.
-    #[must_use]
-    pub const fn half() -> Self {
-        Self {
-            image_size: [224; 2],
-            token_size: [112; 2],
-            colour_jitter: ColourJitter::STANDARD,
-            crop: RandomResizedCrop::STANDARD,
-            flip: 0.5,
-            normalise: Normalise::HALF,
-        }
-    }
-
-    /// 224 and 112 pixels, ImageNet statistics: the released ImageNet-1k command.
-    #[must_use]
-    pub const fn imagenet() -> Self {
-        Self { normalise: Normalise::IMAGENET, ..Self::half() }
-    }
-
-    /// For pictures of about 28 x 28 pixels: both views of 28 pixels, and regions of 0.6 to 1 of the area.
-    #[must_use]
-    pub const fn small() -> Self {
-        Self { image_size: [28; 2], token_size: [28; 2], crop: RandomResizedCrop::SMALL, ..Self::half() }
-    }
-
     /// Two views and a mask of `masker`'s grid.
     #[must_use]
     pub fn apply(&self, mut image: Image, masker: &Masker, rng: &mut SampleRng) -> PretrainSample {

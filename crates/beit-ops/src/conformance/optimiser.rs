@@ -13,7 +13,9 @@ pub(super) fn train<O: OptimiserOps>(check: &mut Check<'_, O>) {
         check.forward(&AdamWCase { n: 2052, step });
     }
     for max_norm in [None, Some(1.0), Some(1e6)] {
-        check.forward(&Clip { max_norm });
+        for scale in [1.0, 1.0 / 64.0] {
+            check.forward(&Clip { max_norm, scale });
+        }
     }
     check.forward(&AddAssign);
     broken_gradient(check);
@@ -31,7 +33,7 @@ fn broken_gradient<O: OptimiserOps>(check: &mut Check<'_, O>) {
     let ops = check.ops;
     for (broken, max_norm) in [(f32::NAN, None), (f32::NAN, Some(1.0)), (f32::INFINITY, Some(1.0))] {
         let grad = ops.upload([3], &[1.0, broken, 2.0]);
-        let clip = ops.clip_factor(&[&grad], max_norm);
+        let clip = ops.clip_factor(&[&grad], max_norm, 1.0);
         let factor = ops.read(&clip).map_or(1.0, |clip| clip[1]);
         let [mut param, mut first, mut second] = [1.0f32, 2.0, 3.0].map(|v| ops.upload([3], &[v; 3]));
         ops.adamw(&mut param, &grad, [&mut first, &mut second], &clip, &adamw_of(3, 0.0));
@@ -67,7 +69,7 @@ fn adamw_all<O: OptimiserOps>(check: &mut Check<'_, O>, gathered: bool) {
     // Two steps: the first finds the parameters shared with `before`.
     for step in 1..=2 {
         let hyper: Vec<_> = (0..lens.len()).map(|i| adamw_of(step, 0.05 * i as f64)).collect();
-        let clip = ops.clip_factor(&together[1].iter().collect::<Vec<_>>(), Some(1.0));
+        let clip = ops.clip_factor(&together[1].iter().collect::<Vec<_>>(), Some(1.0), 1.0);
         let [params, grads, first, second] = &mut together;
         let moments = first.iter_mut().zip(second).map(|(first, second)| [first, second]).collect();
         ops.adamw_all(params.iter_mut().collect(), grads.iter_mut().collect(), moments, &clip, &hyper);
@@ -128,11 +130,12 @@ impl<O: OptimiserOps> Forward<O> for AdamWCase {
 
 struct Clip {
     max_norm: Option<f32>,
+    scale: f32,
 }
 
 impl Case for Clip {
     fn name(&self) -> String {
-        format!("clip_factor at {:?}", self.max_norm)
+        format!("clip_factor at {:?} of gradients times {}", self.max_norm, self.scale)
     }
     fn inputs(&self) -> Vec<Input> {
         vec![constant("a", [7, 5], 32), constant("b", [1], 33)]
@@ -141,7 +144,7 @@ impl Case for Clip {
 
 impl<O: OptimiserOps> Forward<O> for Clip {
     fn forward(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor> {
-        vec![ops.clip_factor(&x.iter().collect::<Vec<_>>(), self.max_norm)]
+        vec![ops.clip_factor(&x.iter().collect::<Vec<_>>(), self.max_norm, self.scale)]
     }
 }
 

@@ -12,9 +12,9 @@ use alloc::vec::Vec;
 /// Elements whose squares are one partial sum.
 const PIECE: usize = 128 * 1024;
 
-/// `[norm, min(1, max_norm / (norm + 1e-6))]`, the rule of PyTorch's `clip_grad_norm_`. Squares are added in f64. The factor
-/// of a norm that is not finite is not a number.
-pub(super) fn clip_factor<F: Real>(grads: &[&Array<F>], max_norm: Option<f32>) -> Array<F> {
+/// `[norm, scale · min(1, max_norm / (norm + 1e-6))]` with the norm of `scale` times the gradients: the rule of PyTorch's
+/// `clip_grad_norm_`. Squares are added in f64. The factor of a norm that is not finite is not a number.
+pub(super) fn clip_factor<F: Real>(grads: &[&Array<F>], max_norm: Option<f32>, scale: f32) -> Array<F> {
     let pieces: Vec<&[F]> = grads.iter().flat_map(|g| data(g).chunks(PIECE)).collect();
     let squares = par::map(pieces.len(), |i| {
         let piece = pieces[i];
@@ -24,8 +24,9 @@ pub(super) fn clip_factor<F: Real>(grads: &[&Array<F>], max_norm: Option<f32>) -
         )
         .to_f64()
     });
-    let norm = libm::sqrt(squares.iter().sum());
-    let factor = max_norm.map_or(1.0, |max| (f64::from(max) / (norm + 1e-6)).min(1.0));
+    let scale = f64::from(scale);
+    let norm = scale * libm::sqrt(squares.iter().sum());
+    let factor = scale * max_norm.map_or(1.0, |max| (f64::from(max) / (norm + 1e-6)).min(1.0));
     let finite = F::of(norm).to_f64().is_finite();
     array([2], vec![F::of(norm), F::of(if finite { factor } else { f64::NAN })])
 }
@@ -112,8 +113,8 @@ impl<F: Real> Step<F> {
 
 on_host! {
     impl OptimiserOps for Host<F> {
-        fn clip_factor(&self, grads: &[&Tensor], max_norm: Option<f32>) -> Tensor {
-            clip_factor(grads, max_norm)
+        fn clip_factor(&self, grads: &[&Tensor], max_norm: Option<f32>, scale: f32) -> Tensor {
+            clip_factor(grads, max_norm, scale)
         }
         fn adamw(
             &self,

@@ -6,9 +6,10 @@ use alloc::vec::Vec;
 
 /// Gradient clipping and AdamW.
 pub trait OptimiserOps: GradientOps {
-    /// `[norm, factor]`: the L2 norm of all gradients together, and `min(1, max_norm / (norm + 1e-6))` (1 without a limit);
-    /// the factor is not a number where the norm is not finite.
-    fn clip_factor(&self, grads: &[&Self::Tensor], max_norm: Option<f32>) -> Self::Tensor;
+    /// `[norm, factor]` of `scale` times the gradients: the L2 norm of all of them together, and what to multiply a gradient
+    /// with, `scale · min(1, max_norm / (norm + 1e-6))` (`scale` without a limit). The factor is not a number where the norm is
+    /// not finite. With `scale` = 1 / rows, gradients of a sum over rows become those of the mean.
+    fn clip_factor(&self, grads: &[&Self::Tensor], max_norm: Option<f32>, scale: f32) -> Self::Tensor;
     /// One step of AdamW with decoupled weight decay; `clip` is what [`clip_factor`](OptimiserOps::clip_factor) returned. Where
     /// its factor is not a number, parameter and moments stay as they are.
     fn adamw(
@@ -59,7 +60,7 @@ pub struct AdamW {
 }
 
 impl OptimiserOps for Plan {
-    fn clip_factor(&self, _: &[&Planned], _: Option<f32>) -> Planned {
+    fn clip_factor(&self, _: &[&Planned], _: Option<f32>, _: f32) -> Planned {
         self.tensor([2])
     }
     fn adamw(

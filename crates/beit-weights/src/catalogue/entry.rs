@@ -1,6 +1,7 @@
 //! One checkpoint.
 
-use super::Architecture;
+use super::architecture::Architecture;
+use super::preparation::{Family, Preparation};
 use serde::Deserialize;
 
 /// A published checkpoint.
@@ -26,7 +27,8 @@ pub struct Entry {
     /// The transformer; none for the halves of the tokenizer.
     pub architecture: Option<Architecture>,
     /// Ways to get pictures to the model; the first reproduces the authors' numbers.
-    pub preprocessing: Vec<Preprocessing>,
+    #[serde(rename = "preprocessing")]
+    pub preparations: Vec<Preparation>,
     /// What the authors report.
     pub published: Vec<Score>,
     /// What others measured with the same weights.
@@ -77,88 +79,6 @@ pub enum Kind {
     Transformers,
     /// timm
     Timm,
-}
-
-/// Who prepares pictures: the same weights see different pixels in each library.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Family {
-    /// The authors' code.
-    Unilm,
-    /// timm
-    Timm,
-    /// transformers
-    Transformers,
-    /// The paper's tokenizer, whose input is not normalised but mapped: `0.8 x + 0.1`.
-    Dalle,
-}
-
-/// From a picture to the pixels of a model.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Preprocessing {
-    /// Whose way it is.
-    pub family: Family,
-    /// What of the picture is kept.
-    pub fit: Fit,
-    /// The length that `fit` speaks of, in pixels.
-    pub resize: usize,
-    /// Side of the square that the model sees.
-    pub crop: usize,
-    /// Distance of neighbouring windows.
-    pub stride: Option<usize>,
-    /// How pixels between pixels are computed.
-    pub filter: Filter,
-    /// What is subtracted and divided by.
-    pub statistics: Statistics,
-}
-
-/// How a picture of any shape becomes a square.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Fit {
-    /// The shorter side gets a length, the centre is cut out.
-    Centre,
-    /// Both sides get the same length, whatever the picture's shape.
-    Squash,
-    /// The shorter side gets a length, windows slide over the picture and their logits are averaged.
-    Slide,
-}
-
-/// How pixels between pixels are computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Filter {
-    /// Of 2 x 2 pixels, more when shrinking.
-    Bilinear,
-    /// Of 4 x 4 pixels, more when shrinking.
-    Bicubic,
-    /// Of 6 x 6 pixels, more when shrinking.
-    Lanczos,
-}
-
-/// Mean and deviation of each channel, in 0 to 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Statistics {
-    /// 0.5 and 0.5
-    Half,
-    /// Those of ImageNet.
-    Imagenet,
-    /// The logit-Laplace map of the tokenizer: mean -0.125 and deviation 1.25.
-    LogitLaplace,
-}
-
-impl Statistics {
-    /// Mean and deviation of red, green and blue.
-    #[must_use]
-    pub const fn values(self) -> [[f32; 3]; 2] {
-        match self {
-            Self::Half => [[0.5; 3]; 2],
-            Self::Imagenet => [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]],
-            Self::LogitLaplace => [[-0.125; 3], [1.25; 3]],
-        }
-    }
 }
 
 /// What somebody measured, in percent.

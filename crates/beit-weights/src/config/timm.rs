@@ -1,7 +1,7 @@
 //! `config.json` of timm's models: the name of an architecture, and how pictures are prepared.
 
 use crate::error::{Error, Result};
-use crate::preprocessor::{Fit, Preprocessor, Resample};
+use beit_data::{Filter, Fit, Normalise, Preprocessing};
 use beit_heads::{ClassifierConfig, Pooling};
 use beit_vit::{Config, Preset, RelativePositions};
 use serde::{Deserialize, Serialize};
@@ -94,47 +94,46 @@ impl Timm {
         &self.architecture
     }
 
-    /// How pictures are prepared.
-    pub(crate) fn preprocessor(&self, path: &Path) -> Result<Preprocessor> {
+    /// How pictures become the model's pixels.
+    pub(crate) fn preprocessing(&self, path: &Path) -> Result<Preprocessing> {
         let Pretrained { input_size: [_, height, width], ref interpolation, crop_pct, mean, std, .. } =
             self.pretrained_cfg;
-        let resample = match interpolation.as_str() {
-            "bilinear" => Resample::Bilinear,
-            "bicubic" => Resample::Bicubic,
-            "lanczos" => Resample::Lanczos,
-            other => {
-                let problem = format!("`interpolation` is {other}, expected bilinear, bicubic or lanczos");
-                return Err(Error::config(path, problem));
-            }
+        let Some(filter) = Filter::ALL.into_iter().find(|filter| filter.name() == interpolation) else {
+            let problem =
+                format!("`interpolation` is {interpolation}, expected bilinear, bicubic or lanczos");
+            return Err(Error::config(path, problem));
         };
-        let fit = match self.pretrained_cfg.crop_mode.as_str() {
-            "center" if crop_pct > 0.0 && crop_pct <= 1.0 => {
-                Fit::Shorter { side: (height.min(width) as f64 / crop_pct) as usize, crop: [height, width] }
-            }
-            "squash" if crop_pct == 1.0 => Fit::Squash([height, width]),
+        let normalise = Normalise { mean, std };
+        let squashed = Preprocessing { size: [height, width], fit: Fit::Squash, filter, normalise };
+        match self.pretrained_cfg.crop_mode.as_str() {
+            "center" if crop_pct > 0.0 && crop_pct <= 1.0 => Ok(squashed.keeping(crop_pct)),
+            "squash" if crop_pct == 1.0 => Ok(squashed),
             other => {
                 let problem = format!("`crop_mode` {other} with `crop_pct` {crop_pct} is not supported");
-                return Err(Error::config(path, problem));
+                Err(Error::config(path, problem))
             }
-        };
-        Ok(Preprocessor { fit, resample, mean, std })
+        }
     }
 
     /// The description of a classifier: timm's architecture of its size, and what differs from that.
-    pub(crate) fn of(config: &ClassifierConfig, labels: &[String], preprocessor: &Preprocessor) -> Self {
+    pub(crate) fn describing(
+        config: &ClassifierConfig,
+        labels: &[String],
+        preprocessing: &Preprocessing,
+    ) -> Self {
         let vit = &config.vit;
         let large = vit.width >= Config::new(Preset::Large).width;
         let (size, preset) = if large { ("large", Preset::Large) } else { ("base", Preset::Base) };
-        let args = Args::of(config);
-        let mut usual = Args::of(&usual(preset));
+        let args = Args::building(config);
+        let mut usual = Args::building(&usual(preset));
         if vit.layer_scale.is_some() {
             usual.init_values = args.init_values;
         }
         let [height, width] = vit.image;
-        let Preprocessor { fit, resample, mean, std } = *preprocessor;
-        let (crop_pct, crop_mode) = match fit {
-            Fit::Squash(_) => (1.0, "squash"),
-            Fit::Shorter { side, .. } => (height.min(width) as f64 / side as f64, "center"),
+        let Normalise { mean, std } = preprocessing.normalise;
+        let (crop_pct, crop_mode) = match preprocessing.shortest_edge() {
+            None => (1.0, "squash"),
+            Some(side) => (height.min(width) as f64 / side as f64, "center"),
         };
         Self {
             architecture: format!("beit_{size}_patch16_224"),
@@ -145,7 +144,7 @@ impl Timm {
             model_args: args.differences(&usual),
             pretrained_cfg: Pretrained {
                 input_size: [vit.channels, height, width],
-                interpolation: resample.name().into(),
+                interpolation: preprocessing.filter.name().into(),
                 crop_pct,
                 crop_mode: crop_mode.into(),
                 mean,
@@ -184,7 +183,7 @@ struct Args {
 }
 
 impl Args {
-    fn of(config: &ClassifierConfig) -> Self {
+    fn building(config: &ClassifierConfig) -> Self {
         let vit = &config.vit;
         Self {
             img_size: vit.image,

@@ -1,54 +1,94 @@
 //! Preprocessing, scores and fixtures.
 
-use beit_weights::catalogue::{Data, Family, Filter, Fit, Preprocessing, Score, Statistics, Task};
+use beit_data::{Filter, Fit, Normalise, Preprocessing};
+use beit_weights::catalogue::{Data, Family, Preparation, Score, Task};
 use beit_weights::{Entry, catalogue};
 
 #[test]
 fn pictures_are_prepared_as_each_library_does() {
     for entry in catalogue() {
         let side = entry.architecture.as_ref().map(|architecture| architecture.image);
-        for preprocessing in &entry.preprocessing {
-            assert_eq!(preprocessing.crop, side.unwrap_or(112), "{}", entry.name);
-            assert_eq!(preprocessing.resize, resized(entry, preprocessing), "{}", entry.name);
+        for Preparation { family, preprocessing, .. } in &entry.preparations {
+            assert_eq!(preprocessing.size, [side.unwrap_or(112); 2], "{}", entry.name);
+            let resized = preprocessing.shortest_edge().unwrap_or(preprocessing.size[0]);
+            let kept = kept(entry, *family, preprocessing.size[0]);
+            assert_eq!(resized, (preprocessing.size[0] as f64 / kept) as usize, "{}", entry.name);
         }
     }
 }
 
-/// The length that the library computes from the side of its square, as the fraction of a picture that it keeps.
-fn resized(entry: &Entry, p: &Preprocessing) -> usize {
-    let kept = match p.family {
-        Family::Unilm if p.crop < 384 => 0.875,
+/// The fraction of a picture's shorter side that the library keeps.
+fn kept(entry: &Entry, family: Family, side: usize) -> f64 {
+    match family {
+        Family::Unilm if side < 384 => 0.875,
         Family::Timm
             if entry.version == 2 && entry.name.contains("large") && !entry.name.ends_with("ft21k") =>
         {
             0.95
         }
-        Family::Timm if p.crop < 384 => 0.9,
+        Family::Timm if side < 384 => 0.9,
         _ => 1.0,
-    };
-    (p.crop as f64 / kept) as usize
+    }
 }
 
 #[test]
 fn each_family_has_its_filter_and_statistics() {
     for entry in catalogue() {
-        for p in &entry.preprocessing {
+        for Preparation { family, preprocessing, stride } in &entry.preparations {
             let imagenet = entry.version == 2 || entry.name.contains("pt1k");
-            let statistics = if imagenet { Statistics::Imagenet } else { Statistics::Half };
-            let expected = match p.family {
-                Family::Transformers => (Fit::Squash, Filter::Bilinear, Statistics::Half),
-                Family::Dalle => (Fit::Centre, Filter::Lanczos, Statistics::LogitLaplace),
-                _ if entry.task == Task::Segment => (Fit::Slide, Filter::Bilinear, Statistics::Imagenet),
-                _ => (Fit::Centre, Filter::Bicubic, statistics),
+            let normalise = if imagenet { Normalise::IMAGENET } else { Normalise::HALF };
+            let segments = entry.task == Task::Segment && *family == Family::Unilm;
+            let expected = match family {
+                Family::Transformers => (Filter::Bilinear, Normalise::HALF),
+                Family::Dalle => (Filter::Lanczos, Normalise::LOGIT_LAPLACE),
+                _ if segments => (Filter::Bilinear, Normalise::IMAGENET),
+                _ => (Filter::Bicubic, normalise),
             };
-            assert_eq!((p.fit, p.filter, p.statistics), expected, "{}", entry.name);
+            assert_eq!((preprocessing.filter, preprocessing.normalise), expected, "{}", entry.name);
+            assert_eq!(preprocessing.fit == Fit::Squash, *family == Family::Transformers, "{}", entry.name);
+            assert_eq!(*stride, segments.then_some(426), "{}", entry.name);
         }
     }
 }
 
+/// The rules that beit-data compares with the libraries on photographs, and the numbers of the catalogue, are the same.
+#[test]
+fn the_rules_of_the_families_give_the_numbers_of_the_catalogue() {
+    let mut count = 0;
+    for entry in catalogue() {
+        for Preparation { family, preprocessing, stride } in &entry.preparations {
+            let size = preprocessing.size;
+            let rule = match family {
+                Family::Unilm if stride.is_none() => Preprocessing::unilm(size),
+                Family::Timm => Preprocessing::timm(size).keeping(kept(entry, *family, size[0])),
+                Family::Transformers => Preprocessing::hugging_face(size),
+                _ => continue,
+            };
+            count += 1;
+            let expected = Preprocessing { normalise: preprocessing.normalise, ..rule };
+            assert_eq!(*preprocessing, expected, "{} {family:?}", entry.name);
+        }
+    }
+    assert_eq!(count, 44);
+}
+
+#[test]
+fn official_checkpoints_see_what_the_authors_measured_with() {
+    let name = "microsoft/beit-base-patch16-224";
+    let entry = Entry::find(name).unwrap();
+    for size in [[224; 2], [384; 2], [28; 2], [224, 160]] {
+        assert_eq!(entry.authors_preprocessing(size), Some(Preprocessing::unilm(size)), "{name} {size:?}");
+    }
+    let segments = catalogue().iter().filter(|entry| entry.task == Task::Segment);
+    assert!(segments.into_iter().all(|entry| entry.authors_preprocessing([640; 2]).is_none()));
+    let first = Entry::find("beit_base_patch16_224_pt1k_800ep").unwrap();
+    let imagenet = Preprocessing { normalise: Normalise::IMAGENET, ..Preprocessing::unilm([224; 2]) };
+    assert_eq!(first.authors_preprocessing([224; 2]), Some(imagenet));
+}
+
 #[test]
 fn logit_laplace_is_a_mean_and_a_deviation() {
-    let [mean, std] = Statistics::LogitLaplace.values();
+    let Normalise { mean, std } = Normalise::LOGIT_LAPLACE;
     for x in [0.0, 0.25, 1.0] {
         let normalised: f32 = (x - mean[0]) / std[0];
         assert!((normalised - (0.8 * x + 0.1)).abs() < 1e-7);
@@ -60,11 +100,11 @@ fn scores_say_how_pictures_were_prepared() {
     for entry in catalogue() {
         assert_eq!(entry.measured, [], "{}", entry.name);
         for score in entry.published.iter().chain(&entry.reevaluated) {
-            assert!(entry.preprocessing(score.family).is_some(), "{}", entry.name);
+            assert!(entry.preparation(score.family).is_some(), "{}", entry.name);
             assert!(plausible(score), "{}: {score:?}", entry.name);
         }
         for score in &entry.published {
-            assert_eq!(score.family, entry.preprocessing[0].family, "{}", entry.name);
+            assert_eq!(score.family, entry.preparations[0].family, "{}", entry.name);
         }
     }
 }
@@ -91,7 +131,7 @@ fn fixtures_fit_their_models() {
     for entry in catalogue() {
         let Some(fixture) = &entry.fixture else { continue };
         count += 1;
-        assert!(entry.preprocessing(fixture.family).is_some(), "{}", entry.name);
+        assert!(entry.preparation(fixture.family).is_some(), "{}", entry.name);
         match entry.task {
             Task::Mim => {
                 assert_eq!((fixture.logits.len(), fixture.masked, fixture.class), (3, Some(196), None))

@@ -1,10 +1,11 @@
 //! From layout to layout, to the bit.
 
 use crate::models::{Device, classifier, classifier_config, distinct, mim};
+use beit_data::Preprocessing;
 use beit_heads::Pooling;
 use beit_weights::{
-    Checkpoint, Error, Fit, Labelled, Layout, Model, Origin, Preprocessor, Resample, Target, TensorFile,
-    load_classifier, load_mim, load_tokenizer, no_more_files, save_classifier, save_mim, save_tokenizer,
+    Checkpoint, Error, Labelled, Layout, Model, Origin, Target, TensorFile, load_classifier, load_mim,
+    load_tokenizer, no_more_files, save_classifier, save_mim, save_tokenizer, write_preprocessing,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,13 +30,9 @@ fn saved() -> (TempDir, Vec<PathBuf>) {
         let folder = tmp.path().join(format!("{pooling:?}"));
         let labels = ["cat", "dog", "10"].map(str::to_owned).to_vec();
         let config = Labelled { classifier: classifier_config(pooling), labels };
-        let preprocessor = Preprocessor {
-            fit: Fit::Shorter { side: 9, crop: [8; 2] },
-            resample: Resample::Bicubic,
-            ..Preprocessor::squash([8; 2])
-        };
+        let preprocessing = Preprocessing::timm([8; 2]).covering(9);
         save_classifier(&ops, &folder, &classifier(&ops, pooling), &config.labels, |folder| {
-            preprocessor.write(folder)
+            write_preprocessing(folder, &preprocessing)
         })
         .unwrap();
         folders.push(folder);
@@ -78,11 +75,7 @@ fn the_models_are_the_same_too() {
     let loaded = load_classifier(&ops, &timm).unwrap();
     assert_eq!(loaded.params, classifier(&ops, Pooling::Mean));
     assert_eq!(checkpoint.labels(), ["cat", "dog", "10"]);
-    let preprocessor = checkpoint.preprocessor().unwrap();
-    assert_eq!(
-        (preprocessor.fit, preprocessor.resample),
-        (Fit::Shorter { side: 9, crop: [8; 2] }, Resample::Bicubic)
-    );
+    assert_eq!(checkpoint.preprocessing(), Some(&Preprocessing::timm([8; 2]).covering(9)));
 }
 
 #[test]

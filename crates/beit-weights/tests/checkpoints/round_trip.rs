@@ -1,12 +1,14 @@
 //! What is saved is loaded bit for bit, whatever the layout.
 
 use crate::models::{Device, classifier, classifier_config, distinct, mim, mim_config};
+use beit_data::{Filter, Fit, Normalise, Preprocessing};
 use beit_heads::{Mim, Pooling};
 use beit_ops::prelude::*;
 use beit_ops::{Shape, Tree};
 use beit_weights::{
-    Fit, Labelled, Model, Preprocessor, Resample, TensorFile, TensorWriter, Weights, load_classifier,
-    load_mim, load_params, load_tokenizer, no_more_files, save_classifier, save_mim, save_tokenizer,
+    Labelled, Model, TensorFile, TensorWriter, Weights, load_classifier, load_mim, load_params,
+    load_tokenizer, no_more_files, read_preprocessing, save_classifier, save_mim, save_tokenizer,
+    write_preprocessing,
 };
 use half::{bf16, f16};
 use safetensors::{Dtype, tensor::TensorView};
@@ -106,19 +108,34 @@ fn masks_of_any_type() {
 #[test]
 fn preprocessors() {
     let tmp = tempdir().unwrap();
-    let cropped = Preprocessor {
-        resample: Resample::Bicubic,
-        fit: Fit::Shorter { side: 256, crop: [224, 192] },
-        mean: [0.485, 0.456, 0.406],
-        ..Preprocessor::squash([0; 2])
+    let cropped = Preprocessing {
+        filter: Filter::Bicubic,
+        normalise: Normalise { mean: [0.485, 0.456, 0.406], ..Normalise::HALF },
+        ..Preprocessing::hugging_face([224, 192]).covering(256)
     };
-    for preprocessor in [Preprocessor::squash([224, 160]), cropped] {
-        preprocessor.write(tmp.path()).unwrap();
-        assert_eq!(Preprocessor::read(tmp.path()).unwrap(), preprocessor);
+    for preprocessing in [Preprocessing::hugging_face([224, 160]), cropped] {
+        write_preprocessing(tmp.path(), &preprocessing).unwrap();
+        assert_eq!(read_preprocessing(tmp.path()).unwrap(), preprocessing);
     }
+    let file = tmp.path().join("preprocessor_config.json");
     let published = r#"{"crop_size": 224, "do_center_crop": false, "do_normalize": true, "do_resize": true,
         "feature_extractor_type": "BeitFeatureExtractor", "image_mean": [0.5, 0.5, 0.5],
         "image_std": [0.5, 0.5, 0.5], "resample": 2, "size": 384}"#;
-    std::fs::write(tmp.path().join("preprocessor_config.json"), published).unwrap();
-    assert_eq!(Preprocessor::read(tmp.path()).unwrap(), Preprocessor::squash([384; 2]));
+    std::fs::write(file, published).unwrap();
+    assert_eq!(read_preprocessing(tmp.path()).unwrap(), Preprocessing::hugging_face([384; 2]));
+}
+
+/// A file has one number for the shorter side: a rectangle that is covered in its own aspect comes back covering a square.
+#[test]
+fn what_a_file_says_of_a_rectangle_stays() {
+    let tmp = tempdir().unwrap();
+    let written = |preprocessing: &Preprocessing| {
+        write_preprocessing(tmp.path(), preprocessing).unwrap();
+        read_preprocessing(tmp.path()).unwrap()
+    };
+    let proportional = Preprocessing::unilm([224, 192]);
+    assert_eq!(proportional.fit, Fit::CentreCrop { least: [256, 219] });
+    let read = written(&proportional);
+    assert_eq!(read.fit, Fit::CentreCrop { least: [224, 219] });
+    assert_eq!(written(&read), read);
 }

@@ -20,6 +20,21 @@ pub enum Filter {
     Lanczos,
 }
 
+impl Filter {
+    /// Every filter.
+    pub const ALL: [Self; 3] = [Self::Bilinear, Self::Bicubic, Self::Lanczos];
+
+    /// The name in lower case, as configurations have it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bilinear => "bilinear",
+            Self::Bicubic => "bicubic",
+            Self::Lanczos => "lanczos",
+        }
+    }
+}
+
 impl Image {
     /// Resamples to `[height, width]`, along one side after the other, with 8 bits between: sharp edges overshoot and are cut, so
     /// that the other order differs by several steps. A side that keeps its length is not resampled.

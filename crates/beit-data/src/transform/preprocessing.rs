@@ -1,0 +1,265 @@
+use std::fmt;
+
+use super::{CropBox, Filter, Normalise};
+use crate::image::Image;
+
+/// Images no larger than this have no border to cut away and no detail to zoom into.
+const SMALL: usize = 64;
+/// From this size on, the libraries keep the whole shorter side.
+const LARGE: usize = 384;
+/// How much of the shorter side the released code keeps of images that are neither small nor large.
+const UNILM_SHARE: f64 = 0.875;
+/// How much timm keeps of images that are not large.
+const TIMM_SHARE: f64 = 0.9;
+
+/// How pictures become the pixels of a model: resized, perhaps cut to their centre, and normalised. Nothing is random.
+///
+/// The training transforms follow from it: [`pretrain`](Self::pretrain), [`tokenizer`](Self::tokenizer) and
+/// [`finetune`](Self::finetune).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Preprocessing {
+    /// `[H, W]` pixels that the model sees.
+    pub size: [usize; 2],
+    /// Crop or squash.
+    pub fit: Fit,
+    /// Resampling.
+    pub filter: Filter,
+    /// Normalisation.
+    pub normalise: Normalise,
+}
+
+/// How a picture is brought to the model's size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// Resized so that it covers `least` with its aspect kept, then cut to its centre.
+    CentreCrop {
+        /// `[H, W]` pixels, at least the size. For a square, the length of the shorter side.
+        least: [usize; 2],
+    },
+    /// Resized to exactly the size, whatever its aspect.
+    Squash,
+}
+
+impl Preprocessing {
+    /// The released code's way: below 384 pixels a picture is resized to int(size / 0.875) (256 for 224), else to the size itself, and
+    /// cut to its centre; small images are kept whole. Bicubic, mean and deviation 0.5. Reproduces the published accuracies.
+    #[must_use]
+    pub const fn unilm(size: [usize; 2]) -> Self {
+        let share = if is_small(size) || is_large(size) { 1.0 } else { UNILM_SHARE };
+        Self { size, fit: centre_share(size, share), filter: Filter::Bicubic, normalise: Normalise::HALF }
+    }
+
+    /// timm's way with its `beit_*`: below 384 pixels resized to int(size / 0.9) (248 for 224), else to the size itself, and cut to its
+    /// centre. Bicubic, mean and deviation 0.5.
+    #[must_use]
+    pub const fn timm(size: [usize; 2]) -> Self {
+        let share = if is_large(size) { 1.0 } else { TIMM_SHARE };
+        Self { size, fit: centre_share(size, share), filter: Filter::Bicubic, normalise: Normalise::HALF }
+    }
+
+    /// transformers' way with `microsoft/beit-*`: squashed, bilinear, mean and deviation 0.5.
+    #[must_use]
+    pub const fn hugging_face(size: [usize; 2]) -> Self {
+        Self { size, fit: Fit::Squash, filter: Filter::Bilinear, normalise: Normalise::HALF }
+    }
+
+    /// The same with pictures whose shorter side is resized to `side` pixels, or more where the size needs more, and which are then
+    /// cut to their centre.
+    #[must_use]
+    pub fn covering(self, side: usize) -> Self {
+        Self { fit: Fit::CentreCrop { least: self.size.map(|own| own.max(side)) }, ..self }
+    }
+
+    /// The same [covering](Self::covering) int(shorter side of the size / `share`) pixels: what `crop_pct` means in a configuration of
+    /// timm. `share` is in (0, 1].
+    #[must_use]
+    pub fn keeping(self, share: f64) -> Self {
+        self.covering((self.shorter() as f64 / share) as usize)
+    }
+
+    /// The same for images of another size: squashed ones stay squashed, and where a centre is cut out, it is what the released code
+    /// cuts at that size. Filter and normalisation stay.
+    #[must_use]
+    pub fn for_size(self, size: [usize; 2]) -> Self {
+        match self.fit {
+            _ if size == self.size => self,
+            Fit::Squash => Self { size, ..self },
+            Fit::CentreCrop { .. } => Self { size, fit: Self::unilm(size).fit, ..self },
+        }
+    }
+
+    /// `[3, H, W]`.
+    #[must_use]
+    pub fn apply(&self, image: &Image) -> Vec<f32> {
+        self.normalise.planes(&self.view(image))
+    }
+
+    /// The picture that is normalised, `[H, W]`.
+    #[must_use]
+    pub fn view(&self, image: &Image) -> Image {
+        match self.fit {
+            Fit::Squash => image.resize(self.size, self.filter),
+            Fit::CentreCrop { least } => {
+                centre(&image.resize(cover([image.height(), image.width()], least), self.filter), self.size)
+            }
+        }
+    }
+
+    /// To how many pixels a picture's shorter side is resized, which is what files name, or `None` where pictures are squashed.
+    /// Of a rectangle that is covered in its own aspect it is the shorter length.
+    #[must_use]
+    pub fn shortest_edge(&self) -> Option<usize> {
+        match self.fit {
+            Fit::CentreCrop { least: [height, width] } => Some(height.min(width)),
+            Fit::Squash => None,
+        }
+    }
+
+    /// Whether the model's images are small: these are cropped less in training, and not at all in the released code's way.
+    pub(super) const fn is_small(&self) -> bool {
+        is_small(self.size)
+    }
+
+    fn shorter(&self) -> usize {
+        self.size[0].min(self.size[1])
+    }
+}
+
+impl fmt::Display for Preprocessing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { size: [height, width], fit, filter, normalise: Normalise { mean, std } } = *self;
+        match fit {
+            Fit::Squash => write!(f, "squashed to {height}x{width}")?,
+            Fit::CentreCrop { least: [h, w] } if h == w => {
+                write!(f, "shorter side to {h}, centre {height}x{width}")?;
+            }
+            Fit::CentreCrop { least: [h, w] } => write!(f, "covering {h}x{w}, centre {height}x{width}")?,
+        }
+        write!(f, ", {filter:?}, mean {mean:?}, deviation {std:?}")
+    }
+}
+
+const fn is_small([height, width]: [usize; 2]) -> bool {
+    height <= SMALL && width <= SMALL
+}
+
+const fn is_large([height, width]: [usize; 2]) -> bool {
+    height >= LARGE || width >= LARGE
+}
+
+/// A centre of `size [H, W]` whose sides are `share` of the resized picture's: that covers int(size / `share`).
+const fn centre_share([height, width]: [usize; 2], share: f64) -> Fit {
+    Fit::CentreCrop { least: [(height as f64 / share) as usize, (width as f64 / share) as usize] }
+}
+
+/// The smallest size with the aspect of `from` that covers `least`: the side that binds is exact, the other truncated, as
+/// torchvision's `Resize` does.
+fn cover(from: [usize; 2], least: [usize; 2]) -> [usize; 2] {
+    let along =
+        |side: usize| std::array::from_fn(|other| (least[side] * from[other] / from[side]).max(least[other]));
+    // Whether height / width of the picture is at most that of the target.
+    if from[0] * least[1] <= least[0] * from[1] { along(0) } else { along(1) }
+}
+
+/// The central part.
+fn centre(image: &Image, [height, width]: [usize; 2]) -> Image {
+    let (top, left) = (margin(image.height(), height), margin(image.width(), width));
+    image.crop(CropBox { top, left, height, width })
+}
+
+/// What is cut away before the centre; an odd margin is halved half to even, as torchvision's `CenterCrop` does.
+fn margin(outer: usize, inner: usize) -> usize {
+    ((outer - inner) as f64 / 2.0).round_ties_even() as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn covering_sizes_follow_torchvision() {
+        let rows = [
+            ([480, 640], [256, 256], [256, 341]), // int(256 · 640 / 480) = 341
+            ([640, 480], [256, 256], [341, 256]),
+            ([100, 100], [256, 256], [256, 256]),
+            ([500, 333], [248, 248], [372, 248]),
+            ([100, 100], [50, 80], [80, 80]),
+        ];
+        for (from, least, expected) in rows {
+            assert_eq!(cover(from, least), expected, "{from:?} to {least:?}");
+        }
+    }
+
+    /// Sizes at which truncation and rounding show, by torchvision itself (tests/peers/photo_goldens.py).
+    #[test]
+    fn sizes_and_places_are_torchvisions() {
+        let table = include_str!("../../tests/goldens/photos/sizes.csv");
+        for line in table.lines().skip(1) {
+            let cells: Vec<usize> = line.split(',').map(|cell| cell.parse().unwrap()).collect();
+            let [height, width, resize, crop, resized_height, resized_width, top, left] = cells[..] else {
+                panic!("{line}")
+            };
+            let resized = cover([height, width], [resize; 2]);
+            assert_eq!(resized, [resized_height, resized_width], "{line}");
+            assert_eq!(resized.map(|side| margin(side, crop)), [top, left], "{line}");
+        }
+        assert_eq!(table.lines().count(), 1 + 5 * 10 + 2 * 8);
+    }
+
+    #[test]
+    fn sizes_of_the_libraries() {
+        let covered = |preprocessing: Preprocessing| match preprocessing.fit {
+            Fit::CentreCrop { least } => least,
+            Fit::Squash => panic!("{preprocessing}"),
+        };
+        assert_eq!(covered(Preprocessing::unilm([224; 2])), [256; 2]);
+        assert_eq!(covered(Preprocessing::unilm([384; 2])), [384; 2]);
+        assert_eq!(covered(Preprocessing::unilm([28; 2])), [28; 2]);
+        assert_eq!(covered(Preprocessing::unilm([64, 65])), [73, 74]);
+        assert_eq!(covered(Preprocessing::timm([224; 2])), [248; 2]);
+        assert_eq!(covered(Preprocessing::timm([28; 2])), [31; 2]);
+        assert_eq!(covered(Preprocessing::timm([224, 384])), [224, 384]);
+        assert_eq!(covered(Preprocessing::timm([224; 2]).keeping(0.95)), [235; 2]);
+        assert_eq!(covered(Preprocessing::hugging_face([224, 160]).covering(200)), [224, 200]);
+    }
+
+    #[test]
+    fn another_size_is_prepared_as_the_released_code_does() {
+        let timm = Preprocessing { normalise: Normalise::IMAGENET, ..Preprocessing::timm([224; 2]) };
+        assert_eq!(timm.for_size([224; 2]), timm);
+        let larger = Preprocessing { normalise: Normalise::IMAGENET, ..Preprocessing::unilm([384; 2]) };
+        assert_eq!(timm.for_size([384; 2]), larger);
+        let squashed = Preprocessing::hugging_face([224; 2]);
+        assert_eq!(squashed.for_size([384, 320]), Preprocessing::hugging_face([384, 320]));
+        let bilinear = squashed.covering(256).for_size([112; 2]);
+        assert_eq!((bilinear.fit, bilinear.filter), (Preprocessing::unilm([112; 2]).fit, Filter::Bilinear));
+    }
+
+    #[test]
+    fn a_sentence_says_what_happens() {
+        let say = |preprocessing: Preprocessing| preprocessing.to_string();
+        let half = "mean [0.5, 0.5, 0.5], deviation [0.5, 0.5, 0.5]";
+        assert_eq!(
+            say(Preprocessing::unilm([224; 2])),
+            format!("shorter side to 256, centre 224x224, Bicubic, {half}")
+        );
+        assert_eq!(
+            say(Preprocessing::hugging_face([224, 160])),
+            format!("squashed to 224x160, Bilinear, {half}")
+        );
+        assert_eq!(
+            say(Preprocessing::timm([224, 160])),
+            format!("covering 248x177, centre 224x160, Bicubic, {half}")
+        );
+    }
+
+    #[test]
+    fn every_picture_gets_the_size_of_the_model() {
+        let image = Image::new(37, 53, vec![9; 37 * 53 * 3]);
+        for rule in [Preprocessing::unilm, Preprocessing::timm, Preprocessing::hugging_face] {
+            for size in [[28; 2], [28, 20], [70, 90]] {
+                assert_eq!(rule(size).apply(&image).len(), 3 * size[0] * size[1]);
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+use super::{
+    ColourJitter, FinetuneTransform, Preprocessing, PretrainTransform, RandomErasing, RandomResizedCrop,
+    TokenizerTransform,
+};
+
+/// Probability of a horizontal flip, in every training.
+const FLIP: f64 = 0.5;
+
+/// What the trainings do to pictures of a model that sees them so. Their filters are the released code's, not the evaluation's.
+impl Preprocessing {
+    /// Augmentation of masked image modelling. `token_size [h, w]` is what the tokenizer sees: the token grid times its stride.
+    #[must_use]
+    pub const fn pretrain(&self, token_size: [usize; 2], colour_jitter: ColourJitter) -> PretrainTransform {
+        PretrainTransform {
+            image_size: self.size,
+            token_size,
+            colour_jitter,
+            crop: self.crop(),
+            flip: FLIP,
+            normalise: self.normalise,
+        }
+    }
+
+    /// Augmentation for training a tokenizer that sees `token_size [h, w]`.
+    #[must_use]
+    pub const fn tokenizer(&self, token_size: [usize; 2]) -> TokenizerTransform {
+        TokenizerTransform { size: token_size, crop: self.crop(), flip: FLIP }
+    }
+
+    /// Augmentation of fine-tuning, with the released settings. No colour jitter: the released code ignores it where RandAugment is on.
+    /// Of small images nothing is erased.
+    #[must_use]
+    pub const fn finetune(&self) -> FinetuneTransform {
+        FinetuneTransform {
+            size: self.size,
+            crop: self.crop(),
+            flip: FLIP,
+            colour_jitter: ColourJitter::NONE,
+            normalise: self.normalise,
+            erase: if self.is_small() { None } else { Some(RandomErasing::STANDARD) },
+        }
+    }
+
+    /// Small images are cropped less.
+    const fn crop(&self) -> RandomResizedCrop {
+        if self.is_small() { RandomResizedCrop::SMALL } else { RandomResizedCrop::STANDARD }
+    }
+}

@@ -1,0 +1,74 @@
+//! Places in a step where others may join in.
+
+use crate::error::Result;
+use crate::task::{Outcome, Task};
+use beit_data::{Batch, SampleRng, Shard};
+use beit_ops::Ops;
+
+/// What happens in a step besides the task's own work. Every method does nothing unless it is overridden.
+pub trait Hooks<O: Ops, K: Task<O>> {
+    /// Which of how many processes this is. The loader is [sharded](beit_data::LoaderConfig::shard) alike.
+    fn shard(&self) -> Shard {
+        Shard { rank: 0, of: 1 }
+    }
+
+    /// Changes a micro-batch before the model sees it, as Mixup does. The random numbers are a function of the seed and the
+    /// [number of the micro-batch](crate::Moment::number), and nobody else draws them.
+    fn batch(&mut self, batch: &mut Batch<K::Sample>, rng: &mut SampleRng) {
+        let _ = (batch, rng);
+    }
+
+    /// Adds up a step over all processes, before its gradients are divided by the rows of all of them and clipped.
+    ///
+    /// `grads` are sums over the rows of this process, and become the sums over the rows of all. `sums` gets the
+    /// [`parts`](Sums::parts) of the others, or one part in place of all.
+    ///
+    /// # Errors
+    ///
+    /// Whatever ends the run.
+    fn reduce(&mut self, ops: &O, grads: &mut K::Params, sums: &mut Sums<O::Tensor>) -> Result<()> {
+        let _ = (ops, grads, sums);
+        Ok(())
+    }
+
+    /// Sees parameters and buffers after every step, of which `step` are done; keeps an average of them, for example. Where numbers
+    /// are read seldom, a step that was not finite is seen too: the parameters are then those of the step before.
+    ///
+    /// # Errors
+    ///
+    /// Whatever ends the run.
+    fn stepped(&mut self, ops: &O, params: &K::Params, buffers: &K::Buffers, step: u64) -> Result<()> {
+        let _ = (ops, params, buffers, step);
+        Ok(())
+    }
+}
+
+/// Nobody joins in.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoHooks;
+
+impl<O: Ops, K: Task<O>> Hooks<O, K> for NoHooks {}
+
+/// What a step measured, micro-batch by micro-batch.
+///
+/// Counts are known to the host, losses are on the device. A loss of the step is the mean of the parts' losses weighed by their
+/// rows; it is taken where reports are made, so adding parts waits for nothing.
+#[derive(Clone, Debug)]
+pub struct Sums<T> {
+    /// The micro-batches.
+    pub parts: Vec<Outcome<T>>,
+}
+
+impl<T> Sums<T> {
+    /// Rows of all parts: what gradients and losses are divided by.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.parts.iter().map(|part| part.rows).sum()
+    }
+
+    /// Images of all parts.
+    #[must_use]
+    pub fn images(&self) -> usize {
+        self.parts.iter().map(|part| part.images).sum()
+    }
+}

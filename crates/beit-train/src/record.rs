@@ -1,0 +1,66 @@
+//! What a run measures, in one type.
+
+use crate::evaluation::Accuracy;
+use crate::progress::StepReport;
+use crate::token_accuracy::TokenAccuracy;
+use crate::tokenizer_quality::TokenizerQuality;
+use serde::{Serialize, Serializer};
+use serde_json::json;
+
+/// Something that was measured. Written as JSON it is one line of `metrics.jsonl`, whose `phase` says which it is.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Record<'a> {
+    /// Training; `phase` is the task's.
+    Step(&'a StepReport),
+    /// Masked image modelling on images that were held out: `evaluate_tokens`.
+    Tokens {
+        /// Which images.
+        split: &'a str,
+        /// How it did.
+        tokens: &'a TokenAccuracy,
+    },
+    /// A tokenizer on images that were held out: `tokenizer_quality`.
+    Tokenizer {
+        /// Which images.
+        split: &'a str,
+        /// How it did.
+        quality: &'a TokenizerQuality,
+    },
+    /// A classifier on images that were held out: `evaluate`.
+    Classes {
+        /// Which images.
+        split: &'a str,
+        /// How it did.
+        accuracy: &'a Accuracy,
+    },
+}
+
+impl<'a> Record<'a> {
+    /// The report of a training step, if it is one.
+    #[must_use]
+    pub const fn step(&self) -> Option<&'a StepReport> {
+        match self {
+            Self::Step(report) => Some(report),
+            _ => None,
+        }
+    }
+}
+
+impl Serialize for Record<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let value = match self {
+            Self::Step(report) => return report.serialize(serializer),
+            Self::Tokens { split, tokens } => {
+                json!({ "phase": "evaluate_tokens", "split": split, "tokens": tokens })
+            }
+            Self::Tokenizer { split, quality } => {
+                json!({ "phase": "tokenizer_quality", "split": split, "quality": quality })
+            }
+            Self::Classes { split, accuracy } => {
+                json!({ "phase": "evaluate", "split": split, "accuracy": accuracy })
+            }
+        };
+        value.serialize(serializer)
+    }
+}

@@ -1,0 +1,62 @@
+//! The trainer: a task, its parameters, and the optimiser.
+
+use crate::checkpoint::{self, Settings};
+use crate::error::Result;
+use crate::optimiser::Optimiser;
+use crate::recipe::Recipe;
+use crate::task::Task;
+use beit_ops::Ops;
+use std::path::Path;
+
+/// A run: everything that training changes, and what it needs to go on. See [`run`](Trainer::run).
+pub struct Trainer<'a, O: Ops, K: Task<O>> {
+    /// The device.
+    pub ops: &'a O,
+    /// What is trained.
+    pub task: K,
+    /// How it is trained.
+    pub recipe: Recipe,
+    /// The parameters.
+    pub params: K::Params,
+    /// What changes without a gradient.
+    pub buffers: K::Buffers,
+    /// The optimiser and its moments.
+    pub optimiser: Optimiser<O::Tensor>,
+}
+
+impl<'a, O: Ops, K: Task<O, Buffers = ()>> Trainer<'a, O, K> {
+    /// Begins with these parameters, for tasks that have nothing else that changes.
+    pub fn new(ops: &'a O, task: K, recipe: Recipe, params: K::Params) -> Self {
+        Self::with_buffers(ops, task, recipe, params, ())
+    }
+}
+
+impl<'a, O: Ops, K: Task<O>> Trainer<'a, O, K> {
+    /// Begins with these parameters and buffers.
+    pub fn with_buffers(ops: &'a O, task: K, recipe: Recipe, params: K::Params, buffers: K::Buffers) -> Self {
+        let optimiser = Optimiser::new(ops, &params, recipe.hyper, task.depth(&params));
+        Self { ops, task, recipe, params, buffers, optimiser }
+    }
+
+    /// Writes `training/` into the folder of a checkpoint: all that is needed besides the parameters to go on as if the run had not
+    /// stopped. Everything random is a function of seed, step and image, so that is the step, the moments, the buffers, and the
+    /// settings, which must be the same.
+    ///
+    /// # Errors
+    ///
+    /// The device or the disk.
+    pub fn save_state(&self, checkpoint: &Path) -> Result<()> {
+        let settings = Settings { recipe: &self.recipe, task: self.task.settings() };
+        checkpoint::save(self.ops, checkpoint, &settings, &self.optimiser, &self.buffers)
+    }
+
+    /// Reads `training/` of a checkpoint. The parameters are read apart, as those of any model, into [`params`](Trainer::params).
+    ///
+    /// # Errors
+    ///
+    /// A checkpoint without it, or of a run with other settings; the message names what differs.
+    pub fn load_state(&mut self, checkpoint: &Path) -> Result<()> {
+        let settings = Settings { recipe: &self.recipe, task: self.task.settings() };
+        checkpoint::load(self.ops, checkpoint, &settings, &mut self.optimiser, &mut self.buffers)
+    }
+}
