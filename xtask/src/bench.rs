@@ -8,9 +8,11 @@ mod peer;
 mod products;
 mod report;
 
-use crate::device::{Device, DeviceArgs, Metered, Work};
-use crate::flags::PresetArg;
+use crate::device;
+use crate::output::Output;
 use crate::usage::usage;
+use beit::settings::Size;
+use beit::{Device, DeviceSettings, Work};
 use beit_ops::prelude::*;
 use beit_ops::{Plan, Shape};
 use clap::{Args as ClapArgs, ValueEnum};
@@ -19,6 +21,7 @@ use models::Model;
 use peer::Peer;
 use report::{Report, Row};
 use std::path::PathBuf;
+use std::rc::Rc;
 
 /// Time matrix products, layers and whole steps of the model on a device
 ///
@@ -39,16 +42,16 @@ pub(crate) struct Args {
     what: What,
     /// Models; base and large where not given, on the CPU base
     #[arg(long, value_enum, value_delimiter = ',')]
-    preset: Vec<PresetArg>,
+    preset: Vec<Size>,
     /// Kinds of rows; all where not given
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Kind>,
     /// Images of a batch; 128 on CUDA (64 for large), 8 on the CPU, else 2
-    #[arg(long, default_value_t = 0)]
-    batch_size: usize,
+    #[arg(long)]
+    batch_size: Option<usize>,
     /// Side of the square matrix product; 8192 on CUDA, else 1024
-    #[arg(long, default_value_t = 0)]
-    side: usize,
+    #[arg(long)]
+    side: Option<usize>,
     /// Runs of which the median is taken
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
@@ -68,10 +71,9 @@ pub(crate) struct Args {
     #[arg(long, default_value = "python3", value_name = "PROGRAM")]
     python: String,
     #[command(flatten)]
-    device: DeviceArgs,
-    /// JSON lines on stdout
-    #[arg(long)]
-    json: bool,
+    device: DeviceSettings,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -138,7 +140,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         usage!("--seconds {}: expected more than 0 and at most 60", args.seconds);
     }
     if args.what == What::Gpu {
-        return args.device.run(args);
+        return bench(args, &args.device);
     }
     if !matches!(args.device.device.as_str(), "auto" | "cpu") {
         usage!(
@@ -146,16 +148,27 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             args.device.device
         );
     }
-    DeviceArgs { device: "cpu".into(), ..args.device.clone() }.run(args)
+    bench(args, &DeviceSettings { device: "cpu".into(), ..args.device.clone() })
+}
+
+fn bench(args: &Args, settings: &DeviceSettings) -> anyhow::Result<()> {
+    device::open(settings, &args.output.watch())?.run(args)?
 }
 
 impl Work for &Args {
-    type Output = ();
+    /// Errors of the bench itself.
+    type Output = anyhow::Result<()>;
 
-    fn run<O: Metered>(self, ops: &O, device: &Device) -> anyhow::Result<()> {
+    fn run<O: Ops + 'static>(self, ops: &Rc<O>, device: &Device) -> beit::Result<Self::Output> {
+        Ok(self.measure(&**ops, device))
+    }
+}
+
+impl Args {
+    fn measure<O: Ops>(&self, ops: &O, device: &Device) -> anyhow::Result<()> {
         let peer = self.peer.map(|peer| Peer::start(peer, &self.python, device)).transpose()?;
         let stopwatch = Stopwatch { runs: self.runs.into(), seconds: self.seconds };
-        let report = Report::new(self.json, device);
+        let report = Report::new(self.output, device);
         Bench { args: self, ops, device, stopwatch, report, peer }.run()
     }
 }
@@ -170,7 +183,7 @@ struct Bench<'a, O> {
     peer: Option<Peer>,
 }
 
-impl<O: Metered> Bench<'_, O> {
+impl<O: Ops> Bench<'_, O> {
     fn run(mut self) -> anyhow::Result<()> {
         let feeds = self.args.what == What::Cpu && self.wants(Kind::Data);
         // A picture that cannot be read is said before anything is measured.
@@ -178,7 +191,7 @@ impl<O: Metered> Bench<'_, O> {
         let side = self.or(self.args.side, [8192, 2048, 1024]);
         self.row(&products::Product::square(side))?;
         for preset in self.presets() {
-            let whole = if preset == PresetArg::Large { 64 } else { 128 };
+            let whole = if preset == Size::Large { 64 } else { 128 };
             let batch = self.or(self.args.batch_size, [whole, 8, 2]);
             let model = Model::new(preset, batch, self.args.recompute)?;
             if self.wants(Kind::Products) {
@@ -203,19 +216,19 @@ impl<O: Metered> Bench<'_, O> {
     }
 
     /// What was asked for, or a default: on CUDA, for `bench cpu`, elsewhere.
-    fn or(&self, asked: usize, [cuda, cpu, other]: [usize; 3]) -> usize {
+    fn or(&self, asked: Option<usize>, [cuda, cpu, other]: [usize; 3]) -> usize {
         match asked {
-            0 if self.device.flag.starts_with("cuda") => cuda,
-            0 if self.args.what == What::Cpu => cpu,
-            0 => other,
-            asked => asked,
+            Some(asked) => asked,
+            None if self.device.flag().starts_with("cuda") => cuda,
+            None if self.args.what == What::Cpu => cpu,
+            None => other,
         }
     }
 
-    fn presets(&self) -> Vec<PresetArg> {
+    fn presets(&self) -> Vec<Size> {
         match self.args.preset.as_slice() {
-            [] if self.args.what == What::Cpu => vec![PresetArg::Base],
-            [] => vec![PresetArg::Base, PresetArg::Large],
+            [] if self.args.what == What::Cpu => vec![Size::Base],
+            [] => vec![Size::Base, Size::Large],
             asked => asked.to_vec(),
         }
     }
@@ -248,7 +261,7 @@ impl<O: Metered> Bench<'_, O> {
             seconds = measure::median(&mut ours);
             theirs = Some(measure::median(&mut others));
         }
-        let taken = self.ops.memory().map(|[_, taken]| taken);
+        let taken = self.device.memory().map(|[_, taken]| taken);
         self.report.row(Row {
             name: case.name(),
             seconds,

@@ -1,17 +1,19 @@
 //! `compare`: the same training steps on a device and on the CPU.
 
-use crate::device::{Device, DeviceArgs, Work};
-use crate::flags::PresetArg;
-use crate::output::answer;
+use crate::device;
+use crate::output::Output;
 use crate::usage::usage;
+use beit::settings::Size;
+use beit::{Device, DeviceSettings, Work};
 use beit_heads::{Mim, MimConfig, masked_rows};
 use beit_ops::init::Stream;
 use beit_ops::prelude::*;
-use beit_ops::{Host, Targets, Tree};
+use beit_ops::{DeviceError, Host, Targets, Tree};
 use beit_train::{Hyper, Optimiser, Schedule};
 use beit_vit::{Config, Input, Keep};
 use clap::Args as ClapArgs;
 use serde::Serialize;
+use std::rc::Rc;
 
 /// Steps of masked image modelling on a device and on the CPU, from the same weights on the same numbers: how far they are apart
 ///
@@ -22,8 +24,8 @@ use serde::Serialize;
   cargo xtask compare --device cuda --preset base --steps 10")]
 pub(crate) struct Args {
     /// Size of the model
-    #[arg(long, value_enum, default_value_t = PresetArg::Tiny)]
-    preset: PresetArg,
+    #[arg(long, value_enum, default_value_t)]
+    preset: Size,
     /// Images of a batch
     #[arg(long, default_value_t = 8)]
     batch_size: usize,
@@ -31,10 +33,9 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 10)]
     steps: u64,
     #[command(flatten)]
-    device: DeviceArgs,
-    /// JSON lines on stdout
-    #[arg(long)]
-    json: bool,
+    device: DeviceSettings,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// Visual tokens, which no tokenizer names here.
@@ -58,11 +59,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if args.steps == 0 || args.batch_size == 0 {
         usage!("nothing to compare: --steps and --batch-size must be at least 1");
     }
-    let (found, bf16) = args.device.run(args)?;
+    let device = device::open(&args.device, &args.output.watch())?;
+    let (found, bf16) = (device.run(args)?, device.precision() == "bf16");
     let expected = steps(args, &Host::<f32>::new())?;
     let pairs = found.into_iter().zip(expected).zip(1..);
     let pairs: Vec<_> = pairs.map(|((device, cpu), step)| Pair { step, device, cpu }).collect();
-    pairs.iter().try_for_each(|pair| answer(args.json, pair, &pair.line()))?;
+    pairs.iter().try_for_each(|pair| args.output.answer(pair, &pair.line()))?;
     let allowed = if bf16 { 2e-2 } else { 1e-3 };
     match pairs.iter().find(|pair| pair.is_apart(allowed)) {
         Some(pair) => anyhow::bail!("step {} differs by more than {allowed} of the loss", pair.step),
@@ -71,11 +73,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 impl Work for &Args {
-    /// The steps, and whether they were in bf16.
-    type Output = (Vec<Measured>, bool);
+    type Output = Vec<Measured>;
 
-    fn run<O: Ops>(self, ops: &O, device: &Device) -> anyhow::Result<Self::Output> {
-        Ok((steps(self, ops)?, device.precision == "bf16"))
+    fn run<O: Ops + 'static>(self, ops: &Rc<O>, _: &Device) -> beit::Result<Self::Output> {
+        Ok(steps(self, &**ops)?)
     }
 }
 
@@ -98,7 +99,7 @@ impl Pair {
 }
 
 /// On one batch, which the model learns by heart.
-fn steps<O: Ops>(args: &Args, ops: &O) -> anyhow::Result<Vec<Measured>> {
+fn steps<O: Ops>(args: &Args, ops: &O) -> Result<Vec<Measured>, DeviceError> {
     let vit = Config { drop_path: 0.0, ..Config::new(args.preset.into()) };
     let config = MimConfig { vit, vocab: VOCAB };
     let (batch, n, [height, width]) = (args.batch_size, config.vit.patches(), config.vit.image);

@@ -3,26 +3,16 @@
 //! Every verb is a file; this one parses, chooses the device and turns errors into exit codes.
 
 mod bench;
-mod classes;
 mod compare;
-mod data;
 mod device;
 mod embed;
 mod evaluate;
-mod files;
 mod finetune;
-mod flags;
-mod hub;
 mod infer;
 mod model;
-mod model_source;
-mod npy;
 mod output;
-mod picture;
 mod predict;
 mod pretrain;
-mod reconstruction;
-mod run;
 mod show;
 mod tokenizer;
 mod usage;

@@ -1,21 +1,16 @@
 //! `show`: pictures of masks and of reconstructions.
 
-use crate::data::{DataArgs, decodable};
-use crate::device::{Device, DeviceArgs, Work};
-use crate::flags::{MaskArgs, ModelArgs};
-use crate::model;
-use crate::model_source::ModelSource;
-use crate::output::answer;
-use crate::picture::{greyed, write_grid};
-use crate::reconstruction::{self, Request};
-use crate::run::Run;
+use crate::device;
+use crate::model::ModelArgs;
+use crate::output::Output;
 use crate::usage::usage;
-use beit_data::{Preprocessing, Purpose, Source, sample_rng};
-use beit_ops::Ops;
+use beit::{
+    DataSettings, DeviceSettings, MaskSettings, MaskedModel, ModelSettings, Tokenizer, tokenizer_of,
+    write_masks,
+};
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::json;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// Pictures: masks on images, and what a model makes of masked images
 #[derive(Subcommand)]
@@ -30,17 +25,16 @@ pub(crate) enum Verb {
   cargo xtask show masks --mask random --out masks.png")]
 pub(crate) struct MasksArgs {
     #[command(flatten)]
-    data: DataArgs,
+    data: DataSettings,
     #[command(flatten)]
-    model: ModelArgs,
+    model: ModelSettings,
     #[command(flatten)]
-    mask: MaskArgs,
+    mask: MaskSettings,
     /// Where to write the PNG
     #[arg(long, default_value = "masks.png", value_name = "FILE")]
     out: PathBuf,
-    /// JSON on stdout
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// Original, masked, reconstruction from true tokens, reconstruction from predicted tokens
@@ -49,81 +43,55 @@ pub(crate) struct MasksArgs {
   cargo xtask show reconstruction --model runs/pretrain-001 --out reconstruction.png")]
 pub(crate) struct ReconstructionArgs {
     #[command(flatten)]
-    model: ModelSource,
+    model: ModelArgs,
     /// Tokenizer: folder, encoder's file, official name or name on the hub; the run's own where not given
     #[arg(long, value_name = "MODEL")]
     tokenizer: Option<PathBuf>,
     #[command(flatten)]
-    data: DataArgs,
+    data: DataSettings,
     #[command(flatten)]
-    mask: MaskArgs,
+    mask: MaskSettings,
     /// Images
     #[arg(long, default_value_t = 8)]
     images: usize,
-    /// Which images and masks
+    /// Seed of the choice of images and masks
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Where to write the PNG
     #[arg(long, default_value = "reconstruction.png", value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
-    device: DeviceArgs,
-    /// JSON on stdout
-    #[arg(long)]
-    json: bool,
+    device: DeviceSettings,
+    #[command(flatten)]
+    output: Output,
 }
 
 pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
     match verb {
-        Verb::Masks(args) => {
-            let config = args.model.config()?;
-            let (source, _) = args.data.held_out()?;
-            write_masks(&args.out, &source, &args.model.views(&config), &args.mask, config.grid())?;
-            answer(args.json, &json!({ "out": args.out }), &format!("masks: {}", args.out.display()))
-        }
-        Verb::Reconstruction(args) => {
-            args.device.run(&args)?;
-            answer(args.json, &json!({ "out": args.out }), &format!("reconstruction: {}", args.out.display()))
-        }
+        Verb::Masks(args) => masks(&args),
+        Verb::Reconstruction(args) => reconstruction(&args),
     }
 }
 
-impl Work for &ReconstructionArgs {
-    type Output = ();
-
-    fn run<O: Ops>(self, ops: &O, _: &Device) -> anyhow::Result<()> {
-        let mim = self.model.mim(ops)?;
-        let name = Path::new(&self.model.model);
-        let Some(tokenizer) = self.tokenizer.clone().or_else(|| tokenizer_of(name)) else {
-            usage!("{} has no tokenizer of its own: pass --tokenizer", name.display());
-        };
-        let tokenizer = model::load_tokenizer(ops, &tokenizer)?;
-        let (source, _) = self.data.held_out()?;
-        let request = Request { source: &source, images: self.images, seed: self.seed, mask: &self.mask };
-        reconstruction::write(ops, &mim, &tokenizer, &request, &self.out)
-    }
+fn masks(args: &MasksArgs) -> anyhow::Result<()> {
+    let (config, watch) = (args.model.config()?, args.output.watch());
+    let (source, _) = args.data.held_out()?;
+    let preprocessing = args.model.preprocessing(&config);
+    write_masks(&args.out, &source, &preprocessing, &args.mask, config.grid(), &watch)?;
+    args.output.answer(&json!({ "out": args.out }), &format!("masks: {}", args.out.display()))
 }
 
-/// The tokenizer in the folder of a run, or the one it was given.
-fn tokenizer_of(run: &Path) -> Option<PathBuf> {
-    let own = run.join("tokenizer");
-    if own.exists() { Some(own) } else { Run::given_tokenizer(run) }
-}
-
-/// Four rows of eight images under one mask each.
-pub(crate) fn write_masks(
-    path: &Path,
-    source: &Arc<dyn Source>,
-    views: &Preprocessing,
-    mask: &MaskArgs,
-    grid: [usize; 2],
-) -> anyhow::Result<()> {
-    let masker = mask.masker(grid)?;
-    let mut images = Vec::new();
-    for (index, image) in decodable(source, 0..source.len()).take(32) {
-        let mut mask = vec![false; masker.cells()];
-        masker.fill(&mut sample_rng(0, 0, index as u64, Purpose::Sample), &mut mask);
-        images.push(greyed(&views.view(&image), &mask, grid));
-    }
-    write_grid(path, &images.chunks(8).map(<[_]>::to_vec).collect::<Vec<_>>())
+fn reconstruction(args: &ReconstructionArgs) -> anyhow::Result<()> {
+    let ReconstructionArgs { model, data, mask, images, seed, out, output, .. } = args;
+    let watch = output.watch();
+    let device = device::open(&args.device, &watch)?;
+    let masked = MaskedModel::open_with(&model.model, &model.open, &device, &watch)?;
+    let name = Path::new(&model.model);
+    let Some(tokenizer) = args.tokenizer.clone().or_else(|| tokenizer_of(name)) else {
+        usage!("{} has no tokenizer of its own: pass --tokenizer", name.display());
+    };
+    let tokenizer = Tokenizer::open_with(tokenizer, &device, &watch)?;
+    let (source, _) = data.held_out()?;
+    masked.write_reconstructions(out, &source, &tokenizer, mask, *images, *seed, &watch)?;
+    output.answer(&json!({ "out": out }), &format!("reconstruction: {}", out.display()))
 }

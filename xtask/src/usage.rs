@@ -27,23 +27,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
 }
 
 fn is_usage(error: &(dyn std::error::Error + 'static)) -> bool {
-    error.is::<Usage>()
-        || error.is::<beit_vit::Error>()
-        || error.is::<beit_mask::Error>()
-        || error.is::<beit_tokenizer::Error>()
-        || matches!(
-            error.downcast_ref(),
-            Some(beit_data::Error::UnknownSource { .. } | beit_data::Error::Config(_))
-        )
-        || matches!(
-            error.downcast_ref(),
-            Some(
-                beit_train::Error::Model(_)
-                    | beit_train::Error::Mask(_)
-                    | beit_train::Error::Tokenizer(_)
-                    | beit_train::Error::Recipe(_)
-            )
-        )
+    error.is::<Usage>() || error.downcast_ref().is_some_and(beit::Error::is_setting)
 }
 
 /// `--batch_size` is `--batch-size`: the flags of the official scripts work as they are written there.
@@ -55,6 +39,12 @@ pub(crate) fn dashes(args: impl Iterator<Item = OsString>) -> impl Iterator<Item
             OsString::from(format!("{}{value}", flag.replace('_', "-")))
         }
     })
+}
+
+/// How this program was called.
+pub(crate) fn command() -> String {
+    let args = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
+    std::iter::once("cargo xtask".to_owned()).chain(args).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

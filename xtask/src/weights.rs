@@ -5,8 +5,8 @@ mod inspect;
 mod list;
 mod verify;
 
-use crate::model_source::{Located, locate};
-use crate::output::answer;
+use crate::output::Output;
+use beit::{Located, locate};
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::json;
 
@@ -39,13 +39,12 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
 pub(crate) struct FetchArgs {
     /// Official name, or name on the hub: org/name or org/name@revision
     name: String,
-    /// JSON on stdout
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 fn fetch(args: &FetchArgs) -> anyhow::Result<()> {
-    let Located { path, entry } = locate(&args.name)?;
+    let Located { path, entry } = locate(&args.name, &args.output.watch())?;
     let sentence = path.display().to_string();
-    answer(args.json, &json!({ "path": path, "official": entry.map(|entry| &entry.name) }), &sentence)
+    args.output.answer(&json!({ "path": path, "official": entry.map(|entry| &entry.name) }), &sentence)
 }

@@ -1,9 +1,7 @@
 //! The device: what it can do, and the memory it hands out.
 
-use crate::device::{OpenError, Precision};
-use crate::kernels::elementwise;
-use crate::kernels::multiply::NOTHING;
 use crate::kernels::tile::Tile;
+use crate::precision::{OpenError, Precision};
 use crate::tensor::{Dtype, Ids, Tensor};
 use beit_ops::{DeviceError, Shape};
 use bytemuck::cast_slice;
@@ -13,11 +11,10 @@ use cubecl::features::Tma;
 use cubecl::prelude::*;
 use cubecl::server::Handle;
 use half::bf16;
-use std::rc::Rc;
 
 /// A GPU, through the CubeCL runtime `R`.
 ///
-/// One thread launches; results are the same bits in every run. Launches return at once: what went wrong surfaces at
+/// One thread of the host launches, and results are the same bits in every run. Launches return at once. Their errors come back from
 /// [`read`](beit_ops::Device::read) and [`sync`](Gpu::sync).
 pub struct Gpu<R: Runtime> {
     pub(crate) client: ComputeClient<R>,
@@ -25,8 +22,8 @@ pub struct Gpu<R: Runtime> {
     name: String,
     /// The tile of every matrix product, instead of the table's.
     pub(crate) tile: Option<Tile>,
-    /// Stands where a kernel takes a buffer that it does not read.
-    pub(crate) nothing: Handle,
+    /// Passed where a kernel takes a buffer that its variant does not read: [`PLACEHOLDER_LEN`] elements of f32.
+    pub(crate) placeholder: Handle,
 }
 
 impl<R: Runtime> Gpu<R> {
@@ -38,8 +35,8 @@ impl<R: Runtime> Gpu<R> {
     pub fn new(client: ComputeClient<R>, precision: Precision) -> Result<Self, OpenError> {
         let name = R::name(&client).to_owned();
         precision.check(&client, &name)?;
-        let nothing = client.empty(4 * NOTHING);
-        Ok(Self { client, precision, name, tile: None, nothing })
+        let placeholder = client.empty(4 * PLACEHOLDER_LEN);
+        Ok(Self { client, precision, name, tile: None, placeholder })
     }
 
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
@@ -61,7 +58,7 @@ impl<R: Runtime> Gpu<R> {
         &self.name
     }
 
-    /// What matrix products read.
+    /// The type that matrix products read.
     pub fn precision(&self) -> Precision {
         self.precision
     }
@@ -75,31 +72,32 @@ impl<R: Runtime> Gpu<R> {
     }
 
     /// Whether matrix products run on tensor cores.
-    pub(crate) fn cores(&self) -> bool {
+    pub(crate) fn tensor_cores(&self) -> bool {
         self.precision == Precision::Bf16
     }
 
-    /// Whether kernels in CUDA C++ can name the instructions of tensor cores: from Ampere on, which CubeCL tells by its copies.
-    pub(crate) fn warp_products(&self) -> bool {
-        self.cores() && self.client.properties().features.copy_async
+    /// Whether kernels in CUDA C++ can use `mma.sync`, `ldmatrix` and `cp.async`: devices from Ampere on. CubeCL has no flag for
+    /// them, but reports asynchronous copies exactly there.
+    pub(crate) fn has_mma(&self) -> bool {
+        self.tensor_cores() && self.client.properties().features.copy_async
     }
 
-    /// Bytes of shared memory that a cube can have.
+    /// Bytes of shared memory that a block can have.
     pub(crate) fn shared_memory(&self) -> usize {
         self.client.properties().hardware.max_shared_memory_size
     }
 
-    /// Whether they are Hopper's, which CubeCL tells by bulk copies that are not yet those of the next generation: that one has no
-    /// `wgmma`.
-    pub(crate) fn hopper(&self) -> bool {
+    /// Whether kernels in CUDA C++ can use `wgmma`, the tensor cores of Hopper. CubeCL reports bulk copies from Hopper on, and their
+    /// wide form for the next generation, which has no `wgmma`.
+    pub(crate) fn has_wgmma(&self) -> bool {
         let tma = self.client.properties().features.tma;
-        self.cores() && tma.contains(Tma::Base) && !tma.contains(Tma::Im2colWide)
+        self.tensor_cores() && tma.contains(Tma::Base) && !tma.contains(Tma::Im2colWide)
     }
 
-    /// Multiprocessors: how many cubes run at a time, at least.
-    pub(crate) fn processors(&self) -> usize {
-        let told = self.client.properties().hardware.num_streaming_multiprocessors;
-        told.map_or(UNKNOWN_PROCESSORS, |n| n as usize)
+    /// Multiprocessors: at least so many blocks run at a time.
+    pub(crate) fn multiprocessors(&self) -> usize {
+        let reported = self.client.properties().hardware.num_streaming_multiprocessors;
+        reported.map_or(UNKNOWN_MULTIPROCESSORS, |n| n as usize)
     }
 
     /// Waits until everything that was launched has run.
@@ -121,9 +119,7 @@ impl<R: Runtime> Gpu<R> {
         Ok([usage.bytes_in_use, usage.bytes_reserved])
     }
 
-    // ----- memory ------------------------------------------------------------------------------------------------
-
-    /// A tensor whose elements are not yet written.
+    /// A tensor whose elements are undefined.
     pub(crate) fn empty(&self, shape: impl Into<Shape>, dtype: Dtype) -> Tensor {
         let shape = shape.into();
         Tensor::new(shape, dtype, self.buffer(shape.elements(), dtype))
@@ -143,8 +139,8 @@ impl<R: Runtime> Gpu<R> {
         Tensor::new(shape, Dtype::F32, self.send(cast_slice(data)))
     }
 
-    /// Copies bytes to the device. Large ones go through pinned memory where the runtime has it, so that the copy runs beside
-    /// kernels and nothing waits for it.
+    /// Copies bytes to the device. Many bytes go through pinned memory where the runtime has it: such a copy runs beside kernels and
+    /// the host does not wait for it.
     fn send(&self, bytes: &[u8]) -> Handle {
         if bytes.len() < PINNED_FROM {
             return self.client.create_from_slice(bytes);
@@ -175,39 +171,23 @@ impl<R: Runtime> Gpu<R> {
         Ok(bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
     }
 
-    /// Launches report nothing, and a read after a failed launch may succeed with rubbish: so the device is asked first.
+    /// The bytes of a buffer. A read after a failed launch may succeed with undefined bytes, so errors of launches are asked for first.
     fn bytes(&self, handle: &Handle) -> Result<Vec<u8>, DeviceError> {
         self.sync()?;
         let bytes = self.client.read_one(handle.clone()).map_err(|error| fault(&error))?;
         Ok(bytes.to_vec())
     }
-
-    /// Makes `x` the only owner of its buffer, which is about to be written to.
-    pub(crate) fn own<'a>(&self, x: &'a mut Tensor) -> &'a Tensor {
-        if Rc::strong_count(&x.buffer) > 1 {
-            *x = elementwise::cast(self, x, x.dtype);
-        } else {
-            x.buffer.half.borrow_mut().take();
-        }
-        x
-    }
-
-    /// What a matrix product reads of `x`: `x` itself, or its bf16 copy, which is kept until `x` is written to.
-    pub(crate) fn operand(&self, x: &Tensor) -> Tensor {
-        if x.dtype == self.activation() {
-            return x.clone();
-        }
-        let mut half = x.buffer.half.borrow_mut();
-        let handle = half.get_or_insert_with(|| elementwise::cast(self, x, Dtype::Bf16).handle().clone());
-        Tensor::new(x.shape, Dtype::Bf16, handle.clone())
-    }
 }
 
-/// Bytes from which on a copy through pinned memory pays: below, allocating it costs more than the copy.
+/// Bytes from which on a copy goes through pinned memory. For fewer, allocating the pinned memory costs more than the copy.
 const PINNED_FROM: usize = 1 << 20;
 
-/// Taken where a runtime does not tell: few enough for small devices, more than one so that sums are cut into pieces there too.
-const UNKNOWN_PROCESSORS: usize = 16;
+/// Assumed where a runtime does not report them: few enough for small devices, and more than one, so that long sums are split there
+/// too.
+const UNKNOWN_MULTIPROCESSORS: usize = 16;
+
+/// Elements of the placeholder buffer: one vector of the widest loads.
+pub(crate) const PLACEHOLDER_LEN: usize = 8;
 
 /// What a device reported, in one line.
 pub(crate) fn fault(error: &impl std::fmt::Debug) -> DeviceError {

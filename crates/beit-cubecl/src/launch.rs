@@ -1,27 +1,30 @@
-//! How kernels are launched: geometry, and the one unchecked call.
+//! How kernels are launched: the shape of the grid, and the one unchecked call.
 
 use cubecl::prelude::*;
 
-/// Units of a cube where nothing asks for another number: eight planes of an NVIDIA device.
-pub(crate) const UNITS: u32 = 256;
+/// Threads of a block where nothing asks for another number: eight warps of an NVIDIA device.
+pub(crate) const THREADS: u32 = 256;
 
-/// The largest number of cubes along one axis that every runtime takes (the limit of WebGPU).
-const CUBES: usize = 65_535;
+/// The most blocks along one axis that every runtime takes (the limit of WebGPU).
+const MAX_BLOCKS: usize = 65_535;
 
-/// One cube for each `per_cube` items; kernels stride over what is left.
-pub(crate) fn cubes(items: usize, per_cube: usize) -> CubeCount {
-    CubeCount::Static(items.div_ceil(per_cube).clamp(1, CUBES) as u32, 1, 1)
+/// A grid of one block for each `per_block` items, up to the limit. Kernels loop over the items by the size of the grid, so fewer
+/// blocks only take more passes.
+pub(crate) fn grid(items: usize, per_block: usize) -> CubeCount {
+    CubeCount::Static(items.div_ceil(per_block).clamp(1, MAX_BLOCKS) as u32, 1, 1)
 }
 
-/// Rows a cube handles at a time when each plane takes one. The smallest plane that a device may form decides, so that no
-/// plane is left without a row for lack of cubes.
-pub(crate) fn row_cubes<R: Runtime>(client: &cubecl::client::ComputeClient<R>, rows: usize) -> CubeCount {
-    let plane = client.properties().hardware.plane_size_max.max(1);
-    cubes(rows, (UNITS / plane).max(1) as usize)
+/// A grid for kernels in which each warp takes one row at a time.
+///
+/// The largest warp that the device may form decides how many rows a block has. With smaller warps the grid has blocks to spare, and
+/// no warp takes a second row while others have none.
+pub(crate) fn row_grid<R: Runtime>(client: &cubecl::client::ComputeClient<R>, rows: usize) -> CubeCount {
+    let warp = client.properties().hardware.plane_size_max.max(1);
+    grid(rows, (THREADS / warp).max(1) as usize)
 }
 
-/// Elements that are loaded at once: the widest vector of at most `most` that divides all `extents`.
-pub(crate) fn width(most: usize, extents: &[usize]) -> usize {
+/// Elements that a thread loads at once: the widest vector of at most `most` elements that divides all `extents`.
+pub(crate) fn vector_width(most: usize, extents: &[usize]) -> usize {
     let mut width = most;
     while extents.iter().any(|extent| !extent.is_multiple_of(width)) {
         width /= 2;

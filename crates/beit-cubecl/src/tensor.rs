@@ -1,42 +1,17 @@
-//! Tensors on the device: a shape, an element type and a buffer that clones share until one of them is written to.
+//! Tensors on the device: a shape, an element type, and a buffer that clones share until one of them is written to.
 
-use crate::arena::Place;
+use crate::buffer::{Buffer, Place};
 use beit_ops::Shape;
-use cubecl::ir::{ElemType, FloatKind};
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 use cubecl::server::Handle;
-use std::cell::RefCell;
 use std::rc::Rc;
 
-/// The type of the elements of a tensor on the device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Dtype {
-    /// Single precision.
-    F32,
-    /// The upper half of single precision.
-    Bf16,
-}
-
-impl Dtype {
-    /// Bytes of an element.
-    pub const fn bytes(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::Bf16 => 2,
-        }
-    }
-
-    pub(crate) fn elem(self) -> ElemType {
-        ElemType::Float(match self {
-            Self::F32 => FloatKind::F32,
-            Self::Bf16 => FloatKind::BF16,
-        })
-    }
-}
+pub use crate::dtype::Dtype;
 
 /// A contiguous row-major tensor on the device.
 ///
-/// A clone shares the buffer; whoever writes to a shared buffer copies it first.
+/// Clones share the buffer. An operation that writes to a shared buffer copies it first.
 #[derive(Clone, Debug)]
 pub struct Tensor {
     pub(crate) shape: Shape,
@@ -44,26 +19,14 @@ pub struct Tensor {
     pub(crate) buffer: Rc<Buffer>,
 }
 
-/// Memory on the device, and its bf16 copy where one was made.
-#[derive(Debug)]
-pub(crate) struct Buffer {
-    pub(crate) handle: Handle,
-    /// What matrix products read of an f32 buffer; gone as soon as the buffer is written to.
-    pub(crate) half: RefCell<Option<Handle>>,
-    /// Where an f32 buffer lies in an arena.
-    pub(crate) place: Option<Place>,
-}
-
 impl Tensor {
     pub(crate) fn new(shape: impl Into<Shape>, dtype: Dtype, handle: Handle) -> Self {
-        let buffer = Rc::new(Buffer { handle, half: RefCell::new(None), place: None });
-        Self { shape: shape.into(), dtype, buffer }
+        Self { shape: shape.into(), dtype, buffer: Rc::new(Buffer::new(handle, None)) }
     }
 
-    /// A tensor at its place in an arena.
-    pub(crate) fn placed(shape: Shape, handle: Handle, place: Place) -> Self {
-        let buffer = Rc::new(Buffer { handle, half: RefCell::new(None), place: Some(place) });
-        Self { shape, dtype: Dtype::F32, buffer }
+    /// An f32 tensor at its place in an arena.
+    pub(crate) fn in_arena(shape: Shape, handle: Handle, place: Place) -> Self {
+        Self { shape, dtype: Dtype::F32, buffer: Rc::new(Buffer::new(handle, Some(place))) }
     }
 
     /// The extents.
@@ -76,11 +39,12 @@ impl Tensor {
         self.dtype
     }
 
+    /// Number of elements.
     pub(crate) fn len(&self) -> usize {
         self.shape.elements()
     }
 
-    /// The width of a row when the last extent is one row: `[..., C]`.
+    /// The last extent, C of `[..., C]`.
     pub(crate) fn last(&self) -> usize {
         self.shape.last().copied().unwrap_or(1)
     }
@@ -94,7 +58,7 @@ impl Tensor {
         self.dtype.elem()
     }
 
-    /// `[B, h, w, C]`
+    /// `[B, h, w, C]` of a feature map.
     pub(crate) fn map(&self) -> [usize; 4] {
         self.shape[..].try_into().expect("feature maps have four extents")
     }
@@ -136,11 +100,11 @@ impl Ids {
     }
 }
 
-/// What attention keeps: not the softmax, but what gives it back.
+/// What attention saves for its backward pass: not the softmax, but what it is computed from again.
 #[derive(Clone, Debug)]
 pub struct Probs {
     /// Log-sum-exp of each row of scores, `[B, H, T]`, f32.
     pub(crate) lse: Tensor,
-    /// The result of the attention `[B·T, C]`; shares its buffer.
+    /// The result of the attention `[B·T, C]`. It shares the buffer of that tensor.
     pub(crate) context: Tensor,
 }

@@ -1,17 +1,17 @@
-//! For tests that need a device: how one that did not run says so.
+//! For tests that need a device: how a test says that it did not run.
 
-use crate::OpenError;
+use crate::precision::OpenError;
 use std::io::Write;
 
 /// Says on stderr, past the test harness, that `what` did not run, and why.
 ///
 /// # Panics
 ///
-/// Where `BEIT_REQUIRE_GPU` is 1, or is a part of `what` (`BEIT_REQUIRE_GPU=f32`): then a device was to be there.
+/// Where `BEIT_REQUIRE_GPU` is 1, or is a part of `what` (`BEIT_REQUIRE_GPU=f32`): the caller then expects a device.
 pub fn not_run(what: &str, error: &OpenError) {
     let required = std::env::var("BEIT_REQUIRE_GPU").unwrap_or_default();
     let fails = required == "1" || (!required.is_empty() && what.contains(&required));
     assert!(!fails, "BEIT_REQUIRE_GPU={required}, but {what} cannot run: {error}");
-    // `eprintln!` would be kept from whoever reads the output of tests that pass.
+    // The test harness hides what `eprintln!` writes in tests that pass.
     let _ = writeln!(std::io::stderr(), "NOT RUN: {what}: {error}");
 }

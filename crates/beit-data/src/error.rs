@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use crate::source::{SCHEMES, Split};
+use crate::split::Split;
 
 /// A result whose error is [`enum@Error`].
 pub type Result<T> = std::result::Result<T, Error>;
@@ -21,10 +21,12 @@ pub struct BadFile {
 #[non_exhaustive]
 pub enum Error {
     /// The string names no known kind of source.
-    #[error("unknown data source `{spec}`: expected {}", SCHEMES.join(", "))]
+    #[error("unknown data source `{spec}`: expected {}", .known.join(", "))]
     UnknownSource {
         /// The string.
         spec: String,
+        /// What it may be.
+        known: &'static [&'static str],
     },
     /// The folder is not there, or is not a folder.
     #[error("no folder at {}", .path.display())]
@@ -40,8 +42,16 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
-    /// A folder is nested deeper than [`depth`](Self::TooDeep::depth) levels: most likely a link to its own parent.
-    #[error("{} is nested more than {depth} folders deep: is it a link to its own parent?", .path.display())]
+    /// A link leads to a folder that it lies in itself, so that a search would never end.
+    #[error("{} is a link to {}, a folder that it lies in itself", .path.display(), .ancestor.display())]
+    Loop {
+        /// The link.
+        path: PathBuf,
+        /// The folder.
+        ancestor: PathBuf,
+    },
+    /// A folder is nested deeper than [`depth`](Self::TooDeep::depth) levels.
+    #[error("{} is nested more than {depth} folders deep", .path.display())]
     TooDeep {
         /// The folder.
         path: PathBuf,

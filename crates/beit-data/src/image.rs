@@ -1,23 +1,24 @@
 //! Decoded pictures.
 
-use std::io::Cursor;
-use std::path::Path;
-
-use ::image::{DynamicImage, ImageDecoder, ImageReader, Limits};
-
-use crate::error::{Error, Result};
-use crate::jpeg;
-use crate::transform::CropBox;
-
-/// Most memory that one decoded picture may take, in bytes. A file that asks for more is an error, before anything is allocated.
-pub const MAX_DECODED_BYTES: u64 = 1 << 29;
-
 /// An RGB picture of 8 bits a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
     height: usize,
     width: usize,
     pixels: Vec<u8>,
+}
+
+/// A region of a picture, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CropBox {
+    /// First row.
+    pub top: usize,
+    /// First column.
+    pub left: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
 }
 
 impl Image {
@@ -41,36 +42,6 @@ impl Image {
     #[must_use]
     pub fn from_grey(height: usize, width: usize, grey: &[u8]) -> Self {
         Self::new(height, width, grey.iter().flat_map(|&value| [value; 3]).collect())
-    }
-
-    /// Reads and decodes a JPEG, PNG or WebP file.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Read`] and [`Error::Decode`], both naming the file.
-    pub fn open(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-        Self::decode(&bytes, &path.display().to_string())
-    }
-
-    /// Decodes a JPEG, PNG or WebP file, whichever its first bytes say. The EXIF orientation is applied, so that the picture
-    /// stands upright; transparency is dropped, not blended, and grey, palette, CMYK and 16-bit pictures become 8-bit RGB, as
-    /// `convert("RGB")` of the Python Imaging Library does; a JPEG comes out with the very bytes of libjpeg-turbo. A truncated
-    /// file is an error.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Decode`] with `name` in it.
-    pub fn decode(bytes: &[u8], name: &str) -> Result<Self> {
-        let error = |reason: String| Error::Decode { name: name.to_owned(), reason };
-        let decoded =
-            jpeg::decode(bytes).unwrap_or_else(|| decode_upright(bytes).map_err(|source| source.to_string()));
-        let image = decoded.map_err(error)?.into_rgb8();
-        let (width, height) = image.dimensions();
-        if width == 0 || height == 0 {
-            return Err(error(format!("it has {height} x {width} pixels")));
-        }
-        Ok(Self::new(height as usize, width as usize, image.into_raw()))
     }
 
     /// Pixels from top to bottom.
@@ -134,18 +105,6 @@ impl Image {
         (0..3).for_each(|c| planes.extend(channel(c)));
         planes
     }
-}
-
-fn decode_upright(bytes: &[u8]) -> ::image::ImageResult<DynamicImage> {
-    let mut decoder = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?.into_decoder()?;
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(MAX_DECODED_BYTES);
-    limits.reserve(decoder.total_bytes())?;
-    decoder.set_limits(limits)?;
-    let orientation = decoder.orientation()?;
-    let mut image = DynamicImage::from_decoder(decoder)?;
-    image.apply_orientation(orientation);
-    Ok(image)
 }
 
 #[cfg(test)]

@@ -6,15 +6,14 @@ use ::image::metadata::Orientation;
 use ::image::{DynamicImage, RgbImage};
 use libjpeg_turbo_rs::{Decoder, JpegError, PixelFormat};
 
-use crate::image::MAX_DECODED_BYTES;
-
 const START_OF_IMAGE: [u8; 2] = [0xff, 0xd8];
 const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
 const START_OF_SCAN: u8 = 0xda;
 
 /// Decodes a grey or three-channel JPEG and stands it upright. `None` for other formats, and for CMYK, which the crate `image`
 /// converts as Pillow does.
-pub(crate) fn decode(bytes: &[u8]) -> Option<Result<DynamicImage, String>> {
+/// A picture of more than `max_bytes` is an error.
+pub(crate) fn decode(bytes: &[u8], max_bytes: u64) -> Option<Result<DynamicImage, String>> {
     if !bytes.starts_with(&START_OF_IMAGE) {
         return None;
     }
@@ -23,14 +22,14 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Result<DynamicImage, String>> {
     }
     match Decoder::new(bytes) {
         Ok(decoder) if decoder.header().components.len() == 4 => None,
-        Ok(decoder) => Some(upright(decoder).map_err(|error| error.to_string())),
+        Ok(decoder) => Some(upright(decoder, max_bytes).map_err(|error| error.to_string())),
         Err(error) => Some(Err(error.to_string())),
     }
 }
 
-fn upright(mut decoder: Decoder<'_>) -> Result<DynamicImage, JpegError> {
-    decoder.set_max_memory(MAX_DECODED_BYTES as usize);
-    decoder.set_max_pixels(MAX_DECODED_BYTES as usize / 3);
+fn upright(mut decoder: Decoder<'_>, max_bytes: u64) -> Result<DynamicImage, JpegError> {
+    decoder.set_max_memory(max_bytes as usize);
+    decoder.set_max_pixels(max_bytes as usize / 3);
     decoder.set_output_format(PixelFormat::Rgb);
     let orientation = decoder.exif_orientation().and_then(Orientation::from_exif);
     let decoded = decoder.decode_image()?;

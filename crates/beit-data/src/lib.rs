@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod decode;
 mod error;
 mod image;
 mod jpeg;
@@ -9,18 +10,21 @@ mod loader;
 mod ordered;
 mod rng;
 mod source;
+mod split;
 mod subset;
 mod transform;
 
 pub use batch::{LabelledBatch, LabelledSample, PretrainBatch, PretrainSample, Sample};
+pub use decode::MAX_DECODED_BYTES;
 pub use error::{BadFile, Error, Result};
-pub use image::{Image, MAX_DECODED_BYTES};
+pub use image::{CropBox, Image};
 pub use loader::{Batch, Batches, Item, Loader, LoaderConfig, Shard};
 pub use rng::{Purpose, SampleRng, sample_rng, shuffled};
-pub use source::{Cached, Folder, Idx, SCHEMES, Source, Split, open};
+pub use source::{Cached, Folder, Idx, SCHEMES, Source, open};
+pub use split::Split;
 pub use subset::{labels, stratified_subset, training_labels};
 pub use transform::{
-    ColourJitter, CropBox, Filter, FinetuneTransform, Fit, LOGIT_LAPLACE_EPS, Normalise, Preprocessing,
+    ColourJitter, Filter, FinetuneTransform, Fit, LOGIT_LAPLACE_EPS, Normalise, Preprocessing,
     PretrainTransform, RandomErasing, RandomResizedCrop, TokenizerTransform, logit_laplace,
 };
 

@@ -84,6 +84,16 @@ fn a_picture_that_claims_too_much_memory_is_refused() {
     assert!(text.contains("memory") || text.contains("limit"), "{text}");
 }
 
+#[test]
+fn a_limit_holds_for_every_format() {
+    for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP] {
+        let bytes = encode(&picture(64, 64, [1, 200, 3]), format);
+        assert!(Image::decode_within(&bytes, "fits", 1 << 16).is_ok(), "{format:?}");
+        let text = Image::decode_within(&bytes, "large", 64 * 63 * 3).unwrap_err().to_string();
+        assert!(text.starts_with("cannot decode large: "), "{format:?}: {text}");
+    }
+}
+
 proptest! {
     #[test]
     fn damaged_files_never_panic(at in 2_usize..600, value: u8, png: bool) {

@@ -118,7 +118,109 @@ fn a_link_to_a_parent_ends() {
     let dir = tempfile::tempdir().unwrap();
     write(&dir.path().join("a/1.jpg"), &jpeg(1));
     std::os::unix::fs::symlink(dir.path(), dir.path().join("a/loop")).unwrap();
-    assert!(matches!(Folder::open(dir.path(), Split::Train), Err(Error::TooDeep { .. })));
+    let text = message(&format!("folder:{}", dir.path().display()), Split::Train);
+    assert!(
+        text.contains("a/loop is a link to ") && text.ends_with("a folder that it lies in itself"),
+        "{text}"
+    );
+    assert!(matches!(Folder::open(dir.path(), Split::Train), Err(Error::Loop { .. })));
+}
+
+#[test]
+fn folders_end_somewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let nested = |depth: usize| dir.path().join("d/".repeat(depth)).join("1.jpg");
+    // The folder of the class is one of the 32.
+    write(&nested(32), &jpeg(1));
+    assert_eq!(Folder::open(dir.path(), Split::Train).unwrap().len(), 1);
+    write(&nested(33), &jpeg(1));
+    let text = message(&format!("folder:{}", dir.path().display()), Split::Train);
+    assert!(text.ends_with("is nested more than 32 folders deep"), "{text}");
+}
+
+/// Names that sort differently when paths are compared as text, or without case, or with folders among the files.
+const MIXED: &[&str] = &[
+    "b.jpg",
+    "B.jpg",
+    "a.jpg",
+    "a/z.png",
+    "a/Z.png",
+    "a-b/1.jpg",
+    "a.b/1.jpg",
+    "a b/1.jpg",
+    "ab/1.jpg",
+    "A/1.jpg",
+    "10.jpg",
+    "9.jpg",
+    "é.webp",
+    "x.jpg/inside.jpg",
+    "x.jpg/deep/er.jpeg",
+    "x.jpg/deep.jpg",
+    "x.png",
+    "~.jpg",
+    "a/b/c/d.jpg",
+    "a/b/c.jpg",
+    "a/b.jpg",
+    "notes.txt",
+    ".hidden.jpg",
+    ".hidden/1.jpg",
+    "a/.x/1.jpg",
+    "jpg",
+    "noext/jpeg",
+    "caps.JPG",
+    "two.dots.png",
+];
+
+/// The order that decides which random numbers an image gets, written as plainly as can be.
+fn order_by_hand(folder: &Path, images: &mut Vec<String>) {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let shown = entries.filter(|path| !path.file_name().unwrap().to_string_lossy().starts_with('.'));
+    let (mut folders, mut files): (Vec<_>, Vec<_>) = shown.partition(|path| path.is_dir());
+    folders.sort();
+    files.sort();
+    let is_image = |path: &Path| {
+        let extension = path.extension().map(|text| text.to_string_lossy().to_lowercase());
+        extension.is_some_and(|text| ["jpg", "jpeg", "png", "webp"].contains(&text.as_str()))
+    };
+    images.extend(files.iter().filter(|path| is_image(path)).map(|path| path.display().to_string()));
+    folders.iter().for_each(|inner| order_by_hand(inner, images));
+}
+
+#[test]
+fn images_keep_their_order() {
+    let dir = tempfile::tempdir().unwrap();
+    MIXED.iter().for_each(|name| write(&dir.path().join(name), b"never read"));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::symlink;
+        for (target, link) in [
+            ("nowhere", "m.jpg"),
+            ("nowhere", "a/.m.jpg"),
+            ("a.b", "l"),
+            ("b.jpg", "n.png"),
+            ("l", "k.jpg"),
+            (".", ".all"),
+        ] {
+            symlink(target, dir.path().join(link)).unwrap();
+        }
+    }
+    let source = Folder::open_exact(dir.path()).unwrap();
+    let mut expected = Vec::new();
+    order_by_hand(dir.path(), &mut expected);
+    let found: Vec<_> = (0..source.len()).map(|index| source.name(index)).collect();
+    assert_eq!(found, expected);
+    assert!(found.len() >= 20);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_that_leads_nowhere_is_a_file_that_cannot_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    write(&dir.path().join("1.jpg"), &jpeg(1));
+    std::os::unix::fs::symlink("nowhere", dir.path().join("2.jpg")).unwrap();
+    let source = Folder::open(dir.path(), Split::Train).unwrap();
+    assert_eq!(source.len(), 2);
+    assert!(matches!(source.image(1), Err(Error::Read { .. })));
 }
 
 fn idx(sizes: &[u32], data: &[u8]) -> Vec<u8> {

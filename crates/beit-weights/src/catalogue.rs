@@ -75,8 +75,9 @@ impl Entry {
         self.preparations.iter().find(|preparation| preparation.family == family)
     }
 
-    /// How the authors make pixels of pictures for a model of this checkpoint that sees `size [H, W]`: with the published numbers at the
-    /// checkpoint's own size, and with what the released code does at any other. None where they slide windows over pictures.
+    /// How the authors prepare pictures for this checkpoint, when the model sees `size [H, W]` pixels. At the checkpoint's own size
+    /// the published numbers were measured so; at another size it is what the released code does there. `None` where the authors
+    /// slide windows over pictures.
     #[must_use]
     pub fn authors_preprocessing(&self, size: [usize; 2]) -> Option<Preprocessing> {
         let authors = self.preparations.first().filter(|authors| authors.stride.is_none())?;

@@ -1,7 +1,8 @@
 //! Checkpoints: configuration, parameters and preprocessing together, in a folder or in one file.
 
-use crate::config::{CONFIG, Labelled, Model, Timm, TimmLabels, decoder_init, infer, read_json, unnamed};
+use crate::config::{CONFIG, Labelled, Model, Timm, TimmLabels, decoder_init, infer, unnamed};
 use crate::error::{Error, Result};
+use crate::json::read_json;
 use crate::labels::for_classes;
 use crate::load::{Allowance, LoadOptions, Source, initial};
 use crate::preprocessor::{PREPROCESSOR, read_preprocessing};

@@ -1,9 +1,10 @@
 //! From one layout to another: names are changed and matrices split or joined, numbers stay as they are to the bit.
 
 use crate::checkpoint::{Checkpoint, DECODERS, WEIGHTS};
-use crate::config::{CONFIG, Model, Timm, write_json};
+use crate::config::{CONFIG, Model, Timm};
 use crate::error::{Error, Result};
 use crate::folder::replace_folder;
+use crate::json::write_json;
 use crate::load::SHARED_TABLE;
 use crate::names::{INDEX, Layout, is_head};
 use crate::preprocessor::write_preprocessing;

@@ -1,6 +1,7 @@
 //! Folders that are there whole or not at all.
 
 use crate::error::{Error, Result};
+use crate::file::{parent, sync_names};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
@@ -9,9 +10,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Writes a folder in one step: `fill` gets a temporary sibling, which then takes the folder's place.
 ///
-/// Every file is on the disk before the folder gets its name. A folder that is there already stays until the new one is
-/// complete; when anything fails it stays for good, and the temporary one is removed. Only a crash of the machine between the two
-/// renames at the end leaves neither under the name; both are then whole beside it, under hidden names. A link is followed.
+/// Every file is on the disk before the folder gets its name, and the name is on the disk when this returns. A folder that is
+/// there already stays until the new one is complete; when anything fails it stays for good, and the temporary one is removed.
+/// A link is followed.
+///
+/// On Linux the two folders exchange their names in one step, so that a reader finds one or the other at any moment, after a crash
+/// too. Other systems, and file systems that cannot exchange names, take two renames. A crash between these leaves no folder of
+/// this name; both are then whole beside it, under hidden names.
 ///
 /// ```
 /// # let tmp = tempfile::tempdir().unwrap();
@@ -31,13 +36,13 @@ pub fn replace_folder<E: From<Error>>(
     fill: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<(), E> {
     let path = target(path.as_ref())?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = parent(&path);
     fs::create_dir_all(parent).map_err(Error::write(parent))?;
     let new = Temporary::new(sibling(&path, "new"))?;
     fill(&new.0)?;
     sync_all(&new.0).map_err(Error::write(&new.0))?;
     let old = swap(&new.0, &path).map_err(Error::write(&path))?;
-    sync(parent).map_err(Error::write(parent))?;
+    sync_names(parent).map_err(Error::write(parent))?;
     old.map_or(Ok(()), |old| fs::remove_dir_all(&old).map_err(Error::write(&old)))?;
     Ok(())
 }
@@ -76,13 +81,35 @@ fn swap(new: &Path, path: &Path) -> io::Result<Option<PathBuf>> {
     if !path.exists() {
         return fs::rename(new, path).map(|()| None);
     }
+    if exchange(new, path)? { Ok(Some(new.to_owned())) } else { rename_both(new, path).map(Some) }
+}
+
+/// Exchanges the names of two folders in one step; false where the file system cannot.
+#[cfg(target_os = "linux")]
+fn exchange(one: &Path, other: &Path) -> io::Result<bool> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(true),
+        Err(Errno::NOSYS | Errno::INVAL | Errno::NOTSUP) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn exchange(_: &Path, _: &Path) -> io::Result<bool> {
+    Ok(false)
+}
+
+/// Renames the folder at `path` to a hidden sibling, which is returned, then `new` to `path`.
+fn rename_both(new: &Path, path: &Path) -> io::Result<PathBuf> {
     let old = sibling(path, "old");
     fs::rename(path, &old)?;
     if let Err(error) = fs::rename(new, path) {
         fs::rename(&old, path)?;
         return Err(error);
     }
-    Ok(Some(old))
+    Ok(old)
 }
 
 /// Waits until everything below a folder is on the disk.
@@ -95,12 +122,7 @@ fn sync_all(folder: &Path) -> io::Result<()> {
             File::open(entry.path())?.sync_all()?
         }
     }
-    sync(folder)
-}
-
-/// Waits until the names in a folder are on the disk, where a folder can be opened for that.
-fn sync(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+    sync_names(folder)
 }
 
 /// A folder that is removed unless it got another name.
@@ -119,7 +141,63 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // It is gone when it was renamed; and a failure here must not hide the one that led here.
+        // It is gone when it was renamed, and a failure here must not hide the one that led here.
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two folders, `new` and `here`, with one file each: `new/1` and `here/2`.
+    fn two_folders() -> (tempfile::TempDir, PathBuf, PathBuf) {
+        let place = tempfile::tempdir().unwrap();
+        let (new, here) = (place.path().join("new"), place.path().join("here"));
+        for (folder, file) in [(&new, "1"), (&here, "2")] {
+            fs::create_dir(folder).unwrap();
+            fs::write(folder.join(file), "").unwrap();
+        }
+        (place, new, here)
+    }
+
+    #[test]
+    fn the_old_folder_is_where_swap_says() {
+        let swaps: [fn(&Path, &Path) -> io::Result<PathBuf>; 2] =
+            [|new, path| swap(new, path).map(Option::unwrap), rename_both];
+        for swap in swaps {
+            let (_place, new, here) = two_folders();
+            let old = swap(&new, &here).unwrap();
+            assert!(here.join("1").exists() && old.join("2").exists());
+            assert!(old == new || !new.exists());
+        }
+    }
+
+    #[test]
+    fn a_rename_that_fails_takes_the_first_back() {
+        let (_place, new, here) = two_folders();
+        fs::remove_dir_all(&new).unwrap();
+        assert!(rename_both(&new, &here).is_err());
+        assert!(here.join("2").exists());
+    }
+
+    /// Where the file system exchanges names, a reader never finds nothing.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn there_is_no_moment_without_a_folder() {
+        let (_place, new, here) = two_folders();
+        if !exchange(&new, &here).unwrap() {
+            return;
+        }
+        std::thread::scope(|scope| {
+            let replacing = scope.spawn(|| {
+                for _ in 0..50 {
+                    replace_folder::<Error>(&here, |_| Ok(())).unwrap();
+                }
+            });
+            while !replacing.is_finished() {
+                assert!(here.exists());
+            }
+        });
     }
 }

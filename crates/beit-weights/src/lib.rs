@@ -6,10 +6,12 @@ mod checkpoint;
 mod config;
 mod convert;
 mod error;
+mod file;
 mod finetune;
 mod folder;
 #[cfg(feature = "hub")]
 mod hub;
+mod json;
 pub mod labels;
 mod load;
 mod names;
@@ -27,16 +29,17 @@ pub use checkpoint::{
 pub use config::{CONFIG, Labelled, Model, Segmenter};
 pub use convert::{Converted, Target};
 pub use error::{Error, Problem, Result};
+pub use file::write_file;
 pub use finetune::load_for_finetuning;
 pub use folder::{no_more_files, replace_folder};
 #[cfg(feature = "hub")]
 pub use hub::{Hub, HubConfig, HubId, HubProblem, NoProgress, Progress};
 pub use labels::{Labels, imagenet_1k, imagenet_22k};
-pub use load::{LoadOptions, Resizing, load_params};
+pub use load::{LoadOptions, load_params};
 pub use names::{Kind, Layout};
 pub use preprocessor::{PREPROCESSOR, read_preprocessing, write_preprocessing};
 pub use report::{Report, Resized, compact};
-pub use resize::{PositionResize, TableResize, resize_positions, resize_relative_table};
+pub use resize::{PositionResize, Resizing, TableResize, resize_positions, resize_relative_table};
 pub use save::{save_classifier, save_mim, save_params, save_tokenizer};
 pub use tensors::{TensorFile, TensorWriter};
 pub use weights::Weights;

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Problem, Result};
 use crate::report::{Report, Resized};
-use crate::resize::{PositionResize, TableResize, resize_positions, resize_relative_table};
+use crate::resize::{Resizing, resize_positions, resize_relative_table};
 use crate::weights::Weights;
 use beit_ops::{Leaf, Ops, Shape, Start, Tree, relative_position_rows};
 use safetensors::Dtype;
@@ -23,28 +23,6 @@ pub struct LoadOptions {
     pub resizing: Resizing,
     /// Take what fits and report the rest, instead of failing.
     pub lenient: bool,
-}
-
-/// Whose way of bringing positions to another window of patches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Resizing {
-    /// The released code's: relative tables by a spline on a geometric sequence, which keeps what small distances have learned.
-    #[default]
-    Unilm,
-    /// timm's: the same sequence, bilinear.
-    Timm,
-    /// transformers': tables as if they were pictures, bilinear. Hurts (microsoft/unilm issue 376).
-    Transformers,
-}
-
-impl Resizing {
-    const fn methods(self) -> (TableResize, PositionResize) {
-        match self {
-            Self::Unilm => (TableResize::Geometric, PositionResize::Bicubic),
-            Self::Timm => (TableResize::Timm, PositionResize::Antialiased),
-            Self::Transformers => (TableResize::Transformers, PositionResize::Bicubic),
-        }
-    }
 }
 
 /// What a model may lack in a file, or leave in it.

@@ -1,7 +1,7 @@
 //! `preprocessor_config.json`: how transformers' `BeitImageProcessor` makes tensors of pictures.
 
-use crate::config::{read_json, write_json};
 use crate::error::{Error, Result};
+use crate::json::{read_json, write_json};
 use beit_data::{Filter, Fit, Normalise, Preprocessing};
 use serde::{Deserialize, Serialize};
 use std::path::Path;

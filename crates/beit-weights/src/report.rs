@@ -1,8 +1,7 @@
 //! What became of the tensors of a file.
 
 use crate::error::Problem;
-use crate::load::Resizing;
-use serde::Serialize;
+use crate::resize::Resizing;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -69,24 +68,6 @@ impl fmt::Display for Report {
             write!(f, "; overlooked: {}", problems.join(", "))?;
         }
         Ok(())
-    }
-}
-
-impl Resizing {
-    /// Whose way it is.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Unilm => "unilm",
-            Self::Timm => "timm",
-            Self::Transformers => "transformers",
-        }
-    }
-}
-
-impl Serialize for Resizing {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
     }
 }
 

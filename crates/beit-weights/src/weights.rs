@@ -27,7 +27,7 @@ impl Weights {
     /// When it cannot be opened, or these are no names of a model that this project knows.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let file = TensorFile::open(path)?;
-        let naming = Naming::of(file.names()).ok_or_else(|| unknown(&file))?;
+        let naming = Naming::recognise(file.names()).ok_or_else(|| unknown(&file))?;
         let (mut parts, mut buffers, mut outside) = (BTreeMap::new(), Vec::new(), Vec::new());
         for name in file.names() {
             match naming.ours(name) {

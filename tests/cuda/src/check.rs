@@ -1,14 +1,14 @@
-//! The machine that compiles.
+//! The machine that compiles and executes nothing.
 
-use crate::{Kernel, Launch, Machine, Record, Resources, Sm, kept, nvrtc};
+use crate::{Kernel, Launch, Machine, Record, Resources, Sm, cache, nvrtc};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
-/// Compiles every variant of a kernel once, to machine code, and keeps what came out.
+/// Compiles every variant of a kernel once, to machine code, and records the result.
 #[derive(Debug)]
 pub struct Check {
     sm: Sm,
-    /// Results by source: variants that differ in nothing that reaches the compiler are compiled together.
+    /// Results by source: variants with the same source are compiled once.
     seen: HashMap<String, Result<(Resources, usize), String>>,
     variants: HashSet<usize>,
 }
@@ -29,28 +29,28 @@ impl Machine for Check {
         Self { sm, seen: HashMap::new(), variants: HashSet::new() }
     }
 
-    /// Never an error: what does not compile is a [`Record`], so that one run finds all of it.
+    /// Never an error: a kernel that does not compile becomes a [`Record`], so that one run finds all of them.
     fn launch(&mut self, launch: Launch) -> Result<(), String> {
         let (sm, kernel) = (self.sm, &launch.kernel);
-        // The server keeps the kernels, so an address belongs to one.
+        // The server never drops a kernel, so each has an address of its own.
         if self.variants.insert(Arc::as_ptr(kernel) as usize) {
             let result = self.seen.entry(kernel.source.clone());
             let result = result.or_insert_with(|| {
-                kept::or(&kernel.source, sm, || compile_source(&kernel.source, &kernel.entry, sm))
+                cache::get_or(&kernel.source, sm, || compile_source(&kernel.source, &kernel.entry, sm))
             });
-            keep(Record::of(sm, kernel, result.clone()));
+            add(Record::new(sm, kernel, result.clone()));
         }
         Ok(())
     }
 
     fn refuse(&mut self, kernel: &Kernel, error: String) -> Result<(), String> {
-        keep(Record::of(self.sm, kernel, Err(error)));
+        add(Record::new(self.sm, kernel, Err(error)));
         Ok(())
     }
 }
 
-/// Adds a record, unless it says what another says.
-fn keep(record: Record) {
+/// Adds a record, unless there is an equal one.
+fn add(record: Record) {
     let mut records = RECORDS.lock().expect("no holder of the lock panics");
     if !records.contains(&record) {
         records.push(record);

@@ -1,11 +1,11 @@
 #![doc = include_str!("../README.md")]
-// Two foreign libraries are called: NVRTC, and kernels that were compiled for the CPU. `launch` of CubeCL is unsafe to implement.
+// Unsafe calls: NVRTC, kernels that were compiled for the CPU, and `launch` of CubeCL, which is unsafe to implement.
 #![allow(unsafe_code)]
 
+mod cache;
 mod check;
 mod device;
 pub mod emulator;
-mod kept;
 pub mod models;
 mod names;
 mod nvrtc;

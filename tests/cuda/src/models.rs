@@ -1,4 +1,4 @@
-//! What a GPU is asked to do: every model of the project takes a step, at the sizes at which it is trained.
+//! The launches that the project makes: every model takes a step, at the sizes at which it is trained.
 
 use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling, masked_rows};
 use beit_ops::prelude::*;
@@ -40,7 +40,7 @@ impl Model {
     }
 }
 
-/// Reads what must be there: the device reports here what failed before.
+/// Reads a tensor, since the device reports failed launches at the next read.
 ///
 /// # Errors
 ///
@@ -49,7 +49,7 @@ fn settled<O: Ops>(ops: &O, x: &O::Tensor) -> Result<(), String> {
     ops.read(x).map(|_| ()).map_err(|e| e.to_string())
 }
 
-/// Parameters of zero: what is computed does not matter where nothing is.
+/// Parameters of zero. Their values do not matter on a device that executes nothing.
 fn zeros<O: Ops, S: Tree<Shape>>(ops: &O, shapes: &S) -> S::Of<O::Tensor> {
     shapes.map(&mut |&shape| ops.zeros(shape))
 }
@@ -85,7 +85,7 @@ pub fn tokenizer_step<O: Ops>(ops: &O, config: &beit_tokenizer::Config, side: us
     update(ops, &mut params, &mut grads)
 }
 
-/// A step of masked image modelling: the tokenizer names the patches, the model is told of some and learns.
+/// A step of masked image modelling: the tokenizer encodes the images, the model predicts the tokens of masked patches.
 ///
 /// # Errors
 ///
@@ -150,10 +150,10 @@ pub fn fine_tuning_step<O: Ops>(ops: &O, model: &Model, pooling: Pooling) -> Res
     settled(ops, &params.infer(ops, &images))
 }
 
-/// Every branch is kept.
+/// Factors of 1: no branch is dropped.
 fn drop_path<O: Ops>(ops: &O, vit: &Config, batch: usize) -> DropPath<O::Tensor> {
-    let keep = || ops.upload([batch], &vec![1.0; batch]);
-    DropPath((0..vit.depth).map(|_| [keep(), keep()]).collect())
+    let factors = || ops.upload([batch], &vec![1.0; batch]);
+    DropPath((0..vit.depth).map(|_| [factors(), factors()]).collect())
 }
 
 /// The paper's model, which differs from the released one in its positions and has no LayerScale.

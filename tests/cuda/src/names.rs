@@ -1,4 +1,4 @@
-//! What kernels and their variants are called.
+//! Names of kernels and of their variants.
 
 use crate::Kernel;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,7 +16,7 @@ pub(crate) fn kernel(path: &str) -> String {
     }
 }
 
-/// What a kernel was specialised by, of the debug form of its id: everything but what all kernels have.
+/// What a kernel was specialised by: of the debug form of its id, the fields that not all kernels have.
 pub(crate) fn variant(id: &str) -> String {
     let info = id.split_once("info: ").map_or("", |(_, info)| info);
     let info = info.strip_suffix(" }").unwrap_or(info);
@@ -32,8 +32,8 @@ pub(crate) fn variant(id: &str) -> String {
     fields.trim_start_matches([' ', ',']).to_owned()
 }
 
-/// Writes the source of a kernel to the folder `CUDA_CHECK_SOURCES`, if that is set, for people who want to read it.
-pub(crate) fn keep(kernel: &Kernel) {
+/// Writes the source of a kernel to the folder `CUDA_CHECK_SOURCES`, if that is set, for reading.
+pub(crate) fn dump_source(kernel: &Kernel) {
     if let Some(folder) = std::env::var_os("CUDA_CHECK_SOURCES") {
         let mut hasher = DefaultHasher::new();
         kernel.source.hash(&mut hasher);

@@ -1,4 +1,4 @@
-//! What a compiled kernel takes of a multiprocessor, and whether it gets it.
+//! The registers and the shared memory that a compiled kernel needs, and whether a multiprocessor has them.
 
 use crate::{Kernel, Sm};
 
@@ -58,7 +58,7 @@ pub struct Record {
 }
 
 impl Record {
-    pub(crate) fn of(sm: Sm, kernel: &Kernel, result: Result<(Resources, usize), String>) -> Self {
+    pub(crate) fn new(sm: Sm, kernel: &Kernel, result: Result<(Resources, usize), String>) -> Self {
         Self {
             sm,
             name: kernel.name.clone(),
@@ -77,7 +77,7 @@ pub struct Allowed {
     pub name: &'static str,
     /// Bytes of spill stores that are accepted.
     pub bytes: u32,
-    /// Why that is good.
+    /// Why that is acceptable.
     pub reason: &'static str,
 }
 
@@ -85,7 +85,7 @@ pub struct Allowed {
 const REGISTERS: u32 = 65536;
 /// Threads of a block.
 const THREADS: u32 = 1024;
-/// Registers are given to a warp in steps of this many for each thread.
+/// Registers are allocated in steps of this many for each thread.
 const GRANULARITY: u32 = 8;
 
 /// What is wrong with a kernel, one sentence each.

@@ -20,7 +20,7 @@ pub(crate) type CudaCompiler = CppCompiler<CudaDialect<CudaWmmaCompiler>>;
 
 /// What is done with the kernels that a [`Fake`] device is asked to launch.
 pub trait Machine: Debug + Send + Sync + 'static {
-    /// Whether kernels read and write the buffers. Where they do not, what the host writes is dropped and all reads are zeros.
+    /// Whether kernels are executed. Where they are not, writes of the host are dropped and all reads give zeros.
     const EXECUTES: bool;
 
     /// The machine of a device.
@@ -29,7 +29,7 @@ pub trait Machine: Debug + Send + Sync + 'static {
     /// Launches a kernel. An error reaches the host at its next read, as on a GPU.
     fn launch(&mut self, launch: Launch) -> Result<(), String>;
 
-    /// Is told of a launch that cannot be: CubeCL cannot translate the kernel, or CUDA would not launch it.
+    /// Called for a launch that is impossible: CubeCL cannot translate the kernel, or CUDA would refuse it.
     fn refuse(&mut self, kernel: &Kernel, error: String) -> Result<(), String> {
         let _ = kernel;
         Err(error)

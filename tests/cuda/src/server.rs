@@ -37,7 +37,7 @@ pub struct Server<M: Machine> {
     machine: M,
     memory: MemoryManagement<BytesStorage>,
     kernels: HashMap<KernelId, Arc<Kernel>>,
-    /// Of the launches since the last read.
+    /// Errors of the launches since the last read.
     errors: HashMap<StreamId, Vec<String>>,
     options: CompilationOptions,
     properties: DeviceProperties,
@@ -53,7 +53,7 @@ impl<M: Machine> DeviceService for Server<M> {
         let memory = MemoryManagement::from_configuration(
             BytesStorage::default(),
             &properties.memory,
-            // One allocation is one page, so that what is not touched costs no memory.
+            // One page an allocation, so that memory which is not touched is not taken.
             MemoryConfiguration::ExclusivePages,
             logger.clone(),
             MemoryManagementOptions::new("host"),
@@ -95,14 +95,14 @@ impl<M: Machine> Server<M> {
         let to = self.resource(&descriptor.handle)?.write();
         let mut from = bytes;
         for row in rows(descriptor) {
-            let (now, later) = from.split_at(row.len());
-            to[row].copy_from_slice(now);
-            from = later;
+            let (bytes, rest) = from.split_at(row.len());
+            to[row].copy_from_slice(bytes);
+            from = rest;
         }
         Ok(())
     }
 
-    /// What the errors of earlier launches were.
+    /// The errors of earlier launches, once.
     fn settle(&mut self, stream: StreamId) -> Result<(), ServerError> {
         match self.errors.remove(&stream) {
             None => Ok(()),
@@ -135,7 +135,7 @@ impl<M: Machine> Server<M> {
                 kernel.entry = compiled.entrypoint_name;
                 kernel.source = compiled.source;
                 kernel.shared_memory = compiled.repr.map_or(0, |repr| repr.shared_memory_size());
-                names::keep(&kernel);
+                names::dump_source(&kernel);
             }
         }
         let kernel = Arc::new(kernel);
@@ -151,7 +151,7 @@ impl<M: Machine> Server<M> {
     ) -> Result<CompiledKernel<CudaCompiler>, String> {
         validate_cube_dim(&self.properties, id).map_err(|e| e.to_string())?;
         validate_units(&self.properties, id).map_err(|e| e.to_string())?;
-        // A kernel that cannot be expanded panics. The thread of the server would go on as if nothing had been launched.
+        // A kernel that cannot be expanded panics. CubeCL would go on as if nothing had been launched.
         let compile = || {
             task.compile(&mut CudaCompiler::default(), &self.options, mode, task.address_type())
                 .map_err(|e| e.to_string())
@@ -163,7 +163,7 @@ impl<M: Machine> Server<M> {
         })
     }
 
-    /// The launch of a kernel, if it is one that CUDA would do.
+    /// The launch of a kernel, or why CUDA would refuse it.
     fn prepare(
         &mut self,
         kernel: &Arc<Kernel>,
@@ -196,7 +196,7 @@ impl<M: Machine> Server<M> {
     }
 }
 
-/// Where the rows of a tensor are that is copied: it is contiguous, or its rows are padded to a pitch.
+/// The byte ranges of the rows of a tensor. It is contiguous, or its rows are padded to a pitch.
 fn rows(d: &CopyDescriptor) -> impl Iterator<Item = Range<usize>> {
     let rank = d.shape.len();
     let width = d.shape.last().copied().unwrap_or(1) * d.elem_size;
@@ -219,7 +219,7 @@ impl<M: Machine> ComputeServer for Server<M> {
         let reserved = self.memory.reserve(size).expect("the host has memory");
         self.memory.bind(reserved, memory.clone(), 0).expect("reserved memory can be bound");
         if M::EXECUTES {
-            // NaN in every type of float: what a kernel reads before anything was written there is found.
+            // NaN in every type of float, so that reads before the first write show in the results.
             let resource = self.memory.get_resource(memory.binding(), None, None);
             resource.expect("bound memory is there").write().fill(0xff);
         }

@@ -1,4 +1,4 @@
-//! Every CUDA kernel of the project, compiled for A100 and H100: it compiles, fits, and keeps its numbers in registers.
+//! Every CUDA kernel of the project, compiled for A100 and H100: it compiles, fits a multiprocessor, and spills no registers.
 
 #![allow(clippy::print_stdout)]
 
@@ -10,7 +10,7 @@ use cuda_check::models::{Model, fine_tuning_step, paper, pretraining_step, token
 use cuda_check::{Allowed, Compiled, Record, Sm, records, table, violations, write_csv};
 use std::path::Path;
 
-/// Kernels that may spill.
+/// Kernels that may spill registers.
 const SPILLS: [Allowed; 6] = [
     Allowed { name: "attention_forward", bytes: 48, reason: OCCUPANCY },
     Allowed { name: "attention_backward", bytes: 48, reason: OCCUPANCY },
@@ -20,13 +20,12 @@ const SPILLS: [Allowed; 6] = [
     Allowed { name: "SumOverImages", bytes: 40, reason: OCCUPANCY },
 ];
 
-/// Why a few bytes are accepted.
-const OCCUPANCY: &str =
-    "the assembler keeps to a number of registers with which one more block fits the multiprocessor";
+/// Why a few bytes are acceptable.
+const OCCUPANCY: &str = "the assembler limits the registers so that one more block fits the multiprocessor";
 
 #[test]
 fn kernels_compile_and_fit() {
-    // One device is one thread of a compiler.
+    // A device compiles in a thread of its own.
     std::thread::scope(|scope| {
         for sm in [80, 90] {
             scope.spawn(move || {
@@ -45,11 +44,12 @@ fn kernels_compile_and_fit() {
 }
 
 fn sentences(record: &Record) -> Vec<String> {
-    let of = |what| format!("{} for {}: {what} ({})", record.name, record.sm.architecture(), record.variant);
-    violations(record, &SPILLS).into_iter().map(of).collect()
+    let sentence =
+        |what| format!("{} for {}: {what} ({})", record.name, record.sm.architecture(), record.variant);
+    violations(record, &SPILLS).into_iter().map(sentence).collect()
 }
 
-/// Asks the device for all that the project does. Its results are zeros.
+/// Launches everything that the project does. All results are zeros.
 fn everything(sm: Sm, precision: Precision) {
     let gpu = Gpu::new(Compiled::client(&sm), precision).expect("the device has everything");
     let small = beit_tokenizer::Config::small();

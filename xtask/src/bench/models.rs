@@ -1,8 +1,7 @@
 //! Whole steps: inference, fine-tuning, pre-training with and without the tokenizer.
 
 use super::{Case, Fill, Running};
-use crate::flags::PresetArg;
-use crate::tokenizer;
+use beit::settings::Size;
 use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling, masked_rows};
 use beit_ops::{Ops, Shape, Targets, Tree};
 use beit_tokenizer::Encoder;
@@ -24,10 +23,10 @@ pub(super) struct Model {
 }
 
 impl Model {
-    pub(super) fn new(preset: PresetArg, batch: usize, recompute: bool) -> anyhow::Result<Self> {
+    pub(super) fn new(preset: Size, batch: usize, recompute: bool) -> anyhow::Result<Self> {
         let vit = Config { drop_path: 0.0, ..Config::new(preset.into()) };
         let tokenizer = match preset {
-            PresetArg::Tiny => tokenizer::config_for(&vit)?,
+            Size::Tiny => beit::tokenizer_for(&vit)?,
             _ => beit_tokenizer::Config::dalle(),
         };
         let name = format!("{preset:?}").to_lowercase();

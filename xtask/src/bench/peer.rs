@@ -2,8 +2,8 @@
 
 use super::PeerArg;
 use super::measure::Stopwatch;
-use crate::device::Device;
 use anyhow::{Context, bail};
+use beit::Device;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -27,9 +27,9 @@ impl Peer {
             PeerArg::Torch => "torch",
             PeerArg::Onnxruntime => "onnxruntime",
         };
-        let on = if device.flag.starts_with("cuda") { device.flag.as_str() } else { "cpu" };
+        let on = if device.flag().starts_with("cuda") { device.flag() } else { "cpu" };
         let mut process = Command::new(python)
-            .args(["-c", SCRIPT, on, device.precision, name])
+            .args(["-c", SCRIPT, on, device.precision(), name])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

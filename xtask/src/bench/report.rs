@@ -1,7 +1,7 @@
 //! Rows of measurements, as a table or as JSON lines.
 
-use crate::device::Device;
-use crate::output::answer;
+use crate::output::Output;
+use beit::Device;
 use serde_json::json;
 
 /// What one case came to.
@@ -22,39 +22,36 @@ pub(super) struct Row {
 
 /// Prints rows as they come.
 pub(super) struct Report {
-    json: bool,
+    output: Output,
     device: Device,
     /// The best rate of a square product, in operations per second.
     peak: Option<f64>,
 }
 
 impl Report {
-    pub(super) fn new(json: bool, device: &Device) -> Self {
-        Self { json, device: device.clone(), peak: None }
+    pub(super) fn new(output: Output, device: &Device) -> Self {
+        Self { output, device: device.clone(), peak: None }
     }
 
     /// Prints a row. The first is a square product: what the others are compared with.
     pub(super) fn row(&mut self, row: Row) -> anyhow::Result<()> {
         if self.peak.is_none() {
-            if !self.json {
-                answer(false, &(), &heading())?;
+            if !self.output.json {
+                self.output.answer(&(), &heading())?;
             }
             self.peak = Some(row.rate());
         }
-        answer(self.json, &self.value(&row), &self.line(&row))
+        self.output.answer(&self.value(&row), &self.line(&row))
     }
 
     pub(super) fn end(&self) -> anyhow::Result<()> {
-        if self.json {
+        if self.output.json {
             return Ok(());
         }
-        let Device { name, precision, .. } = &self.device;
+        let (name, precision) = (self.device.name(), self.device.precision());
         let peak = self.peak.unwrap_or_default() / 1e12;
-        answer(
-            false,
-            &(),
-            &format!("{name}, {precision}; shares are of {peak:.2} TFLOP/s, the square product"),
-        )
+        self.output
+            .answer(&(), &format!("{name}, {precision}; shares are of {peak:.2} TFLOP/s, the square product"))
     }
 
     fn share(&self, row: &Row) -> Option<f64> {
@@ -64,8 +61,8 @@ impl Report {
     fn value(&self, row: &Row) -> serde_json::Value {
         json!({
             "name": row.name,
-            "device": self.device.name,
-            "precision": self.device.precision,
+            "device": self.device.name(),
+            "precision": self.device.precision(),
             "seconds": row.seconds,
             "gflop": row.flops as f64 / 1e9,
             "gflop_per_second": (row.flops > 0).then(|| row.rate() / 1e9),

@@ -1,8 +1,8 @@
 //! `weights convert`: from one layout to another.
 
-use crate::model_source::locate;
-use crate::output::{answer, note};
+use crate::output::{Output, note};
 use crate::usage::usage;
+use beit::locate;
 use beit_weights::{Checkpoint, Target, compact};
 use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::json;
@@ -30,9 +30,8 @@ pub(crate) struct Args {
     /// Replace what is at OUT
     #[arg(long)]
     overwrite: bool,
-    /// JSON on stdout
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -66,7 +65,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             }
         );
     }
-    let checkpoint = Checkpoint::open(locate(&args.from)?.path)?;
+    let checkpoint = Checkpoint::open(locate(&args.from, &args.output.watch())?.path)?;
     let converted = checkpoint.convert(target, &args.out)?;
     converted.notes.iter().for_each(|line| note(line));
     let mut sentence = format!(
@@ -86,5 +85,5 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         "left_out": converted.left_out,
         "notes": converted.notes,
     });
-    answer(args.json, &value, &sentence)
+    args.output.answer(&value, &sentence)
 }

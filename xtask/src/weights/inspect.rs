@@ -1,8 +1,8 @@
 //! `weights inspect`: what is in a file.
 
 use super::list::table;
-use crate::model_source::locate;
-use crate::output::answer;
+use crate::output::Output;
+use beit::locate;
 use beit_weights::catalogue::Entry;
 use beit_weights::{Checkpoint, Model, Origin, TensorFile, compact};
 use clap::Args as ClapArgs;
@@ -18,20 +18,19 @@ pub(crate) struct Args {
     /// Run, checkpoint folder, file, official name or name on the hub
     #[arg(value_name = "MODEL")]
     model: String,
-    /// JSON on stdout
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let path = locate(&args.model)?.path;
+    let path = locate(&args.model, &args.output.watch())?.path;
     match Checkpoint::open(&path) {
         Ok(checkpoint) => {
             let summary = Summary::of(&checkpoint);
             let tensors = tensors(checkpoint.weights().file());
             let mut value = summary.value();
             value["tensors"] = tensors.iter().map(Tensor::value).collect();
-            answer(args.json, &value, &format!("{}\n\n{}", summary.text(), listed(&tensors)))
+            args.output.answer(&value, &format!("{}\n\n{}", summary.text(), listed(&tensors)))
         }
         // A file of tensors that is no model of ours is worth a look, too.
         Err(error) if path.is_file() => {
@@ -44,7 +43,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             });
             let sentence =
                 format!("{}: tensors of no model that is known here\n\n{}", path.display(), listed(&tensors));
-            answer(args.json, &value, &sentence)
+            args.output.answer(&value, &sentence)
         }
         Err(error) => Err(error.into()),
     }

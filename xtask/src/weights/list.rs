@@ -1,6 +1,6 @@
 //! `weights list`: the catalogue.
 
-use crate::output::answer;
+use crate::output::Output;
 use beit_weights::catalogue::{Entry, Score, Task, catalogue};
 use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::{Value, json};
@@ -14,9 +14,8 @@ pub(crate) struct Args {
     /// Only those of one task
     #[arg(long, value_enum)]
     task: Option<TaskArg>,
-    /// JSON on stdout
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -50,8 +49,8 @@ impl TaskArg {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let chosen = |entry: &&Entry| args.task.is_none_or(|task| TaskArg::of(entry.task) == task);
     let entries: Vec<&Entry> = catalogue().iter().filter(chosen).collect();
-    if args.json {
-        return entries.iter().try_for_each(|entry| answer(true, &described(entry), ""));
+    if args.output.json {
+        return entries.iter().try_for_each(|entry| args.output.answer(&described(entry), ""));
     }
     let rows: Vec<[String; 7]> = entries.iter().map(|entry| row(entry)).collect();
     let head = ["name", "task", "parameters", "published", "re-evaluated", "measured", "give to --model"];
@@ -59,7 +58,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         "{}\n\ntop-1/top-5 in per cent on ImageNet-1k, mIoU on ADE20K; docs/weights.md says with which preprocessing",
         table(&head.map(str::to_owned), &rows)
     );
-    answer(false, &(), &sentence)
+    args.output.answer(&(), &sentence)
 }
 
 fn row(entry: &Entry) -> [String; 7] {

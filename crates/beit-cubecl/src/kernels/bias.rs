@@ -1,13 +1,17 @@
-//! A bias for each row: `y [M, C] = x [M, C] + bias [C]`. Its gradient is a column sum, see `columns.rs`.
+//! A bias added to each row; its gradient is a column sum (`columns.rs`).
+//!
+//! ```text
+//! add_bias   y[m, c] = x[m, c] + bias[c]      thread = one vector of y (see elementwise.rs)
+//! ```
 
 use crate::gpu::Gpu;
-use crate::launch::{UNITS, cubes, launch, width};
+use crate::launch::{THREADS, grid, launch, vector_width};
 use crate::tensor::Tensor;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-/// Elements that a unit loads at once.
-const WIDE: usize = 4;
+/// Elements that a thread loads at once.
+const MAX_VECTOR: usize = 4;
 
 /// `y[m, c] = x[m, c] + bias[c]`
 #[cube(launch_unchecked)]
@@ -30,8 +34,8 @@ fn add_to_rows<X: Float, B: Float, N: Size>(
 pub(crate) fn add<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, bias: &Tensor) -> Tensor {
     assert_eq!(x.last(), bias.len(), "rows of {} and a bias of {}", x.shape, bias.shape);
     let y = gpu.empty(x.shape, x.dtype);
-    let n = width(WIDE, &[bias.len()]);
-    let (count, dim) = (cubes(x.len() / n, UNITS as usize), CubeDim::new_1d(UNITS));
+    let n = vector_width(MAX_VECTOR, &[bias.len()]);
+    let (count, dim) = (grid(x.len() / n, THREADS as usize), CubeDim::new_1d(THREADS));
     launch!(add_to_rows(gpu, count, dim, n, x.arg(), bias.arg(), y.arg(), [x.elem(), bias.elem()]));
     y
 }

@@ -1,8 +1,22 @@
-//! Sums over the rows of a matrix, in two steps: blocks of rows into partial sums, partial sums onto the gradient. The
-//! geometry depends on the shape alone, so the order of the additions does too.
+//! Sums over the rows of a matrix, in two steps: segments of rows into partial sums, partial sums onto the gradient.
+//!
+//! ```text
+//!                 32 vectors wide
+//!                +--------+--------+
+//!     segment 0  | block  | block  |     a block has 32 x 8 threads: x along a row, y over rows
+//!     of rows    |--------|--------|     thread (x, y) adds rows y, y + 8, y + 16, ... of its vector of 4 columns in registers;
+//!     segment 1  |        |        |     then the 8 sums of a column are added through shared memory [8, 32 vectors]
+//!                +--------+--------+
+//!                    |        |
+//!                partials [K, segments, C]     a second kernel with the same block adds the segments to the gradient
+//! ```
+//!
+//! - 32 threads side by side read 512 bytes of one row: whole lines of memory.
+//! - There are as many segments as give about 1,024 blocks, eight for each of 128 multiprocessors.
+//! - The grid depends on the shape alone and each sum has one writer, so the order of the additions is the same in every run.
 
 use crate::gpu::Gpu;
-use crate::launch::{launch, width};
+use crate::launch::{launch, vector_width};
 use crate::tensor::{Dtype, Tensor};
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
@@ -19,45 +33,45 @@ pub(crate) enum Term {
     /// `a[m, c] · b[m, c]`
     Product,
     /// `rows[group] · a[m, c] · b[m, c]`
-    Kept,
-    /// `a[m, c] · h` with `h = (b[m, c] - rows[m]) · rows[M + m]`; and `a[m, c]`, beside it.
+    ScaledProduct,
+    /// Two sums: of `a[m, c] · h` with `h = (b[m, c] - rows[m]) · rows[M + m]`, and of `a[m, c]`.
     Normed,
 }
 
-/// Which rows: `m` of them, `pitch` elements apart, in groups of `group`, `block` for each partial sum.
+/// Which rows are summed: `m` of them, `stride` elements apart, in groups of `group`, `segment` for each partial sum.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rows {
     pub(crate) m: usize,
-    pub(crate) pitch: usize,
+    pub(crate) stride: usize,
     pub(crate) group: usize,
-    pub(crate) block: usize,
+    pub(crate) segment: usize,
 }
 
-/// Units along a row: what they load lies side by side.
+/// Threads along a row.
 const LANES: u32 = 32;
-/// Rows that a cube reads at a time.
-const LINES: u32 = 8;
-/// Cubes that keep a large device busy: eight for each of 128 multiprocessors.
+/// Rows that a block reads at a time.
+const ROWS_AT_ONCE: u32 = 8;
+/// Blocks that keep a large device busy: eight for each of 128 multiprocessors.
 const ENOUGH: usize = 1024;
-/// Elements that a unit loads at once.
-const WIDE: usize = 4;
+/// Elements that a thread loads at once.
+const MAX_VECTOR: usize = 4;
 
 impl Rows {
-    /// All rows of a matrix, cut so that columns and blocks together fill the device.
-    pub(crate) fn of(m: usize, c: usize) -> Self {
-        let columns = c.div_ceil(LANES as usize * WIDE);
-        let blocks = ENOUGH.div_ceil(columns).min(m.div_ceil(LINES as usize)).max(1);
-        Self { m, pitch: c, group: 1, block: m.div_ceil(blocks).max(1) }
+    /// All rows of a matrix, in so many segments that columns and segments together fill the device.
+    pub(crate) fn all(m: usize, c: usize) -> Self {
+        let columns = c.div_ceil(LANES as usize * MAX_VECTOR);
+        let segments = ENOUGH.div_ceil(columns).min(m.div_ceil(ROWS_AT_ONCE as usize)).max(1);
+        Self { m, stride: c, group: 1, segment: m.div_ceil(segments).max(1) }
     }
 
-    fn blocks(&self) -> usize {
-        self.m.div_ceil(self.block).max(1)
+    fn segments(&self) -> usize {
+        self.m.div_ceil(self.segment).max(1)
     }
 }
 
-/// The term of row `m`: what is multiplied with `a[m, c]`.
+/// The factor of `a[m, c]` in the term of row `m`.
 #[cube]
-fn weight<N: Size>(
+fn factor<N: Size>(
     b: Vector<f32, N>,
     rows: &Array<f32>,
     m: usize,
@@ -73,12 +87,12 @@ fn weight<N: Size>(
             Vector::new(select(m.is_multiple_of(group), 0.0f32, rows[patch]))
         }
         Term::Product => b,
-        Term::Kept => b * Vector::new(rows[m / group]),
+        Term::ScaledProduct => b * Vector::new(rows[m / group]),
         Term::Normed => (b - Vector::new(rows[m])) * Vector::new(rows[total + m]),
     }
 }
 
-/// `partials [K, blocks, C]`, K = 2 for [`Term::Normed`], else 1.
+/// `partials [K, segments, C]`, K = 2 for [`Term::Normed`], else 1.
 #[cube(launch_unchecked)]
 fn sum_blocks<A: Float, B: Float, N: Size>(
     a: &Array<Vector<A, N>>,
@@ -87,55 +101,55 @@ fn sum_blocks<A: Float, B: Float, N: Size>(
     partials: &mut Array<Vector<f32, N>>,
     m: usize,
     columns: usize,
-    pitch: usize,
+    stride: usize,
     group: usize,
-    block: usize,
+    segment: usize,
     scale: f32,
     #[comptime] term: Term,
     #[define(A, B)] _types: [ElemType; 2],
 ) {
     let column = CUBE_POS_X as usize * LANES as usize + UNIT_POS_X as usize;
     let line = UNIT_POS_Y as usize;
-    let first = CUBE_POS_Y as usize * block;
-    let end = min(first + block, m);
+    let first = CUBE_POS_Y as usize * segment;
+    let end = min(first + segment, m);
     let mut sum = Vector::<f32, N>::new(0.0f32);
     let mut plain = Vector::<f32, N>::new(0.0f32);
     if column < columns {
         let mut row = first + line;
         while row < end {
-            let i = row * pitch + column;
+            let i = row * stride + column;
             let value = Vector::<f32, N>::cast_from(a[i]);
             let other = Vector::<f32, N>::cast_from(b[i]);
-            sum += value * weight::<N>(other, rows, row, m, group, term);
+            sum += value * factor::<N>(other, rows, row, m, group, term);
             if comptime!(term == Term::Normed) {
                 plain += value;
             }
-            row += LINES as usize;
+            row += ROWS_AT_ONCE as usize;
         }
     }
-    let mut shared = SharedMemory::<Vector<f32, N>>::new(comptime!((LANES * LINES) as usize));
+    let mut shared = SharedMemory::<Vector<f32, N>>::new(comptime!((LANES * ROWS_AT_ONCE) as usize));
     let at = CUBE_POS_Y as usize * columns + column;
-    let total = over_lines::<N>(&mut shared, sum);
+    let total = block_column_sum::<N>(&mut shared, sum);
     if line == 0 && column < columns {
         partials[at] = total * Vector::new(scale);
     }
     if comptime!(term == Term::Normed) {
-        let total = over_lines::<N>(&mut shared, plain);
+        let total = block_column_sum::<N>(&mut shared, plain);
         if line == 0 && column < columns {
             partials[CUBE_COUNT_Y as usize * columns + at] = total * Vector::new(scale);
         }
     }
 }
 
-/// The sum of `x` over the lines of a cube; only line 0 may use it.
+/// The sum of `x` over the threads of a block that have the same column. It is complete in those of line 0 only.
 #[cube]
-fn over_lines<N: Size>(shared: &mut SharedMemory<Vector<f32, N>>, x: Vector<f32, N>) -> Vector<f32, N> {
+fn block_column_sum<N: Size>(shared: &mut SharedMemory<Vector<f32, N>>, x: Vector<f32, N>) -> Vector<f32, N> {
     sync_cube();
     shared[UNIT_POS as usize] = x;
     sync_cube();
     let mut total = shared[UNIT_POS_X as usize];
     #[unroll]
-    for line in 1..LINES {
+    for line in 1..ROWS_AT_ONCE {
         total += shared[(line * LANES + UNIT_POS_X) as usize];
     }
     total
@@ -147,27 +161,27 @@ fn add_blocks<N: Size>(
     partials: &Array<Vector<f32, N>>,
     into: &mut Array<Vector<f32, N>>,
     skip: usize,
-    blocks: usize,
+    segments: usize,
 ) {
     let columns = into.len();
     let column = CUBE_POS_X as usize * LANES as usize + UNIT_POS_X as usize;
     let mut sum = Vector::<f32, N>::new(0.0f32);
     if column < columns {
         let mut p = UNIT_POS_Y as usize;
-        while p < blocks {
+        while p < segments {
             sum += partials[(skip + p) * columns + column];
-            p += LINES as usize;
+            p += ROWS_AT_ONCE as usize;
         }
     }
-    let mut shared = SharedMemory::<Vector<f32, N>>::new(comptime!((LANES * LINES) as usize));
-    let total = over_lines::<N>(&mut shared, sum);
+    let mut shared = SharedMemory::<Vector<f32, N>>::new(comptime!((LANES * ROWS_AT_ONCE) as usize));
+    let total = block_column_sum::<N>(&mut shared, sum);
     if UNIT_POS_Y == 0 && column < columns {
         into[column] += total;
     }
 }
 
-/// The partial sums `[K, blocks, C]` of `scale · term`.
-pub(crate) fn blocks<R: Runtime>(
+/// The partial sums `[K, segments, C]` of `scale · term`.
+pub(crate) fn partial_sums<R: Runtime>(
     gpu: &Gpu<R>,
     term: Term,
     [a, b]: [&Tensor; 2],
@@ -177,16 +191,16 @@ pub(crate) fn blocks<R: Runtime>(
     scale: f32,
 ) -> Tensor {
     let outputs = if term == Term::Normed { 2 } else { 1 };
-    let n = width(WIDE, &[c, rows.pitch]);
+    let n = vector_width(MAX_VECTOR, &[c, rows.stride]);
     let columns = c / n;
-    let partials = gpu.empty([outputs, rows.blocks(), c], Dtype::F32);
-    let count = CubeCount::Static(columns.div_ceil(LANES as usize) as u32, rows.blocks() as u32, 1);
-    let (m, pitch) = (rows.m, rows.pitch / n);
+    let partials = gpu.empty([outputs, rows.segments(), c], Dtype::F32);
+    let count = CubeCount::Static(columns.div_ceil(LANES as usize) as u32, rows.segments() as u32, 1);
+    let (m, stride) = (rows.m, rows.stride / n);
     let (weights, types) = (weights.arg(), [a.elem(), b.elem()]);
     launch!(sum_blocks(
         gpu,
         count,
-        CubeDim::new_2d(LANES, LINES),
+        CubeDim::new_2d(LANES, ROWS_AT_ONCE),
         n,
         a.arg(),
         b.arg(),
@@ -194,9 +208,9 @@ pub(crate) fn blocks<R: Runtime>(
         partials.arg(),
         m,
         columns,
-        pitch,
+        stride,
         rows.group,
-        rows.block,
+        rows.segment,
         scale,
         term,
         types,
@@ -205,21 +219,21 @@ pub(crate) fn blocks<R: Runtime>(
 }
 
 /// `into [C] += Σ_p partials[k, p, C]`
-pub(crate) fn finish<R: Runtime>(gpu: &Gpu<R>, partials: &Tensor, k: usize, into: &mut Tensor) {
-    let &[_, blocks, c] = &partials.shape[..] else { unreachable!("partial sums have three extents") };
+pub(crate) fn add_partials<R: Runtime>(gpu: &Gpu<R>, partials: &Tensor, k: usize, into: &mut Tensor) {
+    let &[_, segments, c] = &partials.shape[..] else { unreachable!("partial sums have three extents") };
     assert_eq!(into.len(), c, "{c} sums onto a gradient of shape {}", into.shape);
     let into = gpu.own(into);
-    // Few partial sums of many columns load widely; many of few need the units.
-    let n = if c >= ENOUGH * LANES as usize { width(WIDE, &[c]) } else { 1 };
+    // With many columns, vectors leave enough threads. With few, each thread takes one column, so that more of them have work.
+    let n = if c >= ENOUGH * LANES as usize { vector_width(MAX_VECTOR, &[c]) } else { 1 };
     let count = CubeCount::Static((c / n).div_ceil(LANES as usize) as u32, 1, 1);
-    let dim = CubeDim::new_2d(LANES, LINES);
-    launch!(add_blocks(gpu, count, dim, n, partials.arg(), into.arg(), k * blocks, blocks));
+    let dim = CubeDim::new_2d(LANES, ROWS_AT_ONCE);
+    launch!(add_blocks(gpu, count, dim, n, partials.arg(), into.arg(), k * segments, segments));
 }
 
 /// `into [C] += Σ_m x[m, C]`
 pub(crate) fn add_column_sums<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, into: &mut Tensor) {
     let c = into.len();
-    let rows = Rows::of(x.len() / c, c);
-    let partials = blocks(gpu, Term::Value, [x, x], x, rows, c, 1.0);
-    finish(gpu, &partials, 0, into);
+    let rows = Rows::all(x.len() / c, c);
+    let partials = partial_sums(gpu, Term::Value, [x, x], x, rows, c, 1.0);
+    add_partials(gpu, &partials, 0, into);
 }

@@ -1,12 +1,21 @@
-//! Convolutions of stride 1 with "same" zero padding, as matrix products over windows (implicit GEMM), and the swap of axes
-//! that brings images into the layout of feature maps.
+//! Convolutions of stride 1 with "same" zero padding, as matrix products over patches (implicit GEMM), and the transposition that
+//! brings images into the layout of feature maps.
+//!
+//! ```text
+//! forward       y  [B·h·w, O]     = patches of x  [B·h·w, k·k·I] · packed weight  [O, k·k·I]ᵀ
+//! input         dx [B·h·w, I]     = patches of dy [B·h·w, k·k·O] · turned weight  [I, k·k·O]ᵀ
+//! parameters    dw [O, k·k·I]    += dy [B·h·w, O]ᵀ · patches of x [B·h·w, k·k·I]
+//! ```
+//!
+//! The tiles are those of the matrix product (product.rs, cuda/product.cu). The kernels here move one element a thread, in the order in
+//! which they are written, so that writes are contiguous: weights are small, and images are transposed once a step.
 
 use super::columns::{self, add_column_sums};
-use super::elementwise::{self, Map, Zip};
+use super::elementwise::{self, Map, Zip, set};
 use super::multiply::{Operand, Product};
 use super::{bias, pool};
 use crate::gpu::Gpu;
-use crate::launch::{UNITS, cubes, launch};
+use crate::launch::{THREADS, grid, launch};
 use crate::tensor::{Dtype, Tensor};
 use beit_ops::{Conv2d, ConvOps, ConvTraining};
 use cubecl::ir::ElemType;
@@ -17,11 +26,11 @@ use cubecl::prelude::*;
 enum Packing {
     /// `[O, k·k·I]`: for the forward pass.
     Forward,
-    /// `[I, k·k·O]`, the taps in reverse: for the gradient of the input, which is a convolution of the output's.
+    /// `[I, k·k·O]`, the taps in reverse: for the gradient of the input, which is a convolution of the gradient of the output.
     Turned,
 }
 
-/// Element `e` of the packed weight, from its place in `[O, I, k, k]`.
+/// The packed weight, element by element from `[O, I, k, k]`.
 #[cube(launch_unchecked)]
 fn pack<W: Float>(
     weight: &Array<f32>,
@@ -89,17 +98,18 @@ fn swap<X: Float, Y: Float>(
 pub(crate) fn channels_last<R: Runtime>(gpu: &Gpu<R>, x: &Tensor) -> Tensor {
     let [b, c, h, w] = x.map();
     let y = gpu.empty([b, h, w, c], x.dtype);
-    let count = cubes(y.len(), UNITS as usize);
+    let count = grid(y.len(), THREADS as usize);
     let types = [x.elem(), y.elem()];
-    launch!(swap(gpu, count, CubeDim::new_1d(UNITS), x.arg(), y.arg(), c, h * w, types));
+    launch!(swap(gpu, count, CubeDim::new_1d(THREADS), x.arg(), y.arg(), c, h * w, types));
     y
 }
 
+/// The weight `[O, I, k, k]` in the order and type that the product reads.
 fn packed<R: Runtime>(gpu: &Gpu<R>, weight: &Tensor, packing: Packing) -> Tensor {
     let [o, i, k, _] = weight.map();
     let packed = gpu.empty([weight.len()], gpu.activation());
-    let count = cubes(weight.len(), UNITS as usize);
-    let (dim, elem) = (CubeDim::new_1d(UNITS), packed.elem());
+    let count = grid(weight.len(), THREADS as usize);
+    let (dim, elem) = (CubeDim::new_1d(THREADS), packed.elem());
     launch!(pack(gpu, count, dim, weight.arg(), packed.arg(), o, i, k * k, packing, elem));
     packed
 }
@@ -109,35 +119,35 @@ pub(crate) fn forward<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, p: &Conv2d<Tensor>) 
     let ([b, h, w, i], [o, _, k, _]) = (x.map(), p.weight.map());
     let (x, weight) = (gpu.operand(x), packed(gpu, &p.weight, Packing::Forward));
     let extents = [b * h * w, o, k * k * i];
-    let a = Operand::along(&x).windows(k);
+    let a = Operand::along(&x).patches(k);
     Product { a, b: Operand::along(&weight), extents, bias: Some(&p.bias) }.store(gpu, [b, h, w, o])
 }
 
-/// Returns `dx [B, h, w, I]`: the convolution of `dy` with the turned kernel.
+/// Returns `dx [B, h, w, I]`: the convolution of `dy` with the turned filter.
 pub(crate) fn backward_input<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor, p: &Conv2d<Tensor>) -> Tensor {
     let ([b, h, w, o], [_, i, k, _]) = (dy.map(), p.weight.map());
     let (dy, weight) = (gpu.operand(dy), packed(gpu, &p.weight, Packing::Turned));
     let extents = [b * h * w, i, k * k * o];
-    let a = Operand::along(&dy).windows(k);
+    let a = Operand::along(&dy).patches(k);
     Product { a, b: Operand::along(&weight), extents, bias: None }.store(gpu, [b, h, w, i])
 }
 
-/// `d_weight [O, I, k, k] += dyᵀ · windows of x`, `d_bias [O] += Σ dy`
+/// `d_weight [O, I, k, k] += dyᵀ · patches of x`, `d_bias [O] += Σ dy`
 pub(crate) fn backward_params<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor, x: &Tensor, dp: &mut Conv2d<Tensor>) {
     let ([b, h, w, i], [o, _, k, _]) = (x.map(), dp.weight.map());
     add_column_sums(gpu, dy, &mut dp.bias);
     let (dy, x) = (gpu.operand(dy), gpu.operand(x));
-    let (a, windows) = (Operand::across(&dy), Operand::across(&x).windows(k));
-    let product = Product { a, b: windows, extents: [o, k * k * i, b * h * w], bias: None };
+    let (a, patches) = (Operand::across(&dy), Operand::across(&x).patches(k));
+    let product = Product { a, b: patches, extents: [o, k * k * i, b * h * w], bias: None };
     if k == 1 {
         return product.accumulate(gpu, &mut dp.weight);
     }
     let mut sums = gpu.empty([o, k * k * i], Dtype::F32);
-    super::elementwise::set(gpu, &sums, 0.0);
+    set(gpu, &sums, 0.0);
     product.accumulate(gpu, &mut sums);
     let weight = gpu.own(&mut dp.weight);
-    let count = cubes(weight.len(), UNITS as usize);
-    launch!(add_unpacked(gpu, count, CubeDim::new_1d(UNITS), sums.arg(), weight.arg(), i, k * k));
+    let count = grid(weight.len(), THREADS as usize);
+    launch!(add_unpacked(gpu, count, CubeDim::new_1d(THREADS), sums.arg(), weight.arg(), i, k * k));
 }
 
 impl<R: Runtime> ConvOps for Gpu<R> {

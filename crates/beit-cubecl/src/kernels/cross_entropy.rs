@@ -1,11 +1,19 @@
 //! Cross-entropy against classes, smoothed classes or distributions, and the largest element of rows.
+//!
+//! ```text
+//! logits [M, V]: a warp per row, or a block where V is above 1,024 (see rows.rs)
+//!
+//! forward    one pass: each thread follows maximum, sum of exponentials, position of the maximum and Σ p · logit of its vectors;
+//!            then all four are joined over the row
+//! backward   thread = one vector of d_logits, grid-stride: the log-sum-exp is saved, so no reduction is left
+//! ```
 
 use super::rows::{
-    RowLaunch, argmax_of, first_row, lane, lanes, max_of, rescaled, row_max, row_min, row_step, row_sum,
-    sum_of, totals,
+    RowLaunch, add_exponentials, first_row, lane, lanes, row_max, row_min, row_step, row_sum, totals,
+    vector_argmax, vector_max, vector_sum,
 };
 use crate::gpu::Gpu;
-use crate::launch::{UNITS, cubes, launch, width};
+use crate::launch::{THREADS, grid, launch, vector_width};
 use crate::tensor::{Dtype, Ids, Tensor, array};
 use beit_ops::{CrossEntropyOps, Targets};
 use cubecl::ir::ElemType;
@@ -14,7 +22,7 @@ use cubecl::prelude::*;
 /// A column that no row has.
 const NOWHERE: u32 = u32::MAX;
 
-/// What a row should have been.
+/// The target of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Goal {
     /// `p_v = [v = class]`
@@ -37,13 +45,13 @@ fn score_rows<L: Float, P: Float, N: Size>(
     on: f32,
     off: f32,
     #[comptime] goal: Goal,
-    #[comptime] whole: bool,
+    #[comptime] block_per_row: bool,
     #[define(L, P)] _types: [ElemType; 2],
 ) {
     let m = lse.len();
     let columns = logits.len() / m;
     let width = u32::cast_from(N::value());
-    let mut row = first_row(whole);
+    let mut row = first_row(block_per_row);
     while row < m {
         let mut largest = f32::min_value();
         let mut sum = 0.0f32;
@@ -56,56 +64,73 @@ fn score_rows<L: Float, P: Float, N: Size>(
         if comptime!(goal != Goal::Distribution) {
             class = ids[row];
         }
-        let mut c = lane(whole);
+        let mut c = lane(block_per_row);
         while c < columns {
             let v = Vector::<f32, N>::cast_from(logits[row * columns + c]);
-            let top = max_of(v);
+            let top = vector_max(v);
             if top > largest {
-                at = u32::cast_from(c) * width + argmax_of(v, top);
+                at = u32::cast_from(c) * width + vector_argmax(v, top);
             }
             let highest = max(largest, top);
-            sum = rescaled(sum, largest, highest, v);
+            sum = add_exponentials(sum, largest, highest, v);
             largest = highest;
             if comptime!(goal == Goal::Distribution) {
                 let p = Vector::<f32, N>::cast_from(goals[row * columns + c]);
-                mass += sum_of(p);
-                dot += sum_of(p * v);
-                let top = max_of(p);
+                mass += vector_sum(p);
+                dot += vector_sum(p * v);
+                let top = vector_max(p);
                 if top > likeliest {
-                    class = u32::cast_from(c) * width + argmax_of(p, top);
+                    class = u32::cast_from(c) * width + vector_argmax(p, top);
                     likeliest = top;
                 }
             } else {
-                if class / width == u32::cast_from(c) {
-                    #[unroll]
-                    for i in 0..N::value() {
-                        dot += select(class % width == u32::cast_from(i), v[i] * on, 0.0f32);
-                    }
-                }
-                if comptime!(goal == Goal::Smoothed) {
-                    dot += sum_of(v) * off;
-                }
+                dot = add_class::<N>(dot, v, c, class, on, off, goal);
             }
-            c += lanes(whole);
+            c += lanes(block_per_row);
         }
-        let top = row_max(largest, whole);
-        let total = top + row_sum(sum * (largest - top).exp(), whole).ln();
-        at = row_min(select(largest == top, at, NOWHERE), whole);
-        dot = row_sum(dot, whole);
+        let top = row_max(largest, block_per_row);
+        let total = top + row_sum(sum * (largest - top).exp(), block_per_row).ln();
+        at = row_min(select(largest == top, at, NOWHERE), block_per_row);
+        dot = row_sum(dot, block_per_row);
         if comptime!(goal == Goal::Distribution) {
-            mass = row_sum(mass, whole);
-            let first = row_max(likeliest, whole);
-            class = row_min(select(likeliest == first, class, NOWHERE), whole);
+            mass = row_sum(mass, block_per_row);
+            let first = row_max(likeliest, block_per_row);
+            class = row_min(select(likeliest == first, class, NOWHERE), block_per_row);
         } else {
             mass = on + off * f32::cast_from(columns * N::value());
         }
-        if lane(whole) == 0 {
+        if lane(block_per_row) == 0 {
             lse[row] = total;
             scores[row] = total * mass - dot;
             scores[m + row] = select(at == class, 1.0f32, 0.0f32);
         }
-        row += row_step(whole);
+        row += row_step(block_per_row);
     }
+}
+
+/// `dot + Σ p_v logit_v` over vector `c` of a row, where `p` is `class`, smoothed or not.
+#[cube]
+fn add_class<N: Size>(
+    dot: f32,
+    v: Vector<f32, N>,
+    c: usize,
+    class: u32,
+    on: f32,
+    off: f32,
+    #[comptime] goal: Goal,
+) -> f32 {
+    let width = u32::cast_from(N::value());
+    let mut sum = dot;
+    if class / width == u32::cast_from(c) {
+        #[unroll]
+        for i in 0..N::value() {
+            sum += select(class % width == u32::cast_from(i), v[i] * on, 0.0f32);
+        }
+    }
+    if comptime!(goal == Goal::Smoothed) {
+        sum += vector_sum(v) * off;
+    }
+    sum
 }
 
 /// `d_logit_v = scale (softmax_v - p_v)`
@@ -149,36 +174,36 @@ fn score_rows_backward<L: Float, P: Float, N: Size>(
 fn find_largest<X: Float, N: Size>(
     x: &Array<Vector<X, N>>,
     ids: &mut Array<u32>,
-    #[comptime] whole: bool,
+    #[comptime] block_per_row: bool,
     #[define(X)] _elem: ElemType,
 ) {
     let columns = x.len() / ids.len();
-    let mut row = first_row(whole);
+    let mut row = first_row(block_per_row);
     while row < ids.len() {
         let mut largest = f32::min_value();
-        // A row without a number above this has its largest element in front.
+        // Remains 0 in a row where nothing is larger than the smallest number.
         let mut at = 0u32;
-        let mut c = lane(whole);
+        let mut c = lane(block_per_row);
         while c < columns {
             let v = Vector::<f32, N>::cast_from(x[row * columns + c]);
-            let top = max_of(v);
+            let top = vector_max(v);
             if top > largest {
-                at = u32::cast_from(c * N::value()) + argmax_of(v, top);
+                at = u32::cast_from(c * N::value()) + vector_argmax(v, top);
                 largest = top;
             }
-            c += lanes(whole);
+            c += lanes(block_per_row);
         }
-        let top = row_max(largest, whole);
-        at = row_min(select(largest == top, at, NOWHERE), whole);
-        if lane(whole) == 0 {
+        let top = row_max(largest, block_per_row);
+        at = row_min(select(largest == top, at, NOWHERE), block_per_row);
+        if lane(block_per_row) == 0 {
             ids[row] = min(at, u32::cast_from(columns * N::value()) - 1);
         }
-        row += row_step(whole);
+        row += row_step(block_per_row);
     }
 }
 
-/// What the kernels read of targets: classes, distributions, how they are used, `on` and `off`.
-struct Read<R: Runtime> {
+/// The targets as arguments of the kernels: classes, distributions, how they are used, `on` and `off`.
+struct TargetArgs<R: Runtime> {
     ids: ArrayArg<R>,
     goals: ArrayArg<R>,
     elem: ElemType,
@@ -187,8 +212,8 @@ struct Read<R: Runtime> {
     off: f32,
 }
 
-impl<R: Runtime> Read<R> {
-    /// What is not there is not read: the logits stand for it.
+impl<R: Runtime> TargetArgs<R> {
+    /// The kernels do not read what is absent; the logits are passed for it.
     fn new(logits: &Tensor, targets: &Targets<'_, Gpu<R>>) -> Self {
         match *targets {
             Targets::Classes { ids, smoothing } => {
@@ -211,12 +236,27 @@ pub(crate) fn forward<R: Runtime>(
     targets: &Targets<'_, Gpu<R>>,
 ) -> (Tensor, Tensor) {
     let (m, v) = (logits.rows(), logits.last());
-    let Read { ids, goals, elem, goal, on, off } = Read::new(logits, targets);
+    let TargetArgs { ids, goals, elem, goal, on, off } = TargetArgs::new(logits, targets);
     let lse = gpu.empty([m], Dtype::F32);
     let scores = gpu.empty([2, m], Dtype::F32);
-    let RowLaunch { n, count, dim, whole } = RowLaunch::new(gpu, m, v);
+    let RowLaunch { n, count, dim, block_per_row } = RowLaunch::new(gpu, m, v);
     let (from, to, types) = (logits.arg(), scores.arg(), [logits.elem(), elem]);
-    launch!(score_rows(gpu, count, dim, n, from, ids, goals, lse.arg(), to, on, off, goal, whole, types));
+    launch!(score_rows(
+        gpu,
+        count,
+        dim,
+        n,
+        from,
+        ids,
+        goals,
+        lse.arg(),
+        to,
+        on,
+        off,
+        goal,
+        block_per_row,
+        types
+    ));
     (totals(gpu, &scores, [1.0 / m as f64, 1.0]), lse)
 }
 
@@ -229,10 +269,10 @@ pub(crate) fn backward<R: Runtime>(
     scale: f32,
 ) -> Tensor {
     let (m, v) = (logits.rows(), logits.last());
-    let Read { ids, goals, elem, goal, on, off } = Read::new(logits, targets);
+    let TargetArgs { ids, goals, elem, goal, on, off } = TargetArgs::new(logits, targets);
     let d_logits = gpu.empty(logits.shape, logits.dtype);
-    let n = width(super::rows::WIDE, &[v]);
-    let (count, dim) = (cubes(logits.len() / n, UNITS as usize), CubeDim::new_1d(UNITS));
+    let n = vector_width(super::rows::MAX_VECTOR, &[v]);
+    let (count, dim) = (grid(logits.len() / n, THREADS as usize), CubeDim::new_1d(THREADS));
     let (from, saved, to, types) = (logits.arg(), lse.arg(), d_logits.arg(), [logits.elem(), elem]);
     let scale = scale / m as f32;
     launch!(score_rows_backward(
@@ -244,8 +284,8 @@ pub(crate) fn backward<R: Runtime>(
 /// `x [M, V] -> [M]`
 pub(crate) fn argmax_rows<R: Runtime>(gpu: &Gpu<R>, x: &Tensor) -> Ids {
     let ids = gpu.empty_ids(x.rows());
-    let RowLaunch { n, count, dim, whole } = RowLaunch::new(gpu, x.rows(), x.last());
-    launch!(find_largest(gpu, count, dim, n, x.arg(), ids.arg(), whole, x.elem()));
+    let RowLaunch { n, count, dim, block_per_row } = RowLaunch::new(gpu, x.rows(), x.last());
+    launch!(find_largest(gpu, count, dim, n, x.arg(), ids.arg(), block_per_row, x.elem()));
     ids
 }
 

@@ -1,7 +1,16 @@
-//! One element in, one element out: casts, sums, activations.
+//! One element in, one element out: casts, sums, activations; and the copies that shared tensors need.
+//!
+//! ```text
+//! elements    | v0 | v1 | v2 | ...            vectors of 4 (16 bytes of f32), 2 or 1: the widest that divides the length
+//! thread i      takes vectors i, i + G, ...   G = threads of the grid; neighbours read neighbouring vectors
+//! block         256 threads                   no shared memory, no barrier
+//! ```
+//!
+//! These kernels move bytes and little else. Vectors of 16 bytes are the widest loads that a thread has, and the loop by the size of the
+//! grid takes any length within the limit of blocks that WebGPU has.
 
 use crate::gpu::Gpu;
-use crate::launch::{UNITS, cubes, launch, width};
+use crate::launch::{THREADS, grid, launch, vector_width};
 use crate::tensor::{Dtype, Tensor};
 use beit_ops::GradientOps;
 use core::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
@@ -53,6 +62,7 @@ pub(crate) fn gelu_slope<N: Size>(x: Vector<f32, N>) -> Vector<f32, N> {
     phi(x) + x * density_at_0 * Vector::exp(x * x * Vector::new(-0.5f32))
 }
 
+/// `y = op(x)`
 #[cube(launch_unchecked)]
 fn unary<X: Float, Y: Float, N: Size>(
     x: &Array<Vector<X, N>>,
@@ -75,6 +85,7 @@ fn unary<X: Float, Y: Float, N: Size>(
     }
 }
 
+/// `y = op(a, b)`
 #[cube(launch_unchecked)]
 fn binary<A: Float, B: Float, Y: Float, N: Size>(
     a: &Array<Vector<A, N>>,
@@ -116,6 +127,7 @@ fn accumulate<A: Float, B: Float, N: Size>(
     }
 }
 
+/// `x = value`
 #[cube(launch_unchecked)]
 fn fill<X: Float, N: Size>(x: &mut Array<Vector<X, N>>, value: f32, #[define(X)] _elem: ElemType) {
     let mut i = ABSOLUTE_POS;
@@ -125,12 +137,13 @@ fn fill<X: Float, N: Size>(x: &mut Array<Vector<X, N>>, value: f32, #[define(X)]
     }
 }
 
-/// Elements that a unit loads at once: 16 bytes of f32.
-const WIDE: usize = 4;
+/// Elements that a thread loads at once: 16 bytes of f32.
+const MAX_VECTOR: usize = 4;
 
+/// Vector width, grid and block for `len` elements.
 fn geometry(len: usize) -> (usize, CubeCount, CubeDim) {
-    let n = width(WIDE, &[len]);
-    (n, cubes(len / n, UNITS as usize), CubeDim::new_1d(UNITS))
+    let n = vector_width(MAX_VECTOR, &[len]);
+    (n, grid(len / n, THREADS as usize), CubeDim::new_1d(THREADS))
 }
 
 /// `y = op(x)` in the type `dtype`.
@@ -140,12 +153,13 @@ pub(crate) fn map<R: Runtime>(gpu: &Gpu<R>, op: Map, scale: f32, x: &Tensor, dty
     y
 }
 
+/// Writes `op(x)` to `y`.
 fn write<R: Runtime>(gpu: &Gpu<R>, op: Map, scale: f32, x: &Tensor, y: &Tensor) {
     let (n, count, dim) = geometry(x.len());
     launch!(unary(gpu, count, dim, n, x.arg(), y.arg(), scale, op, [x.elem(), y.elem()]));
 }
 
-/// Writes the elements of `x` to `y`, which nobody else has seen yet.
+/// Writes the elements of `x` to `y`, which must not share its buffer with another tensor.
 pub(crate) fn copy<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, y: &Tensor) {
     write(gpu, Map::Cast, 1.0, x, y);
 }
@@ -185,13 +199,35 @@ pub(crate) fn set<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, value: f32) {
     launch!(fill(gpu, count, dim, n, x.arg(), value, x.elem()));
 }
 
-/// Every element becomes zero; a buffer that clones share is left to them.
+/// Every element becomes zero. A shared buffer is left to the other tensors, and `x` gets a new one.
 pub(crate) fn clear<R: Runtime>(gpu: &Gpu<R>, x: &mut Tensor) {
     if Rc::strong_count(&x.buffer) > 1 {
         *x = gpu.empty(x.shape, x.dtype);
     }
     x.buffer.half.borrow_mut().take();
     set(gpu, x, 0.0);
+}
+
+impl<R: Runtime> Gpu<R> {
+    /// Makes `x` the only owner of its buffer, before a kernel writes to it. Drops its bf16 copy, which is about to be outdated.
+    pub(crate) fn own<'a>(&self, x: &'a mut Tensor) -> &'a Tensor {
+        if Rc::strong_count(&x.buffer) > 1 {
+            *x = cast(self, x, x.dtype);
+        } else {
+            x.buffer.half.borrow_mut().take();
+        }
+        x
+    }
+
+    /// `x` as a matrix product reads it: `x` itself, or its bf16 copy, which is cached until `x` is written to.
+    pub(crate) fn operand(&self, x: &Tensor) -> Tensor {
+        if x.dtype == self.activation() {
+            return x.clone();
+        }
+        let mut half = x.buffer.half.borrow_mut();
+        let handle = half.get_or_insert_with(|| cast(self, x, Dtype::Bf16).handle().clone());
+        Tensor::new(x.shape, Dtype::Bf16, handle.clone())
+    }
 }
 
 impl<R: Runtime> GradientOps for Gpu<R> {

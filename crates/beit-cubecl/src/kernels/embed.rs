@@ -1,16 +1,28 @@
-//! From images to tokens.
+//! From images to tokens: cutting patches, and adding \[CLS\], mask token and positions.
+//!
+//! ```text
+//! image [K, H, W]                    patches [N, K·h·w]          tokens [T, C], T = N + 1
+//! +----+----+----+
+//! | p0 | p1 | p2 |   cut_patches     | p0 | y, x of channel 0, 1, ... |    -> product ->   | CLS |
+//! +----+----+----+   ----------->    | p1 |                                              | p0  | or the mask token
+//! | p3 | ...                         | ..                                                | p1  |
+//! +----                                                                   make_tokens    | ..  |  + positions
+//! ```
+//!
+//! Both kernels are grid-stride over vectors of the result (see elementwise.rs): each thread computes from which element its vector comes,
+//! so that writes are contiguous. Parts of lines of a patch are read as vectors where the width of a patch allows it.
 
 use super::columns::{self, Rows, Term};
 use super::move_rows;
 use crate::gpu::Gpu;
-use crate::launch::{UNITS, cubes, launch, width};
+use crate::launch::{THREADS, grid, launch, vector_width};
 use crate::tensor::{Dtype, Tensor};
 use beit_ops::{Embeddings, TokenOps, TokenTraining};
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-/// Elements that a unit loads at once.
-const WIDE: usize = 4;
+/// Elements that a thread loads at once.
+const MAX_VECTOR: usize = 4;
 
 /// `images [B, K, H, W] -> y [B·N, K·h·w]`; extents along a line are in vectors.
 #[cube(launch_unchecked)]
@@ -108,8 +120,8 @@ pub(crate) fn patchify<R: Runtime>(gpu: &Gpu<R>, images: &Tensor, [ph, pw]: [usi
     let [batch, channels, height, w] = images.map();
     let patches = batch * (height / ph) * (w / pw);
     let y = gpu.empty([patches, channels * ph * pw], gpu.activation());
-    let n = width(WIDE, &[w, pw]);
-    let (count, dim) = (cubes(y.len() / n, UNITS as usize), CubeDim::new_1d(UNITS));
+    let n = vector_width(MAX_VECTOR, &[w, pw]);
+    let (count, dim) = (grid(y.len() / n, THREADS as usize), CubeDim::new_1d(THREADS));
     let (line, patch_line, types) = (w / n, pw / n, [images.elem(), y.elem()]);
     let (from, to) = (images.arg(), y.arg());
     launch!(cut_patches(gpu, count, dim, n, from, to, channels, height, line, ph, patch_line, types));
@@ -127,11 +139,11 @@ pub(crate) fn forward<R: Runtime>(
     let c = patches.last();
     let batch = patches.rows() / (tokens - 1);
     let y = gpu.empty([batch * tokens, c], Dtype::F32);
-    let n = width(WIDE, &[c]);
-    let (count, dim) = (cubes(y.len() / n, UNITS as usize), CubeDim::new_1d(UNITS));
+    let n = vector_width(MAX_VECTOR, &[c]);
+    let (count, dim) = (grid(y.len() / n, THREADS as usize), CubeDim::new_1d(THREADS));
     let token = p.mask_token.as_ref().filter(|_| mask.is_some());
     let (masked, positions) = (token.is_some(), p.pos_embed.is_some());
-    // What is not there is not read: any tensor may stand for it.
+    // The kernel does not read parameters that are absent, so any tensor may be passed for them.
     let pos = p.pos_embed.as_ref().unwrap_or(&p.cls_token).arg();
     let mask = mask.unwrap_or(&p.cls_token).arg();
     let (cls, token) = (p.cls_token.arg(), token.unwrap_or(&p.cls_token).arg());
@@ -153,25 +165,25 @@ pub(crate) fn backward<R: Runtime>(
     let c = d_tokens.last();
     let batch = d_tokens.rows() / tokens;
     let d_patches = gpu.empty([batch * (tokens - 1), c], gpu.activation());
-    let n = width(WIDE, &[c]);
-    let (count, dim) = (cubes(d_patches.len() / n, UNITS as usize), CubeDim::new_1d(UNITS));
+    let n = vector_width(MAX_VECTOR, &[c]);
+    let (count, dim) = (grid(d_patches.len() / n, THREADS as usize), CubeDim::new_1d(THREADS));
     let types = [d_tokens.elem(), d_patches.elem()];
     let (from, to, masked) = (d_tokens.arg(), d_patches.arg(), mask.is_some());
     let hidden = mask.unwrap_or(d_tokens).arg();
     launch!(make_tokens_backward(gpu, count, dim, n, from, hidden, to, c / n, tokens, masked, types));
 
     let sum = |term, weights: &Tensor, rows: Rows, width, into: &mut Tensor| {
-        let sums = columns::blocks(gpu, term, [d_tokens, d_tokens], weights, rows, width, 1.0);
-        columns::finish(gpu, &sums, 0, into);
+        let sums = columns::partial_sums(gpu, term, [d_tokens, d_tokens], weights, rows, width, 1.0);
+        columns::add_partials(gpu, &sums, 0, into);
     };
-    let images = Rows { pitch: tokens * c, ..Rows::of(batch, c) };
+    let images = Rows { stride: tokens * c, ..Rows::all(batch, c) };
     sum(Term::Value, d_tokens, images, c, &mut dp.cls_token);
     if let (Some(d_mask_token), Some(mask)) = (&mut dp.mask_token, mask) {
-        let rows = Rows { group: tokens, ..Rows::of(batch * tokens, c) };
+        let rows = Rows { group: tokens, ..Rows::all(batch * tokens, c) };
         sum(Term::Masked, mask, rows, c, d_mask_token);
     }
     if let Some(d_pos) = &mut dp.pos_embed {
-        sum(Term::Value, d_tokens, Rows::of(batch, tokens * c), tokens * c, d_pos);
+        sum(Term::Value, d_tokens, Rows::all(batch, tokens * c), tokens * c, d_pos);
     }
     d_patches
 }

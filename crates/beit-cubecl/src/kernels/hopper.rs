@@ -1,85 +1,74 @@
-//! Launching the matrix products of `cuda/product.cu`: bf16 on the tensor cores of Hopper.
+//! Launching the matrix products of `cuda/product.cu`: bf16 on the tensor cores of Hopper. The tiling is drawn in that file.
 
-use super::multiply::Product;
 use super::native::Native;
-use super::product::{Epilogue, Form, Side};
+use super::operand::Product;
+use super::product_variant::{Epilogue, Variant};
 use super::tile::Hopper;
 use crate::gpu::Gpu;
 use crate::tensor::{Dtype, Tensor};
 use cubecl::prelude::*;
 
-const SOURCE: [&str; 2] = [include_str!("cuda/wgmma.cuh"), include_str!("cuda/product.cu")];
+const SOURCE: [&str; 3] =
+    [include_str!("cuda/wgmma.cuh"), include_str!("cuda/product.cuh"), include_str!("cuda/product.cu")];
 
-/// Threads of its blocks: two warpgroups.
+/// Threads of a block: two warpgroups.
 const THREADS: u32 = 256;
 
-/// Elements of bf16 that are copied at once: 16 bytes.
-const PIECE: usize = 8;
+/// Elements of bf16 that one asynchronous copy moves: 16 bytes.
+const COPIED: usize = 8;
 
-/// Columns of the result that are written at once.
+/// Columns of the result that a thread writes at once.
 const WRITTEN: usize = 4;
 
-impl Product<'_> {
-    /// Whether all rows begin at 16 bytes, and windows lie along the axis that is summed over.
-    pub(super) fn suits_hopper(&self) -> bool {
-        let [m, n, k] = self.extents;
-        let [_, _, channels] = self.map();
-        let fast = |side: Side, outer| match side {
-            Side { window: 0, k_fast: true } => k,
-            Side { k_fast: true, .. } => channels,
-            Side { k_fast: false, .. } => outer,
-        };
-        let whole = |side, outer: usize| fast(side, outer).is_multiple_of(PIECE);
-        let halves = [self.a, self.b].iter().all(|operand| operand.tensor.dtype == Dtype::Bf16);
-        let (a, b) = (self.a.side, self.b.side);
-        halves
-            && whole(a, m)
-            && whole(b, n)
-            && (a.window == 0 || a.k_fast)
-            && b.window == 0
-            && n.is_multiple_of(WRITTEN)
-    }
-
-    pub(super) fn launch_hopper<R: Runtime>(
-        &self,
-        gpu: &Gpu<R>,
-        (form, hopper): (&Form, Hopper),
-        count: CubeCount,
-        extra: Option<&Tensor>,
-        y: &Tensor,
-        span: usize,
-    ) {
-        let [m, n, k] = self.extents;
-        let [h, w, c] = self.map();
-        let kernel = native(form, hopper, y.dtype);
-        let buffers = [Some(self.a.tensor), Some(self.b.tensor), self.bias, extra, Some(y)];
-        kernel.launch(gpu, count, &buffers, &[m, n, k, span, h, w, c, 0].map(|extent| extent as u32));
-    }
+/// Whether the kernel can do the product: rows begin at 16 bytes, and only A is the patches of a feature map, contiguous along k.
+pub(super) fn suits(product: &Product<'_>) -> bool {
+    let [_, n, _] = product.extents;
+    let (a, b) = (product.a.layout, product.b.layout);
+    let bf16 = [product.a, product.b].iter().all(|operand| operand.tensor.dtype == Dtype::Bf16);
+    let aligned = product.contiguous().iter().all(|elements| elements.is_multiple_of(COPIED));
+    let gathers = (a.filter == 0 || a.k_contiguous) && b.filter == 0;
+    bf16 && gathers && aligned && n.is_multiple_of(WRITTEN)
 }
 
-fn native(form: &Form, hopper: Hopper, y: Dtype) -> Native {
-    let tile = form.tile;
-    let epilogue = match form.epilogue {
+/// Launches the kernel on `[aux, y]`; each block sums over `k_per_block`.
+pub(super) fn launch<R: Runtime>(
+    gpu: &Gpu<R>,
+    product: &Product<'_>,
+    (variant, hopper): (&Variant, Hopper),
+    count: CubeCount,
+    [aux, y]: [Option<&Tensor>; 2],
+    k_per_block: usize,
+) {
+    let [m, n, k] = product.extents;
+    let [h, w, c] = product.map();
+    let f32_result = y.is_some_and(|y| y.dtype == Dtype::F32);
+    let buffers = [Some(product.a.tensor), Some(product.b.tensor), product.bias, aux, y];
+    let numbers = [m, n, k, k_per_block, h, w, c, 0].map(|extent| extent as u32);
+    kernel(variant, hopper, f32_result).launch(gpu, count, &buffers, &numbers);
+}
+
+fn kernel(variant: &Variant, hopper: Hopper, f32_result: bool) -> Native {
+    let tile = variant.tile;
+    let epilogue = match variant.epilogue {
         Epilogue::Store => 0,
         Epilogue::Gelu => 1,
         Epilogue::GeluBackward => 2,
         Epilogue::Accumulate => 3,
-        Epilogue::Piece => 4,
-        Epilogue::GeluAlone => 5,
+        Epilogue::Partial => 4,
+        Epilogue::GeluOnly => 5,
     };
     let defines = vec![
-        ("A_K_FAST", form.a.k_fast.into()),
-        ("B_K_FAST", form.b.k_fast.into()),
-        ("WINDOW", form.a.window),
+        ("A_K_CONTIGUOUS", variant.a.k_contiguous.into()),
+        ("B_K_CONTIGUOUS", variant.b.k_contiguous.into()),
+        ("FILTER", variant.a.filter),
         ("EPILOGUE", epilogue),
-        ("BIAS", form.bias.into()),
-        ("Y_F32", (y == Dtype::F32).into()),
+        ("BIAS", variant.bias.into()),
+        ("Y_F32", f32_result.into()),
         ("TILE_N", tile.n),
         ("STAGES", hopper.stages),
         ("BLOCKS", hopper.blocks),
     ];
-    // Tiles of bf16, and 1 KiB so that the first may begin at a multiple of it. They are more than the result in f32 that they make
-    // room for.
+    // The stages, and 1 KiB so that the first can begin at a multiple of 1 KiB. The result in f32 reuses them and is smaller.
     let shared = 2 * (tile.m + tile.n) * tile.k * hopper.stages + 1024;
-    Native { name: "product", source: &SOURCE, defines, units: THREADS, shared }
+    Native { name: "product", source: &SOURCE, defines, threads: THREADS, shared }
 }

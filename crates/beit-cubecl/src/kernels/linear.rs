@@ -1,4 +1,12 @@
-//! `y = x Wᵀ + b`
+//! `y = x Wᵀ + b`, and its products with GELU.
+//!
+//! ```text
+//! forward       y  [M, N]  = x  [M, C] · W [N, C]ᵀ     both contiguous along C, the summed axis
+//! input         dx [M, C]  = dy [M, N] · W [N, C]      W is read across N, the summed axis
+//! parameters    dW [N, C] += dy [M, N]ᵀ · x [M, C]     both are read across M, the summed axis
+//! ```
+//!
+//! The tiles are those of the matrix product (product.rs, cuda/product.cu).
 
 use super::columns::add_column_sums;
 use super::elementwise::{self, Map, Zip};
@@ -23,7 +31,7 @@ pub(crate) fn forward<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, p: &Linear<Tensor>) 
     product.store(gpu, [m, n])
 }
 
-/// `x [M, C] -> (pre [M, N], gelu(pre))`, the GELU where the sum ends.
+/// `x [M, C] -> (pre [M, N], gelu(pre))`, the GELU in the epilogue of the product.
 pub(crate) fn forward_gelu<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, p: &Linear<Tensor>) -> (Tensor, Tensor) {
     let (x, weight) = (gpu.operand(x), gpu.operand(&p.weight));
     let product = product(&x, &weight, p);
@@ -36,7 +44,7 @@ pub(crate) fn infer_gelu<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, p: &Linear<Tensor
     let (x, weight) = (gpu.operand(x), gpu.operand(&p.weight));
     let product = product(&x, &weight, p);
     let [m, n, _] = product.extents;
-    product.gelu_alone(gpu, [m, n])
+    product.gelu_only(gpu, [m, n])
 }
 
 /// `dy [M, N] · weight [N, C] -> dx`

@@ -1,14 +1,22 @@
 //! The likelihood of pixels whose logits follow a Laplace distribution (arXiv 2102.12092, appendix A.3).
+//!
+//! ```text
+//! x [M, C]               thread = one pixel channel at a time, grid-stride
+//! params [M, 2C]         | mu of C channels | ln b of C channels |
+//!
+//! forward    a block adds up its terms: registers, shuffles, shared memory (rows.rs) -> partials [512]; one block adds those
+//! backward   each thread writes both of its gradients
+//! ```
 
 use super::rows::{row_sum, totals};
 use crate::gpu::Gpu;
-use crate::launch::{UNITS, cubes, launch};
+use crate::launch::{THREADS, grid, launch};
 use crate::tensor::{Dtype, Tensor};
 use core::f32::consts::LN_2;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-/// Cubes of the first step of the sum; part of the result's definition, since they fix the order of the additions.
+/// The most blocks of the first step of the sum. The number is part of the result's definition, since it fixes the order of the additions.
 const PARTIALS: usize = 512;
 
 /// `ln(x / (1-x))`
@@ -17,7 +25,7 @@ fn logit(x: f32) -> f32 {
     (x / (1.0 - x)).ln()
 }
 
-/// `ln(2 b x (1-x)) + |logit(x) - mu| / b` summed over the elements of each cube, with `params [M, 2C] = mu | ln b`.
+/// `ln(2 b x (1-x)) + |logit(x) - mu| / b` summed over the elements of each block, with `params [M, 2C] = mu | ln b`.
 #[cube(launch_unchecked)]
 fn add_likelihoods<P: Float, X: Float>(
     params: &Array<P>,
@@ -67,9 +75,9 @@ fn add_likelihoods_backward<P: Float, X: Float, D: Float>(
 
 /// The mean over `x [M, C]`, `[1]`.
 pub(crate) fn forward<R: Runtime>(gpu: &Gpu<R>, params: &Tensor, x: &Tensor) -> Tensor {
-    let blocks = x.len().div_ceil(UNITS as usize).clamp(1, PARTIALS);
+    let blocks = x.len().div_ceil(THREADS as usize).clamp(1, PARTIALS);
     let partials = gpu.empty([1, blocks], Dtype::F32);
-    let (count, dim) = (cubes(blocks, 1), CubeDim::new_1d(UNITS));
+    let (count, dim) = (grid(blocks, 1), CubeDim::new_1d(THREADS));
     let types = [params.elem(), x.elem()];
     launch!(add_likelihoods(gpu, count, dim, params.arg(), x.arg(), partials.arg(), x.last(), types));
     totals(gpu, &partials, [1.0 / x.len() as f64, 0.0])
@@ -78,7 +86,7 @@ pub(crate) fn forward<R: Runtime>(gpu: &Gpu<R>, params: &Tensor, x: &Tensor) -> 
 /// Returns `d_params [M, 2C]` of the mean.
 pub(crate) fn backward<R: Runtime>(gpu: &Gpu<R>, params: &Tensor, x: &Tensor) -> Tensor {
     let d_params = gpu.empty(params.shape, gpu.activation());
-    let (count, dim) = (cubes(x.len(), UNITS as usize), CubeDim::new_1d(UNITS));
+    let (count, dim) = (grid(x.len(), THREADS as usize), CubeDim::new_1d(THREADS));
     let scale = (1.0 / x.len() as f64) as f32;
     let (to, c, types) = (d_params.arg(), x.last(), [params.elem(), x.elem(), d_params.elem()]);
     launch!(add_likelihoods_backward(gpu, count, dim, params.arg(), x.arg(), to, c, scale, types));

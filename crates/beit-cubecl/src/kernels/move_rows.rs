@@ -1,17 +1,23 @@
 //! Picking rows, and the mean over the patches of an image.
+//!
+//! ```text
+//! gather_rows            y    | x[rows[0]] | x[rows[1]] | ...      thread = one vector of y (see elementwise.rs)
+//! scatter_rows           y    zeros, then y[rows[i]] = x[i]        thread = one vector of x; rows differ, so no two write one element
+//! mean_pool              y[b] = mean of x[b, 1..T]                 column sums with one segment for each image (columns.rs)
+//! ```
 
 use super::columns::{self, Rows, Term};
 use super::cross_entropy;
 use super::elementwise::set;
 use crate::gpu::Gpu;
-use crate::launch::{UNITS, cubes, launch, width};
+use crate::launch::{THREADS, grid, launch, vector_width};
 use crate::tensor::{Dtype, Ids, Tensor};
 use beit_ops::{RowOps, RowTraining};
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-/// Elements that a unit loads at once.
-const WIDE: usize = 4;
+/// Elements that a thread loads at once.
+const MAX_VECTOR: usize = 4;
 
 /// `y[i] = x[rows[i]]`
 #[cube(launch_unchecked)]
@@ -29,7 +35,7 @@ fn pick_rows<X: Float, N: Size>(
     }
 }
 
-/// `y[rows[i]] = x[i]`; no row is named twice.
+/// `y[rows[i]] = x[i]`; no row appears twice.
 #[cube(launch_unchecked)]
 fn put_rows<X: Float, N: Size>(
     x: &Array<Vector<X, N>>,
@@ -72,8 +78,8 @@ fn spread_mean<D: Float, N: Size>(
 pub(crate) fn gather<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, rows: &Ids) -> Tensor {
     let c = x.last();
     let y = gpu.empty([rows.len, c], x.dtype);
-    let n = width(WIDE, &[c]);
-    let (count, dim) = (cubes(y.len() / n, UNITS as usize), CubeDim::new_1d(UNITS));
+    let n = vector_width(MAX_VECTOR, &[c]);
+    let (count, dim) = (grid(y.len() / n, THREADS as usize), CubeDim::new_1d(THREADS));
     launch!(pick_rows(gpu, count, dim, n, x.arg(), rows.arg(), y.arg(), c / n, x.elem()));
     y
 }
@@ -83,26 +89,26 @@ pub(crate) fn scatter<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, rows: &Ids, m: usize
     let c = x.last();
     let y = gpu.empty([m, c], Dtype::F32);
     set(gpu, &y, 0.0);
-    let n = width(WIDE, &[c]);
-    let (count, dim) = (cubes(x.len() / n, UNITS as usize), CubeDim::new_1d(UNITS));
+    let n = vector_width(MAX_VECTOR, &[c]);
+    let (count, dim) = (grid(x.len() / n, THREADS as usize), CubeDim::new_1d(THREADS));
     launch!(put_rows(gpu, count, dim, n, x.arg(), rows.arg(), y.arg(), c / n, x.elem()));
     y
 }
 
-/// `x [B·T, C] -> y [B, C]`, f32: a block of the column sums for each image.
+/// `x [B·T, C] -> y [B, C]`, f32: one segment of the column sums for each image.
 pub(crate) fn mean_pool<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, tokens: usize) -> Tensor {
     let (m, c) = (x.rows(), x.last());
-    let rows = Rows { m, pitch: c, group: tokens, block: tokens };
+    let rows = Rows { m, stride: c, group: tokens, segment: tokens };
     let scale = 1.0 / (tokens - 1) as f32;
-    columns::blocks(gpu, Term::Patches, [x, x], x, rows, c, scale).reshaped([m / tokens, c])
+    columns::partial_sums(gpu, Term::Patches, [x, x], x, rows, c, scale).reshaped([m / tokens, c])
 }
 
 /// Returns `dx [B·T, C]`, f32: the gradient of a residual stream.
 pub(crate) fn mean_pool_backward<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor, tokens: usize) -> Tensor {
     let c = dy.last();
     let dx = gpu.empty([dy.rows() * tokens, c], Dtype::F32);
-    let n = width(WIDE, &[c]);
-    let (count, dim) = (cubes(dx.len() / n, UNITS as usize), CubeDim::new_1d(UNITS));
+    let n = vector_width(MAX_VECTOR, &[c]);
+    let (count, dim) = (grid(dx.len() / n, THREADS as usize), CubeDim::new_1d(THREADS));
     let scale = 1.0 / (tokens - 1) as f32;
     launch!(spread_mean(gpu, count, dim, n, dy.arg(), dx.arg(), c / n, tokens, scale, dy.elem()));
     dx

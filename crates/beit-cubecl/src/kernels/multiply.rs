@@ -1,48 +1,28 @@
-//! Launching matrix products: which tile, how wide the loads, into how many pieces the sum is cut.
+//! Launching matrix products: which kernel and tile, how wide the loads, into how many parts the sum is split.
+//!
+//! ```text
+//! operands in bf16 on Hopper, rows that begin at 16 bytes      hopper.rs  -> cuda/product.cu
+//! everything else                                              product.rs
+//!
+//! result with few tiles and a long sum (gradients of weights):
+//!
+//!   split 0  |=======|
+//!   split 1          |=======|           each split writes a partial result [M, N]
+//!   split 2                  |=======|
+//!   y += partial 0 + partial 1 + ...     one kernel adds them in this order: the same bits in every run
+//! ```
 
-use super::product::{Epilogue, Form, MapLaunch, Side, product};
-use super::tile::{CORE, Tile};
-use crate::gpu::Gpu;
-use crate::launch::{UNITS, cubes, launch, width};
+use super::hopper;
+use super::product::{MapLaunch, product};
+use super::product_variant::{Epilogue, Variant};
+use super::tile::{FRAGMENT, Tile};
+use crate::gpu::{Gpu, PLACEHOLDER_LEN};
+use crate::launch::{THREADS, grid, launch, vector_width};
 use crate::tensor::{Dtype, Tensor, array};
 use beit_ops::Shape;
 use cubecl::prelude::*;
 
-/// An operand of a product.
-#[derive(Clone, Copy)]
-pub(crate) struct Operand<'a> {
-    pub(super) tensor: &'a Tensor,
-    pub(super) side: Side,
-}
-
-impl<'a> Operand<'a> {
-    /// A matrix in which the axis that is summed over is the fast one.
-    pub(crate) fn along(tensor: &'a Tensor) -> Self {
-        Self { tensor, side: Side { k_fast: true, window: 0 } }
-    }
-
-    /// A matrix in which the axis that is summed over is the slow one.
-    pub(crate) fn across(tensor: &'a Tensor) -> Self {
-        Self { tensor, side: Side { k_fast: false, window: 0 } }
-    }
-
-    /// A feature map seen through windows of side `k`, for [`along`](Operand::along) or [`across`](Operand::across) pixels.
-    pub(crate) fn windows(mut self, k: usize) -> Self {
-        // A window of one pixel is the feature map itself, as a matrix.
-        self.side.window = if k == 1 { 0 } else { k };
-        self
-    }
-}
-
-/// A product that is to be launched: `[M, N]`, summed over K.
-pub(crate) struct Product<'a> {
-    pub(crate) a: Operand<'a>,
-    pub(crate) b: Operand<'a>,
-    /// M, N, K
-    pub(crate) extents: [usize; 3],
-    /// `[N]`, f32.
-    pub(crate) bias: Option<&'a Tensor>,
-}
+pub(crate) use super::operand::{Operand, Product};
 
 impl Product<'_> {
     /// The result as a tensor of `shape`, in the type of activations.
@@ -61,9 +41,9 @@ impl Product<'_> {
     }
 
     /// The GELU of the result.
-    pub(crate) fn gelu_alone<R: Runtime>(&self, gpu: &Gpu<R>, shape: impl Into<Shape>) -> Tensor {
+    pub(crate) fn gelu_only<R: Runtime>(&self, gpu: &Gpu<R>, shape: impl Into<Shape>) -> Tensor {
         let y = gpu.empty(shape, gpu.activation());
-        self.launch(gpu, Epilogue::GeluAlone, None, &y, self.extents[2]);
+        self.launch(gpu, Epilogue::GeluOnly, None, &y, self.extents[2]);
         y
     }
 
@@ -74,122 +54,113 @@ impl Product<'_> {
         y
     }
 
-    /// Adds the result to `y`, f32. Where the result has few tiles the sum is cut into pieces that run side by side; they are
-    /// added in their order, so the bits do not depend on chance.
+    /// Adds the result to `y`, f32. Where the result has few tiles the sum is split among blocks.
     pub(crate) fn accumulate<R: Runtime>(&self, gpu: &Gpu<R>, y: &mut Tensor) {
         let y = gpu.own(y);
         let [m, n, k] = self.extents;
         let tile = self.tile(gpu);
-        let span = tile.span([m, n], k, gpu.processors());
-        let pieces = k.div_ceil(span);
-        if pieces == 1 {
-            return self.launch(gpu, Epilogue::Accumulate, None, y, span);
+        let k_per_block = tile.k_per_block([m, n], k, gpu.multiprocessors());
+        let splits = k.div_ceil(k_per_block);
+        if splits == 1 {
+            return self.launch(gpu, Epilogue::Accumulate, None, y, k_per_block);
         }
-        let parts = gpu.empty([pieces, m, n], Dtype::F32);
-        self.launch(gpu, Epilogue::Piece, None, &parts, span);
-        add_pieces(gpu, &parts, y);
+        let partials = gpu.empty([splits, m, n], Dtype::F32);
+        self.launch(gpu, Epilogue::Partial, None, &partials, k_per_block);
+        add_partials(gpu, &partials, y);
     }
 
     fn tile<R: Runtime>(&self, gpu: &Gpu<R>) -> Tile {
-        let hopper = gpu.hopper() && self.suits_hopper();
-        let fits = |tile: &Tile| tile.cores == gpu.cores() && (tile.hopper.is_none() || hopper);
+        let hopper = gpu.has_wgmma() && hopper::suits(self);
+        let fits = |tile: &Tile| tile.tensor_cores == gpu.tensor_cores() && (tile.hopper.is_none() || hopper);
         let by_table = || match hopper {
             true => Tile::pick_hopper(self.extents),
-            false => Tile::pick(self.extents, gpu.processors(), gpu.cores()),
+            false => Tile::pick(self.extents, gpu.multiprocessors(), gpu.tensor_cores()),
         };
         gpu.tile.filter(fits).unwrap_or_else(by_table)
     }
 
+    /// Writes to `y`, and to or from `aux` as the epilogue says; each block sums over `k_per_block`.
     fn launch<R: Runtime>(
         &self,
         gpu: &Gpu<R>,
         epilogue: Epilogue,
-        extra: Option<&Tensor>,
+        aux: Option<&Tensor>,
         y: &Tensor,
-        span: usize,
+        k_per_block: usize,
     ) {
         let [m, n, k] = self.extents;
         let tile = self.tile(gpu);
-        let (a, b) = (self.a.side, self.b.side);
-        let form = Form { a, b, epilogue, bias: self.bias.is_some(), tile };
-        let count =
-            CubeCount::Static(n.div_ceil(tile.n) as u32, m.div_ceil(tile.m) as u32, k.div_ceil(span) as u32);
+        let (a, b) = (self.a.layout, self.b.layout);
+        let variant = Variant { a, b, epilogue, bias: self.bias.is_some(), tile };
+        let count = CubeCount::Static(
+            n.div_ceil(tile.n) as u32,
+            m.div_ceil(tile.m) as u32,
+            k.div_ceil(k_per_block) as u32,
+        );
         if let Some(hopper) = tile.hopper {
-            return self.launch_hopper(gpu, (&form, hopper), count, extra, y, span);
+            return hopper::launch(gpu, self, (&variant, hopper), count, [aux, Some(y)], k_per_block);
         }
         let [h, w, c] = self.map();
         let types = [self.a.tensor.elem(), self.b.tensor.elem(), gpu.activation().elem(), y.elem()];
-        let [na, nb, nc] = self.widths(tile, c);
+        let [na, nb, nc] = self.vector_widths(tile);
         launch!(product(
             gpu,
             count,
-            CubeDim::new_1d(UNITS),
+            CubeDim::new_1d(THREADS),
             na,
             nb,
             nc,
             self.a.tensor.arg(),
             self.b.tensor.arg(),
-            self.bias.map_or_else(|| array(&gpu.nothing, NOTHING), Tensor::arg),
-            extra.map_or_else(|| array(&gpu.nothing, NOTHING), Tensor::arg),
+            self.bias.map_or_else(|| array(&gpu.placeholder, PLACEHOLDER_LEN), Tensor::arg),
+            aux.map_or_else(|| array(&gpu.placeholder, PLACEHOLDER_LEN), Tensor::arg),
             y.arg(),
             m,
             n,
             k,
-            span,
+            k_per_block,
             MapLaunch::new(h, w, c),
-            form,
+            variant,
             types,
         ));
     }
 
-    /// The extents of the feature map that an operand is; ones where none is.
-    pub(super) fn map(&self) -> [usize; 3] {
-        let map = [self.a, self.b].into_iter().find(|operand| operand.side.window > 0);
-        map.map_or([1; 3], |operand| {
-            let [_, h, w, c] = operand.tensor.map();
-            [h, w, c]
-        })
-    }
-
-    /// How many elements of A, B and the result a unit moves at once: 16 bytes of bf16 where all rows begin at a multiple of
+    /// How many elements of A, B and the result a thread moves at once: 16 bytes of bf16 where all rows begin at a multiple of
     /// it. Plain multiply-adds read shared memory element by element.
-    fn widths(&self, tile: Tile, channels: usize) -> [usize; 3] {
-        if !tile.cores {
+    fn vector_widths(&self, tile: Tile) -> [usize; 3] {
+        if !tile.tensor_cores {
             return [1; 3];
         }
-        let [m, n, k] = self.extents;
-        let fast = |operand: Operand<'_>, outer: usize| match operand.side {
-            Side { window: 0, k_fast: true } => k,
-            Side { window: 0, k_fast: false } => outer,
-            Side { .. } => channels,
-        };
-        [width(WIDE, &[fast(self.a, m)]), width(WIDE, &[fast(self.b, n)]), width(WIDE.min(CORE), &[n])]
+        let [_, n, _] = self.extents;
+        let [a, b] = self.contiguous().map(|elements| vector_width(MAX_VECTOR, &[elements]));
+        [a, b, vector_width(MAX_VECTOR.min(FRAGMENT), &[n])]
     }
 }
 
 /// Elements of bf16 in 16 bytes.
-const WIDE: usize = 8;
+const MAX_VECTOR: usize = 8;
 
-/// Elements of the buffer that stands where a kernel reads nothing.
-pub(crate) const NOTHING: usize = 8;
-
-/// `y += Σ_z parts[z]`
+/// `y += Σ_z partials[z]`
 #[cube(launch_unchecked)]
-fn add_pieces_kernel<N: Size>(parts: &Array<Vector<f32, N>>, y: &mut Array<Vector<f32, N>>, pieces: usize) {
+fn add_partials_kernel<N: Size>(
+    partials: &Array<Vector<f32, N>>,
+    y: &mut Array<Vector<f32, N>>,
+    splits: usize,
+) {
     let mut i = ABSOLUTE_POS;
     while i < y.len() {
         let mut sum = y[i];
-        for z in 0..pieces {
-            sum += parts[z * y.len() + i];
+        for z in 0..splits {
+            sum += partials[z * y.len() + i];
         }
         y[i] = sum;
         i += CUBE_COUNT * CUBE_DIM as usize;
     }
 }
 
-fn add_pieces<R: Runtime>(gpu: &Gpu<R>, parts: &Tensor, y: &Tensor) {
-    let n = width(4, &[y.len()]);
-    let count = cubes(y.len() / n, UNITS as usize);
-    let pieces = parts.shape[0];
-    launch!(add_pieces_kernel(gpu, count, CubeDim::new_1d(UNITS), n, parts.arg(), y.arg(), pieces));
+fn add_partials<R: Runtime>(gpu: &Gpu<R>, partials: &Tensor, y: &Tensor) {
+    let n = vector_width(4, &[y.len()]);
+    let count = grid(y.len() / n, THREADS as usize);
+    let splits = partials.shape[0];
+    launch!(add_partials_kernel(gpu, count, CubeDim::new_1d(THREADS), n, partials.arg(), y.arg(), splits));
 }

@@ -1,6 +1,7 @@
-//! Kernels written in CUDA C++: for what CubeCL has no words, such as the tensor cores of Hopper.
+//! Kernels written in CUDA C++, for instructions that CubeCL has no names for, such as the tensor cores of Hopper.
 //!
-//! CubeCL launches them as it does its own: their buffers become pointers and their numbers one structure, in this order.
+//! CubeCL launches them as it does its own. Arguments follow its convention: a pointer for each buffer, then one structure with all
+//! numbers. The tilings are drawn in the files of `cuda/`.
 
 use crate::gpu::Gpu;
 use crate::tensor::Tensor;
@@ -17,16 +18,16 @@ pub(crate) struct Native {
     pub(crate) name: &'static str,
     /// The files, one after another.
     pub(crate) source: &'static [&'static str],
-    /// Names that the source takes for numbers.
+    /// Macros that the source takes for numbers.
     pub(crate) defines: Vec<(&'static str, usize)>,
     /// Threads of a block.
-    pub(crate) units: u32,
+    pub(crate) threads: u32,
     /// Bytes of shared memory.
     pub(crate) shared: usize,
 }
 
 impl Native {
-    /// Launches it on buffers, then numbers: `u32`, or the bits of `f32`.
+    /// Launches it on buffers, then numbers: `u32`, or the bits of `f32`. `None` is a buffer that the variant does not read.
     pub(crate) fn launch<R: Runtime>(
         self,
         gpu: &Gpu<R>,
@@ -35,9 +36,9 @@ impl Native {
         numbers: &[u32],
     ) {
         let binding = |buffer: &Option<&Tensor>| {
-            buffer.map_or(&gpu.nothing, |tensor| tensor.handle()).clone().binding()
+            buffer.map_or(&gpu.placeholder, |tensor| tensor.handle()).clone().binding()
         };
-        // Two to a word, as the structure lies in memory.
+        // CubeCL passes words of 64 bits: two numbers each, in the order in which the structure has them.
         let words =
             numbers.chunks(2).map(|two| u64::from(two[0]) | u64::from(*two.get(1).unwrap_or(&0)) << 32);
         let words: Vec<u64> = words.collect();
@@ -50,7 +51,7 @@ impl Native {
     }
 
     fn text(&self) -> String {
-        // Kernels of one file are compiled each for itself: what tells sources apart tells kernels apart.
+        // The name is part of the text, since a cache by text must tell the kernels of one file apart.
         let mut text = format!("// {}\n#include <cuda_bf16.h>\n", self.name);
         for (name, value) in &self.defines {
             let _ = writeln!(text, "#define {name} {value}");
@@ -66,8 +67,8 @@ impl KernelMetadata for Native {
     }
 
     fn id(&self) -> KernelId {
-        let what = (self.name, self.defines.clone(), self.shared);
-        KernelId::new::<Self>().cube_dim(CubeDim::new_1d(self.units)).info(what)
+        let variant = (self.name, self.defines.clone(), self.shared);
+        KernelId::new::<Self>().cube_dim(CubeDim::new_1d(self.threads)).info(variant)
     }
 
     fn address_type(&self) -> StorageType {
@@ -75,20 +76,20 @@ impl KernelMetadata for Native {
     }
 }
 
-/// Takes shared memory, so that CubeCL knows of it.
+/// Declares shared memory, so that CubeCL knows how many bytes the launch needs.
 #[cube]
-fn take(#[comptime] words: usize) {
+fn declare_shared(#[comptime] words: usize) {
     let mut shared = SharedMemory::<u32>::new_aligned(words, 1024usize);
     shared[0] = 0u32;
 }
 
 impl CubeKernel for Native {
-    /// A kernel that is launched as this one is and does nothing.
+    /// A kernel with the same launch that does nothing: CubeCL compiles it for its metadata, and its source is replaced.
     fn define(&self) -> KernelDefinition {
         let mut builder = KernelBuilder::default();
         AddressType::U32.register(&mut builder.scope);
-        take::expand(&mut builder.scope, self.shared / 4);
-        builder.build(KernelSettings::default().cube_dim(CubeDim::new_1d(self.units)))
+        declare_shared::expand(&mut builder.scope, self.shared / 4);
+        builder.build(KernelSettings::default().cube_dim(CubeDim::new_1d(self.threads)))
     }
 }
 

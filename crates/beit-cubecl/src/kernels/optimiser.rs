@@ -1,23 +1,36 @@
 //! The global norm of the gradients, and AdamW: one launch for a tensor, or for all that lie in arenas.
+//!
+//! ```text
+//! arena    |  block of 1,024  |  block of 1,024  | ...      parameters, gradients and both moments have the same layout
+//! owner            0                   0                    which eight numbers of the table a block takes
+//!
+//! step_adamw    thread = one vector of 4 of each; a block of 256 threads passes over one block of the arena at a time
+//! add_squares   a grid-stride sum of squares, then one partial sum a block
+//! limit_norm    one block adds the partial sums
+//! ```
+//!
+//! The step reads and writes every parameter, gradient and moment once, which is the least that it can move.
 
 use super::elementwise::{cast, clear};
-use super::rows::{row_sum, sum_of};
-use crate::arena::{self, Arena, BLOCK};
+use super::rows::{row_sum, vector_sum};
+use crate::arena::{self, filled_by};
+use crate::buffer::{Arena, BLOCK};
 use crate::gpu::Gpu;
-use crate::launch::{UNITS, cubes, launch, width};
+use crate::launch::{THREADS, grid, launch, vector_width};
 use crate::tensor::{Dtype, Tensor, array};
 use beit_ops::{AdamW, OptimiserOps};
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
+use cubecl::server::Handle;
 use std::rc::Rc;
 
-/// Elements that a unit loads at once; a cube of [`UNITS`] takes a [`BLOCK`].
-const WIDE: usize = 4;
-/// Cubes of the first step of the norm, at most, for each tensor or arena; part of the result's definition, since they fix
+/// Elements that a thread loads at once, so that a block of [`THREADS`] takes a [`BLOCK`] of an arena.
+const MAX_VECTOR: usize = 4;
+/// The most blocks of the first step of the norm, for each tensor or arena. The number is part of the result's definition, since it fixes
 /// the order of the additions.
 const PARTIALS: usize = 1024;
 
-/// `partials[skip + cube] = Σ x²` over the elements of each cube.
+/// `partials[skip + block] = Σ x²` over the elements that each block takes.
 #[cube(launch_unchecked)]
 fn add_squares<X: Float, N: Size>(
     x: &Array<Vector<X, N>>,
@@ -32,13 +45,13 @@ fn add_squares<X: Float, N: Size>(
         sum += v * v;
         i += CUBE_COUNT * CUBE_DIM as usize;
     }
-    let sum = row_sum(sum_of(sum), true);
+    let sum = row_sum(vector_sum(sum), true);
     if UNIT_POS == 0 {
         partials[skip + CUBE_POS] = sum;
     }
 }
 
-/// One cube: `clip = [norm, scale · min(1, limit / (norm + 1e-6))]` with `norm = scale · √Σ partials`, the factor `nan` where the
+/// One block: `clip = [norm, scale · min(1, limit / (norm + 1e-6))]` with `norm = scale · √Σ partials`, the factor `nan` where the
 /// norm is not finite.
 #[cube(launch_unchecked)]
 fn limit_norm(
@@ -66,16 +79,16 @@ fn limit_norm(
     }
 }
 
-/// Asks the bits: a device may take comparisons with what is not a number for impossible.
+/// Tests the bits, since a compiler for fast mathematics may assume that no number is NaN and remove a comparison.
 #[cube]
 fn is_finite(x: f32) -> bool {
-    u32::reinterpret(x) & INFINITY != INFINITY
+    u32::reinterpret(x) & EXPONENT != EXPONENT
 }
 
-/// The bits of the exponent: all are set where a number is not finite.
-const INFINITY: u32 = 0x7F80_0000;
+/// The bits of the exponent. All are set in infinities and NaN.
+const EXPONENT: u32 = 0x7F80_0000;
 
-/// Numbers of a step of one tensor, in this order: `1 - lr·wd`, `lr / (1 - β₁ᵗ)`, `1 / √(1 - β₂ᵗ)`, eps, β₁, 1 - β₁, β₂,
+/// Numbers of the table for the step of one tensor, in this order: `1 - lr·wd`, `lr / (1 - β₁ᵗ)`, `1 / √(1 - β₂ᵗ)`, eps, β₁, 1 - β₁, β₂,
 /// 1 - β₂.
 const NUMBERS: usize = 8;
 
@@ -87,8 +100,8 @@ fn numbers(hyper: &AdamW) -> [f32; NUMBERS] {
 }
 
 /// `m = β₁m + (1-β₁)g`, `v = β₂v + (1-β₂)g²`, `w -= lr·wd·w + lr · m̂ / (√v̂ + eps)`; nothing where the clip factor is not
-/// finite. `owners` names the tensor of each block, if there are several; gradients are cleared and `half` is written if
-/// asked for.
+/// finite. With `in_arenas`, `owners` has the tensor of each block, and the gradients become zero. With `copied`, `half` becomes the bf16
+/// copy of `w`.
 #[cube(launch_unchecked)]
 fn step_adamw<H: Float, N: Size>(
     w: &mut Array<Vector<f32, N>>,
@@ -99,7 +112,7 @@ fn step_adamw<H: Float, N: Size>(
     clip: &Array<f32>,
     owners: &Array<u32>,
     numbers: &Array<f32>,
-    #[comptime] together: bool,
+    #[comptime] in_arenas: bool,
     #[comptime] copied: bool,
     #[define(H)] _elem: ElemType,
 ) {
@@ -110,7 +123,7 @@ fn step_adamw<H: Float, N: Size>(
         let mut weight = w[i];
         if valid {
             let mut tensor = 0;
-            if together {
+            if in_arenas {
                 tensor = owners[i * N::value() / comptime!(BLOCK)] as usize * comptime!(NUMBERS);
             }
             let g = grad[i] * Vector::new(factor);
@@ -126,7 +139,7 @@ fn step_adamw<H: Float, N: Size>(
         if copied {
             half[i] = Vector::cast_from(weight);
         }
-        if together {
+        if in_arenas {
             grad[i] = Vector::new(0.0f32);
         }
         i += CUBE_COUNT * CUBE_DIM as usize;
@@ -140,24 +153,29 @@ pub(crate) fn clip_factor<R: Runtime>(
     max_norm: Option<f32>,
     scale: f32,
 ) -> Tensor {
-    let arena = Arena::of(grads.iter().copied());
-    let all = arena.as_ref().map(|arena| [&arena.all]);
-    let parts = all.as_ref().map_or(grads, |all| &all[..]);
+    let arena = filled_by(grads.iter().copied()).map(|arena| elements(&arena));
+    let whole = arena.as_ref().map(|arena| [arena]);
+    let parts = whole.as_ref().map_or(grads, |whole| &whole[..]);
     let blocks = |x: &Tensor| x.len().div_ceil(8 * BLOCK).clamp(1, PARTIALS);
     let total: usize = parts.iter().map(|x| blocks(x)).sum();
     let partials = gpu.empty([total.max(1)], Dtype::F32);
     let mut skip = 0;
     for x in parts {
-        let n = width(WIDE, &[x.len()]);
-        let (count, dim) = (cubes(blocks(x), 1), CubeDim::new_1d(UNITS));
+        let n = vector_width(MAX_VECTOR, &[x.len()]);
+        let (count, dim) = (grid(blocks(x), 1), CubeDim::new_1d(THREADS));
         launch!(add_squares(gpu, count, dim, n, x.arg(), partials.arg(), skip, x.elem()));
         skip += blocks(x);
     }
     let clip = gpu.empty([2], Dtype::F32);
-    let (count, dim) = (CubeCount::Static(1, 1, 1), CubeDim::new_1d(UNITS));
+    let (count, dim) = (CubeCount::Static(1, 1, 1), CubeDim::new_1d(THREADS));
     let (limit, limited) = (max_norm.unwrap_or(1.0), max_norm.is_some());
     launch!(limit_norm(gpu, count, dim, partials.arg(), clip.arg(), limit, scale, f32::NAN, limited));
     clip
+}
+
+/// All elements of an arena as one tensor.
+fn elements(arena: &Arena) -> Tensor {
+    Tensor::new([arena.len], Dtype::F32, arena.elements.clone())
 }
 
 /// One step of one tensor.
@@ -172,11 +190,11 @@ pub(crate) fn adamw<R: Runtime>(
     assert_eq!(param.len(), grad.len(), "a gradient {} of {}", grad.shape, param.shape);
     let wide = (grad.dtype != Dtype::F32).then(|| cast(gpu, grad, Dtype::F32));
     let (param, first, second) = (gpu.own(param), gpu.own(first), gpu.own(second));
-    let n = width(WIDE, &[param.len()]);
-    let (count, dim) = (cubes(param.len() / n, UNITS as usize), CubeDim::new_1d(UNITS));
+    let n = vector_width(MAX_VECTOR, &[param.len()]);
+    let (count, dim) = (grid(param.len() / n, THREADS as usize), CubeDim::new_1d(THREADS));
     let table = gpu.upload_f32([NUMBERS], &numbers(hyper));
     let (w, g, m, v) = (param.arg(), wide.as_ref().unwrap_or(grad).arg(), first.arg(), second.arg());
-    // No copy is made and there is only one tensor: the parameter stands for what is not touched.
+    // No copy is made and there is only one tensor, so the parameter is passed for buffers that are not touched.
     let (half, owners) = (param.arg(), array(param.handle(), 1));
     let elem = Dtype::F32.elem();
     launch!(step_adamw(
@@ -198,8 +216,8 @@ pub(crate) fn adamw<R: Runtime>(
     ));
 }
 
-/// One step of all tensors, whose gradients are then zero: one launch where all four kinds lie in arenas of one layout and
-/// nobody else holds them.
+/// One step of all tensors, after which their gradients are zero. One launch where all four kinds lie in arenas of one layout and no
+/// clones share them.
 pub(crate) fn adamw_all<R: Runtime>(
     gpu: &Gpu<R>,
     params: Vec<&mut Tensor>,
@@ -211,7 +229,7 @@ pub(crate) fn adamw_all<R: Runtime>(
     let (first, second): (Vec<_>, Vec<_>) =
         moments.into_iter().map(|[first, second]| (first, second)).unzip();
     let arenas = [&params, &grads, &first, &second].map(|tensors| owned_arena(tensors));
-    let same = |arenas: &[Rc<Arena>; 4]| arenas.iter().all(|arena| arena.like(&arenas[0]));
+    let same = |arenas: &[Rc<Arena>; 4]| arenas.iter().all(|arena| arena.same_layout(&arenas[0]));
     let [Some(w), Some(g), Some(m), Some(v)] = arenas else {
         return one_by_one(gpu, (params, grads), (first, second), clip, hyper);
     };
@@ -222,31 +240,38 @@ pub(crate) fn adamw_all<R: Runtime>(
     step_arenas(gpu, &arenas, clip, hyper);
     let written = [grads, first, second];
     written.into_iter().flatten().for_each(|tensor| drop(tensor.buffer.half.borrow_mut().take()));
-    let halves = (gpu.activation() == Dtype::Bf16).then(|| arenas[0].parts(arenas[0].half(gpu), Dtype::Bf16));
+    let halves =
+        (gpu.activation() == Dtype::Bf16).then(|| arenas[0].parts(half(gpu, &arenas[0]), Dtype::Bf16));
     let mut halves = halves.into_iter().flatten();
     params.into_iter().for_each(|param| drop(param.buffer.half.replace(halves.next())));
 }
 
-/// The arena that the tensors fill, if they alone use it.
+/// The arena that the tensors fill, if no clones share it.
 fn owned_arena(tensors: &[&mut Tensor]) -> Option<Rc<Arena>> {
-    let alone = tensors.iter().all(|tensor| Rc::strong_count(&tensor.buffer) == 1);
-    Arena::of(tensors.iter().map(|tensor| &**tensor)).filter(|_| alone)
+    let unshared = tensors.iter().all(|tensor| Rc::strong_count(&tensor.buffer) == 1);
+    filled_by(tensors.iter().map(|tensor| &**tensor)).filter(|_| unshared)
 }
 
+/// The bf16 copies of an arena, allocated when they are asked for first.
+fn half<'a, R: Runtime>(gpu: &Gpu<R>, arena: &'a Arena) -> &'a Handle {
+    arena.half.get_or_init(|| gpu.buffer(arena.len, Dtype::Bf16))
+}
+
+/// One launch for all tensors: parameters, gradients, first and second moments.
 fn step_arenas<R: Runtime>(gpu: &Gpu<R>, [w, g, m, v]: &[Rc<Arena>; 4], clip: &Tensor, hyper: &[AdamW]) {
     let table: Vec<f32> = hyper.iter().flat_map(numbers).collect();
     let table = gpu.upload_f32([table.len()], &table);
-    let (count, dim) = (cubes(w.all.len(), BLOCK), CubeDim::new_1d(UNITS));
+    let (count, dim) = (grid(w.len, BLOCK), CubeDim::new_1d(THREADS));
     let copied = gpu.activation() == Dtype::Bf16;
-    let half = if copied { w.half(gpu) } else { w.all.handle() };
-    let half = array(half, w.all.len());
-    let (w, owners, g, m, v) = (w.all.arg(), w.owners.arg(), g.all.arg(), m.all.arg(), v.all.arg());
+    let half = array(if copied { half(gpu, w) } else { &w.elements }, w.len);
+    let owners = array(&w.owners, w.blocks());
+    let [w, g, m, v] = [w, g, m, v].map(|arena| array(&arena.elements, arena.len));
     let elem = gpu.activation().elem();
     launch!(step_adamw(
         gpu,
         count,
         dim,
-        WIDE,
+        MAX_VECTOR,
         w,
         g,
         m,
@@ -263,6 +288,7 @@ fn step_arenas<R: Runtime>(gpu: &Gpu<R>, [w, g, m, v]: &[Rc<Arena>; 4], clip: &T
 
 type Tensors<'a> = Vec<&'a mut Tensor>;
 
+/// A launch for each tensor, after which its gradient is zero.
 fn one_by_one<R: Runtime>(
     gpu: &Gpu<R>,
     (params, grads): (Tensors<'_>, Tensors<'_>),

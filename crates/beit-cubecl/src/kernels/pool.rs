@@ -1,24 +1,35 @@
 //! Halving and doubling the sides of feature maps `[B, h, w, C]`.
+//!
+//! ```text
+//! larger map        smaller map
+//! | a | b |         thread i has one vector of channels of one pixel of the smaller map,
+//! |---+---|   <->   | y |    and the four vectors of its square in the larger map
+//! | c | d |
+//! ```
+//!
+//! Each square has one thread, so both directions write every element once.
 
 use crate::gpu::Gpu;
-use crate::launch::{UNITS, cubes, launch, width};
+use crate::launch::{THREADS, grid, launch, vector_width};
 use crate::tensor::Tensor;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-/// Elements that a unit loads at once.
-const WIDE: usize = 4;
+/// Elements that a thread loads at once.
+const MAX_VECTOR: usize = 4;
 
-/// What becomes of a square of four.
+/// How the four pixels of a square become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Square {
+    /// Max pooling.
     Largest,
+    /// The gradient of doubling.
     Sum,
 }
 
-/// Where the upper left element of square `i` is in the larger map; `columns` vectors a pixel, `side` pixels a line.
+/// The vector of the larger map that is the upper left of square `i`; `columns` vectors a pixel, `side` pixels a line.
 #[cube]
-fn corner(i: usize, columns: usize, side: usize) -> usize {
+fn top_left(i: usize, columns: usize, side: usize) -> usize {
     let pixel = i / columns;
     let (line, x) = (pixel / (side / 2), pixel % (side / 2));
     (2 * line * side + 2 * x) * columns + i % columns
@@ -36,7 +47,7 @@ fn halve<X: Float, N: Size>(
 ) {
     let mut i = ABSOLUTE_POS;
     while i < y.len() {
-        let at = corner(i, columns, side);
+        let at = top_left(i, columns, side);
         let a = Vector::<f32, N>::cast_from(x[at]);
         let b = Vector::<f32, N>::cast_from(x[at + columns]);
         let c = Vector::<f32, N>::cast_from(x[at + side * columns]);
@@ -50,7 +61,7 @@ fn halve<X: Float, N: Size>(
     }
 }
 
-/// `dy` where the largest element of each square is, the first of equals; zero to its other three places.
+/// `dx` is `dy` where the largest element of each square is (the first of equal ones), and zero at the other three.
 #[cube(launch_unchecked)]
 fn route<D: Float, X: Float, N: Size>(
     dy: &Array<Vector<D, N>>,
@@ -63,7 +74,7 @@ fn route<D: Float, X: Float, N: Size>(
     let zero = Vector::<f32, N>::new(0.0f32);
     let mut i = ABSOLUTE_POS;
     while i < dy.len() {
-        let at = corner(i, columns, side);
+        let at = top_left(i, columns, side);
         let a = Vector::<f32, N>::cast_from(x[at]);
         let b = Vector::<f32, N>::cast_from(x[at + columns]);
         let c = Vector::<f32, N>::cast_from(x[at + side * columns]);
@@ -92,7 +103,7 @@ fn double<X: Float, N: Size>(
 ) {
     let mut i = ABSOLUTE_POS;
     while i < x.len() {
-        let at = corner(i, columns, side);
+        let at = top_left(i, columns, side);
         let v = x[i];
         y[at] = v;
         y[at + columns] = v;
@@ -102,12 +113,13 @@ fn double<X: Float, N: Size>(
     }
 }
 
-/// Geometry for one unit a square of a map with `squares · C` elements.
+/// Vector width, grid and block for one thread a vector of the smaller map, which has `len` elements.
 fn geometry(len: usize, c: usize) -> (usize, CubeCount, CubeDim) {
-    let n = width(WIDE, &[c]);
-    (n, cubes(len / n, UNITS as usize), CubeDim::new_1d(UNITS))
+    let n = vector_width(MAX_VECTOR, &[c]);
+    (n, grid(len / n, THREADS as usize), CubeDim::new_1d(THREADS))
 }
 
+/// `[B, h, w, C] -> [B, h/2, w/2, C]`
 fn reduce<R: Runtime>(gpu: &Gpu<R>, square: Square, x: &Tensor) -> Tensor {
     let [b, h, w, c] = x.map();
     let y = gpu.empty([b, h / 2, w / 2, c], x.dtype);

@@ -1,8 +1,14 @@
-//! The sum of a trunk and a branch: `y = x + keep_b · gamma ⊙ branch`.
+//! The sum of a trunk and a branch: `y = x + keep_b · gamma ⊙ branch`, with layer scale `gamma [C]` and drop path `keep [B]`.
+//!
+//! ```text
+//! elements [M, C]    thread i takes vectors i, i + G, ... (see elementwise.rs); its column gives gamma, its image gives keep
+//! ```
+//!
+//! The gradient of `gamma` is a column sum (columns.rs).
 
 use super::columns::{self, Term};
 use crate::gpu::Gpu;
-use crate::launch::{UNITS, cubes, launch, width};
+use crate::launch::{THREADS, grid, launch, vector_width};
 use crate::tensor::Tensor;
 use beit_ops::Residual;
 use cubecl::ir::ElemType;
@@ -40,13 +46,13 @@ fn scale_rows<X: Float, Z: Float, Y: Float, N: Size>(
     }
 }
 
-/// Elements that a unit loads at once.
-const WIDE: usize = 4;
+/// Elements that a thread loads at once.
+const MAX_VECTOR: usize = 4;
 
 /// Writes `y`; `x` is the trunk, if there is one.
 fn scale<R: Runtime>(gpu: &Gpu<R>, x: Option<&Tensor>, z: &Tensor, scale: &Residual<'_, Tensor>, y: &Tensor) {
-    let n = width(WIDE, &[z.last()]);
-    let count = cubes(z.len() / n, UNITS as usize);
+    let n = vector_width(MAX_VECTOR, &[z.last()]);
+    let count = grid(z.len() / n, THREADS as usize);
     let (trunk, gamma, keep) = (x.unwrap_or(z), scale.gamma.unwrap_or(z), scale.keep.unwrap_or(z));
     let (columns, rows) = (z.last() / n, rows_per_image(z, scale));
     let used = [x.is_some(), scale.gamma.is_some(), scale.keep.is_some()];
@@ -55,7 +61,7 @@ fn scale<R: Runtime>(gpu: &Gpu<R>, x: Option<&Tensor>, z: &Tensor, scale: &Resid
     launch!(scale_rows(
         gpu,
         count,
-        CubeDim::new_1d(UNITS),
+        CubeDim::new_1d(THREADS),
         n,
         trunk,
         z.arg(),
@@ -71,6 +77,7 @@ fn scale<R: Runtime>(gpu: &Gpu<R>, x: Option<&Tensor>, z: &Tensor, scale: &Resid
     ));
 }
 
+/// Rows of an image; 1 where no image is dropped.
 fn rows_per_image(z: &Tensor, scale: &Residual<'_, Tensor>) -> usize {
     scale.keep.map_or(1, |keep| z.rows() / keep.len())
 }
@@ -98,11 +105,11 @@ pub(crate) fn backward<R: Runtime>(
     let d_branch = gpu.empty(branch.shape, branch.dtype);
     scale(gpu, None, dy, factors, &d_branch);
     if let Some(d_gamma) = d_gamma {
-        let (term, keep) = factors.keep.map_or((Term::Product, branch), |keep| (Term::Kept, keep));
+        let (term, keep) = factors.keep.map_or((Term::Product, branch), |keep| (Term::ScaledProduct, keep));
         let c = dy.last();
-        let rows = columns::Rows { group: rows_per_image(dy, factors), ..columns::Rows::of(dy.rows(), c) };
-        let sums = columns::blocks(gpu, term, [dy, branch], keep, rows, c, 1.0);
-        columns::finish(gpu, &sums, 0, d_gamma);
+        let rows = columns::Rows { group: rows_per_image(dy, factors), ..columns::Rows::all(dy.rows(), c) };
+        let sums = columns::partial_sums(gpu, term, [dy, branch], keep, rows, c, 1.0);
+        columns::add_partials(gpu, &sums, 0, d_gamma);
     }
     d_branch
 }

@@ -1,7 +1,17 @@
-//! The sum of a trunk and a branch, and the norm that follows it, in one pass over the rows.
+//! The sum of a trunk and a branch, and the norm that follows it, in one kernel.
+//!
+//! ```text
+//! row [C]   | v0 | v1 | ... | v31 | v32 | ...      a warp (or a block, see rows.rs) per row; lane l takes vectors l, l + 32, ...
+//!
+//! pass 1    reads x and branch, writes y, adds up the mean
+//! pass 2, 3 read y again from the cache, for variance and result
+//! ```
+//!
+//! Apart, the norm would read y from device memory once more.
 
-use super::rows::{RowLaunch, first_row, lane, lanes, row_step, row_sum, sum_of};
-use super::{layer_norm, residual};
+use super::layer_norm::{self, normalise_row};
+use super::residual;
+use super::rows::{RowLaunch, first_row, lane, lanes, row_step, row_sum, vector_sum};
 use crate::gpu::Gpu;
 use crate::launch::launch;
 use crate::tensor::{Dtype, Tensor};
@@ -9,8 +19,8 @@ use beit_ops::{Norm, Residual, ResidualOps, ResidualTraining};
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-/// `y = x + keep · gamma ⊙ branch`, `normed = (y - mean) rstd · weight + bias`, `stats [2, M]`. A unit reads again only what it
-/// wrote itself.
+/// `y = x + keep · gamma ⊙ branch`, `normed = (y - mean) rstd · weight + bias`, `stats [2, M]`. A thread reads only what it
+/// wrote itself, so no barrier is needed.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
 fn add_and_normalise<X: Float, Z: Float, Y: Float, N: Size>(
@@ -28,16 +38,16 @@ fn add_and_normalise<X: Float, Z: Float, Y: Float, N: Size>(
     eps: f32,
     #[comptime] scaled: bool,
     #[comptime] dropped: bool,
-    #[comptime] whole: bool,
+    #[comptime] block_per_row: bool,
     #[define(X, Z, Y)] _types: [ElemType; 3],
 ) {
     let columns = weight.len();
     let elements = f32::cast_from(columns * N::value());
-    let mut row = first_row(whole);
+    let mut row = first_row(block_per_row);
     while row < m {
         let base = row * columns;
         let mut sum = Vector::<f32, N>::new(0.0f32);
-        let mut c = lane(whole);
+        let mut c = lane(block_per_row);
         while c < columns {
             let mut v = Vector::<f32, N>::cast_from(branch[base + c]);
             if scaled {
@@ -49,29 +59,11 @@ fn add_and_normalise<X: Float, Z: Float, Y: Float, N: Size>(
             v += Vector::cast_from(x[base + c]);
             y[base + c] = Vector::cast_from(v);
             sum += v;
-            c += lanes(whole);
+            c += lanes(block_per_row);
         }
-        let mean = row_sum(sum_of(sum), whole) / elements;
-        let mut squares = Vector::<f32, N>::new(0.0f32);
-        let mut c = lane(whole);
-        while c < columns {
-            let deviation = Vector::<f32, N>::cast_from(y[base + c]) - Vector::new(mean);
-            squares += deviation * deviation;
-            c += lanes(whole);
-        }
-        let variance = row_sum(sum_of(squares), whole) / elements;
-        let rstd = 1.0 / (variance + eps).sqrt();
-        let mut c = lane(whole);
-        while c < columns {
-            let h = (Vector::<f32, N>::cast_from(y[base + c]) - Vector::new(mean)) * Vector::new(rstd);
-            normed[base + c] = Vector::cast_from(h * weight[c] + bias[c]);
-            c += lanes(whole);
-        }
-        if lane(whole) == 0 {
-            stats[row] = mean;
-            stats[m + row] = rstd;
-        }
-        row += row_step(whole);
+        let mean = row_sum(vector_sum(sum), block_per_row) / elements;
+        normalise_row::<X, Y, N>(y, weight, bias, normed, stats, row, m, mean, eps, block_per_row);
+        row += row_step(block_per_row);
     }
 }
 
@@ -88,7 +80,7 @@ pub(crate) fn forward<R: Runtime>(
     let y = gpu.empty(x.shape, x.dtype);
     let normed = gpu.empty(x.shape, gpu.activation());
     let stats = gpu.empty([2, m], Dtype::F32);
-    let RowLaunch { n, count, dim, whole } = RowLaunch::new(gpu, m, c);
+    let RowLaunch { n, count, dim, block_per_row } = RowLaunch::new(gpu, m, c);
     let rows = scale.keep.map_or(1, |keep| m / keep.len());
     let (gamma, keep) = (scale.gamma.unwrap_or(&p.weight), scale.keep.unwrap_or(&p.weight));
     launch!(add_and_normalise(
@@ -110,7 +102,7 @@ pub(crate) fn forward<R: Runtime>(
         eps as f32,
         scale.gamma.is_some(),
         scale.keep.is_some(),
-        whole,
+        block_per_row,
         [x.elem(), branch.elem(), normed.elem()],
     ));
     (y, normed, stats)

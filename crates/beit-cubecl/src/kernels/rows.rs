@@ -1,14 +1,29 @@
-//! Reductions along rows: a plane for each row, or a whole cube where rows are long.
+//! Reductions along rows: a warp for each row, or a whole block where rows are long.
+//!
+//! ```text
+//! rows up to 1,024 elements                        longer rows
+//!
+//! row 0  |warp 0, 32 vectors at a time  ->  |      row 0  |block 0, 256 vectors at a time  ->  |
+//! row 1  |warp 1                            |      row 1  |block 1                             |
+//!  ...   |                                  |       ...   |                                    |
+//! row 8  |warp 0 of the next block          |
+//!
+//! each thread adds up its vectors in registers; then a warp adds them up by shuffles,
+//! and a block adds the sums of its warps through shared memory
+//! ```
+//!
+//! Up to 1,024 elements a row is at most eight vectors of 4 for each of 32 threads, and a warp needs no barrier. Longer rows, such as the
+//! logits of 8,192 visual tokens, take blocks.
 
 use crate::gpu::Gpu;
-use crate::launch::{UNITS, cubes, launch, row_cubes, width};
+use crate::launch::{THREADS, grid, launch, row_grid, vector_width};
 use crate::tensor::{Dtype, Tensor};
 use cubecl::prelude::*;
 
-/// Rows longer than this take a whole cube: a plane of 32 would load more than eight vectors a unit.
+/// Rows longer than this take a whole block: a warp of 32 threads would load more than eight vectors a thread.
 const LONG: usize = 1024;
-/// Elements that a unit loads at once.
-pub(crate) const WIDE: usize = 4;
+/// Elements that a thread loads at once.
+pub(crate) const MAX_VECTOR: usize = 4;
 
 /// How a kernel over the rows of `[M, C]` is launched.
 pub(crate) struct RowLaunch {
@@ -16,103 +31,103 @@ pub(crate) struct RowLaunch {
     pub(crate) n: usize,
     pub(crate) count: CubeCount,
     pub(crate) dim: CubeDim,
-    /// Whether a whole cube works on each row.
-    pub(crate) whole: bool,
+    /// Whether a whole block works on each row.
+    pub(crate) block_per_row: bool,
 }
 
 impl RowLaunch {
     pub(crate) fn new<R: Runtime>(gpu: &Gpu<R>, m: usize, c: usize) -> Self {
-        let whole = c > LONG;
-        let count = if whole { cubes(m, 1) } else { row_cubes(&gpu.client, m) };
-        Self { n: width(WIDE, &[c]), count, dim: CubeDim::new_1d(UNITS), whole }
+        let block_per_row = c > LONG;
+        let count = if block_per_row { grid(m, 1) } else { row_grid(&gpu.client, m) };
+        Self { n: vector_width(MAX_VECTOR, &[c]), count, dim: CubeDim::new_1d(THREADS), block_per_row }
     }
 }
 
-/// The first row of this unit's plane or cube.
+/// The first row of this thread's warp or block.
 #[cube]
-pub(crate) fn first_row(#[comptime] whole: bool) -> usize {
-    if whole {
+pub(crate) fn first_row(#[comptime] block_per_row: bool) -> usize {
+    if block_per_row {
         CUBE_POS
     } else {
         CUBE_POS * (CUBE_DIM / PLANE_DIM) as usize + (UNIT_POS / PLANE_DIM) as usize
     }
 }
 
-/// The distance to its next row.
+/// How many rows further its next row is.
 #[cube]
-pub(crate) fn row_step(#[comptime] whole: bool) -> usize {
-    if whole { CUBE_COUNT } else { CUBE_COUNT * (CUBE_DIM / PLANE_DIM) as usize }
+pub(crate) fn row_step(#[comptime] block_per_row: bool) -> usize {
+    if block_per_row { CUBE_COUNT } else { CUBE_COUNT * (CUBE_DIM / PLANE_DIM) as usize }
 }
 
-/// This unit among those that work on the row.
+/// The number of this thread among those that work on the row.
 #[cube]
-pub(crate) fn lane(#[comptime] whole: bool) -> usize {
-    if whole { UNIT_POS as usize } else { (UNIT_POS % PLANE_DIM) as usize }
+pub(crate) fn lane(#[comptime] block_per_row: bool) -> usize {
+    if block_per_row { UNIT_POS as usize } else { (UNIT_POS % PLANE_DIM) as usize }
 }
 
-/// How many units work on the row.
+/// How many threads work on the row.
 #[cube]
-pub(crate) fn lanes(#[comptime] whole: bool) -> usize {
-    if whole { CUBE_DIM as usize } else { PLANE_DIM as usize }
+pub(crate) fn lanes(#[comptime] block_per_row: bool) -> usize {
+    if block_per_row { CUBE_DIM as usize } else { PLANE_DIM as usize }
 }
 
-/// The sum of `x` over the units of a row, for all of them.
+/// The sum of `x` over the threads of a row, in all of them.
 #[cube]
-pub(crate) fn row_sum(x: f32, #[comptime] whole: bool) -> f32 {
+pub(crate) fn row_sum(x: f32, #[comptime] block_per_row: bool) -> f32 {
     let mut total = plane_sum(x);
-    if whole {
-        let mut shared = SharedMemory::<f32>::new(comptime!(UNITS as usize));
-        share::<f32>(&mut shared, total);
+    if block_per_row {
+        let mut shared = SharedMemory::<f32>::new(comptime!(THREADS as usize));
+        store_per_warp::<f32>(&mut shared, total);
         total = shared[0];
-        for plane in 1..planes() {
-            total += shared[plane as usize];
+        for warp in 1..warps() {
+            total += shared[warp as usize];
         }
         sync_cube();
     }
     total
 }
 
-/// The largest `x` of the units of a row, for all of them.
+/// The largest `x` of the threads of a row, in all of them.
 #[cube]
-pub(crate) fn row_max(x: f32, #[comptime] whole: bool) -> f32 {
+pub(crate) fn row_max(x: f32, #[comptime] block_per_row: bool) -> f32 {
     let mut largest = plane_max(x);
-    if whole {
-        let mut shared = SharedMemory::<f32>::new(comptime!(UNITS as usize));
-        share::<f32>(&mut shared, largest);
+    if block_per_row {
+        let mut shared = SharedMemory::<f32>::new(comptime!(THREADS as usize));
+        store_per_warp::<f32>(&mut shared, largest);
         largest = shared[0];
-        for plane in 1..planes() {
-            largest = max(largest, shared[plane as usize]);
+        for warp in 1..warps() {
+            largest = max(largest, shared[warp as usize]);
         }
         sync_cube();
     }
     largest
 }
 
-/// The smallest `x` of the units of a row, for all of them.
+/// The smallest `x` of the threads of a row, in all of them.
 #[cube]
-pub(crate) fn row_min(x: u32, #[comptime] whole: bool) -> u32 {
+pub(crate) fn row_min(x: u32, #[comptime] block_per_row: bool) -> u32 {
     let mut smallest = plane_min(x);
-    if whole {
-        let mut shared = SharedMemory::<u32>::new(comptime!(UNITS as usize));
-        share::<u32>(&mut shared, smallest);
+    if block_per_row {
+        let mut shared = SharedMemory::<u32>::new(comptime!(THREADS as usize));
+        store_per_warp::<u32>(&mut shared, smallest);
         smallest = shared[0];
-        for plane in 1..planes() {
-            smallest = min(smallest, shared[plane as usize]);
+        for warp in 1..warps() {
+            smallest = min(smallest, shared[warp as usize]);
         }
         sync_cube();
     }
     smallest
 }
 
-/// Planes of a cube.
+/// Warps of a block.
 #[cube]
-fn planes() -> u32 {
+fn warps() -> u32 {
     CUBE_DIM / PLANE_DIM
 }
 
-/// Each plane's `x` at the plane's place.
+/// Writes each warp's `x` to the element of its number.
 #[cube]
-fn share<E: Numeric>(shared: &mut SharedMemory<E>, x: E) {
+fn store_per_warp<E: Numeric>(shared: &mut SharedMemory<E>, x: E) {
     if UNIT_POS.is_multiple_of(PLANE_DIM) {
         shared[(UNIT_POS / PLANE_DIM) as usize] = x;
     }
@@ -121,7 +136,7 @@ fn share<E: Numeric>(shared: &mut SharedMemory<E>, x: E) {
 
 /// The sum of a vector's elements.
 #[cube]
-pub(crate) fn sum_of<N: Size>(x: Vector<f32, N>) -> f32 {
+pub(crate) fn vector_sum<N: Size>(x: Vector<f32, N>) -> f32 {
     let mut sum = x[0];
     #[unroll]
     for i in 1..N::value() {
@@ -132,7 +147,7 @@ pub(crate) fn sum_of<N: Size>(x: Vector<f32, N>) -> f32 {
 
 /// The largest of a vector's elements.
 #[cube]
-pub(crate) fn max_of<N: Size>(x: Vector<f32, N>) -> f32 {
+pub(crate) fn vector_max<N: Size>(x: Vector<f32, N>) -> f32 {
     let mut largest = x[0];
     #[unroll]
     for i in 1..N::value() {
@@ -143,7 +158,7 @@ pub(crate) fn max_of<N: Size>(x: Vector<f32, N>) -> f32 {
 
 /// The position of the first element of a vector that equals its largest.
 #[cube]
-pub(crate) fn argmax_of<N: Size>(x: Vector<f32, N>, largest: f32) -> u32 {
+pub(crate) fn vector_argmax<N: Size>(x: Vector<f32, N>, largest: f32) -> u32 {
     let mut at = u32::cast_from(N::value());
     #[unroll]
     for i in 0..N::value() {
@@ -152,13 +167,14 @@ pub(crate) fn argmax_of<N: Size>(x: Vector<f32, N>, largest: f32) -> u32 {
     at
 }
 
-/// The sum of `exp(x - largest)` after another vector, where `sum` was relative to `before`: a softmax in one pass.
+/// One step of a softmax in one pass: a sum of exponentials relative to `before` becomes one relative to `largest`, and those of the
+/// vector `x` are added.
 #[cube]
-pub(crate) fn rescaled<N: Size>(sum: f32, before: f32, largest: f32, x: Vector<f32, N>) -> f32 {
-    sum * (before - largest).exp() + sum_of(Vector::exp(x - Vector::new(largest)))
+pub(crate) fn add_exponentials<N: Size>(sum: f32, before: f32, largest: f32, x: Vector<f32, N>) -> f32 {
+    sum * (before - largest).exp() + vector_sum(Vector::exp(x - Vector::new(largest)))
 }
 
-/// One cube for each `k`: `out[k] = scales[k] Σ_m x[k, m]`
+/// One block for each `k`: `out[k] = scales[k] Σ_m x[k, m]`
 #[cube(launch_unchecked)]
 fn total(x: &Array<f32>, out: &mut Array<f32>, m: usize, first: f32, rest: f32) {
     let mut sum = 0.0f32;
@@ -179,6 +195,6 @@ pub(crate) fn totals<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, scales: [f64; 2]) -> 
     let out = gpu.empty([x.rows()], Dtype::F32);
     let count = CubeCount::Static(x.rows() as u32, 1, 1);
     let [first, rest] = scales.map(|scale| scale as f32);
-    launch!(total(gpu, count, CubeDim::new_1d(UNITS), x.arg(), out.arg(), m, first, rest));
+    launch!(total(gpu, count, CubeDim::new_1d(THREADS), x.arg(), out.arg(), m, first, rest));
     out
 }

@@ -1,69 +1,84 @@
-//! The product of two blocks in shared memory: on tensor cores, or by plain multiply-adds.
+//! The product of two tiles in shared memory, added to accumulators in registers: on tensor cores, or by plain multiply-adds.
+//!
+//! ```text
+//! tensor cores: 8 warps on a grid                 plain: 256 threads on a grid of 16 x 16
+//!
+//!        n                                               n
+//!   +---------+---------+                           +----+----+----+----+
+//!   | warp 0  | warp 1  |  a warp has a              |0..F|0..F|0..F|0..F|  thread (r, c) has the elements
+//! m |---------+---------|  rectangle of            m |----+----+----+----|  (r + 16 i, c + 16 j)
+//!   | warp 2  | warp 3  |  16 x 16 fragments         |    |    |    |    |
+//!   +---------+---------+                           +----+----+----+----+
+//! ```
+//!
+//! For each step of 16 along k a warp loads a column of fragments of B, then each fragment of A once, and multiplies all pairs: a
+//! rectangle of 4 x 4 fragments has 16 products for 8 loads. A thread does the same with single elements. Its elements lie 16 apart, so
+//! that neighbouring threads read neighbouring addresses.
 
-use super::tile::CORE;
+use super::tile::FRAGMENT;
 use cubecl::cmma::{self, MatrixIdent, MatrixLayout};
 use cubecl::prelude::*;
 
-/// Units along each side of the square that a cube of plain multiply-adds forms.
-pub(crate) const SIDE: usize = 16;
+/// Threads along each side of the square that a block of plain multiply-adds forms.
+pub(crate) const SQUARE: usize = 16;
 
-/// How an operand lies in shared memory.
+/// How a tile lies in shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Stage {
-    /// Whether the axis that is summed over is the fast one.
-    pub(crate) k_fast: bool,
+pub(crate) struct SharedLayout {
+    /// Whether the summed axis is the contiguous one.
+    pub(crate) k_contiguous: bool,
     /// Elements from one row to the next.
-    pub(crate) distance: usize,
+    pub(crate) stride: usize,
 }
 
-/// A product `[m, n]`, summed over k, of blocks in shared memory, by all 256 units of a cube.
+/// A product `[m, n]`, summed over k, of tiles in shared memory, by all 256 threads of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Block {
+pub(crate) struct TileShape {
     pub(crate) m: usize,
     pub(crate) n: usize,
     pub(crate) k: usize,
-    pub(crate) a: Stage,
-    pub(crate) b: Stage,
-    /// Planes along m and n; only with tensor cores.
-    pub(crate) planes: [usize; 2],
+    pub(crate) a: SharedLayout,
+    pub(crate) b: SharedLayout,
+    /// Warps along m and n; only with tensor cores.
+    pub(crate) warps: [usize; 2],
     /// Whether tensor cores multiply.
-    pub(crate) cores: bool,
+    pub(crate) tensor_cores: bool,
 }
 
-impl Block {
-    /// How many fragments a plane has along m and n, or how many numbers a unit has.
-    pub(crate) fn share(&self) -> [usize; 2] {
-        if self.cores {
-            [self.m / self.planes[0] / CORE, self.n / self.planes[1] / CORE]
+impl TileShape {
+    /// Accumulators along m and n: fragments of a warp, or elements of a thread.
+    pub(crate) fn accumulators(&self) -> [usize; 2] {
+        if self.tensor_cores {
+            [self.m / self.warps[0] / FRAGMENT, self.n / self.warps[1] / FRAGMENT]
         } else {
-            [self.m / SIDE, self.n / SIDE]
+            [self.m / SQUARE, self.n / SQUARE]
         }
     }
 }
 
-/// What a plane, or a unit, has added up. One of the two is used.
+/// The sums of a warp, or of a thread. One of the two fields is used.
 #[derive(CubeType)]
-pub(crate) struct Sums<N: Size> {
+pub(crate) struct Accumulators<N: Size> {
     pub(crate) fragments: Sequence<cmma::Matrix<f32>>,
     pub(crate) numbers: Array<Vector<f32, N>>,
 }
 
 #[cube]
-impl<N: Size> Sums<N> {
+impl<N: Size> Accumulators<N> {
     /// Zeros.
-    pub(crate) fn new(#[comptime] block: Block) -> Self {
-        let [rows, columns] = comptime!(block.share());
+    pub(crate) fn new(#[comptime] shape: TileShape) -> Self {
+        let [rows, columns] = comptime!(shape.accumulators());
         let count = comptime!(rows * columns);
         let mut fragments = Sequence::<cmma::Matrix<f32>>::new();
         let mut numbers = Array::<Vector<f32, N>>::new(count);
-        if comptime!(block.cores) {
+        if comptime!(shape.tensor_cores) {
             #[unroll]
             for _ in 0..count {
                 fragments.push(cmma::Matrix::<f32>::from_value(
                     MatrixIdent::Accumulator,
-                    CORE,
-                    CORE,
-                    CORE,
+                    FRAGMENT,
+                    FRAGMENT,
+                    FRAGMENT,
                     MatrixLayout::Undefined,
                     0.0,
                 ));
@@ -74,22 +89,22 @@ impl<N: Size> Sums<N> {
                 numbers[i] = Vector::new(0.0f32);
             }
         }
-        Sums::<N> { fragments, numbers }
+        Accumulators::<N> { fragments, numbers }
     }
 
-    /// Adds the product of the blocks that begin at element `first_a` of `a` and `first_b` of `b`.
+    /// Adds the product of the tiles that begin at element `first_a` of `a` and `first_b` of `b`.
     pub(crate) fn multiply<S: Float, NA: Size, NB: Size>(
         &mut self,
         a: &SharedMemory<Vector<S, NA>>,
         first_a: usize,
         b: &SharedMemory<Vector<S, NB>>,
         first_b: usize,
-        #[comptime] block: Block,
+        #[comptime] shape: TileShape,
     ) {
-        if comptime!(block.cores) {
-            self.multiply_fragments::<S, NA, NB>(a, first_a, b, first_b, block);
+        if comptime!(shape.tensor_cores) {
+            self.multiply_fragments::<S, NA, NB>(a, first_a, b, first_b, shape);
         } else {
-            self.multiply_numbers::<S, NA, NB>(a, first_a, b, first_b, block);
+            self.multiply_numbers::<S, NA, NB>(a, first_a, b, first_b, shape);
         }
     }
 
@@ -99,32 +114,32 @@ impl<N: Size> Sums<N> {
         first_a: usize,
         b: &SharedMemory<Vector<S, NB>>,
         first_b: usize,
-        #[comptime] block: Block,
+        #[comptime] shape: TileShape,
     ) {
-        let [rows, columns] = comptime!(block.share());
-        let (first_m, first_n) = plane_corner(block);
+        let [rows, columns] = comptime!(shape.accumulators());
+        let (first_m, first_n) = warp_origin(shape);
         let layout_a =
-            comptime!(if block.a.k_fast { MatrixLayout::RowMajor } else { MatrixLayout::ColMajor });
+            comptime!(if shape.a.k_contiguous { MatrixLayout::RowMajor } else { MatrixLayout::ColMajor });
         let layout_b =
-            comptime!(if block.b.k_fast { MatrixLayout::ColMajor } else { MatrixLayout::RowMajor });
-        let steps = comptime!(block.k / CORE);
+            comptime!(if shape.b.k_contiguous { MatrixLayout::ColMajor } else { MatrixLayout::RowMajor });
+        let steps = comptime!(shape.k / FRAGMENT);
         #[unroll]
         for step in 0..steps {
-            let k = comptime!(step * CORE);
-            let mut parts = Sequence::<cmma::Matrix<S>>::new();
+            let k = comptime!(step * FRAGMENT);
+            let mut right = Sequence::<cmma::Matrix<S>>::new();
             #[unroll]
             for j in 0..columns {
-                let at = first_b + place(first_n + comptime!(j * CORE), k, block.b);
-                parts.push(fragment::<S, NB>(b, at, MatrixIdent::B, layout_b, comptime!(block.b.distance)));
+                let at = first_b + offset(first_n + comptime!(j * FRAGMENT), k, shape.b);
+                right.push(fragment::<S, NB>(b, at, MatrixIdent::B, layout_b, comptime!(shape.b.stride)));
             }
             #[unroll]
             for i in 0..rows {
-                let at = first_a + place(first_m + comptime!(i * CORE), k, block.a);
-                let part = fragment::<S, NA>(a, at, MatrixIdent::A, layout_a, comptime!(block.a.distance));
+                let at = first_a + offset(first_m + comptime!(i * FRAGMENT), k, shape.a);
+                let left = fragment::<S, NA>(a, at, MatrixIdent::A, layout_a, comptime!(shape.a.stride));
                 #[unroll]
                 for j in 0..columns {
                     let sum = self.fragments.index(comptime!(i * columns + j));
-                    cmma::execute::<S, S, f32, f32>(&part, parts.index(j), sum, sum);
+                    cmma::execute::<S, S, f32, f32>(&left, right.index(j), sum, sum);
                 }
             }
         }
@@ -136,20 +151,20 @@ impl<N: Size> Sums<N> {
         first_a: usize,
         b: &SharedMemory<Vector<S, NB>>,
         first_b: usize,
-        #[comptime] block: Block,
+        #[comptime] shape: TileShape,
     ) {
-        let [rows, columns] = comptime!(block.share());
-        let (first_m, first_n) = unit_corner();
-        for k in 0..comptime!(block.k) {
+        let [rows, columns] = comptime!(shape.accumulators());
+        let (first_m, first_n) = thread_origin();
+        for k in 0..comptime!(shape.k) {
             let mut right = Array::<Vector<f32, N>>::new(columns);
             #[unroll]
             for j in 0..columns {
-                let at = first_b + place(first_n + comptime!(j * SIDE), k, block.b);
+                let at = first_b + offset(first_n + comptime!(j * SQUARE), k, shape.b);
                 right[j] = Vector::cast_from(b[at]);
             }
             #[unroll]
             for i in 0..rows {
-                let at = first_a + place(first_m + comptime!(i * SIDE), k, block.a);
+                let at = first_a + offset(first_m + comptime!(i * SQUARE), k, shape.a);
                 let left = Vector::<f32, N>::cast_from(a[at]);
                 #[unroll]
                 for j in 0..columns {
@@ -159,28 +174,28 @@ impl<N: Size> Sums<N> {
         }
     }
 
-    /// Writes the sums to shared memory, rows `distance` elements apart.
-    pub(crate) fn share(
+    /// Writes the sums to shared memory, in rows `stride` elements apart.
+    pub(crate) fn store_shared(
         &self,
         y: &mut SharedMemory<f32>,
-        #[comptime] distance: usize,
-        #[comptime] block: Block,
+        #[comptime] stride: usize,
+        #[comptime] shape: TileShape,
     ) {
-        let [rows, columns] = comptime!(block.share());
+        let [rows, columns] = comptime!(shape.accumulators());
         #[unroll]
         for i in 0..rows {
             #[unroll]
             for j in 0..columns {
                 let nth = comptime!(i * columns + j);
-                if comptime!(block.cores) {
-                    let (first_m, first_n) = plane_corner(block);
-                    let at = (first_m + comptime!(i * CORE)) * distance + first_n + comptime!(j * CORE);
-                    let mut slice = y.slice_mut(at, comptime!(block.m * distance));
+                if comptime!(shape.tensor_cores) {
+                    let (first_m, first_n) = warp_origin(shape);
+                    let at = (first_m + comptime!(i * FRAGMENT)) * stride + first_n + comptime!(j * FRAGMENT);
+                    let mut slice = y.slice_mut(at, comptime!(shape.m * stride));
                     let layout = comptime!(MatrixLayout::RowMajor);
-                    cmma::store(&mut slice, self.fragments.index(nth), comptime!(distance as u32), layout);
+                    cmma::store(&mut slice, self.fragments.index(nth), comptime!(stride as u32), layout);
                 } else {
-                    let (first_m, first_n) = unit_corner();
-                    let at = (first_m + comptime!(i * SIDE)) * distance + first_n + comptime!(j * SIDE);
+                    let (first_m, first_n) = thread_origin();
+                    let at = (first_m + comptime!(i * SQUARE)) * stride + first_n + comptime!(j * SQUARE);
                     y[at] = f32::cast_from(self.numbers[nth]);
                 }
             }
@@ -188,39 +203,39 @@ impl<N: Size> Sums<N> {
     }
 }
 
-/// Where the part of the block begins that this plane adds up.
+/// The first row and column of the rectangle that this warp adds up.
 #[cube]
-pub(crate) fn plane_corner(#[comptime] block: Block) -> (usize, usize) {
-    let [rows, columns] = comptime!(block.share());
-    let plane = UNIT_POS as usize / PLANE_DIM as usize;
-    let across = comptime!(block.planes[1]);
-    (plane / across * comptime!(rows * CORE), plane % across * comptime!(columns * CORE))
+pub(crate) fn warp_origin(#[comptime] shape: TileShape) -> (usize, usize) {
+    let [rows, columns] = comptime!(shape.accumulators());
+    let warp = UNIT_POS as usize / PLANE_DIM as usize;
+    let across = comptime!(shape.warps[1]);
+    (warp / across * comptime!(rows * FRAGMENT), warp % across * comptime!(columns * FRAGMENT))
 }
 
-/// Where the first number is that this unit adds up; the others are [`SIDE`] apart.
+/// The first row and column that this thread adds up. Its others are [`SQUARE`] apart.
 #[cube]
-pub(crate) fn unit_corner() -> (usize, usize) {
-    (UNIT_POS as usize / SIDE, UNIT_POS as usize % SIDE)
+pub(crate) fn thread_origin() -> (usize, usize) {
+    (UNIT_POS as usize / SQUARE, UNIT_POS as usize % SQUARE)
 }
 
-/// The place of element (`outer`, `k`) of a block in shared memory.
+/// The offset of element (`outer`, `k`) of a tile in shared memory.
 #[cube]
-fn place(outer: usize, k: usize, #[comptime] stage: Stage) -> usize {
-    if comptime!(stage.k_fast) { outer * stage.distance + k } else { k * stage.distance + outer }
+fn offset(outer: usize, k: usize, #[comptime] layout: SharedLayout) -> usize {
+    if comptime!(layout.k_contiguous) { outer * layout.stride + k } else { k * layout.stride + outer }
 }
 
 /// The fragment that begins at element `at`.
 #[cube]
 fn fragment<S: Float, N: Size>(
-    block: &SharedMemory<Vector<S, N>>,
+    tile: &SharedMemory<Vector<S, N>>,
     at: usize,
     #[comptime] ident: MatrixIdent,
     #[comptime] layout: MatrixLayout,
-    #[comptime] distance: usize,
+    #[comptime] stride: usize,
 ) -> cmma::Matrix<S> {
     // SAFETY: it is loaded before anything reads it.
-    let part = unsafe { cmma::Matrix::<S>::uninitialized(ident, CORE, CORE, CORE, layout) };
-    let slice = block.slice(at / N::value(), block.len());
-    cmma::load(&part, &slice, comptime!(distance as u32));
-    part
+    let matrix = unsafe { cmma::Matrix::<S>::uninitialized(ident, FRAGMENT, FRAGMENT, FRAGMENT, layout) };
+    let slice = tile.slice(at / N::value(), tile.len());
+    cmma::load(&matrix, &slice, comptime!(stride as u32));
+    matrix
 }

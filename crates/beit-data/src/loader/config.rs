@@ -58,6 +58,16 @@ impl LoaderConfig {
         }
     }
 
+    /// Number of batches in an epoch of so many images, before a loader is made.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`], saying which setting cannot work and why.
+    pub fn batches(&self, images: usize) -> Result<u64> {
+        self.check(images)?;
+        Ok(self.batches_per_epoch(images))
+    }
+
     pub(super) fn check(&self, images: usize) -> Result<()> {
         let Self { batch_size, drop_last, repeats, shard: Shard { rank, of }, max_bad_share, .. } = *self;
         let total = images.checked_mul(repeats).unwrap_or(0);

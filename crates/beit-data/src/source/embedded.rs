@@ -1,7 +1,8 @@
 use std::sync::{Arc, OnceLock};
 
+use super::Source;
 use super::idx::{Idx, read_idx};
-use super::{Source, Split};
+use crate::split::Split;
 
 /// Class names of Fashion-MNIST, in the order of its labels.
 const CLASS_NAMES: [&str; 10] = [

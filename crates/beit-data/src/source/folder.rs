@@ -1,13 +1,16 @@
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::scan::{entries, images_below};
-use super::{Source, Split};
+use super::Source;
+use super::paths::Paths;
+use super::scan::{add_images_below, entries};
 use crate::error::{Error, Result};
 use crate::image::Image;
+use crate::split::Split;
 
 /// Images in folders, decoded when they are asked for. Hidden files are skipped; jpg, jpeg, png and webp are read.
 pub struct Folder {
-    paths: Vec<PathBuf>,
+    paths: Paths,
     /// `[len]`, or empty where images have no labels.
     labels: Vec<u32>,
     class_names: Vec<String>,
@@ -52,18 +55,19 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// [`Error::NoFolder`], [`Error::NoImages`], [`Error::Read`] or [`Error::TooDeep`].
+    /// [`Error::NoFolder`], [`Error::NoImages`], [`Error::Read`], [`Error::Loop`] or [`Error::TooDeep`].
     pub fn open_exact(dir: &Path) -> Result<Self> {
         if !dir.is_dir() {
             return Err(Error::NoFolder { path: dir.to_owned() });
         }
         let found = entries(dir)?;
-        if found.images.is_empty() {
+        if !found.has_images {
             let class_names = found.folders.iter().map(|folder| class_name(folder)).collect();
-            Self::read_classes(dir, &found.folders, class_names)
-        } else {
-            Ok(Self { paths: images_below(dir)?, labels: Vec::new(), class_names: Vec::new() })
+            return Self::read_classes(dir, &found.folders, class_names);
         }
+        let mut paths = Paths::default();
+        add_images_below(dir, &mut paths)?;
+        Ok(Self { paths, labels: Vec::new(), class_names: Vec::new() })
     }
 
     /// A test split whose classes are numbered as those of the training split.
@@ -75,15 +79,19 @@ impl Folder {
     }
 
     fn read_classes(dir: &Path, folders: &[PathBuf], class_names: Vec<String>) -> Result<Self> {
-        let (mut paths, mut labels) = (Vec::new(), Vec::new());
-        for folder in folders {
-            let name = class_name(folder);
-            let class = class_names.iter().position(|known| *known == name);
-            let class = class.ok_or_else(|| Error::UnknownClass { path: folder.clone() })?;
-            paths.extend(images_below(folder)?);
-            labels.resize(paths.len(), class as u32);
+        let (mut paths, mut labels) = (Paths::default(), Vec::new());
+        let mut numbers = HashMap::new();
+        for (name, number) in class_names.iter().zip(0_u32..) {
+            // Names that are not UTF-8 may read the same: the first has the number.
+            numbers.entry(name.as_str()).or_insert(number);
         }
-        if paths.is_empty() {
+        for folder in folders {
+            let class = numbers.get(class_name(folder).as_str());
+            let class = *class.ok_or_else(|| Error::UnknownClass { path: folder.clone() })?;
+            add_images_below(folder, &mut paths)?;
+            labels.resize(paths.len(), class);
+        }
+        if paths.len() == 0 {
             return Err(Error::NoImages { path: dir.to_owned() });
         }
         Ok(Self { paths, labels, class_names })
@@ -91,8 +99,8 @@ impl Folder {
 
     /// The file of image `index`.
     #[must_use]
-    pub fn path(&self, index: usize) -> &Path {
-        &self.paths[index]
+    pub fn path(&self, index: usize) -> PathBuf {
+        self.paths.get(index)
     }
 }
 
@@ -106,8 +114,7 @@ fn names_split(folder: &Path) -> bool {
 fn train_is_a_class(dir: &Path) -> Result<bool> {
     let folders = entries(dir)?.folders;
     let train = folders.iter().find(|folder| class_name(folder) == "train");
-    let has_images =
-        train.map(|train| entries(train)).transpose()?.is_some_and(|train| !train.images.is_empty());
+    let has_images = train.map(|train| entries(train)).transpose()?.is_some_and(|train| train.has_images);
     Ok(has_images && folders.iter().any(|folder| !names_split(folder)))
 }
 
@@ -121,7 +128,7 @@ impl Source for Folder {
     }
 
     fn image(&self, index: usize) -> Result<Image> {
-        Image::open(&self.paths[index])
+        Image::open(&self.path(index))
     }
 
     fn label(&self, index: usize) -> Option<u32> {
@@ -133,6 +140,6 @@ impl Source for Folder {
     }
 
     fn name(&self, index: usize) -> String {
-        self.paths[index].display().to_string()
+        self.path(index).display().to_string()
     }
 }

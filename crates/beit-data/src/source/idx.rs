@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::{Source, Split};
+use super::Source;
 use crate::error::{Error, Result};
 use crate::image::Image;
+use crate::split::Split;
 
 /// First bytes of a gzip file.
 const GZIP: [u8; 2] = [0x1f, 0x8b];

@@ -1,20 +1,8 @@
+use crate::image::CropBox;
 use crate::rng::{SampleRng, at_most, between, log_between};
 
 /// Draws of area and aspect before the central crop is taken (torchvision).
 const ATTEMPTS: usize = 10;
-
-/// A region of a picture, in pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct CropBox {
-    /// First row.
-    pub top: usize,
-    /// First column.
-    pub left: usize,
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-}
 
 /// Chooses a random region to be resized, as torchvision's `RandomResizedCrop` does.
 #[derive(Clone, Copy, Debug, PartialEq)]

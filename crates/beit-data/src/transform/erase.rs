@@ -1,4 +1,4 @@
-use super::CropBox;
+use crate::image::CropBox;
 use crate::rng::{SampleRng, at_most, between, chance, log_between, normal_pair};
 
 /// Draws of area and aspect before a picture is left as it is.

@@ -11,7 +11,7 @@ mod resize;
 mod tokenizer;
 mod training;
 
-pub use crop::{CropBox, RandomResizedCrop};
+pub use crop::RandomResizedCrop;
 pub use erase::RandomErasing;
 pub use finetune::FinetuneTransform;
 pub use jitter::ColourJitter;

@@ -1,7 +1,7 @@
 use std::fmt;
 
-use super::{CropBox, Filter, Normalise};
-use crate::image::Image;
+use super::{Filter, Normalise};
+use crate::image::{CropBox, Image};
 
 /// Images no larger than this have no border to cut away and no detail to zoom into.
 const SMALL: usize = 64;
@@ -41,16 +41,17 @@ pub enum Fit {
 }
 
 impl Preprocessing {
-    /// The released code's way: below 384 pixels a picture is resized to int(size / 0.875) (256 for 224), else to the size itself, and
-    /// cut to its centre; small images are kept whole. Bicubic, mean and deviation 0.5. Reproduces the published accuracies.
+    /// The released code's way: below 384 pixels a picture is resized to int(size / 0.875) (256 for 224), else to the size itself,
+    /// and cut to its centre. Small images, of at most 64 pixels, are kept whole. Bicubic, mean and deviation 0.5. Reproduces the
+    /// published accuracies.
     #[must_use]
     pub const fn unilm(size: [usize; 2]) -> Self {
         let share = if is_small(size) || is_large(size) { 1.0 } else { UNILM_SHARE };
         Self { size, fit: centre_share(size, share), filter: Filter::Bicubic, normalise: Normalise::HALF }
     }
 
-    /// timm's way with its `beit_*`: below 384 pixels resized to int(size / 0.9) (248 for 224), else to the size itself, and cut to its
-    /// centre. Bicubic, mean and deviation 0.5.
+    /// timm's way with its `beit_*`: below 384 pixels resized to int(size / 0.9) (248 for 224), else to the size itself, and cut to
+    /// its centre. Bicubic, mean and deviation 0.5.
     #[must_use]
     pub const fn timm(size: [usize; 2]) -> Self {
         let share = if is_large(size) { 1.0 } else { TIMM_SHARE };
@@ -63,22 +64,22 @@ impl Preprocessing {
         Self { size, fit: Fit::Squash, filter: Filter::Bilinear, normalise: Normalise::HALF }
     }
 
-    /// The same with pictures whose shorter side is resized to `side` pixels, or more where the size needs more, and which are then
-    /// cut to their centre.
+    /// The same, but with pictures resized so that their shorter side has `side` pixels, and then cut to their centre. Where `side` is
+    /// less than the model's size, they are resized to cover the size.
     #[must_use]
     pub fn covering(self, side: usize) -> Self {
         Self { fit: Fit::CentreCrop { least: self.size.map(|own| own.max(side)) }, ..self }
     }
 
-    /// The same [covering](Self::covering) int(shorter side of the size / `share`) pixels: what `crop_pct` means in a configuration of
-    /// timm. `share` is in (0, 1].
+    /// The same, but [covering](Self::covering) int(s / `share`) pixels, where s is the shorter side of the size. This is what
+    /// `crop_pct` means in a configuration of timm. `share` is in (0, 1].
     #[must_use]
     pub fn keeping(self, share: f64) -> Self {
         self.covering((self.shorter() as f64 / share) as usize)
     }
 
-    /// The same for images of another size: squashed ones stay squashed, and where a centre is cut out, it is what the released code
-    /// cuts at that size. Filter and normalisation stay.
+    /// The same for a model that sees images of another size. Squashed pictures stay squashed. Where a centre is cut out, it is the
+    /// one that the released code cuts out at that size. Filter and normalisation stay.
     #[must_use]
     pub fn for_size(self, size: [usize; 2]) -> Self {
         match self.fit {

@@ -6,7 +6,7 @@ use super::{
 /// Probability of a horizontal flip, in every training.
 const FLIP: f64 = 0.5;
 
-/// What the trainings do to pictures of a model that sees them so. Their filters are the released code's, not the evaluation's.
+/// Augmentation for a model whose pictures are prepared like this. It resamples with the released code's filters, not with `filter`.
 impl Preprocessing {
     /// Augmentation of masked image modelling. `token_size [h, w]` is what the tokenizer sees: the token grid times its stride.
     #[must_use]
@@ -27,8 +27,8 @@ impl Preprocessing {
         TokenizerTransform { size: token_size, crop: self.crop(), flip: FLIP }
     }
 
-    /// Augmentation of fine-tuning, with the released settings. No colour jitter: the released code ignores it where RandAugment is on.
-    /// Of small images nothing is erased.
+    /// Augmentation of fine-tuning, with the released settings. There is no colour jitter, since the released code ignores it where
+    /// RandAugment is on. Of small images nothing is erased.
     #[must_use]
     pub const fn finetune(&self) -> FinetuneTransform {
         FinetuneTransform {

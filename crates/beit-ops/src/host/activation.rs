@@ -7,20 +7,20 @@ use core::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
 /// `x Φ(x)`
 pub(super) fn gelu<F: Real>(x: &Array<F>) -> Array<F> {
-    unary(x, gelu_of)
+    unary(x, gelu_scalar)
 }
 
-/// `x Φ(x)` of one number.
+/// `x Φ(x)` for one number.
 #[inline(always)]
-pub(super) fn gelu_of<F: Real>(x: F) -> F {
+pub(super) fn gelu_scalar<F: Real>(x: F) -> F {
     x * phi(x)
 }
 
 /// `Φ(x) + x φ(x)` with `φ(x) = exp(-x²/2) / √(2π)`.
 #[inline(always)]
 pub(super) fn gelu_slope<F: Real>(x: F) -> F {
-    let density_at_0 = F::of(0.5 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2);
-    phi(x) + x * density_at_0 * (x * x * F::of(-0.5)).exp()
+    let density_at_0 = F::from_f64(0.5 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2);
+    phi(x) + x * density_at_0 * (x * x * F::from_f64(-0.5)).exp()
 }
 
 /// `dy (Φ(x) + x φ(x))`
@@ -28,20 +28,20 @@ pub(super) fn gelu_backward<F: Real>(dy: &Array<F>, x: &Array<F>) -> Array<F> {
     binary(dy, x, |dy, x| dy * gelu_slope(x))
 }
 
-/// The normal distribution function `(1 + erf(x/√2)) / 2`.
+/// The standard normal distribution function `(1 + erf(x/√2)) / 2`.
 #[inline(always)]
 fn phi<F: Real>(x: F) -> F {
-    F::of(0.5) * (F::of(1.0) + (x * F::of(FRAC_1_SQRT_2)).erf())
+    F::from_f64(0.5) * (F::from_f64(1.0) + (x * F::from_f64(FRAC_1_SQRT_2)).erf())
 }
 
 /// `max(x, 0)`
 pub(super) fn relu<F: Real>(x: &Array<F>) -> Array<F> {
-    unary(x, |x| x.max(F::of(0.0)))
+    unary(x, |x| x.max(F::from_f64(0.0)))
 }
 
 /// `dy` where `x > 0`
 pub(super) fn relu_backward<F: Real>(dy: &Array<F>, x: &Array<F>) -> Array<F> {
-    binary(dy, x, |dy, x| if x > F::of(0.0) { dy } else { F::of(0.0) })
+    binary(dy, x, |dy, x| if x > F::from_f64(0.0) { dy } else { F::from_f64(0.0) })
 }
 
 /// `y[i] = f(x[i])`

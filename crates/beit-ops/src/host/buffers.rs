@@ -1,39 +1,38 @@
-//! Buffers that outlive their tensors: what a step gives back, the next step takes.
+//! A pool of buffers: a dropped tensor leaves its buffer to a later tensor of about the same size.
 //!
-//! A training step asks for the same buffers again and again. Taken from the system each time they would be cleared and
-//! mapped page by page, a third of a step at small sizes. Here a dropped tensor leaves its buffer to the next one of its size,
-//! with whatever numbers are in it.
+//! A training step asks for the same buffers again and again. If each came from the system, it would be cleared and mapped page
+//! by page, which takes a third of a step at small sizes. Buffers from the pool hold whatever numbers were left in them.
 //!
-//! What lies idle is bounded: together with what is in use it never exceeds what was once in use at the same time by more
-//! than a part in [`SLACK`]. Beyond that the buffers that lie longest go back to the system.
+//! Idle memory is bounded. Idle and used buffers together exceed the largest amount ever used at once by at most one part in
+//! [`SLACK`]. Beyond that, the buffers that have been idle longest are freed.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Below this many elements the system's allocator is as good.
+/// Smaller buffers are not pooled: the system's allocator is as good for them.
 const SMALLEST: usize = 1024;
-/// A buffer serves tensors down to this part of its size.
+/// A buffer is never lent for less than one part in this many of its size.
 const LOOSEST: usize = 3;
-/// Sizes are rounded up by at most a part in this many, so that batches that differ a little share buffers.
+/// Sizes are rounded up by at most one part in this many, so that batches of slightly different size share buffers.
 const STEPS: usize = 16;
-/// Idle and used buffers together exceed the most that was in use at once by at most `1 / SLACK` of it.
+/// Idle and used buffers together exceed the peak of used ones by at most `1 / SLACK` of it.
 const SLACK: usize = 14;
 
-/// The idle buffers of one element type.
+/// The pool of one element type.
 #[derive(Debug)]
 pub struct Buffers<F>(Mutex<Idle<F>>);
 
-/// Buffers by their number of elements, and the account. All amounts are elements.
+/// The idle buffers, and how much is idle and used. All amounts are numbers of elements.
 #[derive(Debug)]
 struct Idle<F> {
-    /// Of each size, with the time each was given back; the oldest first.
+    /// The buffers of each size with the time at which each was returned, oldest first.
     by_size: BTreeMap<usize, VecDeque<(u64, Vec<F>)>>,
-    /// Counts what was given back.
+    /// The number of buffers returned so far.
     time: u64,
     idle: usize,
     used: usize,
-    /// The most that was ever used at once.
+    /// The largest `used` so far.
     peak: usize,
 }
 
@@ -42,7 +41,7 @@ impl<F: Copy> Buffers<F> {
         Self(Mutex::new(Idle { by_size: BTreeMap::new(), time: 0, idle: 0, used: 0, peak: 0 }))
     }
 
-    /// A buffer of at least `len` elements, of which the caller writes what it reads: they hold anything.
+    /// A buffer of at least `len` arbitrary elements. The caller must write each element before reading it.
     pub(crate) fn take(&self, len: usize, zero: F) -> Vec<F> {
         let size = size_for(len);
         self.idle_buffer(size).unwrap_or_else(|| alloc::vec![zero; size])
@@ -56,24 +55,24 @@ impl<F: Copy> Buffers<F> {
         buffer
     }
 
-    /// What the caller made itself is counted as if it had been taken.
+    /// Counts a buffer that the caller allocated as if it had been taken from the pool.
     pub(crate) fn adopt(&self, buffer: &[F]) {
         if buffer.len() >= SMALLEST {
             self.lock().uses(buffer.len());
         }
     }
 
-    /// Takes a buffer back.
+    /// Returns a buffer to the pool.
     pub(crate) fn give(&self, buffer: Vec<F>) {
         if buffer.len() < SMALLEST {
             return;
         }
-        // Freed after the lock is released: the system may take its time.
+        // Freed after the lock is released, because freeing may be slow.
         let freed = self.lock().give(buffer);
         drop(freed);
     }
 
-    /// Elements in use and elements that lie idle.
+    /// The numbers of used and of idle elements.
     #[cfg(test)]
     fn account(&self) -> [usize; 2] {
         let idle = self.lock();
@@ -93,23 +92,23 @@ impl<F: Copy> Buffers<F> {
         found
     }
 
-    /// A panic elsewhere leaves the account whole: it is changed in one piece.
+    /// A poisoned lock is harmless: no method leaves the counts half changed.
     fn lock(&self) -> MutexGuard<'_, Idle<F>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Elements of the buffer that serves `len`.
+/// The size of the buffer that is taken for `len` elements.
 fn size_for(len: usize) -> usize {
     if len < SMALLEST { len } else { len.next_multiple_of((1 << len.ilog2()) / STEPS) }
 }
 
 impl<F> Idle<F> {
-    /// The smallest buffer that is large enough and not much too large.
+    /// Takes the smallest idle buffer that is large enough and not too large.
     fn find(&mut self, size: usize) -> Option<Vec<F>> {
         let (_, buffers) =
             self.by_size.range_mut(size..=size * LOOSEST).find(|(_, buffers)| !buffers.is_empty())?;
-        // The youngest is the likeliest to be in a cache.
+        // The one returned last is the likeliest to be in the cache.
         let (_, buffer) = buffers.pop_back()?;
         self.idle -= buffer.len();
         Some(buffer)
@@ -129,7 +128,7 @@ impl<F> Idle<F> {
         self.trim()
     }
 
-    /// Removes what lies longest until the bound holds.
+    /// Removes the buffers that have been idle longest until the bound holds.
     fn trim(&mut self) -> Vec<Vec<F>> {
         let mut freed = Vec::new();
         while self.used + self.idle > self.peak + self.peak / SLACK {
@@ -153,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_given_is_taken_again() {
+    fn a_returned_buffer_is_taken_again() {
         let buffers = Buffers::<f32>::new();
         let mut first = buffers.take(5120, 0.0);
         first[7] = 3.0;
@@ -167,7 +166,7 @@ mod tests {
         assert_eq!(buffers.account(), [5120, 0]);
         buffers.give(zeroed);
         let smaller = buffers.take(4990, 0.0);
-        assert!(smaller.as_ptr() == address, "a little smaller is the same size");
+        assert!(smaller.as_ptr() == address, "slightly smaller sizes share a buffer");
     }
 
     #[test]
@@ -195,7 +194,7 @@ mod tests {
         let (a, b, c) = (buffers.take(2048, 0.0), buffers.take(3072, 0.0), buffers.take(9216, 0.0));
         buffers.give(a);
         buffers.give(b);
-        // 14336 were in use at once and 1024 more are allowed: 4608 more drive out the 2048 that lie longest, and the others.
+        // The peak is 14336, and 1024 more are allowed. Using 4608 more therefore frees the two idle buffers.
         let d = buffers.take(4608, 0.0);
         assert_eq!(buffers.account(), [13824, 0]);
         buffers.give(c);

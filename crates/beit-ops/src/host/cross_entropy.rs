@@ -1,29 +1,31 @@
-//! Cross-entropy against classes, smoothed classes or distributions.
+//! Cross-entropy of logits `[M, V]` against classes, smoothed classes or distributions.
 
 use super::Host;
 use super::array::{Array, array, data, data_mut, last, shape, unwritten};
 use super::par;
 use super::real::Real;
-use super::rows::{argmax_row, maximum, sum};
+use super::reduce::{maximum, sum};
+use super::rows::argmax_row;
 use crate::ops::{CrossEntropyOps, Device, Targets};
 use alloc::vec::Vec;
 
-/// One row's target: `on` for a class, `off` for every class, or a distribution.
+/// The target of one row: a class, whose probability is `off + on` and that of all others `off`, or a distribution.
 enum Target<'a, F> {
     Class { class: usize, on: F, off: F },
     Distribution(&'a [F]),
 }
 
 impl<F: Real> Target<'_, F> {
-    /// The probability of class `v`.
+    /// The target probability of class `v`.
     #[inline(always)]
     fn at(&self, v: usize) -> F {
         match *self {
-            Target::Class { class, on, off } => off + if v == class { on } else { F::of(0.0) },
+            Target::Class { class, on, off } => off + if v == class { on } else { F::from_f64(0.0) },
             Target::Distribution(p) => p[v],
         }
     }
 
+    /// The class of the largest probability.
     fn argmax(&self) -> usize {
         match *self {
             Target::Class { class, .. } => class,
@@ -32,6 +34,7 @@ impl<F: Real> Target<'_, F> {
     }
 }
 
+/// The target of one row of `v` classes.
 fn target<'a, F: Real>(targets: &Targets<'a, Host<F>>, row: usize, v: usize) -> Target<'a, F>
 where
     Host<F>: Device<Tensor = Array<F>, Ids = Vec<u32>>,
@@ -41,15 +44,18 @@ where
             let smoothing = f64::from(smoothing);
             Target::Class {
                 class: ids[row] as usize,
-                on: F::of(1.0 - smoothing),
-                off: F::of(smoothing / v as f64),
+                on: F::from_f64(1.0 - smoothing),
+                off: F::from_f64(smoothing / v as f64),
             }
         }
         Targets::Probabilities(p) => Target::Distribution(&data(p)[row * v..][..v]),
     }
 }
 
-/// `loss_m = lse_m Σ_v p_v - Σ_v p_v logit_v`; returns `([mean, right], lse [M])`.
+/// `loss_m = lse_m Σ_v p_v - Σ_v p_v logit_v`.
+///
+/// Returns `([mean, correct], lse [M])`: the mean loss, the number of rows whose largest logit is the target's, and the
+/// log-sum-exp of each row.
 pub(super) fn forward<F: Real>(logits: &Array<F>, targets: &Targets<'_, Host<F>>) -> (Array<F>, Array<F>)
 where
     Host<F>: Device<Tensor = Array<F>, Ids = Vec<u32>>,
@@ -65,29 +71,29 @@ where
             || log_sum_exp(logits),
         );
         let loss = match target {
-            Target::Class { class, on, off } if off == F::of(0.0) => on * (lse - logits[class]),
+            Target::Class { class, on, off } if off == F::from_f64(0.0) => on * (lse - logits[class]),
             _ => par::simd(
                 #[inline(always)]
                 || sum(v, |i| target.at(i) * (lse - logits[i])),
             ),
         };
-        let right = logits[target.argmax()] == largest && argmax_row(logits) == target.argmax();
-        (loss, right, lse)
+        let correct = logits[target.argmax()] == largest && argmax_row(logits) == target.argmax();
+        (loss, correct, lse)
     });
-    let mean = sum(m, |i| rows[i].0) / F::of(m as f64);
-    let right = rows.iter().filter(|row| row.1).count();
+    let mean = sum(m, |i| rows[i].0) / F::from_f64(m as f64);
+    let correct = rows.iter().filter(|row| row.1).count();
     let lse = rows.iter().map(|row| row.2).collect();
-    (array([2], alloc::vec![mean, F::of(right as f64)]), array([m], lse))
+    (array([2], alloc::vec![mean, F::from_f64(correct as f64)]), array([m], lse))
 }
 
-/// The largest element, and `ln Σ exp`.
+/// The largest element of a row, and its log-sum-exp.
 #[inline(always)]
 fn log_sum_exp<F: Real>(row: &[F]) -> (F, F) {
     let largest = maximum(row);
     (largest, largest + sum(row.len(), |i| (row[i] - largest).exp()).ln())
 }
 
-/// `d_logit_v = scale / M · (softmax_v Σ p - p_v)`, where every target sums to one.
+/// `d_logit_v = scale / M · (softmax_v - p_v)`, for targets that sum to one.
 pub(super) fn backward<F: Real>(
     logits: &Array<F>,
     targets: &Targets<'_, Host<F>>,
@@ -99,7 +105,7 @@ where
 {
     let v = last(logits);
     let m = logits.len() / v;
-    let scale = F::of(f64::from(scale) / m as f64);
+    let scale = F::from_f64(f64::from(scale) / m as f64);
     let mut d_logits = unwritten(shape(logits));
     let (logits, lse) = (data(logits), data(lse));
     let rows = par::rows_per_task(v);

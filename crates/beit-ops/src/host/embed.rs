@@ -1,13 +1,14 @@
-//! From images to tokens.
+//! From images to tokens: patches, and what is added to their embeddings.
 
 use super::Host;
 use super::array::{Array, data, data_mut, last, unwritten};
 use super::par;
 use super::real::Real;
-use super::rows::{self, add, add_partials};
+use super::reduce::{add, add_partials};
+use super::rows;
 use crate::ops::{Embeddings, TokenOps, TokenTraining};
 
-/// `[B, 3, height, width] -> [B·N, 3·h·w]`
+/// Cuts images into patches of `h x w` pixels: `[B, 3, height, width] -> [B·N, 3·h·w]`.
 pub(super) fn patchify<F: Real>(images: &Array<F>, [ph, pw]: [usize; 2]) -> Array<F> {
     let [batch, channels, height, width] = images.shape()[..] else {
         panic!("images have the shape [B, channels, height, width], not {:?}", images.shape())
@@ -29,7 +30,8 @@ pub(super) fn patchify<F: Real>(images: &Array<F>, [ph, pw]: [usize; 2]) -> Arra
     patches
 }
 
-/// `[B·N, C] -> [B·T, C]`
+/// Puts \[CLS\] before the patches of each image, replaces masked patches by the mask token, and adds the positions:
+/// `[B·N, C] -> [B·T, C]`.
 pub(super) fn forward<F: Real>(
     patches: &Array<F>,
     p: &Embeddings<Array<F>>,
@@ -49,7 +51,7 @@ pub(super) fn forward<F: Real>(
         if let (Some(mask), Some(token)) = (mask, mask_token) {
             for (row, &masked) in y_patches.chunks_exact_mut(c).zip(&mask[b * n..]) {
                 for (y, &token) in row.iter_mut().zip(token) {
-                    *y = *y * (F::of(1.0) - masked) + token * masked;
+                    *y = *y * (F::from_f64(1.0) - masked) + token * masked;
                 }
             }
         }
@@ -63,7 +65,7 @@ pub(super) fn forward<F: Real>(
     y
 }
 
-/// Returns `d_patches [B·N, C]`.
+/// Returns `d_patches [B·N, C]`, which is zero where a patch is masked, and adds to the gradients of the parameters.
 pub(super) fn backward<F: Real>(
     d_tokens: &Array<F>,
     mask: Option<&Array<F>>,
@@ -75,24 +77,35 @@ pub(super) fn backward<F: Real>(
     let batch = d_tokens.len() / (tokens * c);
     let mask = mask.map(data);
     let d_tokens = data(d_tokens);
-    let masked = |b: usize, i: usize| mask.map_or(F::of(0.0), |mask| mask[b * n + i]);
+    let masked = |b: usize, i: usize| mask.map_or(F::from_f64(0.0), |mask| mask[b * n + i]);
 
     let mut d_patches = unwritten([batch * n, c]);
     par::chunks(data_mut(&mut d_patches), n * c, |b, d_patches| {
         d_patches.copy_from_slice(&d_tokens[(b * tokens + 1) * c..][..n * c]);
         for (i, row) in d_patches.chunks_exact_mut(c).enumerate() {
-            let seen = F::of(1.0) - masked(b, i);
+            let seen = F::from_f64(1.0) - masked(b, i);
             row.iter_mut().for_each(|d| *d *= seen);
         }
     });
 
+    add_param_gradients(d_tokens, [batch, tokens, c], masked, dp);
+    d_patches
+}
+
+/// Adds the gradients of the tokens and positions. `masked(image, patch)` is 1 for a masked patch, else 0.
+fn add_param_gradients<F: Real>(
+    d_tokens: &[F],
+    [batch, tokens, c]: [usize; 3],
+    masked: impl Fn(usize, usize) -> F + Send + Sync,
+    dp: &mut Embeddings<Array<F>>,
+) {
     let Embeddings { cls_token, mask_token, pos_embed } = dp;
     add_partials(batch, &mut [data_mut(cls_token)], |images, out| {
         images.for_each(|b| add(&mut out[0], &d_tokens[b * tokens * c..][..c]));
     });
     if let Some(d_mask_token) = mask_token {
         add_partials(batch, &mut [data_mut(d_mask_token)], |images, out| {
-            for (b, i) in images.flat_map(|b| (0..n).map(move |i| (b, i))) {
+            for (b, i) in images.flat_map(|b| (0..tokens - 1).map(move |i| (b, i))) {
                 let masked = masked(b, i);
                 let row = &d_tokens[(b * tokens + 1 + i) * c..][..c];
                 out[0].iter_mut().zip(row).for_each(|(d, &v)| *d += masked * v);
@@ -104,7 +117,6 @@ pub(super) fn backward<F: Real>(
             images.for_each(|b| add(&mut out[0], &d_tokens[b * tokens * c..][..tokens * c]));
         });
     }
-    d_patches
 }
 
 on_host! {

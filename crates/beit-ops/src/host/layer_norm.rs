@@ -1,12 +1,12 @@
-//! `(x - mean) / sqrt(var + eps) · weight + bias`
+//! Layer norm of rows: `(x - mean) / sqrt(var + eps) · weight + bias`.
 
 use super::array::{Array, data, data_mut, last, shape, unwritten};
 use super::par;
 use super::real::Real;
-use super::rows::{add, add_partials, sum};
+use super::reduce::{add, add_partials, sum};
 use crate::params::Norm;
 
-/// Mean and reciprocal deviation of each row, `[M, 2]`.
+/// Mean and reciprocal standard deviation of each row, `[M, 2]`.
 #[derive(Clone, Debug)]
 pub struct RowStats<F: Real>(pub(super) Array<F>);
 
@@ -17,6 +17,7 @@ impl<F: Real> RowStats<F> {
     }
 }
 
+/// Returns `y [M, C]` and the statistics of each row.
 pub(super) fn forward<F: Real>(x: &Array<F>, p: &Norm<Array<F>>, eps: f64) -> (Array<F>, RowStats<F>) {
     let c = last(x);
     let m = x.len() / c;
@@ -40,7 +41,7 @@ pub(super) fn forward<F: Real>(x: &Array<F>, p: &Norm<Array<F>>, eps: f64) -> (A
     (y, RowStats(stats))
 }
 
-/// One row `[C]` and its statistics `[2]`.
+/// Normalises one row `[C]` and writes its statistics `[2]`.
 #[inline(always)]
 pub(super) fn normalise_row<F: Real>(
     x: &[F],
@@ -56,30 +57,32 @@ pub(super) fn normalise_row<F: Real>(
     }
 }
 
-/// Mean and reciprocal deviation; the variance is that of the deviations from the mean, not a difference of moments.
+/// Mean and reciprocal standard deviation. The variance is the mean of squared deviations and not a difference of moments,
+/// which would cancel.
 #[inline(always)]
 fn moments<F: Real>(x: &[F], eps: f64) -> (F, F) {
-    let n = F::of(x.len() as f64);
+    let n = F::from_f64(x.len() as f64);
     let mean = sum(x.len(), |k| x[k]) / n;
     let var = sum(x.len(), |k| (x[k] - mean) * (x[k] - mean)) / n;
-    (mean, F::of(1.0) / (var + F::of(eps)).sqrt())
+    (mean, F::from_f64(1.0) / (var + F::from_f64(eps)).sqrt())
 }
 
-/// With `h = (x - mean) rstd` and `g = dy · weight`: `dx = rstd (g - mean(g) - h mean(g h))`, plus what reaches `x` past the norm.
+/// With `h = (x - mean) rstd` and `g = dy · weight`: `dx = rstd (g - mean(g) - h mean(g h))`. `skip` is the gradient that
+/// reaches `x` through a residual connection around the norm; it is added to `dx`.
 pub(super) fn backward<F: Real>(
     dy: &Array<F>,
     x: &Array<F>,
     p: &Norm<Array<F>>,
     stats: &RowStats<F>,
     dp: &mut Norm<Array<F>>,
-    past: Option<&Array<F>>,
+    skip: Option<&Array<F>>,
 ) -> Array<F> {
     let c = last(x);
-    let n = F::of(c as f64);
+    let n = F::from_f64(c as f64);
     let weight = data(&p.weight);
     let mut dx = unwritten(shape(x));
     let rows = par::rows_per_task(c);
-    let (x, dy, past) = (data(x), data(dy), past.map(data));
+    let (x, dy, skip) = (data(x), data(dy), skip.map(data));
     par::chunks(data_mut(&mut dx), rows * c, |i, dx| {
         par::simd(
             #[inline(always)]
@@ -94,13 +97,20 @@ pub(super) fn backward<F: Real>(
                         let h = (x[k] - mean) * rstd;
                         dx[k] = rstd * (dy[k] * weight[k] - mean_g - h * mean_gh);
                     }
-                    if let Some(past) = past {
-                        add(dx, &past[row * c..][..c]);
+                    if let Some(skip) = skip {
+                        add(dx, &skip[row * c..][..c]);
                     }
                 }
             },
         );
     });
+    add_param_gradients(dy, x, stats, dp);
+    dx
+}
+
+/// `d_weight += Σ dy · h`, `d_bias += Σ dy`
+fn add_param_gradients<F: Real>(dy: &[F], x: &[F], stats: &RowStats<F>, dp: &mut Norm<Array<F>>) {
+    let c = dp.weight.len();
     let mut sums = [data_mut(&mut dp.weight), data_mut(&mut dp.bias)];
     add_partials(x.len() / c, &mut sums, |rows, out| {
         let [d_weight, d_bias] = out;
@@ -118,5 +128,4 @@ pub(super) fn backward<F: Real>(
             },
         );
     });
-    dx
 }

@@ -1,52 +1,53 @@
 //! `y = x Wᵀ + b`, and the GELU that follows or precedes it.
 
 use super::Host;
-use super::activation::{self, gelu_of, gelu_slope};
+use super::activation::{self, gelu, gelu_scalar, gelu_slope};
 use super::array::{Array, data, data_mut, matrix, matrix_mut, shape, unwritten, view, view_mut};
-use super::gemm::{Products, Results, nothing};
 use super::par;
+use super::product::{Destination, Multiply, Products, no_epilogue};
 use super::real::Real;
-use super::rows::{add, add_column_sums};
+use super::reduce::{add, add_column_sums};
 use crate::ops::{LinearOps, LinearTraining};
 use crate::params::Linear;
 
-pub(super) fn forward<F: Real>(products: Products, x: &Array<F>, p: &Linear<Array<F>>) -> Array<F> {
+/// `x Wᵀ + b`
+pub(super) fn forward<F: Multiply>(products: Products, x: &Array<F>, p: &Linear<Array<F>>) -> Array<F> {
     let [n, c] = shape(&p.weight).matrix();
     let m = x.len() / c;
     let mut y = unwritten([m, n]);
-    let into = Results::replacing(matrix_mut(&mut y));
+    let into = Destination::replace(matrix_mut(&mut y));
     let x = view(data(x), [m, c]);
     match &p.bias {
-        Some(bias) => F::product_by(products, x, &p.weight, into, &add_bias(data(bias))),
-        None => F::product_by(products, x, &p.weight, into, &nothing),
+        Some(bias) => F::product_by_weight(products, x, &p.weight, into, &add_bias(data(bias))),
+        None => F::product_by_weight(products, x, &p.weight, into, &no_epilogue),
     }
     y
 }
 
-/// `(pre, gelu(pre))`
-pub(super) fn forward_gelu<F: Real>(
+/// `(pre, gelu(pre))` with `pre = x Wᵀ + b`.
+pub(super) fn forward_gelu<F: Multiply>(
     products: Products,
     x: &Array<F>,
     p: &Linear<Array<F>>,
 ) -> (Array<F>, Array<F>) {
     let Some(bias) = &p.bias else {
         let pre = forward(products, x, p);
-        let act = super::activation::gelu(&pre);
+        let act = gelu(&pre);
         return (pre, act);
     };
     let [n, c] = shape(&p.weight).matrix();
     let m = x.len() / c;
     let (mut pre, mut act) = (unwritten([m, n]), unwritten([m, n]));
-    let also = Some(matrix_mut(&mut act));
-    let into = Results { c: matrix_mut(&mut pre), also, add: false };
+    let second = Some(matrix_mut(&mut act));
+    let into = Destination { c: matrix_mut(&mut pre), second, accumulate: false };
     let add_bias = add_bias(data(bias));
-    F::product_by(products, view(data(x), [m, c]), &p.weight, into, &|row, column, pre, act| {
+    F::product_by_weight(products, view(data(x), [m, c]), &p.weight, into, &|row, column, pre, act| {
         add_bias(row, column, pre, &mut []);
         par::simd(
             #[inline(always)]
             || {
                 for (act, &pre) in act.iter_mut().zip(&*pre) {
-                    *act = gelu_of(pre);
+                    *act = gelu_scalar(pre);
                 }
             },
         );
@@ -55,26 +56,26 @@ pub(super) fn forward_gelu<F: Real>(
 }
 
 /// `gelu(x Wᵀ + b)`
-pub(super) fn infer_gelu<F: Real>(products: Products, x: &Array<F>, p: &Linear<Array<F>>) -> Array<F> {
+pub(super) fn infer_gelu<F: Multiply>(products: Products, x: &Array<F>, p: &Linear<Array<F>>) -> Array<F> {
     let [n, c] = shape(&p.weight).matrix();
     let m = x.len() / c;
     let mut act = unwritten([m, n]);
     let add_bias = p.bias.as_ref().map(|bias| add_bias(data(bias)));
-    let into = Results::replacing(matrix_mut(&mut act));
-    F::product_by(products, view(data(x), [m, c]), &p.weight, into, &|row, column, act, _| {
+    let into = Destination::replace(matrix_mut(&mut act));
+    F::product_by_weight(products, view(data(x), [m, c]), &p.weight, into, &|row, column, act, _| {
         if let Some(add_bias) = &add_bias {
             add_bias(row, column, act, &mut []);
         }
         par::simd(
             #[inline(always)]
-            || act.iter_mut().for_each(|act| *act = gelu_of(*act)),
+            || act.iter_mut().for_each(|act| *act = gelu_scalar(*act)),
         );
     });
     act
 }
 
 /// `dW += dyᵀ x`, `db += Σ dy`
-pub(super) fn backward_params<F: Real>(
+pub(super) fn backward_params<F: Multiply>(
     products: Products,
     dy: &Array<F>,
     x: &Array<F>,
@@ -82,14 +83,14 @@ pub(super) fn backward_params<F: Real>(
 ) {
     let dy_rows = matrix(dy);
     let x = view(data(x), [dy_rows.nrows(), x.len() / dy_rows.nrows()]);
-    F::product(products, dy_rows.t(), x, Results::adding(matrix_mut(&mut dp.weight)), &nothing);
+    F::product(products, dy_rows.t(), x, Destination::add(matrix_mut(&mut dp.weight)), &no_epilogue);
     if let Some(d_bias) = &mut dp.bias {
         add_column_sums(data(dy), data_mut(d_bias));
     }
 }
 
 /// `dx = dy W`
-pub(super) fn backward_input<F: Real>(
+pub(super) fn backward_input<F: Multiply>(
     products: Products,
     dy: &Array<F>,
     p: &Linear<Array<F>>,
@@ -98,13 +99,13 @@ pub(super) fn backward_input<F: Real>(
     let mut dx = unwritten(shape(x));
     let (weight, dy) = (matrix(&p.weight), matrix(dy));
     let extents = [dy.nrows(), weight.ncols()];
-    let into = Results::replacing(view_mut(data_mut(&mut dx), extents));
-    F::product(products, dy, weight, into, &nothing);
+    let into = Destination::replace(view_mut(data_mut(&mut dx), extents));
+    F::product(products, dy, weight, into, &no_epilogue);
     dx
 }
 
 /// `d_pre = dy W ⊙ gelu'(pre)` of a layer whose input was `gelu(pre)`.
-pub(super) fn backward_input_gelu<F: Real>(
+pub(super) fn backward_input_gelu<F: Multiply>(
     products: Products,
     dy: &Array<F>,
     p: &Linear<Array<F>>,
@@ -113,7 +114,7 @@ pub(super) fn backward_input_gelu<F: Real>(
     let mut d_pre = unwritten(shape(pre));
     let (weight, dy) = (matrix(&p.weight), matrix(dy));
     let n = weight.ncols();
-    let into = Results::replacing(view_mut(data_mut(&mut d_pre), [dy.nrows(), n]));
+    let into = Destination::replace(view_mut(data_mut(&mut d_pre), [dy.nrows(), n]));
     let pre = data(pre);
     F::product(products, dy, weight, into, &|row, column, d, _| {
         par::simd(
@@ -128,7 +129,7 @@ pub(super) fn backward_input_gelu<F: Real>(
     d_pre
 }
 
-/// Adds the bias to a piece of a row.
+/// The epilogue that adds a bias to each row.
 pub(super) fn add_bias<F: Real>(bias: &[F]) -> impl Fn(usize, usize, &mut [F], &mut [F]) + Send + Sync {
     move |_, column, y, _| {
         par::simd(

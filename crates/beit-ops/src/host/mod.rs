@@ -22,12 +22,11 @@ mod array;
 mod attention;
 #[cfg(feature = "std")]
 mod buffers;
+#[cfg(feature = "std")]
+mod cached;
 mod conv;
 mod cross_entropy;
 mod embed;
-mod gemm;
-#[cfg(feature = "std")]
-mod kept;
 mod layer_norm;
 mod linear;
 mod logit_laplace;
@@ -35,9 +34,9 @@ mod optimiser;
 mod par;
 mod pool;
 mod posterior;
-#[cfg(feature = "std")]
 mod product;
 mod real;
+mod reduce;
 mod residual;
 mod rows;
 
@@ -56,16 +55,16 @@ use core::marker::PhantomData;
 ///
 /// Under the feature `std` it uses all cores of the current rayon pool; the number of threads never changes a bit of any
 /// result.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Host<F> {
-    products: gemm::Products,
+    products: product::Products,
     element: PhantomData<F>,
 }
 
 impl<F> Host<F> {
     /// The CPU.
     pub const fn new() -> Self {
-        Self { products: gemm::Products::Exact, element: PhantomData }
+        Self { products: product::Products::Exact, element: PhantomData }
     }
 }
 
@@ -76,7 +75,7 @@ impl Host<f32> {
     /// [`has_bf16`](Host::has_bf16); elsewhere the same numbers to rounding, and no faster than f32.
     #[cfg(feature = "std")]
     pub const fn bf16() -> Self {
-        Self { products: gemm::Products::Bf16, element: PhantomData }
+        Self { products: product::Products::Bf16, element: PhantomData }
     }
 
     /// Whether this processor has instructions for products of bf16.
@@ -92,7 +91,7 @@ on_host! {
         type Ids = Vec<u32>;
 
         fn upload(&self, shape: impl Into<Shape>, data: &[f32]) -> Tensor {
-            array(shape, data.iter().map(|&v| F::of(f64::from(v))).collect())
+            array(shape, data.iter().map(|&v| F::from_f64(f64::from(v))).collect())
         }
         fn upload_ids(&self, ids: &[u32]) -> Vec<u32> {
             ids.to_vec()

@@ -1,19 +1,19 @@
-//! AdamW and the global norm.
+//! AdamW, and clipping by the global norm of the gradients.
 
 use super::Host;
 use super::array::{Array, array, data, data_mut};
 use super::par;
 use super::real::Real;
-use super::rows::sum;
+use super::reduce::sum;
 use crate::ops::{AdamW, OptimiserOps};
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Elements whose squares are one partial sum.
+/// Elements of one partial sum of squares.
 const PIECE: usize = 128 * 1024;
 
-/// `[norm, scale · min(1, max_norm / (norm + 1e-6))]` with the norm of `scale` times the gradients: the rule of PyTorch's
-/// `clip_grad_norm_`. Squares are added in f64. The factor of a norm that is not finite is not a number.
+/// `[norm, scale · min(1, max_norm / (norm + 1e-6))]`, where `norm` is that of `scale` times the gradients: the rule of PyTorch's
+/// `clip_grad_norm_`. Partial sums of squares are added in f64. If the norm is not finite, the factor is NaN.
 pub(super) fn clip_factor<F: Real>(grads: &[&Array<F>], max_norm: Option<f32>, scale: f32) -> Array<F> {
     let pieces: Vec<&[F]> = grads.iter().flat_map(|g| data(g).chunks(PIECE)).collect();
     let squares = par::map(pieces.len(), |i| {
@@ -27,12 +27,12 @@ pub(super) fn clip_factor<F: Real>(grads: &[&Array<F>], max_norm: Option<f32>, s
     let scale = f64::from(scale);
     let norm = scale * libm::sqrt(squares.iter().sum());
     let factor = scale * max_norm.map_or(1.0, |max| (f64::from(max) / (norm + 1e-6)).min(1.0));
-    let finite = F::of(norm).to_f64().is_finite();
-    array([2], vec![F::of(norm), F::of(if finite { factor } else { f64::NAN })])
+    let finite = F::from_f64(norm).to_f64().is_finite();
+    array([2], vec![F::from_f64(norm), F::from_f64(if finite { factor } else { f64::NAN })])
 }
 
 /// `m = β₁m + (1-β₁)g`, `v = β₂v + (1-β₂)g²`, `w -= lr·wd·w + lr · m̂ / (√v̂ + eps)` (Loshchilov and Hutter, ICLR 2019);
-/// nothing where the clip factor is not a number.
+/// if the clip factor is NaN, nothing changes.
 pub(super) fn adamw<F: Real>(
     param: &mut Array<F>,
     grad: &Array<F>,
@@ -48,7 +48,7 @@ pub(super) fn adamw<F: Real>(
     });
 }
 
-/// [`adamw`], after which the gradients are cleared: while they are in the cache.
+/// [`adamw`], then the gradients are set to zero while they are in the cache.
 pub(super) fn adamw_and_clear<F: Real>(
     param: &mut Array<F>,
     grad: &mut Array<F>,
@@ -61,7 +61,7 @@ pub(super) fn adamw_and_clear<F: Real>(
     let [first, second] = moments.map(|m| (data_mut(m), chunk));
     par::chunks4((data_mut(param), chunk), (data_mut(grad), chunk), first, second, |_, w, g, m, v| {
         step.take(w, g, m, v);
-        g.fill(F::of(0.0));
+        g.fill(F::from_f64(0.0));
     });
 }
 
@@ -71,10 +71,12 @@ struct Step<F> {
     beta: [F; 2],
     /// `1 - beta`
     rest: [F; 2],
+    /// `lr / (1 - β₁ᵗ)`
     size: F,
     /// `1 / √(1 - β₂ᵗ)`
     root: F,
-    keep: F,
+    /// What weight decay leaves of a weight: `1 - lr · wd`.
+    retained: F,
     eps: F,
 }
 
@@ -83,20 +85,21 @@ impl<F: Real> Step<F> {
         let bias = |beta: f64| 1.0 - libm::pow(beta, hyper.step as f64);
         Self {
             factor: data(clip)[1],
-            beta: [hyper.beta1, hyper.beta2].map(F::of),
-            rest: [1.0 - hyper.beta1, 1.0 - hyper.beta2].map(F::of),
-            size: F::of(hyper.lr / bias(hyper.beta1)),
-            root: F::of(1.0 / libm::sqrt(bias(hyper.beta2))),
-            keep: F::of(1.0 - hyper.lr * hyper.weight_decay),
-            eps: F::of(hyper.eps),
+            beta: [hyper.beta1, hyper.beta2].map(F::from_f64),
+            rest: [1.0 - hyper.beta1, 1.0 - hyper.beta2].map(F::from_f64),
+            size: F::from_f64(hyper.lr / bias(hyper.beta1)),
+            root: F::from_f64(1.0 / libm::sqrt(bias(hyper.beta2))),
+            retained: F::from_f64(1.0 - hyper.lr * hyper.weight_decay),
+            eps: F::from_f64(hyper.eps),
         }
     }
 
+    /// Steps a chunk of weights `w` with gradients `g` and moments `m` and `v`.
     fn take(&self, w: &mut [F], g: &[F], m: &mut [F], v: &mut [F]) {
         if self.factor.to_f64().is_nan() {
             return;
         }
-        let Self { factor, beta: [b1, b2], rest: [one_b1, one_b2], size, root, keep, eps } = *self;
+        let Self { factor, beta: [b1, b2], rest: [one_b1, one_b2], size, root, retained, eps } = *self;
         par::simd(
             #[inline(always)]
             || {
@@ -104,7 +107,7 @@ impl<F: Real> Step<F> {
                     let g = g * factor;
                     *m = b1 * *m + one_b1 * g;
                     *v = b2 * *v + one_b2 * g * g;
-                    *w = keep * *w - size * *m / (v.sqrt() * root + eps);
+                    *w = retained * *w - size * *m / (v.sqrt() * root + eps);
                 }
             },
         );

@@ -1,45 +1,47 @@
-//! Fixed chunks over all cores.
+//! Loops over chunks of work, spread over all threads.
 //!
-//! How work is cut depends on the shapes only, and partial sums are added in the order of the chunks. One thread and many
+//! The size of a chunk depends on shapes only, and partial sums are added in the order of the chunks. One thread and many
 //! therefore give the same bits.
 
 use alloc::vec::Vec;
 #[cfg(feature = "std")]
 use rayon::prelude::*;
 
-/// Elements that one task should at least touch: below this the hand-over costs more than it gains.
+/// A task should touch at least this many elements: below this, handing it to another thread costs more than it gains.
 const GRAIN: usize = 16 * 1024;
-/// At most this many partial sums of a reduction over rows.
+/// The most partial sums of a reduction over rows.
 const PARTIALS: usize = 16;
 
-/// At most this many tasks of a [`map`].
+/// The most tasks of a [`map`].
 #[cfg(feature = "std")]
 const MAP_TASKS: usize = 256;
 
-/// Rows of `width` elements that one task takes.
+/// How many rows of `width` elements one task takes.
 pub(crate) fn rows_per_task(width: usize) -> usize {
     (GRAIN / width.max(1)).max(1)
 }
 
-/// Rows that one partial sum covers when `rows` are reduced.
+/// How many rows one partial sum covers when `rows` rows are reduced.
 pub(crate) fn rows_per_partial(rows: usize) -> usize {
     rows.div_ceil(PARTIALS).max(1)
 }
 
-/// Threads that share the work. Nothing that changes a result may depend on it.
+/// The number of threads that share the work. Nothing that changes a result may depend on it.
 #[cfg(feature = "std")]
 pub(crate) fn threads() -> usize {
     rayon::current_num_threads()
 }
 
-/// The only one.
+/// One: without `std` there are no threads.
 #[cfg(not(feature = "std"))]
 pub(crate) fn threads() -> usize {
     1
 }
 
-/// Runs `f` with the vector instructions that this machine has. Write `simd(#[inline(always)] || …)`, and loops instead of
-/// `for_each` inside: what is not inlined here is compiled for the oldest machine.
+/// Runs `f` compiled for the vector instructions that this machine has.
+///
+/// Only code that is inlined into `f` is compiled for them; the rest is compiled for the baseline of the target. So write
+/// `simd(#[inline(always)] || …)`, and loops instead of `for_each` inside.
 #[inline(always)]
 pub(crate) fn simd<R>(f: impl FnOnce() -> R) -> R {
     #[cfg(feature = "std")]
@@ -48,13 +50,14 @@ pub(crate) fn simd<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// `f(i)` for `0..n`. All other loops are made of this one, which is compiled once: rayon's code is many times that of most loops.
+/// Calls `f(i)` for `i` in `0..n`. All other loops are built on this one, so rayon's code, which is many times larger than most
+/// loops, is compiled once.
 #[cfg(feature = "std")]
 fn indices(n: usize, f: &(dyn Fn(usize) + Sync)) {
     (0..n).into_par_iter().for_each(f);
 }
 
-/// `f(i)` for `0..n`, in order of `i`.
+/// The results of `f(i)` for `i` in `0..n`, in that order.
 #[cfg(feature = "std")]
 pub(crate) fn map<R: Send>(n: usize, f: impl Fn(usize) -> R + Send + Sync) -> Vec<R> {
     let mut results: Vec<Option<R>> = (0..n).map(|_| None).collect();
@@ -67,17 +70,17 @@ pub(crate) fn map<R: Send>(n: usize, f: impl Fn(usize) -> R + Send + Sync) -> Ve
     results.into_iter().map(|result| result.expect("every index was visited")).collect()
 }
 
-/// `f(i)` for `0..n`, in order of `i`.
+/// The results of `f(i)` for `i` in `0..n`, in that order.
 #[cfg(not(feature = "std"))]
 pub(crate) fn map<R: Send>(n: usize, f: impl Fn(usize) -> R + Send + Sync) -> Vec<R> {
     (0..n).map(f).collect()
 }
 
-/// `f(i, item)` for every item.
+/// Calls `f(i, item)` for every item.
 #[cfg(feature = "std")]
 pub(crate) fn each<T: Send>(items: Vec<T>, f: impl Fn(usize, T) + Send + Sync) {
     use std::sync::{Mutex, PoisonError};
-    // Each is taken by one thread.
+    // Each item is taken once, by the thread that gets its index.
     let items: Vec<_> = items.into_iter().map(|item| Mutex::new(Some(item))).collect();
     indices(items.len(), &|i| {
         if let Some(item) = items[i].lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -86,18 +89,18 @@ pub(crate) fn each<T: Send>(items: Vec<T>, f: impl Fn(usize, T) + Send + Sync) {
     });
 }
 
-/// `f(i, item)` for every item.
+/// Calls `f(i, item)` for every item.
 #[cfg(not(feature = "std"))]
 pub(crate) fn each<T: Send>(items: Vec<T>, f: impl Fn(usize, T) + Send + Sync) {
     items.into_iter().enumerate().for_each(|(i, item)| f(i, item));
 }
 
-/// `f(i, chunk)` for the chunks of `a`.
+/// Calls `f(i, chunk)` for every chunk of `a`.
 pub(crate) fn chunks<A: Send>(a: &mut [A], chunk: usize, f: impl Fn(usize, &mut [A]) + Send + Sync) {
     each(a.chunks_mut(chunk).collect(), f);
 }
 
-/// `f(i, chunk of a, chunk of b)`; both are cut into the same number of chunks.
+/// Calls `f(i, chunk of a, chunk of b)`. Both slices must have the same number of chunks.
 pub(crate) fn chunks2<A: Send, B: Send>(
     (a, chunk_a): (&mut [A], usize),
     (b, chunk_b): (&mut [B], usize),

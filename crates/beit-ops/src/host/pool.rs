@@ -1,24 +1,24 @@
-//! Halving and doubling the sides of feature maps.
+//! Halving and doubling the sides of feature maps `[B, h, w, C]`.
 
-use super::array::{Array, data, data_mut, shape, unwritten, zeros};
+use super::array::{Array, data, data_mut, extents4, shape, unwritten, zeros};
 use super::par;
 use super::real::Real;
 
-/// The elements of a square in reading order: line and column.
+/// Row and column of the pixels of a square, in reading order.
 const SQUARE: [(usize, usize); 4] = [(0, 0), (0, 1), (1, 0), (1, 1)];
 
 /// `y[i, j] = max x[2i..2i+2, 2j..2j+2]`
 pub(super) fn max_pool2<F: Real>(x: &Array<F>) -> Array<F> {
-    let [b, h, w, c] = extents(x);
+    let [b, h, w, c] = extents4(x);
     let mut y = unwritten([b, h / 2, w / 2, c]);
     let x = data(x);
-    let lines = par::rows_per_task(w * c);
-    par::chunks(data_mut(&mut y), (lines * (w / 2) * c).max(1), |n, y| {
+    let rows = par::rows_per_task(w * c);
+    par::chunks(data_mut(&mut y), (rows * (w / 2) * c).max(1), |n, y| {
         par::simd(
             #[inline(always)]
             || {
-                for (l, y) in y.chunks_exact_mut(w / 2 * c).enumerate() {
-                    let x = &x[(n * lines + l) * 2 * w * c..][..2 * w * c];
+                for (i, y) in y.chunks_exact_mut(w / 2 * c).enumerate() {
+                    let x = &x[(n * rows + i) * 2 * w * c..][..2 * w * c];
                     for (j, y) in y.chunks_exact_mut(c).enumerate() {
                         let [x0, x1, x2, x3] = square(x, w, c, j);
                         for k in 0..c {
@@ -32,20 +32,20 @@ pub(super) fn max_pool2<F: Real>(x: &Array<F>) -> Array<F> {
     y
 }
 
-/// The gradient goes to the first of the largest.
+/// The gradient goes to the largest element of each square; of equal ones, to the first.
 pub(super) fn max_pool2_backward<F: Real>(dy: &Array<F>, x: &Array<F>) -> Array<F> {
-    let [_, _, w, c] = extents(x);
+    let [_, _, w, c] = extents4(x);
     let mut dx = zeros(shape(x));
     let (dy, x) = (data(dy), data(x));
-    let lines = par::rows_per_task(2 * w * c);
-    par::chunks(data_mut(&mut dx), (lines * 2 * w * c).max(1), |n, dx| {
+    let rows = par::rows_per_task(2 * w * c);
+    par::chunks(data_mut(&mut dx), (rows * 2 * w * c).max(1), |n, dx| {
         par::simd(
             #[inline(always)]
             || {
-                for (l, dx) in dx.chunks_exact_mut(2 * w * c).enumerate() {
-                    let line = n * lines + l;
-                    let x = &x[line * 2 * w * c..][..2 * w * c];
-                    let dy = dy[line * (w / 2) * c..].chunks_exact(c);
+                for (i, dx) in dx.chunks_exact_mut(2 * w * c).enumerate() {
+                    let row = n * rows + i;
+                    let x = &x[row * 2 * w * c..][..2 * w * c];
+                    let dy = dy[row * (w / 2) * c..].chunks_exact(c);
                     let (upper, lower) = dx.split_at_mut(w * c);
                     let pairs = upper.chunks_exact_mut(2 * c).zip(lower.chunks_exact_mut(2 * c));
                     for (j, ((upper, lower), dy)) in pairs.zip(dy).enumerate() {
@@ -58,7 +58,7 @@ pub(super) fn max_pool2_backward<F: Real>(dy: &Array<F>, x: &Array<F>) -> Array<
     dx
 }
 
-/// Writes `dy [C]` where the largest element of a square is, zero to its other three places.
+/// For each channel, writes `dy [C]` to the place of the largest element of a square and zero to the other three.
 #[inline(always)]
 fn route<F: Real>(dy: &[F], [x0, x1, x2, x3]: [&[F]; 4], [upper, lower]: [&mut [F]; 2]) {
     let c = dy.len();
@@ -69,29 +69,29 @@ fn route<F: Real>(dy: &[F], [x0, x1, x2, x3]: [&[F]; 4], [upper, lower]: [&mut [
         let largest = x0[k].max(x1[k]).max(x2[k].max(x3[k]));
         let mut rest = dy[k];
         let mut take = |x: F| {
-            let taken = if x == largest { rest } else { F::of(0.0) };
-            rest = if x == largest { F::of(0.0) } else { rest };
+            let taken = if x == largest { rest } else { F::from_f64(0.0) };
+            rest = if x == largest { F::from_f64(0.0) } else { rest };
             taken
         };
         (d0[k], d1[k], d2[k], d3[k]) = (take(x0[k]), take(x1[k]), take(x2[k]), take(x3[k]));
     }
 }
 
-/// Square `j` of two lines `[2, w, C]`.
+/// Square `j` of two rows of pixels `[2, w, C]`.
 #[inline(always)]
-fn square<F>(lines: &[F], w: usize, c: usize, j: usize) -> [&[F]; 4] {
-    SQUARE.map(|(line, column)| &lines[(line * w + 2 * j + column) * c..][..c])
+fn square<F>(rows: &[F], w: usize, c: usize, j: usize) -> [&[F]; 4] {
+    SQUARE.map(|(row, column)| &rows[(row * w + 2 * j + column) * c..][..c])
 }
 
 /// `y[i, j] = x[i / 2, j / 2]`
 pub(super) fn upsample2<F: Real>(x: &Array<F>) -> Array<F> {
-    let [b, h, w, c] = extents(x);
+    let [b, h, w, c] = extents4(x);
     let mut y = unwritten([b, 2 * h, 2 * w, c]);
     let x = data(x);
-    let lines = par::rows_per_task(4 * w * c);
-    par::chunks(data_mut(&mut y), (lines * 4 * w * c).max(1), |n, y| {
-        for (l, y) in y.chunks_exact_mut(4 * w * c).enumerate() {
-            let x = &x[(n * lines + l) * w * c..][..w * c];
+    let rows = par::rows_per_task(4 * w * c);
+    par::chunks(data_mut(&mut y), (rows * 4 * w * c).max(1), |n, y| {
+        for (i, y) in y.chunks_exact_mut(4 * w * c).enumerate() {
+            let x = &x[(n * rows + i) * w * c..][..w * c];
             let (upper, lower) = y.split_at_mut(2 * w * c);
             for (pair, x) in upper.chunks_exact_mut(2 * c).zip(x.chunks_exact(c)) {
                 pair[..c].copy_from_slice(x);
@@ -105,16 +105,16 @@ pub(super) fn upsample2<F: Real>(x: &Array<F>) -> Array<F> {
 
 /// `dx[i, j] = Σ dy[2i..2i+2, 2j..2j+2]`
 pub(super) fn upsample2_backward<F: Real>(dy: &Array<F>) -> Array<F> {
-    let [b, h, w, c] = extents(dy);
+    let [b, h, w, c] = extents4(dy);
     let mut dx = unwritten([b, h / 2, w / 2, c]);
     let dy = data(dy);
-    let lines = par::rows_per_task(w * c);
-    par::chunks(data_mut(&mut dx), (lines * (w / 2) * c).max(1), |n, dx| {
+    let rows = par::rows_per_task(w * c);
+    par::chunks(data_mut(&mut dx), (rows * (w / 2) * c).max(1), |n, dx| {
         par::simd(
             #[inline(always)]
             || {
-                for (l, dx) in dx.chunks_exact_mut(w / 2 * c).enumerate() {
-                    let dy = &dy[(n * lines + l) * 2 * w * c..][..2 * w * c];
+                for (i, dx) in dx.chunks_exact_mut(w / 2 * c).enumerate() {
+                    let dy = &dy[(n * rows + i) * 2 * w * c..][..2 * w * c];
                     for (j, dx) in dx.chunks_exact_mut(c).enumerate() {
                         let [d0, d1, d2, d3] = square(dy, w, c, j);
                         for k in 0..c {
@@ -126,8 +126,4 @@ pub(super) fn upsample2_backward<F: Real>(dy: &Array<F>) -> Array<F> {
         );
     });
     dx
-}
-
-fn extents<F: Real>(x: &Array<F>) -> [usize; 4] {
-    shape(x)[..].try_into().expect("feature maps have four extents")
 }

@@ -1,23 +1,24 @@
-//! The distribution over visual tokens at each position: relaxed samples of it, and its divergence from the uniform one.
+//! The distribution over visual tokens at each position: relaxed samples from it, and its divergence from the uniform
+//! distribution.
 
-use super::array::{Array, array, data, data_mut, last, shape, unwritten, zeros};
+use super::array::{Array, array, data, data_mut, last, reshape, shape, unwritten, zeros};
 use super::real::Real;
-use super::rows::{add_column_sums, softmax_row, softmax_row_backward, sum};
+use super::reduce::{add_column_sums, softmax_row, softmax_row_backward, sum};
 use super::{Host, logit_laplace, par};
 use crate::ops::{ElboOps, GumbelNoise};
 use crate::philox::uniforms;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Blocks of Philox, four numbers each, that are computed side by side.
+/// Blocks of Philox that are computed side by side, so that the loops vectorise. A block is four numbers.
 const BLOCKS: usize = 64;
 
-/// `softmax((logits + g) / tau)` with `g = -ln(-ln u)`; element `n` of the tensor takes element `n` of the stream.
+/// `softmax((logits + g) / tau)` with `g = -ln(-ln u)`. Element `n` of the tensor uses element `n` of the random stream.
 pub(super) fn gumbel_softmax<F: Real>(logits: &Array<F>, noise: GumbelNoise, tau: f64) -> Array<F> {
     let v = last(logits);
     let mut y = unwritten(shape(logits));
     let rows = par::rows_per_task(v);
-    let scale = F::of(1.0 / tau);
+    let scale = F::from_f64(1.0 / tau);
     let logits = data(logits);
     par::chunks(data_mut(&mut y), rows * v, |n, y| {
         let first = n * rows * v;
@@ -43,37 +44,37 @@ fn gumbel<F: Real>(noise: GumbelNoise, first: usize, y: &mut [F]) {
     let mut y = y;
     let mut element = first;
     while !y.is_empty() {
-        let lanes = gumbel_lanes::<F>(noise, element / 4);
+        let words = gumbel_words::<F>(noise, element / 4);
         let skipped = element % 4;
-        let (now, rest) = y.split_at_mut((4 * BLOCKS - skipped).min(y.len()));
-        for (i, y) in now.iter_mut().enumerate() {
+        let (head, rest) = y.split_at_mut((4 * BLOCKS - skipped).min(y.len()));
+        for (i, y) in head.iter_mut().enumerate() {
             let i = i + skipped;
-            *y = lanes[i % 4][i / 4];
+            *y = words[i % 4][i / 4];
         }
-        element += now.len();
+        element += head.len();
         y = rest;
     }
 }
 
-/// Noise from [`BLOCKS`] blocks of Philox: word `w` of block `first + i` at `[w][i]`, an order that vectorises.
+/// Noise from [`BLOCKS`] blocks of Philox: word `w` of block `first + i` is at `[w][i]`, an order that vectorises.
 #[inline(always)]
-fn gumbel_lanes<F: Real>(noise: GumbelNoise, first: usize) -> [[F; BLOCKS]; 4] {
-    let mut lanes = [[F::of(0.0); BLOCKS]; 4];
+fn gumbel_words<F: Real>(noise: GumbelNoise, first: usize) -> [[F; BLOCKS]; 4] {
+    let mut noises = [[F::from_f64(0.0); BLOCKS]; 4];
     for i in 0..BLOCKS {
         let words = uniforms(noise.seed, noise.step, (first + i) as u64);
         for w in 0..4 {
-            lanes[w][i] = F::of(f64::from(words[w]));
+            noises[w][i] = F::from_f64(f64::from(words[w]));
         }
     }
-    for g in lanes.as_flattened_mut() {
+    for g in noises.as_flattened_mut() {
         *g = -(-g.ln()).ln();
     }
-    lanes
+    noises
 }
 
 /// `d_logits = y ⊙ (dy - Σ dy ⊙ y) / tau`
 pub(super) fn gumbel_softmax_backward<F: Real>(dy: &Array<F>, y: &Array<F>, tau: f64) -> Array<F> {
-    let scale = F::of(1.0 / tau);
+    let scale = F::from_f64(1.0 / tau);
     let dy = data(dy);
     softmax_backward(
         y,
@@ -87,7 +88,9 @@ pub(super) fn gumbel_softmax_backward<F: Real>(dy: &Array<F>, y: &Array<F>, tau:
     )
 }
 
-/// `q = softmax(logits)` and its mean over rows; `KL(p ‖ U) = ln V + Σ p ln p` for each row and for the mean.
+/// `KL(p ‖ U) = ln V + Σ p ln p`, once as the mean over rows `p` of `q = softmax(logits)` and once for their mean `p`.
+///
+/// Returns both numbers, and `[q, mean]` for the backward.
 pub(super) fn kl<F: Real>(logits: &Array<F>) -> (Array<F>, [Array<F>; 2]) {
     let v = last(logits);
     let m = logits.len() / v;
@@ -103,17 +106,17 @@ pub(super) fn kl<F: Real>(logits: &Array<F>) -> (Array<F>, [Array<F>; 2]) {
             },
         );
     });
-    let q = super::array::reshape(q, [m, v]);
+    let q = reshape(q, [m, v]);
     let mut mean = zeros([v]);
     add_column_sums(data(&q), data_mut(&mut mean));
-    mean.iter_mut().for_each(|p| *p /= F::of(m as f64));
-    let of_each = mean_negentropy(data(&q), v);
-    let of_mean = mean_negentropy(data(&mean), v);
-    let uniform = F::of(libm::log(v as f64));
-    (array([2], vec![uniform + of_each, uniform + of_mean]), [q, mean])
+    mean.iter_mut().for_each(|p| *p /= F::from_f64(m as f64));
+    let each = mean_negentropy(data(&q), v);
+    let mean_row = mean_negentropy(data(&mean), v);
+    let uniform = F::from_f64(libm::log(v as f64));
+    (array([2], vec![uniform + each, uniform + mean_row]), [q, mean])
 }
 
-/// The mean of `Σ p ln p` over rows of V.
+/// The mean of `Σ p ln p` over rows of `v` elements.
 fn mean_negentropy<F: Real>(p: &[F], v: usize) -> F {
     let rows = par::rows_per_task(v);
     let count = p.len() / v;
@@ -129,26 +132,26 @@ fn mean_negentropy<F: Real>(p: &[F], v: usize) -> F {
             },
         )
     });
-    F::of(partials.iter().sum::<f64>() / count as f64)
+    F::from_f64(partials.iter().sum::<f64>() / count as f64)
 }
 
 /// With `g = w0 ln q + w1 ln p` and `p` the mean of the rows: `d_logits = q ⊙ (g - Σ g ⊙ q) / M`.
 pub(super) fn kl_backward<F: Real>([q, mean]: &[Array<F>; 2], weights: [f64; 2]) -> Array<F> {
     let m = q.len() / last(q);
-    let [of_each, of_mean] = weights.map(|w| F::of(w / m as f64));
-    let mean: Vec<F> = data(mean).iter().map(|&p| of_mean * floored_ln(p)).collect();
+    let [each_weight, mean_weight] = weights.map(|w| F::from_f64(w / m as f64));
+    let mean: Vec<F> = data(mean).iter().map(|&p| mean_weight * floored_ln(p)).collect();
     softmax_backward(
         q,
         #[inline(always)]
         |_, q, d| {
             for ((d, &q), &mean) in d.iter_mut().zip(q).zip(&mean) {
-                *d = of_each * floored_ln(q) + mean;
+                *d = each_weight * floored_ln(q) + mean;
             }
         },
     )
 }
 
-/// `d_logits = y ⊙ (g - Σ g ⊙ y)` over each row of `y`, the softmax; `gradient(row, y, g)` writes `g`.
+/// `d_logits = y ⊙ (g - Σ g ⊙ y)` for each row of the softmax `y`. `gradient(row, y, g)` writes the gradient `g` of the row.
 fn softmax_backward<F: Real>(
     y: &Array<F>,
     gradient: impl Fn(usize, &[F], &mut [F]) + Send + Sync,
@@ -173,10 +176,10 @@ fn softmax_backward<F: Real>(
     d_logits
 }
 
-/// `ln p`, finite where `p` has underflowed, so that `p ln p` is zero there.
+/// `ln p`, but finite where `p` has underflowed to zero, so that `p ln p` is zero there and not NaN.
 #[inline(always)]
 fn floored_ln<F: Real>(p: F) -> F {
-    p.max(F::of(f64::from(f32::MIN_POSITIVE))).ln()
+    p.max(F::from_f64(f64::from(f32::MIN_POSITIVE))).ln()
 }
 
 on_host! {

@@ -1,14 +1,15 @@
 //! The two element types of the host and their elementary functions.
 
-use super::array::{Array, matrix};
-use super::gemm::{Finish, Library, Products, Results, WithEngine, by_library};
+mod elementary;
+
+#[cfg(feature = "std")]
+use super::buffers::Buffers;
 use core::iter::Sum;
 use core::ops::{AddAssign, DivAssign, MulAssign, Neg, SubAssign};
-use ndarray::ArrayView2;
 
 /// `f32`, which trains and ships, or `f64`, the oracle of the gradients.
 ///
-/// The functions of `f32` are branch-free polynomials that the compiler vectorises; those of `f64` are libm's.
+/// The functions of `f32` are branch-free polynomials that the compiler vectorises. Those of `f64` are libm's.
 pub trait Real:
     ndarray::LinalgScalar
     + PartialOrd
@@ -22,11 +23,8 @@ pub trait Real:
     + Sync
     + core::fmt::Debug
 {
-    /// Whether convolutions may be done with fewer products than their definition has, for a rounding or two more.
-    #[doc(hidden)]
-    const MINIMAL: bool;
-    /// The nearest value.
-    fn of(v: f64) -> Self;
+    /// The nearest value to a number in double precision.
+    fn from_f64(v: f64) -> Self;
     /// The same value in double precision.
     fn to_f64(self) -> f64;
     /// `e^self`
@@ -39,44 +37,16 @@ pub trait Real:
     fn sqrt(self) -> Self;
     /// Absolute value.
     fn abs(self) -> Self;
-    /// Where the buffers of tensors come from and go to.
+    /// The pool that buffers of tensors are taken from and returned to.
     #[cfg(feature = "std")]
     #[doc(hidden)]
-    fn buffers() -> &'static super::buffers::Buffers<Self>;
-    /// `c = left [M, K] · right [K, N]` over all cores; `finish(row, column, results, also)` is called for every finished
-    /// piece of a row.
-    #[doc(hidden)]
-    fn product(
-        _: Products,
-        left: ArrayView2<'_, Self>,
-        right: ArrayView2<'_, Self>,
-        into: Results<'_, Self>,
-        finish: &Finish<'_, Self>,
-    ) {
-        by_library(left, right, into, finish);
-    }
-    /// [`product`](Real::product) by a parameter: `c = left [M, K] · weight [N, K]ᵀ`.
-    #[doc(hidden)]
-    fn product_by(
-        products: Products,
-        left: ArrayView2<'_, Self>,
-        weight: &Array<Self>,
-        into: Results<'_, Self>,
-        finish: &Finish<'_, Self>,
-    ) {
-        Self::product(products, left, matrix(weight).reversed_axes(), into, finish);
-    }
-    /// Runs `on` with the products of this machine.
-    #[doc(hidden)]
-    fn with_engine<W: WithEngine<Self>>(_: Products, on: W) -> W::Output {
-        on.run(Library)
-    }
-    /// The larger of two numbers; the other one if one is NaN.
+    fn buffers() -> &'static Buffers<Self>;
+    /// The larger of two numbers. If one of them is NaN, the result is `other`.
     #[inline(always)]
     fn max(self, other: Self) -> Self {
         if self > other { self } else { other }
     }
-    /// The smaller of two numbers; the other one if one is NaN.
+    /// The smaller of two numbers. If one of them is NaN, the result is `other`.
     #[inline(always)]
     fn min(self, other: Self) -> Self {
         if self < other { self } else { other }
@@ -84,9 +54,7 @@ pub trait Real:
 }
 
 impl Real for f64 {
-    // What others are compared with is the definition.
-    const MINIMAL: bool = false;
-    fn of(v: f64) -> f64 {
+    fn from_f64(v: f64) -> f64 {
         v
     }
     fn to_f64(self) -> f64 {
@@ -108,54 +76,16 @@ impl Real for f64 {
         f64::abs(self)
     }
     #[cfg(feature = "std")]
-    fn buffers() -> &'static super::buffers::Buffers<f64> {
-        static F64: super::buffers::Buffers<f64> = super::buffers::Buffers::new();
+    fn buffers() -> &'static Buffers<f64> {
+        static F64: Buffers<f64> = Buffers::new();
         &F64
     }
 }
 
 impl Real for f32 {
-    const MINIMAL: bool = true;
     #[inline(always)]
-    fn of(v: f64) -> f32 {
+    fn from_f64(v: f64) -> f32 {
         v as f32
-    }
-    #[cfg(feature = "std")]
-    fn product(
-        products: Products,
-        left: ArrayView2<'_, f32>,
-        right: ArrayView2<'_, f32>,
-        into: Results<'_, f32>,
-        finish: &Finish<'_, f32>,
-    ) {
-        super::product::with_kernel!(
-            products,
-            kernel => super::product::multiply(kernel, left, &super::product::Right::pack(kernel, right.t()), into, finish),
-            else by_library(left, right, into, finish)
-        );
-    }
-    #[cfg(feature = "std")]
-    fn product_by(
-        products: Products,
-        left: ArrayView2<'_, f32>,
-        weight: &Array<f32>,
-        into: Results<'_, f32>,
-        finish: &Finish<'_, f32>,
-    ) {
-        use super::product::{Right, multiply, with_kernel};
-        let turned = matrix(weight);
-        with_kernel!(
-            products,
-            kernel => {
-                let right = weight.copied(|| Right::pack(kernel, turned));
-                multiply(kernel, left, &right, into, finish);
-            },
-            else by_library(left, turned.reversed_axes(), into, finish)
-        );
-    }
-    #[cfg(feature = "std")]
-    fn with_engine<W: WithEngine<f32>>(products: Products, on: W) -> W::Output {
-        super::product::with_kernel!(products, kernel => on.run(kernel), else on.run(Library))
     }
     #[inline(always)]
     fn to_f64(self) -> f64 {
@@ -163,15 +93,15 @@ impl Real for f32 {
     }
     #[inline(always)]
     fn exp(self) -> f32 {
-        exp_f32(self)
+        elementary::exp_f32(self)
     }
     #[inline(always)]
     fn ln(self) -> f32 {
-        ln_f32(self)
+        elementary::ln_f32(self)
     }
     #[inline(always)]
     fn erf(self) -> f32 {
-        erf_f32(self)
+        elementary::erf_f32(self)
     }
     #[inline(always)]
     fn sqrt(self) -> f32 {
@@ -185,157 +115,8 @@ impl Real for f32 {
         f32::abs(self)
     }
     #[cfg(feature = "std")]
-    fn buffers() -> &'static super::buffers::Buffers<f32> {
-        static F32: super::buffers::Buffers<f32> = super::buffers::Buffers::new();
+    fn buffers() -> &'static Buffers<f32> {
+        static F32: Buffers<f32> = Buffers::new();
         &F32
-    }
-}
-
-/// `e^x` as `2^n e^r` with `|r| <= ln 2 / 2` and the Taylor polynomial of degree 7 for `e^r` (remainder below 1e-8).
-/// Below -87.3 the result is 1.2e-38 instead of a denormal or zero, above 88.3 it is 2.2e38.
-#[inline(always)]
-fn exp_f32(x: f32) -> f32 {
-    // ln 2 in two parts: the first has so few bits that n times it is exact.
-    const LN2_HIGH: f32 = 0.693_359_4;
-    const LN2_LOW: f32 = (core::f64::consts::LN_2 - LN2_HIGH as f64) as f32;
-    // Adding and subtracting 1.5·2^23 rounds to the nearest integer and keeps it in the low bits.
-    const ROUND: f32 = 12_582_912.0;
-    // `clamp` would pass NaN through as well, but compiles to branches that do not vectorise.
-    let x = if x > 88.3 { 88.3 } else { x };
-    let x = if x < -87.3 { -87.3 } else { x };
-    let shifted = x * core::f32::consts::LOG2_E + ROUND;
-    let n = shifted - ROUND;
-    let r = (x - n * LN2_HIGH) - n * LN2_LOW;
-    let p = 1.0 / 5040.0;
-    let p = p * r + 1.0 / 720.0;
-    let p = p * r + 1.0 / 120.0;
-    let p = p * r + 1.0 / 24.0;
-    let p = p * r + 1.0 / 6.0;
-    let p = p * r + 0.5;
-    let p = (p * r) * r + r;
-    let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000));
-    scale * p + scale
-}
-
-/// `ln x` as `n ln 2 + ln m` with `√½ <= m < √2` and `ln(1 + r) = r - r²/2 + r³ P(r)`, `P` the minimax polynomial of Cephes'
-/// `logf`. Below the smallest normal number, 0 included, the result is -87.3 instead of a denormal's logarithm or -∞.
-#[inline(always)]
-fn ln_f32(x: f32) -> f32 {
-    const P: [f32; 9] = [
-        7.037_683_6e-2,
-        -1.151_461e-1,
-        1.167_699_9e-1,
-        -1.242_014_1e-1,
-        1.424_932_3e-1,
-        -1.666_805_8e-1,
-        2.000_071_5e-1,
-        -2.499_999_4e-1,
-        3.333_333e-1,
-    ];
-    // ln 2 in two parts: the first has so few bits that n times it is exact.
-    const LN2_HIGH: f32 = 0.693_359_4;
-    const LN2_LOW: f32 = (core::f64::consts::LN_2 - LN2_HIGH as f64) as f32;
-    let positive = if x < f32::MIN_POSITIVE { f32::MIN_POSITIVE } else { x };
-    let bits = positive.to_bits() as i32;
-    let n = (bits - core::f32::consts::FRAC_1_SQRT_2.to_bits() as i32) >> 23;
-    let r = f32::from_bits((bits - (n << 23)) as u32) - 1.0;
-    let mut p = P[0];
-    let mut i = 1;
-    while i < P.len() {
-        p = p * r + P[i];
-        i += 1;
-    }
-    let n = n as f32;
-    let z = r * r;
-    let ln = (p * r * z + n * LN2_LOW - 0.5 * z) + r + n * LN2_HIGH;
-    // Infinity and NaN are their own logarithms; that of a negative number is not a number.
-    let ln = if positive < f32::INFINITY { ln } else { positive };
-    if x < 0.0 { f32::NAN } else { ln }
-}
-
-/// `erf(x) = x P(x²) / Q(x²)` on [-4, 4], beyond which it is ±1 in f32: the rational minimax approximation that Eigen and XLA
-/// use (coefficients from Eigen's `generic_fast_erf_float`). Maximum absolute error measured against libm: see the test.
-#[inline(always)]
-fn erf_f32(x: f32) -> f32 {
-    const P: [f32; 7] = [
-        -2.726_142_3e-10,
-        2.770_681_5e-8,
-        -2.101_024_1e-6,
-        -5.692_506_5e-5,
-        -7.349_906e-4,
-        -2.954_6e-3,
-        -1.609_603_3e-2,
-    ];
-    const Q: [f32; 5] = [-1.456_607_2e-5, -2.133_740_6e-4, -1.682_827e-3, -7.373_329_3e-3, -1.426_473_9e-2];
-    let x = if x > 4.0 { 4.0 } else { x };
-    let x = if x < -4.0 { -4.0 } else { x };
-    let z = x * x;
-    let mut p = P[0];
-    let mut i = 1;
-    while i < P.len() {
-        p = p * z + P[i];
-        i += 1;
-    }
-    let mut q = Q[0];
-    let mut i = 1;
-    while i < Q.len() {
-        q = q * z + Q[i];
-        i += 1;
-    }
-    x * p / q
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Measured: 1.5e-7 relative, a little over one unit in the last place.
-    const EXP_RELATIVE: f64 = 2e-7;
-    /// Measured: 4.0e-7 absolute.
-    const ERF_ABSOLUTE: f64 = 5e-7;
-
-    /// Relative to the result. Measured: 1.2e-7, one unit in the last place.
-    const LN_RELATIVE: f64 = 2e-7;
-
-    /// Every exponent, and the neighbourhood of 1, where the result passes through zero.
-    #[test]
-    fn ln_against_libm() {
-        let mut worst = 0f64;
-        let mut check = |x: f32| {
-            let want = libm::log(f64::from(x));
-            worst = worst.max((f64::from(ln_f32(x)) - want).abs() / want.abs());
-        };
-        (0x0080_0000..0x7f80_0000).step_by(2003).map(f32::from_bits).for_each(&mut check);
-        (1..200_000).for_each(|i| check(1.0 - i as f32 * 2f32.powi(-24)));
-        (1..200_000).for_each(|i| check(1.0 + i as f32 * 2f32.powi(-23)));
-        assert!(worst < LN_RELATIVE, "{worst:e}");
-        assert_eq!(ln_f32(1.0), 0.0);
-        assert!((ln_f32(0.0) + 87.336_54).abs() < 1e-5);
-        assert_eq!(ln_f32(f32::INFINITY), f32::INFINITY);
-        assert!(ln_f32(f32::NAN).is_nan() && ln_f32(-1.0).is_nan());
-    }
-
-    #[test]
-    fn exp_against_libm() {
-        let mut worst = 0f64;
-        for i in -870_000..880_000 {
-            let x = i as f32 * 1e-4;
-            let want = libm::exp(f64::from(x));
-            worst = worst.max((f64::from(exp_f32(x)) - want).abs() / want);
-        }
-        assert!(worst < EXP_RELATIVE, "{worst:e}");
-        assert!(exp_f32(f32::NAN).is_nan());
-        assert!(exp_f32(f32::NEG_INFINITY) < 2e-38);
-    }
-
-    #[test]
-    fn erf_against_libm() {
-        let mut worst = 0f64;
-        for i in -60_000..60_000 {
-            let x = i as f32 * 1e-4;
-            worst = worst.max((f64::from(erf_f32(x)) - libm::erf(f64::from(x))).abs());
-        }
-        assert!(worst < ERF_ABSOLUTE, "{worst:e}");
-        assert!(erf_f32(f32::NAN).is_nan());
     }
 }

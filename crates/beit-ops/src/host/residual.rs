@@ -1,4 +1,4 @@
-//! Sums of a trunk and a branch.
+//! Residual connections: the sum of a trunk and a branch, scaled by LayerScale and drop path.
 
 use super::Host;
 use super::activation::{binary, unary};
@@ -6,10 +6,11 @@ use super::array::{Array, data, data_mut, last, shape, unwritten};
 use super::layer_norm::{self, RowStats, normalise_row};
 use super::par;
 use super::real::Real;
-use super::rows::{add, add_partials};
+use super::reduce::{add, add_partials};
 use crate::ops::{GradientOps, Residual, ResidualOps, ResidualTraining};
 use crate::params::Norm;
 
+/// `a += b`
 pub(super) fn add_assign<F: Real>(a: &mut Array<F>, b: &Array<F>) {
     let chunk = par::rows_per_task(1);
     let b = data(b);
@@ -23,17 +24,17 @@ pub(super) fn add_assign<F: Real>(a: &mut Array<F>, b: &Array<F>) {
 
 /// `a + scale · b`
 pub(super) fn add_scaled<F: Real>(a: &Array<F>, b: &Array<F>, scale: f64) -> Array<F> {
-    let scale = F::of(scale);
+    let scale = F::from_f64(scale);
     binary(a, b, move |a, b| a + scale * b)
 }
 
 /// `scale · x`
 pub(super) fn scaled<F: Real>(x: &Array<F>, scale: f64) -> Array<F> {
-    let scale = F::of(scale);
+    let scale = F::from_f64(scale);
     unary(x, move |x| scale * x)
 }
 
-/// The factor of row `m`, column `k` of a branch: LayerScale times drop path.
+/// The factors of a branch: LayerScale for each column, drop path for each image.
 struct Factor<'a, F> {
     gamma: Option<&'a [F]>,
     keep: Option<&'a [F]>,
@@ -47,7 +48,7 @@ impl<'a, F: Real> Factor<'a, F> {
         Self { gamma: scale.gamma.map(data), keep, rows_per_image }
     }
 
-    /// `y = x + keep · gamma ⊙ branch` of a row.
+    /// `y = x + keep · gamma ⊙ branch` for one row.
     #[inline(always)]
     fn add(&self, row: usize, x: &[F], branch: &[F], y: &mut [F]) {
         let (n, keep) = (y.len(), self.keep(row));
@@ -65,7 +66,7 @@ impl<'a, F: Real> Factor<'a, F> {
         }
     }
 
-    /// `d_branch = keep · gamma ⊙ dy` of a row.
+    /// `d_branch = keep · gamma ⊙ dy` for one row.
     #[inline(always)]
     fn scale(&self, row: usize, dy: &[F], d_branch: &mut [F]) {
         let (n, keep) = (dy.len(), self.keep(row));
@@ -83,9 +84,10 @@ impl<'a, F: Real> Factor<'a, F> {
         }
     }
 
+    /// The drop path factor of the image that a row belongs to.
     #[inline(always)]
     fn keep(&self, row: usize) -> F {
-        self.keep.map_or(F::of(1.0), |keep| keep[row / self.rows_per_image])
+        self.keep.map_or(F::from_f64(1.0), |keep| keep[row / self.rows_per_image])
     }
 }
 
@@ -110,7 +112,7 @@ pub(super) fn forward<F: Real>(x: &Array<F>, branch: &Array<F>, scale: &Residual
     y
 }
 
-/// [`forward`] and the layer norm that follows it, row by row.
+/// [`forward`], then the layer norm of each row while it is in the cache. Returns `(y, normed, stats)`.
 pub(super) fn forward_norm<F: Real>(
     x: &Array<F>,
     branch: &Array<F>,
@@ -188,7 +190,7 @@ pub(super) fn backward<F: Real>(
 on_host! {
     impl GradientOps for Host<F> {
         fn clear(&self, x: &mut Tensor) {
-            x.fill(F::of(0.0));
+            x.fill(F::from_f64(0.0));
         }
         fn add_assign(&self, a: &mut Tensor, b: &Tensor) {
             add_assign(a, b);

@@ -1,124 +1,14 @@
-//! Sums over rows and columns, and picking rows.
+//! Operations on whole rows: picking them, averaging them, and the largest element of each.
 
 use super::Host;
 use super::array::{Array, data, data_mut, last, shape, unwritten, zeros};
 use super::par;
 use super::real::Real;
+use super::reduce::{add, maximum};
 use crate::ops::{RowOps, RowTraining};
 use alloc::vec::Vec;
 
-/// Independent partial sums of a reduction along a row: enough for the widest vector registers, and part of the result's
-/// definition, since they fix the order of the additions.
-const LANES: usize = 16;
-
-/// `Σ f(i)` over `0..n`, in [`LANES`] interleaved partial sums.
-#[inline(always)]
-pub(super) fn sum<F: Real>(n: usize, f: impl Fn(usize) -> F) -> F {
-    let mut lanes = [F::of(0.0); LANES];
-    let whole = n - n % LANES;
-    let mut i = 0;
-    while i < whole {
-        for lane in 0..LANES {
-            lanes[lane] += f(i + lane);
-        }
-        i += LANES;
-    }
-    for (lane, i) in (whole..n).enumerate() {
-        lanes[lane] += f(i);
-    }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            let upper = lanes[lane + width];
-            lanes[lane] += upper;
-        }
-        width /= 2;
-    }
-    lanes[0]
-}
-
-/// The largest element of a row that is not empty.
-#[inline(always)]
-pub(super) fn maximum<F: Real>(row: &[F]) -> F {
-    let mut lanes = [row[0]; LANES];
-    let mut chunks = row.chunks_exact(LANES);
-    for chunk in &mut chunks {
-        for lane in 0..LANES {
-            lanes[lane] = lanes[lane].max(chunk[lane]);
-        }
-    }
-    for &v in chunks.remainder() {
-        lanes[0] = lanes[0].max(v);
-    }
-    lanes.iter().fold(lanes[0], |a, &b| a.max(b))
-}
-
-/// The softmax of a row, in place.
-#[inline(always)]
-pub(super) fn softmax_row<F: Real>(row: &mut [F]) {
-    let largest = maximum(row);
-    for v in row.iter_mut() {
-        *v = (*v - largest).exp();
-    }
-    let scale = F::of(1.0) / sum(row.len(), |i| row[i]);
-    for v in row.iter_mut() {
-        *v *= scale;
-    }
-}
-
-/// With `p` the softmax of a row: `d = p ⊙ (d - Σ d ⊙ p)`, in place.
-#[inline(always)]
-pub(super) fn softmax_row_backward<F: Real>(d: &mut [F], p: &[F]) {
-    let dot = sum(d.len(), |i| d[i] * p[i]);
-    for (d, &p) in d.iter_mut().zip(p) {
-        *d = p * (*d - dot);
-    }
-}
-
-/// `sums[c] += Σ_m x[m, c]` for `x [M, C]`.
-pub(super) fn add_column_sums<F: Real>(x: &[F], sums: &mut [F]) {
-    let c = sums.len();
-    add_partials(x.len() / c, &mut [sums], |rows, out| {
-        par::simd(
-            #[inline(always)]
-            || {
-                for row in x[rows.start * c..rows.end * c].chunks_exact(c) {
-                    add(&mut out[0], row);
-                }
-            },
-        );
-    });
-}
-
-/// Reduces over `m` rows: `f(rows, partial)` adds a range of rows to partial sums of the shapes of `sums`, which are then
-/// added to `sums` in the order of the ranges.
-pub(super) fn add_partials<F: Real, const K: usize>(
-    m: usize,
-    sums: &mut [&mut [F]; K],
-    f: impl Fn(core::ops::Range<usize>, &mut [Array<F>; K]) + Send + Sync,
-) {
-    let rows = par::rows_per_partial(m);
-    let widths: [usize; K] = core::array::from_fn(|k| sums[k].len());
-    let partials = par::map(m.div_ceil(rows), |i| {
-        let mut out: [Array<F>; K] = core::array::from_fn(|k| zeros([widths[k]]));
-        f(i * rows..((i + 1) * rows).min(m), &mut out);
-        out
-    });
-    for partial in &partials {
-        for (sum, part) in sums.iter_mut().zip(partial) {
-            add(sum, part);
-        }
-    }
-}
-
-/// `a += b`
-#[inline(always)]
-pub(super) fn add<F: Real>(a: &mut [F], b: &[F]) {
-    for (a, &b) in a.iter_mut().zip(b) {
-        *a += b;
-    }
-}
-
+/// `y[i] = x[rows[i]]` for `x [M, C]`.
 pub(super) fn gather<F: Real>(x: &Array<F>, rows: &[u32]) -> Array<F> {
     let c = last(x);
     let x = data(x);
@@ -129,6 +19,7 @@ pub(super) fn gather<F: Real>(x: &Array<F>, rows: &[u32]) -> Array<F> {
     y
 }
 
+/// `y[rows[i]] = x[i]`, zero in all other of the `m` rows. The indices in `rows` must be distinct.
 pub(super) fn scatter<F: Real>(x: &Array<F>, rows: &[u32], m: usize) -> Array<F> {
     let c = last(x);
     let mut y = zeros([m, c]);
@@ -159,9 +50,10 @@ pub(super) fn add_bias<F: Real>(x: &Array<F>, bias: &Array<F>) -> Array<F> {
     y
 }
 
+/// The mean of the patch tokens of each image, without \[CLS\]: `[B·T, C] -> [B, C]`.
 pub(super) fn mean_pool<F: Real>(x: &Array<F>, tokens: usize) -> Array<F> {
     let c = last(x);
-    let scale = F::of(1.0 / (tokens - 1) as f64);
+    let scale = F::from_f64(1.0 / (tokens - 1) as f64);
     let x = data(x);
     let mut y = zeros([x.len() / (tokens * c), c]);
     par::chunks(data_mut(&mut y), c, |b, y| {
@@ -180,9 +72,10 @@ pub(super) fn mean_pool<F: Real>(x: &Array<F>, tokens: usize) -> Array<F> {
     y
 }
 
+/// `[B, C] -> [B·T, C]`, zero for \[CLS\].
 pub(super) fn mean_pool_backward<F: Real>(dy: &Array<F>, tokens: usize) -> Array<F> {
     let c = last(dy);
-    let scale = F::of(1.0 / (tokens - 1) as f64);
+    let scale = F::from_f64(1.0 / (tokens - 1) as f64);
     let dy = data(dy);
     let mut dx = zeros([dy.len() / c * tokens, c]);
     par::chunks(data_mut(&mut dx), tokens * c, |b, dx| {
@@ -195,13 +88,14 @@ pub(super) fn mean_pool_backward<F: Real>(dy: &Array<F>, tokens: usize) -> Array
     dx
 }
 
+/// [`argmax_row`] of every row.
 pub(super) fn argmax<F: Real>(x: &Array<F>) -> Vec<u32> {
     let v = last(x);
     let x = data(x);
     par::map(x.len() / v, |m| argmax_row(&x[m * v..][..v]) as u32)
 }
 
-/// The position of the largest element; the first of equals.
+/// The position of the largest element; of equal ones, the first.
 pub(super) fn argmax_row<F: Real>(row: &[F]) -> usize {
     let best = par::simd(
         #[inline(always)]

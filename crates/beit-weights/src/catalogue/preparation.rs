@@ -35,8 +35,8 @@ pub enum Family {
 #[serde(deny_unknown_fields)]
 struct Row {
     family: Family,
-    /// `centre`: the shorter side is resized to `resize`, the centre cut out. `squash`: both sides are, whatever the picture's shape.
-    /// `slide`: the shorter side is, and windows slide over the picture.
+    /// `centre`: the shorter side is resized to `resize`, and the centre is cut out. `squash`: both sides are resized to it, whatever
+    /// the picture's shape. `slide`: the shorter side is resized to it, and windows slide over the picture.
     fit: String,
     /// In pixels.
     resize: usize,

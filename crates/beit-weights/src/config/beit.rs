@@ -1,6 +1,7 @@
 //! `BeitConfig` of transformers.
 
-use super::{Labelled, Segmenter, limit, unnamed};
+use super::labelled::{Labelled, Segmenter, unnamed};
+use super::limit::limit;
 use crate::error::{Error, Result};
 use beit_heads::{ClassifierConfig, MimConfig, Pooling};
 use beit_vit::RelativePositions;
@@ -215,25 +216,26 @@ impl Config {
     }
 
     /// The description of a model for masked image modelling.
-    pub(super) fn of_mim(config: &MimConfig) -> Self {
-        Self { vocab_size: config.vocab, ..Self::of(&config.vit, MIM) }
+    pub(super) fn describing_mim(config: &MimConfig) -> Self {
+        Self { vocab_size: config.vocab, ..Self::describing(&config.vit, MIM) }
     }
 
     /// The description of a classifier.
-    pub(super) fn of_classifier(Labelled { classifier, labels }: &Labelled) -> Self {
+    pub(super) fn describing_classifier(Labelled { classifier, labels }: &Labelled) -> Self {
         let use_mean_pooling = classifier.pooling == Pooling::Mean;
-        Self { use_mean_pooling, ..Self::of(&classifier.vit, CLASSIFIER) }.with(labels)
+        Self { use_mean_pooling, ..Self::describing(&classifier.vit, CLASSIFIER) }.with(labels)
     }
 
     /// The description of a model for semantic segmentation.
-    pub(super) fn of_segmenter(Segmenter { vit, labels, taps }: &Segmenter) -> Self {
+    pub(super) fn describing_segmenter(Segmenter { vit, labels, taps }: &Segmenter) -> Self {
         let out_indices = Some(taps.to_vec());
-        Self { out_indices, use_mean_pooling: !vit.final_norm, ..Self::of(vit, SEGMENTER) }.with(labels)
+        Self { out_indices, use_mean_pooling: !vit.final_norm, ..Self::describing(vit, SEGMENTER) }
+            .with(labels)
     }
 
     /// The description of a transformer without a head.
-    pub(super) fn of_encoder(vit: &beit_vit::Config) -> Self {
-        Self { use_mean_pooling: !vit.final_norm, ..Self::of(vit, ENCODER) }
+    pub(super) fn describing_encoder(vit: &beit_vit::Config) -> Self {
+        Self { use_mean_pooling: !vit.final_norm, ..Self::describing(vit, ENCODER) }
     }
 
     fn with(self, labels: &[String]) -> Self {
@@ -242,7 +244,7 @@ impl Config {
         Self { id2label: Some(numbered().collect()), label2id: Some(label2id), ..self }
     }
 
-    fn of(vit: &beit_vit::Config, architecture: &str) -> Self {
+    fn describing(vit: &beit_vit::Config, architecture: &str) -> Self {
         Self {
             architectures: vec![architecture.to_owned()],
             image_size: vit.image.into(),

@@ -1,7 +1,7 @@
 //! `FlavaImageCodebookConfig` of transformers, and what it lacks.
 
-use super::infer::{extents, number};
-use super::limit;
+use super::limit::limit;
+use super::measure::{extents, number};
 use crate::error::{Error, Result};
 use crate::weights::Weights;
 use serde::{Deserialize, Serialize};
@@ -34,7 +34,7 @@ pub(super) struct Config {
 impl Default for Config {
     /// The tokenizer of DALL-E.
     fn default() -> Self {
-        Self::of(&beit_tokenizer::Config::dalle())
+        Self::describing(&beit_tokenizer::Config::dalle())
     }
 }
 
@@ -63,7 +63,7 @@ impl Config {
     }
 
     /// The description of a tokenizer.
-    pub(super) fn of(config: &beit_tokenizer::Config) -> Self {
+    pub(super) fn describing(config: &beit_tokenizer::Config) -> Self {
         Self {
             architectures: vec![ARCHITECTURE.into()],
             model_type: MODEL_TYPE.into(),

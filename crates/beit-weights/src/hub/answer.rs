@@ -1,9 +1,9 @@
 //! What the hub's answers say.
 
-use super::HubId;
-use super::address::origin;
-use super::id::{is_commit, is_hex, is_inside};
-use super::problem::{Failure, HubProblem};
+use super::address::shown_origin;
+use super::failure::Failure;
+use super::id::{HubId, is_commit, is_hex, is_inside};
+use super::problem::HubProblem;
 use serde::Deserialize;
 use ureq::Body;
 use ureq::http::Response;
@@ -99,7 +99,7 @@ pub(super) fn accept(
         return Ok(());
     }
     let denied = || {
-        let page = format!("{}/{}", origin(url), id.repo());
+        let page = format!("{}/{}", shown_origin(url), id.repo());
         HubProblem::Denied { status: status.as_u16(), page }
     };
     let no_file = || file.map(|file| HubProblem::NoFile { file: file.to_owned(), has: Vec::new() });

@@ -9,8 +9,7 @@
 //! .locks/models--org--name/ETAG.lock             held by the process that transfers the blob
 //! ```
 
-use super::HubId;
-use super::id::is_commit;
+use super::id::{HubId, is_commit};
 use crate::error::{Error, Result};
 use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 use std::fs::{self, File};

@@ -1,9 +1,11 @@
 //! The requests that the hub answers.
 
-use super::address::{encoded, joined, origin};
+use super::address::{encoded, joined, same_origin, shown_origin};
 use super::answer::{Facts, Listing, accept};
-use super::problem::{Failure, HubProblem};
-use super::{HubConfig, HubId};
+use super::config::HubConfig;
+use super::failure::Failure;
+use super::id::HubId;
+use super::problem::HubProblem;
 use std::io;
 use std::time::Duration;
 use ureq::http::Response;
@@ -74,7 +76,7 @@ impl Client {
             facts.note(&response);
             match next {
                 // The hub renames models, and hands some files to a cache of its own. What another host says does not count.
-                Some(next) if origin(&next) == origin(&self.endpoint) => url = next,
+                Some(next) if same_origin(&next, &self.endpoint) => url = next,
                 _ => return facts.checked(&url),
             }
         }
@@ -114,7 +116,7 @@ impl Client {
             request = request.header(RANGE, format!("bytes={from}-"));
         }
         if let Some(token) = &self.token
-            && origin(url) == origin(&self.endpoint)
+            && same_origin(url, &self.endpoint)
         {
             if !token.bytes().all(|b| b.is_ascii_graphic()) {
                 return Err(HubProblem::Token.into());
@@ -156,7 +158,7 @@ fn lost(url: &str, what: &str, error: ureq::Error) -> Failure {
     let source = Box::new(error);
     match broke {
         true => HubProblem::Cut { file: what.to_owned(), got: 0, expected: None, source }.into(),
-        false => HubProblem::Unreachable { host: origin(url), source }.into(),
+        false => HubProblem::Unreachable { host: shown_origin(url), source }.into(),
     }
 }
 

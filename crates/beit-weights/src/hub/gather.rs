@@ -2,19 +2,32 @@
 
 use super::answer::Listing;
 use super::cache::Store;
-use super::client::Remote;
+use super::client::{Client, Remote};
+use super::config::HubConfig;
+use super::failure::Failure;
+use super::id::HubId;
 use super::patience::Patience;
-use super::problem::{Failure, HubProblem};
+use super::problem::HubProblem;
 use super::progress::Progress;
 use super::transfer::Transfer;
 use super::wanted::Get;
-use super::{Hub, HubId};
 use std::path::PathBuf;
 
 /// Asks for files until it has what it needs.
 type Want<'a> = &'a dyn Fn(Get<'_>) -> Result<(), Failure>;
 
-impl Hub {
+/// The hub and its cache, as one.
+pub(super) struct Gatherer {
+    config: HubConfig,
+    client: Client,
+}
+
+impl Gatherer {
+    pub(super) fn new(config: HubConfig) -> Self {
+        let client = Client::new(&config);
+        Self { config, client }
+    }
+
     /// The folder in which `want` found everything it asked for.
     pub(super) fn gather(
         &self,

@@ -8,6 +8,7 @@ mod answer;
 mod cache;
 mod client;
 mod config;
+mod failure;
 mod gather;
 mod id;
 mod patience;
@@ -22,8 +23,8 @@ pub use problem::HubProblem;
 pub use progress::{NoProgress, Progress};
 
 use crate::error::Result;
-use client::Client;
-use problem::Failure;
+use failure::Failure;
+use gather::Gatherer;
 use std::path::PathBuf;
 
 /// Fetches checkpoints by their names on the hub.
@@ -35,16 +36,14 @@ use std::path::PathBuf;
 /// # Ok::<(), beit_weights::Error>(())
 /// ```
 pub struct Hub {
-    config: HubConfig,
-    client: Client,
+    gatherer: Gatherer,
 }
 
 impl Hub {
     /// A hub with these settings.
     #[must_use]
     pub fn new(config: HubConfig) -> Self {
-        let client = Client::new(&config);
-        Self { config, client }
+        Self { gatherer: Gatherer::new(config) }
     }
 
     /// The hub that the environment names; see [`HubConfig::from_env`].
@@ -63,7 +62,7 @@ impl Hub {
     /// When the hub does not have it, does not give it or cannot be reached, or when the disk does not take it. A transfer that
     /// broke off is continued by the next call.
     pub fn fetch(&self, id: &HubId, progress: &mut dyn Progress) -> Result<PathBuf> {
-        self.gather(id, &wanted::checkpoint, progress).map_err(Failure::of(id))
+        self.gatherer.gather(id, &wanted::checkpoint, progress).map_err(Failure::of_model(id))
     }
 
     /// One file, whatever its name; for models of other layouts.
@@ -73,9 +72,9 @@ impl Hub {
     /// As [`Hub::fetch`].
     pub fn fetch_file(&self, id: &HubId, file: &str, progress: &mut dyn Progress) -> Result<PathBuf> {
         let fetched = match id::is_inside(file) {
-            true => self.gather(id, &|get| wanted::file(get, file).map(drop), progress),
+            true => self.gatherer.gather(id, &|get| wanted::file(get, file).map(drop), progress),
             false => Err(HubProblem::FileName { file: file.to_owned() }.into()),
         };
-        fetched.map(|folder| folder.join(file)).map_err(Failure::of(id))
+        fetched.map(|folder| folder.join(file)).map_err(Failure::of_model(id))
     }
 }

@@ -1,7 +1,7 @@
 //! How long to insist.
 
-use super::HubConfig;
-use super::problem::Failure;
+use super::config::HubConfig;
+use super::failure::Failure;
 use std::thread;
 use std::time::Duration;
 

@@ -3,8 +3,9 @@
 use super::answer::{Facts, range};
 use super::cache::Claim;
 use super::client::{Client, Remote};
+use super::failure::Failure;
 use super::patience::Patience;
-use super::problem::{Failure, HubProblem};
+use super::problem::HubProblem;
 use super::progress::Progress;
 use crate::error::Error;
 use ring::digest::{Context, SHA256};

@@ -1,6 +1,7 @@
 //! Which files of a model are needed.
 
-use super::problem::{Failure, HubProblem};
+use super::failure::Failure;
+use super::problem::HubProblem;
 use crate::checkpoint::WEIGHTS;
 use crate::tensors::{Shards, is_index};
 use crate::{CONFIG, PREPROCESSOR};

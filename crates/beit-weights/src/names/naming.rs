@@ -1,7 +1,8 @@
 //! How the tensors of one file are named.
 
+use super::kind::Kind;
+use super::layout::Layout;
 use super::table::{HEADS, WRAPPERS};
-use super::{Kind, Layout};
 
 /// A layout, and what stands before its names in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +22,7 @@ const BEIT: &str = "beit.";
 
 impl Naming {
     /// Recognises how tensors are named; none when these are no names of a model that we know.
-    pub(crate) fn of(names: &[String]) -> Option<Self> {
+    pub(crate) fn recognise(names: &[String]) -> Option<Self> {
         let mut wrapper = String::new();
         let mut inside: Vec<&str> = names.iter().map(String::as_str).collect();
         // Wrappers lie in wrappers: `state_dict.backbone.`.
@@ -117,7 +118,7 @@ mod tests {
     use super::*;
 
     fn naming(names: &[&str]) -> Option<Naming> {
-        Naming::of(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+        Naming::recognise(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
     }
 
     #[test]

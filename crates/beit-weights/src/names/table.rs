@@ -3,7 +3,7 @@
 //! `{}` stands for a number, `*` at the end for the rest of a name, `|` between three names for a matrix that a layout stores as three,
 //! one below the other. In a column the first row that fits counts.
 
-use super::Kind;
+use super::kind::Kind;
 
 /// The name of one parameter.
 pub(super) struct Row {

@@ -5,12 +5,14 @@
 
 mod geometric;
 mod positions;
+mod resizing;
 mod samples;
 mod spline;
 mod table;
 mod weights;
 
 pub use positions::{PositionResize, resize_positions};
+pub use resizing::Resizing;
 pub use table::{TableResize, resize_relative_table};
 
 use weights::Weights;

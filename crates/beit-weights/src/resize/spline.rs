@@ -7,7 +7,7 @@ use super::weights::Weights;
 /// Values on straight lines between the values at `knots`, which rise.
 pub(super) fn linear(knots: &[f64], at: &[f64]) -> Weights {
     weights(knots, at, |x| {
-        let Some(Segment { left, a, b, .. }) = Segment::of(knots, x) else { return vec![1.0] };
+        let Some(Segment { left, a, b, .. }) = Segment::around(knots, x) else { return vec![1.0] };
         let mut row = vec![0.0; knots.len()];
         (row[left], row[left + 1]) = (a, b);
         row
@@ -42,7 +42,7 @@ struct Segment {
 
 impl Segment {
     /// None if there is but one knot.
-    fn of(knots: &[f64], x: f64) -> Option<Self> {
+    fn around(knots: &[f64], x: f64) -> Option<Self> {
         let last = knots.len().checked_sub(2)?;
         let left = knots.partition_point(|&knot| knot <= x).saturating_sub(1).min(last);
         let h = knots[left + 1] - knots[left];
@@ -61,7 +61,7 @@ fn polynomial(knots: &[f64], x: f64) -> Vec<f64> {
 
 /// `y = a y[l] + b y[l+1] + h^2/6 ((a^3 - a) m[l] + (b^3 - b) m[l+1])` with second derivatives `m`.
 fn spline(knots: &[f64], curvatures: &[Vec<f64>], x: f64) -> Vec<f64> {
-    let Some(Segment { left, h, a, b }) = Segment::of(knots, x) else { return vec![1.0] };
+    let Some(Segment { left, h, a, b }) = Segment::around(knots, x) else { return vec![1.0] };
     let bent = |t: f64| (t * t * t - t) * h * h / 6.0;
     let pairs = curvatures[left].iter().zip(&curvatures[left + 1]);
     let mut row: Vec<f64> = pairs.map(|(m, n)| bent(a) * m + bent(b) * n).collect();

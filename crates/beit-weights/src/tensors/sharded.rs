@@ -1,7 +1,7 @@
 //! The index of weights that are spread over several files (`model.safetensors.index.json`).
 
-use crate::config::read_json;
 use crate::error::{Error, Result};
+use crate::json::read_json;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};

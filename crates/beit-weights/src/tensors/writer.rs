@@ -1,12 +1,12 @@
 //! Writing.
 
 use crate::error::{Error, Result};
+use crate::file::write_file_with;
 use safetensors::Dtype;
 use safetensors::tensor::View;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
@@ -80,7 +80,7 @@ impl<'a> TensorWriter<'a> {
         self
     }
 
-    /// Writes the file. A reader finds the whole file or none.
+    /// Writes the file as [`write_file`](crate::write_file) does: a reader finds the whole file or none.
     ///
     /// # Errors
     ///
@@ -92,7 +92,7 @@ impl<'a> TensorWriter<'a> {
         let write = |new: &Path| {
             safetensors::serialize_to_file(views, Some(self.metadata.clone()), new).map_err(io::Error::other)
         };
-        let written = write_whole(path, |new| write(new).and_then(|()| no_failure(&failure)));
+        let written = write_file_with(path, |new| write(new).and_then(|()| no_failure(&failure)));
         // Why a tensor could not be read says more than that the file was not written.
         match failure.take() {
             Some(error) => Err(error),
@@ -140,22 +140,4 @@ impl View for Reading<'_, '_> {
     fn data_len(&self) -> usize {
         length(self.tensor.dtype, &self.tensor.shape)
     }
-}
-
-/// Lets `write` fill a hidden sibling, then gives that the name.
-pub(super) fn write_whole(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
-    let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no file name"))?;
-    let new = path.with_file_name(format!(".{}.new-{}", name.to_string_lossy(), std::process::id()));
-    // The library's files are for their owner alone; others may read what others may read that we write.
-    let usual = File::create(&new).and_then(|file| file.metadata()).map(|metadata| metadata.permissions());
-    let written = usual.and_then(|usual| {
-        write(&new)?;
-        fs::set_permissions(&new, usual)?;
-        fs::rename(&new, path)
-    });
-    if written.is_err() {
-        // The failure itself is what the caller hears of.
-        let _ = fs::remove_file(&new);
-    }
-    written
 }

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 
-/// CUDA's headers for the CPU. The first is what the others include, and what every kernel includes first.
+/// CUDA's headers for the CPU. Every kernel and every other header includes the first.
 const HEADERS: [(&str, &str); 10] = [
     ("cuda_runtime.h", include_str!("include/cuda_runtime.h")),
     ("fibres.h", include_str!("include/fibres.h")),
@@ -37,11 +37,11 @@ const FLAGS: [&str; 9] = [
     "-pthread",
 ];
 
-/// Compiles kernels in a folder of its own, and keeps the results for later runs.
+/// Compiles kernels in a folder of its own, and caches the results for later runs.
 #[derive(Debug)]
 pub(super) struct Builder {
     folder: TempDir,
-    kept: PathBuf,
+    cache: PathBuf,
     built: AtomicUsize,
 }
 
@@ -53,19 +53,19 @@ impl Builder {
         }
         // Most of the time goes into the standard headers: they are compiled once.
         compile(folder.path(), &["-x", "c++-header", "cuda_runtime.h", "-o", "cuda_runtime.h.gch"])?;
-        let kept = toolkit::target().join("emulated");
-        fs::create_dir_all(&kept).map_err(|e| format!("{}: {e}", kept.display()))?;
-        Ok(Self { folder, kept, built: AtomicUsize::new(0) })
+        let cache = toolkit::target().join("emulated");
+        fs::create_dir_all(&cache).map_err(|e| format!("{}: {e}", cache.display()))?;
+        Ok(Self { folder, cache, built: AtomicUsize::new(0) })
     }
 
-    /// Where the library of a source is kept: its name is a digest of all that it is made of, the instructions of this
-    /// machine's processor among them.
-    fn kept(&self, source: &str) -> PathBuf {
+    /// The file of a source's library in the cache. Its name is a digest of all that it is made of, the instructions of this machine's
+    /// processor among them.
+    fn cached(&self, source: &str) -> PathBuf {
         let mut hasher = DefaultHasher::new();
         let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let instructions = cpu.lines().find(|line| line.starts_with("flags") || line.starts_with("Features"));
         (HEADERS, FLAGS, compiler(), instructions, source).hash(&mut hasher);
-        self.kept.join(format!("{:016x}.so", hasher.finish()))
+        self.cache.join(format!("{:016x}.so", hasher.finish()))
     }
 
     pub(super) fn build(&self, source: &str, entry: &str) -> Result<Library, String> {
@@ -73,9 +73,9 @@ impl Builder {
         let source = format!(
             "#include \"cuda_runtime.h\"\n#line 1 \"{entry}\"\n{source}\n#include \"launch.h\"\nEMULATE({entry})\n"
         );
-        let kept = self.kept(&source);
-        if kept.exists() {
-            return Library::open(&kept);
+        let cached = self.cached(&source);
+        if cached.exists() {
+            return Library::open(&cached);
         }
         let number = self.built.fetch_add(1, Ordering::Relaxed);
         let [text, object, library] = ["cpp", "o", "so"].map(|kind| format!("{number}.{kind}"));
@@ -85,10 +85,10 @@ impl Builder {
         execute(self.folder.path(), &["-shared", "-pthread", &object, "-o", &library])?;
         // Complete or absent, also when two processes build the same kernel.
         let built = self.folder.path().join(library);
-        let copy = kept.with_extension(format!("{}-{number}", std::process::id()));
-        let keep = fs::copy(&built, &copy).and_then(|_| fs::rename(&copy, &kept));
-        keep.map_err(|e| format!("{}: {e}", kept.display()))?;
-        Library::open(&kept)
+        let copy = cached.with_extension(format!("{}-{number}", std::process::id()));
+        let moved = fs::copy(&built, &copy).and_then(|_| fs::rename(&copy, &cached));
+        moved.map_err(|e| format!("{}: {e}", cached.display()))?;
+        Library::open(&cached)
     }
 }
 

@@ -1,10 +1,22 @@
 //! The gradient of the relative position tables: `dS` summed over images, then over the pairs of tokens that read one row.
+//!
+//! ```text
+//! sum_over_images   grid [tiles of queries, tiles of keys, heads]
+//!                   block = one tile of one head: loops over the images; a thread has tile² / 256 elements of the sum in registers
+//!
+//! fold              grid-stride: thread = one element (row, head) of the table
+//!                   it adds the elements of d_scores [H, T, T] that lie on its diagonal of the grid of patches:
+//!                   all pairs with one distance of lines and one of columns, or with [CLS]
+//! ```
+//!
+//! Images are the inner loop, so that the sum over them has one writer and needs no atomics.
 
-use super::backward::{Given, Head, Saved, Tiles};
-use super::rows::load_bias;
-use super::{Call, Form};
+use super::call::Call;
+use super::rows::{Head, load_bias};
+use super::tiles::{Given, Saved, Tiles};
+use super::variant::Variant;
 use crate::gpu::Gpu;
-use crate::launch::{UNITS, cubes, launch};
+use crate::launch::{THREADS, grid, launch};
 use crate::tensor::{Dtype, Tensor};
 use beit_ops::QkvBiasGrad;
 use cubecl::ir::ElemType;
@@ -16,54 +28,54 @@ fn sum_over_images<X: Float, S: Float, N: Size>(
     given: &Given<X, N>,
     d_scores: &mut Array<f32>,
     batch: usize,
-    #[comptime] form: Form,
+    #[comptime] variant: Variant,
     #[define(X, S)] _types: [ElemType; 2],
 ) {
     let tokens = given.tokens;
-    let first_q = CUBE_POS_X as usize * comptime!(form.tile);
-    let first_k = CUBE_POS_Y as usize * comptime!(form.tile);
+    let first_q = CUBE_POS_X as usize * comptime!(variant.tile);
+    let first_k = CUBE_POS_Y as usize * comptime!(variant.tile);
     let head = CUBE_POS_Z as usize;
-    let mut tiles = Tiles::<S, N>::new(form);
-    load_bias((&given.table, &given.shared_table), &mut tiles.bias, head, given.heads, form);
-    let share = comptime!(form.tile * form.tile / UNITS as usize);
-    let mut sums = Array::<f32>::new(share);
+    let mut tiles = Tiles::<S, N>::new(variant);
+    load_bias((&given.table, &given.shared_table), &mut tiles.bias, head, given.heads, variant);
+    let per_thread = comptime!(variant.tile * variant.tile / THREADS as usize);
+    let mut sums = Array::<f32>::new(per_thread);
     #[unroll]
-    for i in 0..share {
+    for i in 0..per_thread {
         sums[i] = 0.0f32;
     }
     for image in 0..batch {
-        let here = Head::new(head, image, given.heads, form);
+        let part = Head::new(head, image, given.heads, variant);
         sync_cube();
-        tiles.load_queries::<X>(given, here, first_q, form);
-        tiles.load_keys::<X>(given, here, first_k, form);
+        tiles.load_queries::<X>(given, part, first_q, variant);
+        tiles.load_keys::<X>(given, part, first_k, variant);
         sync_cube();
-        tiles.products(form);
+        tiles.products(variant);
         sync_cube();
         #[unroll]
-        for i in 0..share {
-            let e = UNIT_POS as usize + i * UNITS as usize;
+        for i in 0..per_thread {
+            let e = UNIT_POS as usize + i * THREADS as usize;
             let (_, d_score) = tiles.softmax::<X>(
                 given,
                 head,
-                (e / comptime!(form.tile), e % comptime!(form.tile)),
+                (e / comptime!(variant.tile), e % comptime!(variant.tile)),
                 (first_q, first_k),
-                form,
+                variant,
             );
             sums[i] += d_score;
         }
     }
     #[unroll]
-    for i in 0..share {
-        let e = UNIT_POS as usize + i * UNITS as usize;
-        let q = first_q + e / comptime!(form.tile);
-        let k = first_k + e % comptime!(form.tile);
+    for i in 0..per_thread {
+        let e = UNIT_POS as usize + i * THREADS as usize;
+        let q = first_q + e / comptime!(variant.tile);
+        let k = first_k + e % comptime!(variant.tile);
         if q < tokens && k < tokens {
             d_scores[(head * tokens + q) * tokens + k] = sums[i];
         }
     }
 }
 
-/// `d_table [R, H]`: a unit visits the pairs of tokens that read its row, in the order of the keys.
+/// `d_table [R, H]`: a thread visits the pairs of tokens that read its row, in the order of the keys.
 #[cube(launch_unchecked)]
 fn fold(
     d_scores: &Array<f32>,
@@ -125,25 +137,25 @@ pub(crate) fn add_bias_gradient<R: Runtime>(
     if tables.iter().all(Option::is_none) {
         return;
     }
-    let Call { batch, heads, tokens, form, width } = *call;
-    let tiles = tokens.div_ceil(form.tile) as u32;
+    let Call { batch, heads, tokens, variant, vector } = *call;
+    let tiles = tokens.div_ceil(variant.tile) as u32;
     let count = CubeCount::Static(tiles, tiles, heads as u32);
-    let dim = CubeDim::new_1d(UNITS);
+    let dim = CubeDim::new_1d(THREADS);
     let d_scores = gpu.empty([heads, tokens, tokens], Dtype::F32);
     launch!(sum_over_images(
         gpu,
         count,
         dim,
-        width,
+        vector,
         saved.given(gpu, call),
         d_scores.arg(),
         batch,
-        form,
+        variant,
         types
     ));
     for table in tables.into_iter().flatten() {
         let table = gpu.own(table);
-        let (count, rows) = (cubes(table.len(), UNITS as usize), table.len() / heads);
-        launch!(fold(gpu, count, dim, d_scores.arg(), table.arg(), heads, rows, form.window));
+        let (count, rows) = (grid(table.len(), THREADS as usize), table.len() / heads);
+        launch!(fold(gpu, count, dim, d_scores.arg(), table.arg(), heads, rows, variant.window));
     }
 }

@@ -1,7 +1,14 @@
-//! Launching the attention of `cuda/attention_*.cu`: heads of 64 elements in bf16, scores in registers and nowhere else. What the other
-//! kernels of this folder compute, on the instructions of a warp's tensor cores.
+//! Launching the attention of `cuda/attention_*.cu`: heads of 64 elements in bf16 on the `mma` instructions of a warp's tensor cores. Scores
+//! are in registers and nowhere else. The tilings are drawn in those files.
+//!
+//! ```text
+//! forward                    7 warps, all keys and values of a head in shared memory      up to 208 tokens
+//!                            4 warps, 64 keys and values at a time                        beyond
+//! backward, resident         8 warps, all of a head in shared memory, images in turn      as long as it fits
+//! backward, staged           4 warps, 64 tokens at a time, one kernel for each gradient   beyond
+//! ```
 
-use super::Call;
+use super::call::Call;
 use crate::gpu::Gpu;
 use crate::kernels::native::Native;
 use crate::tensor::{Dtype, Tensor};
@@ -9,68 +16,72 @@ use beit_ops::{QkvBias, QkvBiasGrad};
 use cubecl::prelude::*;
 
 macro_rules! source {
-    ($file:literal) => {
+    ($($file:literal),+) => {
         [
             include_str!("../cuda/mma.cuh"),
             include_str!("../cuda/attention.cuh"),
-            include_str!(concat!("../cuda/", $file)),
+            $(include_str!(concat!("../cuda/", $file))),+
         ]
     };
 }
 const FORWARD: [&str; 3] = source!("attention_forward.cu");
-const BACKWARD: [&str; 3] = source!("attention_backward.cu");
+const RESIDENT: [&str; 5] = source!("attention_backward.cuh", "attention_table.cuh", "attention_resident.cu");
+const STAGED: [&str; 4] = source!("attention_backward.cuh", "attention_staged.cu");
 
 /// Elements of a head.
 const HEAD: usize = 64;
 /// Bytes of 16 rows of queries, keys or values of a head: a tile.
 const TILE: usize = 16 * 2 * HEAD;
-/// Distances of columns that a warp has a lane for, besides those of [CLS].
-const LANES: usize = 29;
+/// Threads of a block that adds up the gradient of a table.
+const FOLD_THREADS: usize = 256;
+/// Distances between columns of patches that a warp has a lane for. Three lanes are left for the rows of [CLS].
+const COLUMN_LANES: usize = 29;
 
-/// How the forward is cut. Which is fastest was measured on an H200: docs/bench/gpu.md.
-struct Cut {
+/// How the work of the forward pass is divided. Which is fastest was measured on an H200: docs/bench/gpu.md.
+struct Division {
     warps: usize,
-    /// Tiles of queries that a warp has at once.
+    /// Tiles of queries that a warp has in registers at once.
     row_tiles: usize,
     /// Tiles of keys that the softmax sees at once.
-    chunk: usize,
+    softmax_tiles: usize,
     /// Tiles of keys that shared memory holds at once.
     stage: usize,
     /// Tiles of queries that a warp takes one after another.
     passes: usize,
-    /// Blocks of a multiprocessor.
+    /// Blocks that a multiprocessor runs at a time.
     blocks: usize,
 }
 
-/// The most tiles of keys that a block of the forward holds all at once: those of 197 tokens, which two rounds of seven warps go through.
-const WHOLE: usize = 13;
+/// The most tiles of keys that a block of the forward pass holds all at once: those of 197 tokens. Seven warps take their queries in two
+/// passes.
+const MOST_RESIDENT: usize = 13;
 
-impl Cut {
+impl Division {
     fn new(tiles: usize) -> Self {
-        if tiles <= WHOLE {
-            Self { warps: 7, row_tiles: 1, chunk: 7, stage: tiles, passes: 2, blocks: 2 }
+        if tiles <= MOST_RESIDENT {
+            Self { warps: 7, row_tiles: 1, softmax_tiles: 7, stage: tiles, passes: 2, blocks: 2 }
         } else {
-            Self { warps: 4, row_tiles: 2, chunk: 4, stage: 4, passes: 1, blocks: 1 }
+            Self { warps: 4, row_tiles: 2, softmax_tiles: 4, stage: 4, passes: 1, blocks: 1 }
         }
     }
 }
 
 impl Call {
-    /// Whether the kernels in CUDA C++ can do it.
-    pub(super) fn native<R: Runtime>(&self, gpu: &Gpu<R>) -> bool {
-        let [height, width] = self.form.window;
-        let whole = !self.form.biased() || height * width + 1 == self.tokens;
-        gpu.warp_products() && self.form.d == HEAD && whole
+    /// Whether the kernels in CUDA C++ can compute this call.
+    pub(super) fn has_native<R: Runtime>(&self, gpu: &Gpu<R>) -> bool {
+        let [height, width] = self.variant.window;
+        let fits_table = !self.variant.biased() || height * width + 1 == self.tokens;
+        gpu.has_mma() && self.variant.d == HEAD && fits_table
     }
 
     fn tiles(&self) -> usize {
         self.tokens.div_ceil(16)
     }
 
-    /// Numbers that kernels are compiled for, besides their own.
+    /// What a kernel is compiled for: what all of them have, and its own.
     fn defines(&self, own: &[(&'static str, usize)]) -> Vec<(&'static str, usize)> {
-        let [height, width] = self.form.window;
-        let [table, shared] = self.form.tables.map(usize::from);
+        let [height, width] = self.variant.window;
+        let [table, shared] = self.variant.tables.map(usize::from);
         let common = [
             ("HEAD_DIM", HEAD),
             ("TOKENS", self.tokens),
@@ -86,16 +97,16 @@ impl Call {
         [self.batch as u32, self.heads as u32, groups as u32, gradients, self.scale().to_bits()]
     }
 
-    /// Bytes of the bias of a head in shared memory: `BIAS_KEPT` numbers.
+    /// Bytes of the bias of a head in shared memory: `BIAS_LEN` numbers.
     fn bias_bytes(&self) -> usize {
-        let [height, width] = self.form.window;
+        let [height, width] = self.variant.window;
         let span = (height - 1) * (2 * width - 1) + width;
-        if self.form.biased() { 4 * (5 * span - 1) } else { 0 }
+        if self.variant.biased() { 4 * (5 * span - 1) } else { 0 }
     }
 
-    /// Bytes of the places of `tiles` tiles of tokens in the bias.
-    fn places_bytes(&self, tiles: usize) -> usize {
-        if self.form.biased() { 4 * 16 * tiles } else { 0 }
+    /// Bytes of the offsets into the bias of `tiles` tiles of tokens.
+    fn offsets_bytes(&self, tiles: usize) -> usize {
+        if self.variant.biased() { 4 * 16 * tiles } else { 0 }
     }
 
     pub(super) fn forward_native<R: Runtime>(
@@ -106,28 +117,28 @@ impl Call {
         [context, lse]: [&Tensor; 2],
     ) {
         let tiles = self.tiles();
-        let cut = Cut::new(tiles);
+        let division = Division::new(tiles);
         let defines = self.defines(&[
-            ("WARPS", cut.warps),
-            ("ROW_TILES", cut.row_tiles),
-            ("CHUNK", cut.chunk),
-            ("STAGE", cut.stage),
-            ("PASSES", cut.passes),
-            ("MIN_BLOCKS", cut.blocks),
+            ("WARPS", division.warps),
+            ("ROW_TILES", division.row_tiles),
+            ("SOFTMAX_TILES", division.softmax_tiles),
+            ("STAGE", division.stage),
+            ("PASSES", division.passes),
+            ("MIN_BLOCKS", division.blocks),
         ]);
         // Two buffers of keys and of values where they come in stages.
-        let buffers = if tiles > cut.stage { 2 } else { 1 };
-        let shared = 2 * buffers * cut.stage * TILE + self.places_bytes(tiles) + self.bias_bytes();
-        let units = 32 * cut.warps as u32;
-        let kernel = Native { name: "attention_forward", source: &FORWARD, defines, units, shared };
-        let blocks = tiles.div_ceil(cut.passes * cut.warps * cut.row_tiles);
+        let buffers = if tiles > division.stage { 2 } else { 1 };
+        let shared = 2 * buffers * division.stage * TILE + self.offsets_bytes(tiles) + self.bias_bytes();
+        let threads = 32 * division.warps as u32;
+        let kernel = Native { name: "attention_forward", source: &FORWARD, defines, threads, shared };
+        let blocks = tiles.div_ceil(division.passes * division.warps * division.row_tiles);
         let count = CubeCount::Static(blocks as u32, self.heads as u32, self.batch as u32);
         let buffers =
             [Some(qkv), Some(bias.q), Some(bias.v), bias.table, bias.shared, Some(context), Some(lse)];
         kernel.launch(gpu, count, &buffers, &self.numbers(1, 0));
     }
 
-    /// `d_qkv`, and what is added to the gradients of the tables.
+    /// Writes `d_qkv` and adds to the gradients of the tables.
     pub(super) fn backward_native<R: Runtime>(
         &self,
         gpu: &Gpu<R>,
@@ -140,14 +151,27 @@ impl Call {
         let tables = tables.map(|table| table.map(|table| gpu.own(table)));
         let backward = Backward { gpu, call: self, given, bias, d_qkv, tables };
         let fits = self.resident_bytes() <= gpu.shared_memory();
-        if fits && 2 * self.form.window[1] - 1 <= LANES { backward.resident() } else { backward.staged() }
+        if fits && 2 * self.variant.window[1] - 1 <= COLUMN_LANES {
+            backward.resident()
+        } else {
+            backward.staged()
+        }
     }
 
-    /// Bytes of shared memory for all of a head: queries, the context's gradient, two images' keys, `dSᵀ`, terms of rows.
+    /// Bytes of shared memory for all of a head: queries, the context's gradient, the keys of two images, `dSᵀ`, log-sum-exp and delta.
     fn resident_bytes(&self) -> usize {
         let (tiles, rows) = (self.tiles(), 16 * self.tiles());
-        4 * tiles * TILE + rows * (2 * rows + 16) + 8 * rows + self.places_bytes(tiles) + self.bias_bytes()
+        4 * tiles * TILE + rows * (2 * rows + 16) + 8 * rows + self.offsets_bytes(tiles) + self.bias_bytes()
     }
+}
+
+/// Kernels of one source, and what they are compiled for and launched with.
+struct Family<'a> {
+    source: &'static [&'static str],
+    own: &'a [(&'static str, usize)],
+    warps: usize,
+    /// Bytes of shared memory.
+    shared: usize,
 }
 
 /// A backward pass.
@@ -158,57 +182,57 @@ struct Backward<'a, R: Runtime> {
     given: [&'a Tensor; 4],
     bias: &'a QkvBias<'a, Tensor>,
     d_qkv: &'a Tensor,
-    /// Gradients of the tables.
+    /// The gradients of the tables that have one.
     tables: [Option<&'a Tensor>; 2],
 }
 
 impl<R: Runtime> Backward<'_, R> {
+    /// Bit 0: the table has a gradient. Bit 1: the shared table has one.
     fn gradients(&self) -> u32 {
         let [table, shared] = self.tables.map(|table| u32::from(table.is_some()));
         table + 2 * shared
     }
 
-    fn kernel(
-        &self,
-        name: &'static str,
-        own: &[(&'static str, usize)],
-        units: usize,
-        shared: usize,
-    ) -> Native {
-        Native { name, source: &BACKWARD, defines: self.call.defines(own), units: units as u32, shared }
+    fn kernel(&self, family: &Family<'_>, name: &'static str) -> Native {
+        let &Family { source, own, warps, shared } = family;
+        Native { name, source, defines: self.call.defines(own), threads: 32 * warps as u32, shared }
     }
 
-    /// All of a head of an image in the shared memory of a block, which takes several images in turn.
+    /// A block has all of a head of an image in shared memory, and takes the images of its group in turn.
     fn resident(&self) {
         const WARPS: usize = 8;
-        let Call { batch, heads, form, .. } = *self.call;
-        let groups = (self.gpu.processors() / heads).clamp(1, batch);
-        let own = [("RESIDENT", 1), ("WARPS", WARPS), ("ROW_TILES", 1), ("KEEP_KEYS", 1), ("MIN_BLOCKS", 1)];
-        let rows = if form.biased() { form.bias_rows() } else { 1 };
+        let Call { batch, heads, variant, .. } = *self.call;
+        let groups = (self.gpu.multiprocessors() / heads).clamp(1, batch);
+        let own = [("WARPS", WARPS), ("ROW_TILES", 1), ("KEYS_IN_REGISTERS", 1), ("MIN_BLOCKS", 1)];
+        let shared = self.call.resident_bytes();
+        let family = Family { source: &RESIDENT, own: &own, warps: WARPS, shared };
+        let rows = if variant.biased() { variant.bias_rows() } else { 1 };
         let partials = self.gpu.empty([groups, heads, rows], Dtype::F32);
         let [d_context, qkv, context, lse] = self.given;
         let first = [qkv, d_context, context, lse, self.bias.q, self.bias.v].map(Some);
         let rest = [self.bias.table, self.bias.shared, Some(self.d_qkv), Some(&partials)];
         let numbers = self.call.numbers(groups, self.gradients());
-        let kernel = self.kernel("attention_backward", &own, 32 * WARPS, self.call.resident_bytes());
         let count = CubeCount::Static(groups as u32, heads as u32, 1);
+        let kernel = self.kernel(&family, "attention_backward");
         kernel.launch(self.gpu, count, &[&first[..], &rest].concat(), &numbers);
-        self.fold(&partials, &own, numbers, (rows * heads).div_ceil(256));
+        let blocks = (rows * heads).div_ceil(FOLD_THREADS);
+        self.fold(&family, "attention_fold_partials", &partials, numbers, blocks);
     }
 
-    /// Four tiles of tokens at a time.
+    /// A block has four tiles of tokens in shared memory at a time.
     fn staged(&self) {
         const WARPS: usize = 4;
         const STAGE: usize = 4;
         let Call { batch, heads, tokens, .. } = *self.call;
         let tiles = self.call.tiles();
-        let own = [("RESIDENT", 0), ("WARPS", WARPS), ("MIN_BLOCKS", 3)];
-        // Two operands, then a pair of terms and a place for each row.
+        let own = [("WARPS", WARPS), ("MIN_BLOCKS", 3)];
+        // Two operands; then log-sum-exp, delta and an offset for each row.
         let shared = 2 * STAGE * TILE + (8 + 4) * 16 * STAGE + self.call.bias_bytes();
+        let family = Family { source: &STAGED, own: &own, warps: WARPS, shared };
         let numbers = self.call.numbers(1, self.gradients());
         let launch = |name, count: [usize; 3], buffers: &[Option<&Tensor>]| {
             let [x, y, z] = count.map(|extent| extent as u32);
-            let kernel = self.kernel(name, &own, 32 * WARPS, shared);
+            let kernel = self.kernel(&family, name);
             kernel.launch(self.gpu, CubeCount::Static(x, y, z), buffers, &numbers);
         };
         let [d_context, qkv, context, lse] = self.given.map(Some);
@@ -228,21 +252,18 @@ impl<R: Runtime> Backward<'_, R> {
         let blocks = [tiles.div_ceil(WARPS), tiles.div_ceil(STAGE), heads];
         let buffers = [qkv, d_context, lse, delta, q, table, shared_table, Some(&d_scores)];
         launch("attention_backward_scores", blocks, &buffers);
-        self.fold(&d_scores, &own, numbers, (self.call.form.bias_rows() * heads).div_ceil(8));
+        let blocks = (self.call.variant.bias_rows() * heads).div_ceil(FOLD_THREADS / 32);
+        self.fold(&family, "attention_fold_scores", &d_scores, numbers, blocks);
     }
 
-    /// Adds to the gradients of the tables.
-    fn fold(&self, sums: &Tensor, own: &[(&'static str, usize)], numbers: [u32; 5], blocks: usize) {
+    /// Adds `sums` to the gradients of the tables.
+    fn fold(&self, family: &Family<'_>, name: &'static str, sums: &Tensor, numbers: [u32; 5], blocks: usize) {
         if self.gradients() == 0 {
             return;
         }
         let [table, shared] = self.tables;
-        let kernel = self.kernel("attention_fold", own, 256, 16);
-        kernel.launch(
-            self.gpu,
-            CubeCount::Static(blocks as u32, 1, 1),
-            &[Some(sums), table, shared],
-            &numbers,
-        );
+        let kernel = Native { threads: FOLD_THREADS as u32, shared: 16, ..self.kernel(family, name) };
+        let count = CubeCount::Static(blocks as u32, 1, 1);
+        kernel.launch(self.gpu, count, &[Some(sums), table, shared], &numbers);
     }
 }

@@ -1,10 +1,59 @@
-//! What the kernels of the attention share: loading tiles, the relative position bias, scores.
+//! What all kernels of the attention use: loading tiles, the relative position bias, scores.
+//!
+//! ```text
+//! qkv, row of an image's token:    | q: head 0, head 1, ... | k: head 0, ... | v: head 0, ... |      3 C elements
+//! context, the same row:           | head 0 | head 1 | ...                                            C elements
+//!
+//! tile of one head in shared memory:   `tile` rows of D elements, padded with zeros to whole fragments, stride `tile_stride`
+//! ```
 
-use super::Form;
-use crate::launch::UNITS;
+use super::variant::Variant;
+use crate::launch::THREADS;
 use cubecl::prelude::*;
 
-/// Rows of a tile, from device memory into shared memory.
+/// One head of one image.
+#[derive(CubeType, Clone, Copy)]
+pub(crate) struct Head {
+    pub(crate) head: usize,
+    pub(crate) image: usize,
+    /// Elements of a row of the context: C.
+    pub(crate) width: usize,
+    /// Where the head begins in it.
+    pub(crate) column: usize,
+}
+
+#[cube]
+impl Head {
+    pub(crate) fn new(head: usize, image: usize, heads: usize, #[comptime] variant: Variant) -> Self {
+        Head { head, image, width: heads * comptime!(variant.d), column: head * comptime!(variant.d) }
+    }
+
+    /// Rows of the queries (0), keys (1) or values (2) from token `first` on.
+    pub(crate) fn part(self, first: usize, tokens: usize, #[comptime] part: usize) -> Source {
+        Source {
+            first,
+            tokens,
+            image: self.image * tokens,
+            row: 3 * self.width,
+            column: part * self.width + self.column,
+            bias: self.column,
+        }
+    }
+
+    /// Rows of the gradient of the context from token `first` on.
+    pub(crate) fn d_context(self, first: usize, tokens: usize) -> Source {
+        Source {
+            first,
+            tokens,
+            image: self.image * tokens,
+            row: self.width,
+            column: self.column,
+            bias: self.column,
+        }
+    }
+}
+
+/// Where the rows of a tile are in device memory.
 #[derive(CubeType, Clone, Copy)]
 pub(crate) struct Source {
     /// The token of the tile's first row.
@@ -30,18 +79,18 @@ pub(crate) fn load<X: Float, S: Float, N: Size>(
     source: Source,
     scale: f32,
     #[comptime] biased: bool,
-    #[comptime] form: Form,
+    #[comptime] variant: Variant,
 ) {
     let wide = N::value();
-    let per_row = comptime!(form.padded() / wide);
-    let distance = comptime!(form.row() / wide);
+    let per_row = comptime!(variant.padded() / wide);
+    let stride = comptime!(variant.tile_stride() / wide);
     let mut e = UNIT_POS as usize;
-    while e < comptime!(form.tile * per_row) {
+    while e < comptime!(variant.tile * per_row) {
         let row = e / per_row;
         let element = e % per_row * N::value();
         let token = source.first + row;
         let mut value = Vector::<f32, N>::new(0.0f32);
-        if token < source.tokens && element < comptime!(form.d) {
+        if token < source.tokens && element < comptime!(variant.d) {
             let at = (source.image + token) * source.row + source.column + element;
             value = Vector::cast_from(x[at / N::value()]);
             if comptime!(biased) {
@@ -49,54 +98,54 @@ pub(crate) fn load<X: Float, S: Float, N: Size>(
             }
             value *= Vector::new(scale);
         }
-        shared[row * distance + e % per_row] = Vector::cast_from(value);
-        e += UNITS as usize;
+        shared[row * stride + e % per_row] = Vector::cast_from(value);
+        e += THREADS as usize;
     }
 }
 
 /// Row `row` of one head's bias: the sum of the tables `[R, H]` where there are two.
 #[cube]
-fn bias_at(
+fn table_bias(
     tables: (&Array<f32>, &Array<f32>),
     row: usize,
     head: usize,
     heads: usize,
-    #[comptime] form: Form,
+    #[comptime] variant: Variant,
 ) -> f32 {
     let mut value = 0.0f32;
-    if comptime!(form.tables[0]) {
+    if comptime!(variant.tables[0]) {
         value += tables.0[row * heads + head];
     }
-    if comptime!(form.tables[1]) {
+    if comptime!(variant.tables[1]) {
         value += tables.1[row * heads + head];
     }
     value
 }
 
-/// Keeps the bias of one head in shared memory, where there is room for it.
+/// Copies the bias of one head to shared memory, where there is room for it.
 #[cube]
 pub(crate) fn load_bias(
     tables: (&Array<f32>, &Array<f32>),
-    kept: &mut SharedMemory<f32>,
+    shared: &mut SharedMemory<f32>,
     head: usize,
     heads: usize,
-    #[comptime] form: Form,
+    #[comptime] variant: Variant,
 ) {
-    if comptime!(form.biased() && form.bias_shared) {
+    if comptime!(variant.biased() && variant.bias_shared) {
         let mut row = UNIT_POS as usize;
-        while row < comptime!(form.bias_rows()) {
-            kept[row] = bias_at(tables, row, head, heads, form);
-            row += UNITS as usize;
+        while row < comptime!(variant.bias_rows()) {
+            shared[row] = table_bias(tables, row, head, heads, variant);
+            row += THREADS as usize;
         }
     }
 }
 
 /// The row of the bias table for query token `q` and key token `k`: see `beit_ops::relative_position_index`.
 #[cube]
-pub(crate) fn position(q: usize, k: usize, #[comptime] form: Form) -> usize {
-    let [height, width] = comptime!(form.window);
-    let rows = comptime!(form.bias_rows());
-    // One height and one width are added, so that nothing goes below zero where a token is [CLS].
+pub(crate) fn bias_row(q: usize, k: usize, #[comptime] variant: Variant) -> usize {
+    let [height, width] = comptime!(variant.window);
+    let rows = comptime!(variant.bias_rows());
+    // One height and one width are added, so that nothing is negative where a token is [CLS].
     let from = q + comptime!(width) - 1;
     let to = k + comptime!(width) - 1;
     let down = from / width + comptime!(height) - 1 - to / width;
@@ -112,26 +161,26 @@ pub(crate) fn position(q: usize, k: usize, #[comptime] form: Form) -> usize {
     index
 }
 
-/// The score at `place` of a tile, with the bias of the pair `tokens`.
+/// The score at `at`, (row, column) of a tile, with the bias of the pair `tokens`, (query, key).
 #[cube]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn score(
     scores: &SharedMemory<f32>,
-    kept: &SharedMemory<f32>,
+    bias: &SharedMemory<f32>,
     tables: (&Array<f32>, &Array<f32>),
     head: usize,
     heads: usize,
-    place: (usize, usize),
+    at: (usize, usize),
     tokens: (usize, usize),
-    #[comptime] form: Form,
+    #[comptime] variant: Variant,
 ) -> f32 {
-    let mut score = scores[place.0 * comptime!(form.scores_row()) + place.1];
-    if comptime!(form.biased()) {
-        let row = position(tokens.0, tokens.1, form);
-        if comptime!(form.bias_shared) {
-            score += kept[row];
+    let mut score = scores[at.0 * comptime!(variant.scores_stride()) + at.1];
+    if comptime!(variant.biased()) {
+        let row = bias_row(tokens.0, tokens.1, variant);
+        if comptime!(variant.bias_shared) {
+            score += bias[row];
         } else {
-            score += bias_at(tables, row, head, heads, form);
+            score += table_bias(tables, row, head, heads, variant);
         }
     }
     score

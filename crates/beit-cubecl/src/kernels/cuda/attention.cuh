@@ -1,14 +1,24 @@
-// What the kernels of the attention share.
+// What the kernels of the attention share: loading rows of a head, the relative position bias, fragments.
 //
-// HEAD_DIM: elements of a head. TOKENS: tokens of an image. WINDOW_H, WINDOW_W: the patch grid. TABLES: bit 0, there is a relative
-// position table of the layer; bit 1, one of all layers. A warp has 16 rows of queries or of keys, as tensor cores take them: lane `l`
-// holds elements of rows `l / 4` and `l / 4 + 8`.
-static_assert(HEAD_DIM == 64, "fragments are cut for 64 elements");
+// Compiled for:
+//   HEAD_DIM             elements of a head
+//   TOKENS               tokens of an image, [CLS] first
+//   WINDOW_H, WINDOW_W   lines and columns of the patch grid
+//   TABLES               bit 0: there is a relative position table of the layer; bit 1: there is one of all layers
+//
+// A tile is 16 tokens of a head, the rows of a fragment. The 16 x 16 sums of a product of two tiles are spread over a warp so:
+//
+//              columns 0 1   2 3   4 5   6 7     8 9  ...
+//   row 0            l0      l1    l2    l3      l0            lane l holds columns 2 (l % 4) and the next of each group of 8,
+//   row 1            l4      l5    l6    l7      l4            in rows l / 4 and l / 4 + 8
+//    ...
+//   row 8            l0      l1    l2    l3      l0
+static_assert(HEAD_DIM == 64, "fragments are laid out for 64 elements");
 
 struct Params {
     u32 batch;
     u32 heads;
-    // Blocks that share the images of a head: `attention_backward` and `attention_fold`.
+    // Blocks that share the images of a head: `attention_backward` and `attention_fold_partials`.
     u32 groups;
     // Bit 0: the table has a gradient; bit 1: the shared table has one.
     u32 gradients;
@@ -17,45 +27,49 @@ struct Params {
 };
 
 constexpr float LOG2_E = 1.4426950408889634f;
-// Stands for infinity where nothing may become not a number.
+// Stands for infinity: differences and products of it are not NaN.
 constexpr float LARGE = 1e30f;
 
 // Tiles of 16 tokens.
 constexpr int TILES = (TOKENS + 15) / 16;
 constexpr int PADDED = 16 * TILES;
-// Bytes of a row of a head in shared memory. Its eight parts of 16 bytes are permuted by the row, so that eight rows' equal parts lie in
-// different banks.
+// Bytes of a row of a head in shared memory. Its eight chunks of 16 bytes are permuted by the number of the row (chunk c is at c ^ row % 8), so
+// that equal chunks of eight rows lie in different banks.
 constexpr int ROW = 2 * HEAD_DIM;
 
-// The bias of a head in shared memory: the score of `q` and `k` has it at `query_place(q) + key_place(k)`, pairs with [CLS] too. Patches are
-// first, as in the table; then what [CLS] adds for each patch that it meets as a query, and as a key: one number, repeated.
+// The bias of a head in shared memory. The score of `q` and `k` has its bias at `query_offset(q) + key_offset(k)`, for pairs with [CLS] too:
+//
+//   | pairs of patches, as in the table | [CLS] as query, repeated | [CLS] as key, repeated | [CLS] with itself |
+//     2 SPAN - 1                          SPAN                       SPAN                     SPAN
+//
+// The repetition is what makes one sum of two offsets serve all pairs.
 constexpr int ACROSS = 2 * WINDOW_W - 1;
 constexpr int SPAN = (WINDOW_H - 1) * ACROSS + WINDOW_W;
 constexpr int BIAS_ROWS = 2 * SPAN - 1 + 3;
-constexpr int BIAS_KEPT = TABLES ? 5 * SPAN - 1 : 0;
+constexpr int BIAS_LEN = TABLES ? 5 * SPAN - 1 : 0;
 
-__device__ __forceinline__ int patch_place(int token) {
+__device__ __forceinline__ int patch_offset(int token) {
     int patch = token - 1;
     return patch / WINDOW_W * ACROSS + patch % WINDOW_W;
 }
 
-// In bytes, as `key_place`.
-__device__ __forceinline__ int query_place(int token) {
+// Both offsets are in bytes.
+__device__ __forceinline__ int query_offset(int token) {
     token = token < TOKENS ? token : 0;
-    return 4 * (token == 0 ? 3 * SPAN - 2 : patch_place(token) + SPAN - 1);
+    return 4 * (token == 0 ? 3 * SPAN - 2 : patch_offset(token) + SPAN - 1);
 }
 
-__device__ __forceinline__ int key_place(int token) {
+__device__ __forceinline__ int key_offset(int token) {
     token = token < TOKENS ? token : 0;
-    return 4 * (token == 0 ? 2 * SPAN : -patch_place(token));
+    return 4 * (token == 0 ? 2 * SPAN : -patch_offset(token));
 }
 
-__device__ __forceinline__ float bias_at(const float *bias, int place) {
-    return *(const float *)((const char *)bias + place);
+__device__ __forceinline__ float bias_at(const float *bias, int offset) {
+    return *(const float *)((const char *)bias + offset);
 }
 
 __device__ __forceinline__ void load_bias(float *bias, const float *table, const float *shared_table, u32 head, u32 heads) {
-    for (int e = threadIdx.x; e < BIAS_KEPT; e += blockDim.x) {
+    for (int e = threadIdx.x; e < BIAS_LEN; e += blockDim.x) {
         int row = e;
         if (e >= 2 * SPAN - 1)
             row = e < 3 * SPAN - 1 ? BIAS_ROWS - 3 : e < 4 * SPAN - 1 ? BIAS_ROWS - 2 : BIAS_ROWS - 1;
@@ -68,7 +82,8 @@ __device__ __forceinline__ void load_bias(float *bias, const float *table, const
     }
 }
 
-// Four lanes, four registers: register `i` of lane `j` goes to register `j` of lane `i`.
+// Transposes four registers over four neighbouring lanes: register `i` of lane `j` goes to register `j` of lane `i`. It turns 16 bytes that
+// a lane loads at once into fragments.
 __device__ __forceinline__ void exchange(u32 (&x)[4]) {
     const bool second = threadIdx.x & 2, first = threadIdx.x & 1;
 #pragma unroll
@@ -85,7 +100,8 @@ __device__ __forceinline__ void exchange(u32 (&x)[4]) {
     }
 }
 
-// 16 rows of 64 as the left operand of four products. `change(pairs, half, token, column)` sees 8 elements at a time.
+// 16 rows of 64 elements from device memory, as the left operands of four products. `change(pairs, half, token, column)` gets 8 elements at
+// a time and may change them.
 template <class Change>
 __device__ __forceinline__ void load_rows(u32 (&rows)[4][4], const __nv_bfloat16 *x, size_t stride, int first, Change change) {
     const int lane = threadIdx.x % 32;
@@ -108,11 +124,11 @@ __device__ __forceinline__ void load_rows(u32 (&rows)[4][4], const __nv_bfloat16
     }
 }
 
-struct Same {
+struct Unchanged {
     __device__ __forceinline__ void operator()(u32 (&)[4], int, int, int) const {}
 };
 
-// `(x + bias) · scale`, as queries are multiplied.
+// `(x + bias) · scale`: queries before they are multiplied.
 __device__ __forceinline__ void add_and_scale(u32 (&pairs)[4], const float *bias, float scale) {
     const float4 first = *(const float4 *)bias, second = *(const float4 *)(bias + 4);
     const float b[8] = {first.x, first.y, first.z, first.w, second.x, second.y, second.z, second.w};
@@ -121,7 +137,7 @@ __device__ __forceinline__ void add_and_scale(u32 (&pairs)[4], const float *bias
         pairs[i] = pack((low(pairs[i]) + b[2 * i]) * scale, (high(pairs[i]) + b[2 * i + 1]) * scale);
 }
 
-struct Queries {
+struct AddAndScale {
     const float *bias;
     float scale;
     __device__ __forceinline__ void operator()(u32 (&pairs)[4], int, int token, int column) const {
@@ -130,7 +146,7 @@ struct Queries {
     }
 };
 
-// Rows of results, each element `values · factors[half] + bias`.
+// Stores 16 rows of results, each element `values · factors[half] + bias`.
 template <bool BIASED>
 __device__ __forceinline__ void store_rows(__nv_bfloat16 *x, size_t stride, int first, const float (&values)[8][4],
                                            const float (&factors)[2], const float *bias) {
@@ -158,9 +174,9 @@ __device__ __forceinline__ void store_rows(__nv_bfloat16 *x, size_t stride, int 
     }
 }
 
-// Where part `part` of 16 bytes of row `row` lies.
-__device__ __forceinline__ u32 part_offset(int row, int part) {
-    return row * ROW + ((part ^ (row & 7)) << 4);
+// The offset of chunk `chunk` of row `row` in shared memory.
+__device__ __forceinline__ u32 chunk_offset(int row, int chunk) {
+    return row * ROW + ((chunk ^ (row & 7)) << 4);
 }
 
 // Begins to copy `ROWS` rows of a head from token `first` on; zeros beyond the last token.
@@ -172,42 +188,43 @@ __device__ __forceinline__ void copy_rows(u32 to, const __nv_bfloat16 *x, size_t
         if (ROWS * 8 % THREADS == 0 || e < ROWS * 8) {
             const int row = e / 8, token = first + row;
             const bool valid = token < TOKENS;
-            copy_async(to + part_offset(row, e % 8), x + (valid ? token : 0) * stride + e % 8 * 8, valid);
+            copy_async(to + chunk_offset(row, e % 8), x + (valid ? token : 0) * stride + e % 8 * 8, valid);
         }
     }
 }
 
-// Offsets in a tile of 16 rows in shared memory, for the four products over a head's elements: rows as columns of the right operand.
+// Where a lane reads a tile whose 16 rows are the columns of the right operand: products over the elements of a head, such as Q Kᵀ.
 // `load_matrices` gives `b0, b1` of the first eight rows, then of the others.
-struct AsColumns {
-    u32 row, part;
-    __device__ __forceinline__ AsColumns() {
+struct ColumnFragments {
+    u32 row, chunk;
+    __device__ __forceinline__ ColumnFragments() {
         const int lane = threadIdx.x % 32;
         row = (lane % 8 + lane / 16 * 8) * ROW;
-        part = (lane / 8 % 2 ^ lane % 8) << 4;
+        chunk = (lane / 8 % 2 ^ lane % 8) << 4;
     }
-    // Elements `16 step` and on.
+    // For the elements from `16 step` on.
     __device__ __forceinline__ u32 at(int step) const {
-        return row + (part ^ step << 5);
+        return row + (chunk ^ step << 5);
     }
 };
 
-// The same with the 16 rows as rows of the right operand: `load_matrices_transposed` gives `b0, b1` of 8 columns, then of the next 8.
-struct AsRows {
-    u32 row, part;
-    __device__ __forceinline__ AsRows() {
+// Where a lane reads a tile whose 16 rows are the rows of the right operand: products over tokens, such as P V.
+// `load_matrices_transposed` gives `b0, b1` of 8 columns, then of the next 8.
+struct RowFragments {
+    u32 row, chunk;
+    __device__ __forceinline__ RowFragments() {
         const int lane = threadIdx.x % 32;
         row = (lane % 8 + lane / 8 % 2 * 8) * ROW;
-        part = (lane / 16 ^ lane % 8) << 4;
+        chunk = (lane / 16 ^ lane % 8) << 4;
     }
-    // Columns `16 step` and on.
+    // For the columns from `16 step` on.
     __device__ __forceinline__ u32 at(int step) const {
-        return row + (part ^ step << 5);
+        return row + (chunk ^ step << 5);
     }
 };
 
-// The sums of a product, 16 by 16, as the left operand of the next.
-__device__ __forceinline__ void as_left(u32 (&a)[4], const float (&sums)[2][4]) {
+// The 16 x 16 sums of a product as the left operand of the next: both have their elements in the same lanes.
+__device__ __forceinline__ void to_left_operand(u32 (&a)[4], const float (&sums)[2][4]) {
 #pragma unroll
     for (int i = 0; i < 4; i++)
         a[i] = pack(sums[i / 2][i % 2 * 2], sums[i / 2][i % 2 * 2 + 1]);

@@ -1,8 +1,13 @@
-// The instructions of Hopper's tensor cores, and copies that run by themselves: everything that C++ has no words for.
+// Hopper's tensor cores and asynchronous copies: the instructions that CUDA C++ has no functions for.
 //
-// An operand of a product lies in shared memory in lines of 128 bytes. The eight pieces of 16 bytes of a line change places with the
-// number of the line (the 128-byte swizzle of the PTX manual), so that neither copies nor products meet in a bank. Tiles begin at
-// multiples of 1024 bytes.
+// An operand of a product lies in shared memory in lines of 128 bytes, in the 128-byte swizzle of the PTX manual: chunk c of line l is at
+// chunk c ^ (l % 8). Equal chunks of eight lines then lie in different banks, for copies and for products. Tiles begin at multiples of
+// 1024 bytes.
+//
+//   line 0   | 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 |      chunks of 16 bytes
+//   line 1   | 1 | 0 | 3 | 2 | 5 | 4 | 7 | 6 |
+//   line 2   | 2 | 3 | 0 | 1 | 6 | 7 | 4 | 5 |
+//    ...
 #ifdef BEIT_EMULATED
 #include "wgmma.h"
 #else
@@ -14,30 +19,32 @@ __device__ __forceinline__ unsigned shared_address(const void *p) {
     return static_cast<unsigned>(__cvta_generic_to_shared(p));
 }
 
-// Copies 16 bytes to shared memory, in the background; zeros where not `there`.
-__device__ __forceinline__ void copy16(unsigned to, const void *from, bool there) {
-    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;\n" ::"r"(to), "l"(from), "r"(there ? 16 : 0) : "memory");
+// Begins to copy 16 bytes to shared memory; zeros if not `valid`.
+__device__ __forceinline__ void copy16(unsigned to, const void *from, bool valid) {
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;\n" ::"r"(to), "l"(from), "r"(valid ? 16 : 0) : "memory");
 }
 
 // Ends a group of copies.
 __device__ __forceinline__ void copies_end() { asm volatile("cp.async.commit_group;\n" ::: "memory"); }
 
-// Waits until no more than N groups of this thread's copies are on their way.
+// Waits until at most N groups of this thread's copies are incomplete.
 template <int N> __device__ __forceinline__ void copies_wait() {
     asm volatile("cp.async.wait_group %0;\n" ::"n"(N) : "memory");
 }
 
-// What was written to shared memory before this is what tensor cores read after the next barrier.
+// Makes earlier writes to shared memory visible to tensor cores after the next barrier.
 __device__ __forceinline__ void show_to_tensor_cores() { asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory"); }
 
-// Before the first product of a group.
+// Begins a group of products.
 __device__ __forceinline__ void products_begin() { asm volatile("wgmma.fence.sync.aligned;\n" ::: "memory"); }
+// Ends a group of products.
 __device__ __forceinline__ void products_end() { asm volatile("wgmma.commit_group.sync.aligned;\n" ::: "memory"); }
+// Waits until at most N groups of products are incomplete.
 template <int N> __device__ __forceinline__ void products_wait() {
     asm volatile("wgmma.wait_group.sync.aligned %0;\n" ::"n"(N) : "memory");
 }
 
-// d [64, 64] of a warpgroup += a [64, 16] · b [16, 64]. TA and TB: whether the axis that is not summed over is the fast one.
+// d [64, 64] of a warpgroup += a [64, 16] · b [16, 64]. TA and TB: 0 where the operand is contiguous along the summed axis, else 1.
 template <int TA, int TB> __device__ __forceinline__ void multiply(float (&d)[32], Words a, Words b) {
     asm volatile("{\n"
                  ".reg .pred p;\n"
@@ -54,7 +61,7 @@ template <int TA, int TB> __device__ __forceinline__ void multiply(float (&d)[32
                  : "l"(a), "l"(b), "n"(TA), "n"(TB));
 }
 
-// d [64, 128] of a warpgroup += a [64, 16] · b [16, 128]. TA and TB: whether the axis that is not summed over is the fast one.
+// d [64, 128] of a warpgroup += a [64, 16] · b [16, 128]. TA and TB: 0 where the operand is contiguous along the summed axis, else 1.
 template <int TA, int TB> __device__ __forceinline__ void multiply(float (&d)[64], Words a, Words b) {
     asm volatile("{\n"
                  ".reg .pred p;\n"
@@ -77,7 +84,7 @@ template <int TA, int TB> __device__ __forceinline__ void multiply(float (&d)[64
                  : "l"(a), "l"(b), "n"(TA), "n"(TB));
 }
 
-// d [64, 256] of a warpgroup += a [64, 16] · b [16, 256]. TA and TB: whether the axis that is not summed over is the fast one.
+// d [64, 256] of a warpgroup += a [64, 16] · b [16, 256]. TA and TB: 0 where the operand is contiguous along the summed axis, else 1.
 template <int TA, int TB> __device__ __forceinline__ void multiply(float (&d)[128], Words a, Words b) {
     asm volatile("{\n"
                  ".reg .pred p;\n"

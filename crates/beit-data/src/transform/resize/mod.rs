@@ -1,39 +1,15 @@
 //! Resampling with the bytes of Pillow 13, the Python Imaging Library that the released code reads its pictures with.
 
+mod filter;
 mod passes;
 mod taps;
 
 use std::borrow::Cow;
 
+pub use filter::Filter;
+
 use crate::image::Image;
 use taps::Taps;
-
-/// How a picture is resampled. All three widen with the scale when a picture shrinks (antialiasing) and give the very bytes of
-/// Pillow 13.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Filter {
-    /// Triangle, support 1.
-    Bilinear,
-    /// Cubic convolution with a = -1/2 (Catmull-Rom), support 2.
-    Bicubic,
-    /// Windowed sinc, support 3.
-    Lanczos,
-}
-
-impl Filter {
-    /// Every filter.
-    pub const ALL: [Self; 3] = [Self::Bilinear, Self::Bicubic, Self::Lanczos];
-
-    /// The name in lower case, as configurations have it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Bilinear => "bilinear",
-            Self::Bicubic => "bicubic",
-            Self::Lanczos => "lanczos",
-        }
-    }
-}
 
 impl Image {
     /// Resamples to `[height, width]`, along one side after the other, with 8 bits between: sharp edges overshoot and are cut, so

@@ -1,6 +1,4 @@
-use core::f64::consts::PI;
-
-use super::Filter;
+use super::filter::Filter;
 
 /// Bits behind the point of a weight: with 8 of a pixel and two for the overshoot of a filter, a sum fits 32.
 pub(super) const PRECISION: u32 = 32 - 8 - 2;
@@ -56,40 +54,6 @@ impl Taps {
 /// To the nearest multiple of `2^-PRECISION`, halves away from zero.
 fn fixed(weight: f64) -> i32 {
     (weight * f64::from(1 << PRECISION) + 0.5_f64.copysign(weight)) as i32
-}
-
-impl Filter {
-    fn support(self) -> f64 {
-        match self {
-            Self::Bilinear => 1.0,
-            Self::Bicubic => 2.0,
-            Self::Lanczos => 3.0,
-        }
-    }
-
-    fn weight(self, x: f64) -> f64 {
-        match self {
-            Self::Bilinear => (1.0 - x.abs()).max(0.0),
-            Self::Bicubic => cubic(x.abs()),
-            Self::Lanczos if (-3.0..3.0).contains(&x) => sinc(x) * sinc(x / 3.0),
-            Self::Lanczos => 0.0,
-        }
-    }
-}
-
-/// Cubic convolution of a distance.
-fn cubic(x: f64) -> f64 {
-    const A: f64 = -0.5;
-    match x {
-        ..1.0 => ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0,
-        1.0..2.0 => (((x - 5.0) * x + 8.0) * x - 4.0) * A,
-        _ => 0.0,
-    }
-}
-
-/// `sin(pi x) / (pi x)`.
-fn sinc(x: f64) -> f64 {
-    if x == 0.0 { 1.0 } else { (x * PI).sin() / (x * PI) }
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ pub(super) fn unreadable<T>(problem: impl Display) -> Found<T> {
 
 impl Fault {
     /// The error of this crate, with the file's name.
-    pub(super) fn of(self, path: &Path) -> Error {
+    pub(super) fn in_file(self, path: &Path) -> Error {
         let path = path.to_owned();
         match self {
             Self::Calls(callable) => Error::Calls { path, callable },

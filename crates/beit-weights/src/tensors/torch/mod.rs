@@ -25,7 +25,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// Whether a file that begins so is for [`TorchFile`]; 512 bytes are enough, 16 are enough for what torch writes today.
 pub(crate) fn is_torch(first_bytes: &[u8]) -> bool {
-    Kind::of(first_bytes).is_some()
+    Kind::of_first_bytes(first_bytes).is_some()
 }
 
 /// A file of torch.save.
@@ -59,7 +59,7 @@ impl TorchFile {
     /// When it cannot be read, is damaged, or wants to call what weights do not need.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let mut file = File::open(path).map_err(Error::read(path))?;
-        let tensors = container::tensors(&mut file).map_err(|fault| fault.of(path))?;
+        let tensors = container::tensors(&mut file).map_err(|fault| fault.in_file(path))?;
         let entry = |(name, placed): &(String, Placed)| {
             let (name, shape) = (name.clone(), placed.shape.clone());
             Entry { name, dtype: placed.dtype, shape }
@@ -85,7 +85,7 @@ impl TorchFile {
             return Err(Error::Tensor { path: self.path.clone(), problem });
         };
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let window = placed.read(&mut *file).map_err(|fault| fault.of(&self.path))?;
+        let window = placed.read(&mut *file).map_err(|fault| fault.in_file(&self.path))?;
         drop(file);
         Ok(gather::row_major(placed, window))
     }

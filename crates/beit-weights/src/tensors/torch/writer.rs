@@ -4,7 +4,7 @@ use super::container::ARCHIVE;
 use super::pickle::opcode as op;
 use super::tensor::{storage_name, width};
 use crate::error::{Error, Result};
-use crate::tensors::writer::write_whole;
+use crate::file::write_file_with;
 use safetensors::Dtype;
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, Write};
@@ -47,10 +47,10 @@ pub(crate) fn write_torch<N: AsRef<str>, B: AsRef<[u8]>>(
         drop(sound);
         match failure {
             Some(_) => Err(io::Error::other("a tensor could not be read")),
-            None => zip.finish()?.into_inner()?.sync_all(),
+            None => zip.finish()?.into_inner().map(drop).map_err(io::Error::from),
         }
     };
-    let written = write_whole(path, write);
+    let written = write_file_with(path, write);
     // Why a tensor could not be read says more than that the file was not written.
     failure.map_or(written.map_err(Error::write(path)), Err)
 }

@@ -1,5 +1,5 @@
-// CUDA C++ on the CPU: what the kernels that CubeCL writes use of it. Results are those of IEEE arithmetic: the approximations of the
-// fast intrinsics are not imitated.
+// CUDA C++ on the CPU, as far as the kernels use it. Results are those of IEEE arithmetic: the approximations of the fast intrinsics are not
+// imitated.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -8,7 +8,7 @@
 #include "fibres.h"
 #include "warp.h"
 
-// Kernels that name instructions have another way here.
+// Kernels with inline PTX include headers of the emulator instead.
 #define BEIT_EMULATED
 
 #define __global__
@@ -50,7 +50,7 @@ inline double rsqrt(double x) { return 1 / std::sqrt(x); }
 inline float rsqrtf(float x) { return rsqrt(x); }
 inline float rhypotf(float x, float y) { return 1 / std::hypot(x, y); }
 
-// Of a number and NaN: the number.
+// Of a number and NaN, the number.
 template <class A, class B> auto max(A a, B b) {
     using T = std::common_type_t<A, B>;
     if constexpr (std::is_floating_point_v<T>)

@@ -26,7 +26,7 @@ namespace emulated {
 constexpr unsigned WARP = 32, MAX_THREADS = 1024;
 // What a thread's stack may hold: fragments and local arrays. Pages that are not touched cost nothing.
 constexpr size_t STACK = 256 * 1024;
-// The largest shared memory of any device, and bytes beyond it that nothing may touch.
+// The largest shared memory of any device, and a guard zone beyond it.
 constexpr size_t SHARED = 227 * 1024, GUARD = 4096;
 constexpr uint64_t CANARY = 0x7a9d3c5e1b2f4860;
 constexpr unsigned char NOTHING = 0xff;
@@ -194,7 +194,7 @@ static bool advance(Warp &warp) {
     return any;
 }
 
-// All threads of the block wait: at one barrier, or for ever.
+// All threads of the block wait. Either all are at one barrier, or they would wait for ever.
 static void release() {
     const Thread &first = block.thread[0];
     for (unsigned i = 0; i < block.threads; i++) {
@@ -251,7 +251,7 @@ static void barrier(int line) {
     leave();
 }
 
-// Waits for all threads of the warp; the last to come does `operation`, which sees what each of them brought.
+// Waits for all threads of the warp. The last to arrive does `operation`, which sees the slot of each.
 template <class Operation> static void collective(int line, const char *what, unsigned mask, void *slot, Operation operation) {
     Warp &warp = *self->warp;
     if (mask != 0xffffffff)

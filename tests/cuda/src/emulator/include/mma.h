@@ -1,5 +1,5 @@
-// Tensor cores: fragments are dealt to the lanes of a warp in rows, and whoever comes last multiplies for all. Products of 16-bit
-// numbers are exact in f32 and are added in f32; the order of a device's sums is not known, so rounding may differ.
+// Tensor cores. The elements of a fragment are spread over the lanes of a warp row by row, and the last lane to arrive multiplies for all.
+// Products of 16-bit numbers are exact in f32 and are added in f32. The order of a device's sums is not known, so rounding may differ.
 #pragma once
 #include "cuda_fp16.h"
 #include "cuda_bf16.h"
@@ -46,7 +46,7 @@ template <class F> void whole_warp(int line, const char *what, const emulated::W
         emulated::fail("%s at line %d in a warp of %u threads", what, line, warp.threads);
 }
 
-// An access to a matrix in memory: all lanes name the same one.
+// An access to a matrix in memory, the same in all lanes.
 template <class F, class T> struct Access {
     F *fragment;
     T *memory;

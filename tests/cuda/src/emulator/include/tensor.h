@@ -1,4 +1,4 @@
-// The instructions of mma.cuh on the CPU. A copy arrives when its thread waits for it; before, its place holds no numbers.
+// The instructions of mma.cuh on the CPU. A copy happens when its thread waits for it; until then its destination is NaN.
 #pragma once
 #include "cuda_bf16.h"
 
@@ -10,7 +10,7 @@ struct Copy {
     unsigned char *to;
     const void *from;
 };
-// What each thread has begun, and how much of it each of its groups ends.
+// The copies that each thread has begun, and how many of them there were at the end of each group.
 static thread_local std::vector<Copy> copies[MAX_THREADS];
 static thread_local std::vector<size_t> groups[MAX_THREADS];
 

@@ -1,4 +1,4 @@
-// What threads of a warp do together, and atomics.
+// Shuffles and votes of a warp, and atomics.
 #pragma once
 #include "fibres.h"
 

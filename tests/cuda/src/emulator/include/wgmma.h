@@ -1,5 +1,5 @@
-// Hopper's tensor cores and background copies. A copy happens when its thread waits for it, so that what is read too early is wrong;
-// each thread computes its own share of a product from shared memory at once.
+// Hopper's tensor cores and asynchronous copies. A copy happens when its thread waits for it, so that a read before that is wrong. Each
+// thread computes its own share of a product from shared memory at once.
 #pragma once
 #include <vector>
 
@@ -14,10 +14,10 @@ namespace emulated {
 struct Copy {
     unsigned to;
     const void *from;
-    bool there;
+    bool valid;
 };
 
-// The groups of copies of each thread of the block that are on their way; the last one is not yet ended.
+// The incomplete groups of copies of each thread of the block. The last group is still open.
 inline std::vector<std::vector<Copy>> &copies() {
     static thread_local std::vector<std::vector<Copy>> all[1024];
     auto &mine = all[threadIdx.x];
@@ -48,13 +48,13 @@ inline float operand(Words matrix, bool transposed, unsigned outer, unsigned k) 
 
 } // namespace emulated
 
-inline void copy16(unsigned to, const void *from, bool there) { emulated::copies().back().push_back({to, from, there}); }
+inline void copy16(unsigned to, const void *from, bool valid) { emulated::copies().back().push_back({to, from, valid}); }
 inline void copies_end() { emulated::copies().emplace_back(); }
 template <int N> void copies_wait() {
     auto &groups = emulated::copies();
     while (groups.size() > N + 1) {
         for (auto &copy : groups.front()) {
-            if (copy.there)
+            if (copy.valid)
                 memcpy(dynamic_shared_mem + copy.to, copy.from, 16);
             else
                 memset(dynamic_shared_mem + copy.to, 0, 16);

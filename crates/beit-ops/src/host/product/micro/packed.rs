@@ -1,18 +1,18 @@
-//! What packed operands are made of.
+//! The elements of packed operands.
 
 use crate::host::buffers::Buffers;
 
-/// One number, or two that follow each other along the depth.
-pub trait Packed: Copy + Default + Send + Sync + 'static {
-    /// How many.
+/// One number, or two that are neighbours along the depth.
+pub(crate) trait Packed: Copy + Default + Send + Sync + 'static {
+    /// How many numbers it has.
     const NUMBERS: usize;
-    /// Packs numbers that follow each other along the depth; the second is ignored where there is but one.
+    /// Packs two neighbours along the depth. A type of one number ignores the second.
     fn pack(numbers: [f32; 2]) -> Self;
-    /// Where packed operands come from.
+    /// The pool of buffers for packed operands.
     fn buffers() -> &'static Buffers<Self>;
 }
 
-/// The number as it is.
+/// One number, unchanged.
 impl Packed for f32 {
     const NUMBERS: usize = 1;
     #[inline(always)]
@@ -24,8 +24,8 @@ impl Packed for f32 {
     }
 }
 
-/// A bf16 as the f32 of the same value, for machines that have no products of bf16: those of f32 are then the same but for the
-/// order in which they are summed.
+/// One number rounded to bf16, stored as the f32 of the same value, for machines without products of bf16. The products of f32
+/// give the same numbers, up to the order of the sums.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(transparent)]
 pub(crate) struct Rounded(f32);
@@ -42,7 +42,7 @@ impl Packed for Rounded {
     }
 }
 
-/// Two bf16, the first in the low half.
+/// Two numbers rounded to bf16, the first in the low half.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(transparent)]
 pub(crate) struct Pair(pub(super) u32);

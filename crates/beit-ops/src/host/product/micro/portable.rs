@@ -1,17 +1,20 @@
-//! Products of bf16 without instructions for them: the same numbers to within the order of additions, on any machine.
+//! The kernel for any machine: products of bf16 without instructions for them.
+//!
+//! A tile is 4 x 16. Each pair of bf16 is widened to two f32, and the compiler vectorises the loop over columns. The results
+//! are those of the other bf16 kernels, up to the order of the additions.
 
-use super::Micro;
+use super::kernel::Microkernel;
 use super::packed::Pair;
 
-/// 4 x 16 in pairs of bf16 that are widened to f32. The compiler vectorises it for the instructions it is inlined under.
+/// 4 x 16 in pairs of bf16 that are widened to f32.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Portable;
 
-impl Micro for Portable {
+impl Microkernel for Portable {
     type Packed = Pair;
     const ROWS: usize = 4;
     const COLUMNS: usize = 16;
-    // Interpreted, more would take minutes.
+    // Under Miri a deeper block would take minutes.
     const DEPTH: usize = if cfg!(miri) { 12 } else { 384 };
 
     #[inline(always)]
@@ -37,6 +40,7 @@ impl Micro for Portable {
     }
 }
 
+/// The two numbers of a pair.
 #[inline(always)]
 fn widened(pair: Pair) -> [f32; 2] {
     [f32::from_bits(pair.0 << 16), f32::from_bits(pair.0 & 0xffff_0000)]

@@ -1,41 +1,51 @@
-//! Kernels for AVX2, AVX-512 and AVX-512 with bf16, each where the machine has the instructions.
+//! The kernels for AVX2, AVX-512 and AVX-512 with bf16, each for machines that have the instructions.
+//!
+//! ```text
+//!                    right panel:  8 columns    8 columns      2 registers
+//!                                 ┌────────────┬────────────┐
+//!   left panel, row 0, broadcast ·│  sums 0,0  │  sums 0,1  │
+//!               row 1            ·│  sums 1,0  │  sums 1,1  │  12 registers
+//!               ...               │    ...     │    ...     │
+//!               row 5            ·│  sums 5,0  │  sums 5,1  │
+//!                                 └────────────┴────────────┘
+//! ```
+//!
+//! This is the tile of AVX2, 6 x 16: with one register for the factor of the left panel, 15 of 16 are in use. The tile of
+//! AVX-512 is 12 x 32, see `avx512`.
+//!
+//! A block of AVX2 is at most 792 deep. Depths of 256, 384 and 768 were equally fast at first. Once the next right panel was
+//! prefetched, 256 and 384 were up to a twentieth slower. 792 splits the 1576 tokens of eight images, over which gradients of
+//! weights are summed, into two blocks where 768 makes three, which makes these gradients 1 to 2 % faster
+//! (docs/bench/cpu.md).
 #![allow(unsafe_code)]
 
+use super::kernel::{BLOCK, Microkernel, checked_depth};
+use super::packed::Packed;
 use super::packed::{Pair, Rounded};
-use super::{BLOCK, Micro, Packed};
 use core::arch::x86_64::*;
 use core::marker::PhantomData;
 use pulp::x86::{V3, V4};
 use std::is_x86_feature_detected;
 
-/// What is one f32 in memory.
+/// A packed element that is one f32 in memory.
 ///
 /// # Safety
 ///
-/// It has the layout of an f32.
+/// The type has the layout of an f32.
 pub(crate) unsafe trait Single: Packed {}
-// SAFETY: itself.
+// SAFETY: it is f32.
 unsafe impl Single for f32 {}
-// SAFETY: transparent.
+// SAFETY: a transparent wrapper of f32.
 unsafe impl Single for Rounded {}
 
-/// Asserts what the loads and stores of a kernel rely on, and returns the depth.
-#[inline(always)]
-pub(super) fn checked<M: Micro>(left: &[M::Packed], right: &[M::Packed], tile: &[f32]) -> usize {
-    let depth = left.len() / M::ROWS;
-    assert!(left.len() == depth * M::ROWS && right.len() == depth * M::COLUMNS);
-    assert!(tile.len() == M::ROWS * M::COLUMNS);
-    depth
-}
-
-/// Transposes 8 x 8 numbers of 32 bits: pairs, then pairs of pairs, then halves of registers change places.
+/// Transposes 8 x 8 numbers of 32 bits: first single numbers change places, then pairs, then halves of registers.
 ///
 /// # Safety
 ///
 /// The machine has AVX2; `block` is 64 numbers.
 #[target_feature(enable = "avx2")]
 #[inline]
-unsafe fn turn(block: *mut f32) {
+unsafe fn transpose(block: *mut f32) {
     // SAFETY: the last of 8 rows ends at the last of 64 numbers.
     let rows: [__m256; 8] = core::array::from_fn(|i| unsafe { _mm256_loadu_ps(block.add(8 * i)) });
     let mut twos = [_mm256_setzero_ps(); 8];
@@ -61,7 +71,7 @@ unsafe fn turn(block: *mut f32) {
     }
 }
 
-/// What kernels for AVX2 and more have in common.
+/// The methods that all these kernels share.
 macro_rules! common {
     () => {
         #[inline(always)]
@@ -69,19 +79,19 @@ macro_rules! common {
             self.0.vectorize(f)
         }
         #[inline(always)]
-        fn turn(self, block: &mut [[Self::Packed; BLOCK]; BLOCK]) {
-            // SAFETY: `Self` exists only where AVX2 does, and all that is packed has 32 bits.
-            unsafe { turn(block.as_mut_ptr().cast()) };
+        fn transpose(self, block: &mut [[Self::Packed; BLOCK]; BLOCK]) {
+            // SAFETY: `Self` exists only where AVX2 does, and all packed elements have 32 bits.
+            unsafe { transpose(block.as_mut_ptr().cast()) };
         }
         #[inline(always)]
         fn prefetch(self, number: &f32) {
-            // SAFETY: prefetching changes nothing, and the address is that of a reference.
+            // SAFETY: a prefetch changes nothing, and the address is that of a reference.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(number).cast()) };
         }
     };
 }
 
-/// 6 x 16: twelve accumulators, two registers of the right panel and one of the left make fifteen of sixteen.
+/// 6 x 16 in f32.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx2<P>(V3, PhantomData<P>);
 
@@ -91,45 +101,51 @@ impl<P> Avx2<P> {
     }
 }
 
-impl<P: Single> Micro for Avx2<P> {
+impl<P: Single> Microkernel for Avx2<P> {
     type Packed = P;
     const ROWS: usize = 6;
     const COLUMNS: usize = 16;
-    /// Two passes over the 1576 tokens of eight images of 224 pixels, where gradients of weights are summed.
+    /// Two blocks for 1576 tokens, see the head of this file.
     const DEPTH: usize = 792;
 
     common!();
     #[inline(always)]
-    fn multiply(self, left: &[P], right: &[P], ahead: &[P], tile: &mut [f32]) {
-        let depth = checked::<Self>(left, right, tile);
-        // SAFETY: `Self` exists only where AVX2 and FMA do, and `checked` proved the extents.
+    fn multiply(self, left: &[P], right: &[P], prefetch: &[P], tile: &mut [f32]) {
+        let depth = checked_depth::<Self>(left, right, tile);
+        // SAFETY: `Self` exists only where AVX2 and FMA do, and `checked_depth` proved the extents.
         unsafe {
-            avx2(depth, left.as_ptr().cast(), right.as_ptr().cast(), ahead.as_ptr().cast(), tile.as_mut_ptr())
+            avx2(
+                depth,
+                left.as_ptr().cast(),
+                right.as_ptr().cast(),
+                prefetch.as_ptr().cast(),
+                tile.as_mut_ptr(),
+            )
         }
     }
 }
 
 /// # Safety
 ///
-/// The machine has AVX2 and FMA; `left` has `6 depth` elements, `right` `16 depth`, `tile` 96. `ahead` may be anywhere.
+/// The machine has AVX2 and FMA; `left` has `6 depth` elements, `right` `16 depth`, `tile` 96. `prefetch` may be any address.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn avx2(
     depth: usize,
     mut left: *const f32,
     mut right: *const f32,
-    mut ahead: *const f32,
+    mut prefetch: *const f32,
     tile: *mut f32,
 ) {
     let mut sums = [[_mm256_setzero_ps(); 2]; 6];
-    // Unrolled: on a core that is shared with another thread the loop itself would cost a tenth.
+    // Unrolled by four: on a core that is shared with another hardware thread, the loop itself would cost a tenth.
     for _ in 0..depth / 4 {
-        _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
-        ahead = ahead.wrapping_add(16);
+        _mm_prefetch::<_MM_HINT_T1>(prefetch.cast());
+        prefetch = prefetch.wrapping_add(16);
         for step in 0..4 {
             // SAFETY: four steps of the caller's extents are left.
             unsafe { avx2_step(left.add(6 * step), right.add(16 * step), &mut sums) };
         }
-        // SAFETY: what was read.
+        // SAFETY: four steps of the extents were read.
         (left, right) = unsafe { (left.add(24), right.add(64)) };
     }
     for step in 0..depth % 4 {
@@ -160,7 +176,7 @@ unsafe fn avx2_step(left: *const f32, right: *const f32, sums: &mut [[__m256; 2]
     }
 }
 
-/// 12 x 32 in f32: 24 accumulators, two registers of the right panel; the left is broadcast from memory.
+/// 12 x 32 in f32.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx512<P>(V4, PhantomData<P>);
 
@@ -170,30 +186,31 @@ impl<P> Avx512<P> {
     }
 }
 
-impl<P: Single> Micro for Avx512<P> {
+impl<P: Single> Microkernel for Avx512<P> {
     type Packed = P;
     const ROWS: usize = 12;
     const COLUMNS: usize = 32;
+    /// A right panel of 192 steps is 24 KiB, a left one 9 KiB.
     const DEPTH: usize = 192;
 
     common!();
     #[inline(always)]
-    fn multiply(self, left: &[P], right: &[P], ahead: &[P], tile: &mut [f32]) {
-        let depth = checked::<Self>(left, right, tile);
-        // SAFETY: `Self` exists only where AVX-512F does, and `checked` proved the extents.
+    fn multiply(self, left: &[P], right: &[P], prefetch: &[P], tile: &mut [f32]) {
+        let depth = checked_depth::<Self>(left, right, tile);
+        // SAFETY: `Self` exists only where AVX-512F does, and `checked_depth` proved the extents.
         unsafe {
             avx512(
                 depth,
                 left.as_ptr().cast(),
                 right.as_ptr().cast(),
-                ahead.as_ptr().cast(),
+                prefetch.as_ptr().cast(),
                 tile.as_mut_ptr(),
             )
         }
     }
 }
 
-/// AVX-512 with bf16.
+/// The instructions of AVX-512 with bf16, as pulp's `V4` has those without.
 #[derive(Clone, Copy, Debug)]
 struct V4Bf16;
 
@@ -209,12 +226,12 @@ impl V4Bf16 {
         unsafe fn vectorized<R>(f: impl FnOnce() -> R) -> R {
             f()
         }
-        // SAFETY: `Self` exists only where they are.
+        // SAFETY: `Self` exists only where the machine has them.
         unsafe { vectorized(f) }
     }
 }
 
-/// 12 x 32 in pairs of bf16, each `vdpbf16ps` adding 32 products to 16 sums in f32.
+/// 12 x 32 in pairs of bf16. Each `vdpbf16ps` adds 32 products to 16 sums in f32.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx512Bf16(V4Bf16);
 
@@ -224,29 +241,30 @@ impl Avx512Bf16 {
     }
 }
 
-impl Micro for Avx512Bf16 {
+impl Microkernel for Avx512Bf16 {
     type Packed = Pair;
     const ROWS: usize = 12;
     const COLUMNS: usize = 32;
+    /// In pairs: the panels are twice the size of those of [`Avx512`].
     const DEPTH: usize = 384;
 
     common!();
     #[inline(always)]
-    fn pack_lane(self, numbers: &[f32], out: &mut [Pair; BLOCK]) {
+    fn pack_block(self, numbers: &[f32], out: &mut [Pair; BLOCK]) {
         let numbers: &[f32; 2 * BLOCK] = numbers.try_into().expect("two numbers a pair");
         // SAFETY: `Self` exists only where AVX-512F and its bf16 conversions do.
         unsafe { round(numbers, out) };
     }
     #[inline(always)]
-    fn multiply(self, left: &[Pair], right: &[Pair], ahead: &[Pair], tile: &mut [f32]) {
-        let depth = checked::<Self>(left, right, tile);
-        // SAFETY: `Self` exists only where AVX-512F and its bf16 products do, and `checked` proved the extents.
+    fn multiply(self, left: &[Pair], right: &[Pair], prefetch: &[Pair], tile: &mut [f32]) {
+        let depth = checked_depth::<Self>(left, right, tile);
+        // SAFETY: `Self` exists only where AVX-512F and its bf16 products do, and `checked_depth` proved the extents.
         unsafe {
             avx512bf16(
                 depth,
                 left.as_ptr().cast(),
                 right.as_ptr().cast(),
-                ahead.as_ptr().cast(),
+                prefetch.as_ptr().cast(),
                 tile.as_mut_ptr(),
             )
         }
@@ -261,7 +279,7 @@ impl Micro for Avx512Bf16 {
 #[target_feature(enable = "avx512f,avx512bf16")]
 #[inline]
 unsafe fn round(numbers: &[f32; 2 * BLOCK], out: &mut [Pair; BLOCK]) {
-    // SAFETY: 16 f32 are 512 bits, 16 bf16 as many as 8 words, and pairs are words.
+    // SAFETY: 16 f32 are 512 bits. 16 bf16 are 256 bits, and so are 8 pairs.
     unsafe {
         let rounded = _mm512_cvtneps_pbh(_mm512_loadu_ps(numbers.as_ptr()));
         *out = core::mem::transmute::<__m256bh, [Pair; BLOCK]>(rounded);

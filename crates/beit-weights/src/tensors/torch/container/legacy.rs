@@ -8,7 +8,8 @@
 use super::super::fault::{Fault, Found, unreadable};
 use super::super::pickle::{Pickle, Value};
 use super::super::tensor::Storage;
-use super::{Extent, Placed, Storages, beginning, place};
+use super::beginning::beginning;
+use super::place::{Extent, Placed, Storages, place};
 use std::collections::HashMap;
 use std::io::{Read, Seek, SeekFrom};
 

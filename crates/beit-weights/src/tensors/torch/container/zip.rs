@@ -8,7 +8,7 @@
 
 use super::super::fault::{Fault, Found, unreadable};
 use super::super::pickle::{MAX_PICKLE, Pickle};
-use super::{Extent, Placed, Storages, place};
+use super::place::{Extent, Placed, Storages, place};
 use std::collections::HashMap;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use zip::{CompressionMethod, ZipArchive};

@@ -1,9 +1,10 @@
 //! Lists, tuples, sets and dicts.
 
 use super::super::fault::{Found, unreadable};
+use super::heap::Node;
 use super::machine::Machine;
 use super::opcode as op;
-use super::value::{Node, Pair, Value};
+use super::value::{Pair, Value};
 
 impl<'a> Machine<'a> {
     /// Opcodes that make or fill a collection; whether this was one.

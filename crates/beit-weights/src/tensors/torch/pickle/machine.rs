@@ -1,10 +1,11 @@
 //! The stack machine, its memo and its limits.
 
 use super::super::fault::{Fault, Found, unreadable};
+use super::heap::{Heap, Node};
 use super::literal::literal;
 use super::opcode as op;
 use super::stream::Stream;
-use super::value::{Heap, Node, Value};
+use super::value::Value;
 use std::collections::HashMap;
 
 /// Bytes of the longest pickle that is read; that of BEiT-large has less than one of its 64 MiB.

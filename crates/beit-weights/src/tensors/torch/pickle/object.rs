@@ -1,10 +1,11 @@
 //! Names, calls and instances: the opcodes with which a pickle could do harm.
 
 use super::super::fault::{Fault, Found, unreadable};
+use super::heap::{Node, Object};
 use super::machine::Machine;
 use super::opcode as op;
 use super::rule::{Role, role};
-use super::value::{Global, Node, Object, Value};
+use super::value::{Global, Value};
 
 impl<'a> Machine<'a> {
     /// Opcodes that import, call, make or fill an instance; whether this was one.

@@ -2,9 +2,10 @@
 
 use super::super::fault::{Found, unreadable};
 use super::super::tensor::{Storage, Tensor};
+use super::heap::Node;
 use super::machine::Machine;
 use super::rule::Rebuild;
-use super::value::{Global, Node, Value};
+use super::value::{Global, Value};
 
 impl<'a> Machine<'a> {
     /// What the file keeps outside of the pickle: numbers, and classes with their source.

@@ -1,0 +1,17 @@
+//! What a set of names belongs to.
+
+/// What kind of model the names belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// Masked image modelling.
+    Mim,
+    /// Classification.
+    Classifier,
+    /// Semantic segmentation with UPerNet.
+    Segmenter,
+    /// A transformer without a head.
+    Encoder,
+    /// The encoder or the decoder of a tokenizer.
+    Tokenizer,
+}

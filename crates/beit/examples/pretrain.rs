@@ -1,0 +1,24 @@
+//! Pre-trains a tiny model without labels, fine-tunes it, and says how good it is.
+//!
+//! `cargo run --release -p beit --example pretrain -- FOLDER [STEPS]`, where the two runs are written to FOLDER.
+#![allow(clippy::print_stdout)]
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let folder = std::path::Path::new(args.first().ok_or("usage: pretrain FOLDER [STEPS]")?);
+    let steps = args.get(1).map(|steps| steps.parse()).transpose()?;
+    let (device, watch) = (beit::Device::auto()?, beit::Watch::silent());
+
+    let mut settings = beit::PretrainSettings::default();
+    settings.run = beit::RunSettings::in_folder(folder.join("pretrain"));
+    (settings.training.steps, settings.tokenizer_steps) = (steps, steps);
+    let pretrained = beit::Pretraining::new(settings, &watch)?.run(&device)?;
+    println!("masked tokens named rightly: {:.3}", pretrained.tokens.accuracy);
+
+    let mut settings = beit::FinetuneSettings::from_model(pretrained.run);
+    settings.run = beit::RunSettings::in_folder(folder.join("finetune"));
+    settings.training.steps = steps;
+    let finetuned = beit::Finetuning::new(settings, &watch)?.run(&device)?;
+    println!("{}", finetuned.sentence());
+    Ok(())
+}

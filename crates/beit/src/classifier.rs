@@ -1,0 +1,276 @@
+//! Classifiers: images to the probabilities of classes.
+
+use crate::device::{Device, Work};
+use crate::error::{Error, Result};
+use crate::load::{ClassifierModel, Opened};
+use crate::loaders::Loading;
+use crate::on::On;
+use crate::progress::Watch;
+use crate::settings::{Batches, DataSettings, OpenSettings};
+use beit_data::{Image, LabelledSample, Loader, Preprocessing, Source};
+use beit_ops::{Ops, Tree};
+use beit_train::Evaluation;
+use flate2::Crc;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A classifier that is ready to use.
+///
+/// ```no_run
+/// let classifier = beit::Classifier::open("microsoft/beit-base-patch16-224", beit::Device::auto()?)?;
+/// let image = beit::Image::open("photo.jpg")?;
+/// for p in classifier.classify(&image)?.top(5) {
+///     println!("{:.4}  {}", p.probability, p.label);
+/// }
+/// # Ok::<(), beit::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Classifier {
+    engine: Rc<dyn Engine>,
+    labels: Arc<[String]>,
+    config: beit_heads::ClassifierConfig,
+    preprocessing: Preprocessing,
+    device: Device,
+}
+
+/// What a classifier does on its device.
+pub(crate) trait Engine {
+    /// `pixels [B, 3, H, W] -> logits [B, classes]`
+    fn logits(&self, pixels: &[f32], size: [usize; 2]) -> Result<Vec<f32>>;
+    /// Every image of a loader, from `start` on.
+    fn evaluate(
+        &self,
+        loader: &Loader<LabelledSample>,
+        start: Option<Evaluation>,
+        on_batch: &mut dyn FnMut(&Evaluation) -> beit_train::Result<()>,
+    ) -> Result<Evaluation>;
+    /// A checksum of the parameters.
+    fn checksum(&self) -> Result<String>;
+}
+
+impl<O: Ops> Engine for On<O, beit_heads::Classifier<O::Tensor>> {
+    fn logits(&self, pixels: &[f32], [height, width]: [usize; 2]) -> Result<Vec<f32>> {
+        let batch = pixels.len() / (3 * height * width);
+        let images = self.ops.upload([batch, 3, height, width], pixels);
+        Ok(self.ops.read(&self.params.infer(&*self.ops, &images))?)
+    }
+
+    fn evaluate(
+        &self,
+        loader: &Loader<LabelledSample>,
+        start: Option<Evaluation>,
+        on_batch: &mut dyn FnMut(&Evaluation) -> beit_train::Result<()>,
+    ) -> Result<Evaluation> {
+        Ok(beit_train::evaluate(&*self.ops, &self.params, loader, start, on_batch)?)
+    }
+
+    fn checksum(&self) -> Result<String> {
+        let mut crc = Crc::new();
+        for leaf in self.params.leaves() {
+            let bytes: Vec<u8> = self.ops.read(leaf)?.into_iter().flat_map(f32::to_le_bytes).collect();
+            crc.update(&bytes);
+        }
+        Ok(format!("{:08x}", crc.sum()))
+    }
+}
+
+impl Classifier {
+    /// Opens a run, a checkpoint folder, a file (.safetensors, .pth, .bin, .pkl), an official name, or a name on the hub
+    /// (`org/name`, `org/name@revision`).
+    ///
+    /// # Errors
+    ///
+    /// Nothing of this name, something else than a classifier, or a device that fails.
+    pub fn open(name: &str, device: impl Into<Device>) -> Result<Self> {
+        Self::open_with(name, &OpenSettings::default(), &device.into(), &Watch::silent())
+    }
+
+    /// [`open`](Self::open) in another way than the usual one, watched.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), or settings that do not fit.
+    pub fn open_with(name: &str, settings: &OpenSettings, device: &Device, watch: &Watch) -> Result<Self> {
+        let opened = Opened::new(name, settings, watch)?;
+        let classifier = device.run(Open(&opened))?;
+        watch.note(&format!("preprocessing: {}", classifier.preprocessing));
+        Ok(classifier)
+    }
+
+    /// A classifier that is on a device already.
+    pub(crate) fn on<O: Ops + 'static>(
+        ops: &Rc<O>,
+        model: ClassifierModel<O::Tensor>,
+        device: &Device,
+    ) -> Self {
+        let ClassifierModel { params, class_names, preprocessing } = model;
+        let config = params.config();
+        let engine = Rc::new(On::new(ops, params));
+        Self { engine, labels: class_names.into(), config, preprocessing, device: device.clone() }
+    }
+
+    /// The names of the classes, in the order of their numbers.
+    #[must_use]
+    pub fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
+    /// The model's sizes.
+    #[must_use]
+    pub fn config(&self) -> &beit_heads::ClassifierConfig {
+        &self.config
+    }
+
+    /// How pictures become the model's pixels.
+    #[must_use]
+    pub fn preprocessing(&self) -> &Preprocessing {
+        &self.preprocessing
+    }
+
+    /// One image.
+    ///
+    /// # Errors
+    ///
+    /// The device.
+    pub fn classify(&self, image: &Image) -> Result<Classification> {
+        let mut all = self.classify_all(std::slice::from_ref(image))?;
+        Ok(all.remove(0))
+    }
+
+    /// Many images, as one batch.
+    ///
+    /// # Errors
+    ///
+    /// The device.
+    pub fn classify_all(&self, images: &[Image]) -> Result<Vec<Classification>> {
+        let pixels: Vec<f32> = images.iter().flat_map(|image| self.preprocessing.apply(image)).collect();
+        self.classify_pixels(&pixels)
+    }
+
+    /// Every image of a source, batch by batch. `each` gets the number of the image in the source; images that cannot be decoded
+    /// are named to the watcher and left out. Returns how many these were.
+    ///
+    /// # Errors
+    ///
+    /// The device, or whatever `each` returns.
+    pub fn classify_source(
+        &self,
+        source: &Arc<dyn Source>,
+        batches: Batches,
+        watch: &Watch,
+        mut each: impl FnMut(usize, Classification) -> Result<()>,
+    ) -> Result<usize> {
+        let data = DataSettings { max_bad_share: 1.0, ..DataSettings::default() };
+        let loading = Loading::new(batches.or(Batches::SMALL), 0, &data, &self.device, watch);
+        let loader = loading.pixels(source, self.preprocessing)?;
+        for batch in loader.epoch(0)? {
+            let batch = batch?;
+            let found = self.classify_pixels(&batch.data)?;
+            batch.indices.iter().zip(found).try_for_each(|(&index, found)| each(index, found))?;
+        }
+        Ok(loader.bad_files().len())
+    }
+
+    fn classify_pixels(&self, pixels: &[f32]) -> Result<Vec<Classification>> {
+        let logits = self.engine.logits(pixels, self.config.vit.image)?;
+        let rows = logits.chunks_exact(self.config.classes);
+        Ok(rows
+            .map(|row| Classification { logits: row.to_vec(), labels: Arc::clone(&self.labels) })
+            .collect())
+    }
+
+    pub(crate) fn engine(&self) -> &dyn Engine {
+        &*self.engine
+    }
+
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+}
+
+struct Open<'a>(&'a Opened<'a>);
+
+impl Work for Open<'_> {
+    type Output = Classifier;
+
+    fn run<O: Ops + 'static>(self, ops: &Rc<O>, device: &Device) -> Result<Classifier> {
+        Ok(Classifier::on(ops, self.0.classifier(&**ops)?, device))
+    }
+}
+
+/// What a classifier says to one image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Classification {
+    logits: Vec<f32>,
+    labels: Arc<[String]>,
+}
+
+/// One class and its probability.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Prediction<'a> {
+    /// The number of the class.
+    pub class: usize,
+    /// Its name.
+    pub label: &'a str,
+    /// 0 to 1; those of all classes add up to 1.
+    pub probability: f64,
+}
+
+impl Classification {
+    /// `[classes]`, before the softmax.
+    #[must_use]
+    pub fn logits(&self) -> &[f32] {
+        &self.logits
+    }
+
+    /// The probability of every class, in the order of their numbers: `softmax(logits)`.
+    #[must_use]
+    pub fn probabilities(&self) -> Vec<f64> {
+        let greatest = self.logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let weights: Vec<f64> = self.logits.iter().map(|&x| f64::from(x - greatest).exp()).collect();
+        let total: f64 = weights.iter().sum();
+        weights.into_iter().map(|weight| weight / total).collect()
+    }
+
+    /// The `count` most likely classes; of equals, the first class comes first.
+    #[must_use]
+    pub fn top(&self, count: usize) -> Vec<Prediction<'_>> {
+        let probabilities = self.probabilities();
+        let mut classes: Vec<usize> = (0..self.logits.len()).collect();
+        classes.sort_by(|&a, &b| self.logits[b].total_cmp(&self.logits[a]));
+        let prediction = |&class: &usize| Prediction {
+            class,
+            label: &self.labels[class],
+            probability: probabilities[class],
+        };
+        classes.iter().take(count).map(prediction).collect()
+    }
+
+    /// The most likely class.
+    ///
+    /// # Errors
+    ///
+    /// A model without classes.
+    pub fn best(&self) -> Result<Prediction<'_>> {
+        let no_classes = || Error::Unfit("a classifier without classes".to_owned());
+        self.top(1).first().copied().ok_or_else(no_classes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_likely_come_first() {
+        let labels: Arc<[String]> = ["a", "b", "c"].map(str::to_owned).into();
+        let said = |logits: [f32; 3]| Classification { logits: logits.to_vec(), labels: Arc::clone(&labels) };
+        let found = said([1000.0, 1000.0 + 3.0_f32.ln(), 1000.0]);
+        let top = found.top(2);
+        assert_eq!(top.iter().map(|prediction| prediction.label).collect::<Vec<_>>(), ["b", "a"]);
+        // 3 / (3 + 1 + 1); numbers near 1000 are 6e-5 apart.
+        assert!((top[0].probability - 0.6).abs() < 1e-4, "{top:?}");
+        assert_eq!(said([0.0; 3]).top(9).len(), 3);
+        assert_eq!(found.best().expect("three classes").class, 1);
+    }
+}

@@ -1,0 +1,436 @@
+//! Where models compute. Nothing outside this file knows which devices there are.
+
+use crate::error::{Error, Result, setting};
+use crate::progress::Watch;
+use crate::settings::{DeviceSettings, Precision};
+use beit_ops::{Footprint, Host, Ops};
+use std::fmt;
+use std::rc::Rc;
+
+/// A device: the CPU, or a GPU. Cheap to clone.
+///
+/// ```
+/// let device = beit::Device::auto()?;
+/// println!("{device}");
+/// # Ok::<(), beit::Error>(())
+/// ```
+///
+/// A GPU is driven by one thread, so a device and the models on it stay in the thread that opened it.
+#[derive(Clone)]
+pub struct Device {
+    engine: Engine,
+    flag: String,
+    name: String,
+    precision: &'static str,
+    workers: usize,
+}
+
+#[derive(Clone)]
+enum Engine {
+    Cpu(Rc<Host<f32>>),
+    #[cfg(feature = "cuda")]
+    Cuda(Rc<beit_cubecl::Gpu<beit_cubecl::cubecl::cuda::CudaRuntime>>),
+    #[cfg(feature = "wgpu")]
+    Wgpu(Rc<beit_cubecl::Gpu<beit_cubecl::cubecl::wgpu::WgpuRuntime>>),
+}
+
+/// Something to be done on a device whose type the compiler knows: for who writes against [`Ops`].
+pub trait Work {
+    /// What it comes to.
+    type Output;
+    /// Does it.
+    ///
+    /// # Errors
+    ///
+    /// Whatever goes wrong.
+    fn run<O: Ops + 'static>(self, ops: &Rc<O>, device: &Device) -> Result<Self::Output>;
+}
+
+/// No more steps than this are trained on before their losses are looked at.
+const MOST_UNREAD: u64 = 100;
+
+/// What a device is called in [`DeviceSettings::device`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    Auto,
+    Cpu,
+    Cuda(usize),
+    Wgpu,
+}
+
+impl Device {
+    /// CUDA where this build and this machine have it, else the CPU.
+    ///
+    /// # Errors
+    ///
+    /// None in practice: there is always a CPU.
+    pub fn auto() -> Result<Self> {
+        Self::open(&DeviceSettings::default())
+    }
+
+    /// The CPU, in f32, with all cores.
+    #[must_use]
+    pub fn cpu() -> Self {
+        Self::from(Host::<f32>::new())
+    }
+
+    /// A device by its name: `auto`, `cpu`, `cuda`, `cuda:N` or `wgpu`.
+    ///
+    /// # Errors
+    ///
+    /// A name of none, or of one that this build or this machine does not have.
+    pub fn named(name: &str) -> Result<Self> {
+        Self::open(&DeviceSettings::named(name))
+    }
+
+    /// The device that the settings ask for.
+    ///
+    /// # Errors
+    ///
+    /// Settings of no device, or of one that this build or this machine does not have.
+    pub fn open(settings: &DeviceSettings) -> Result<Self> {
+        settings.check()?;
+        if let Some(threads) = settings.threads {
+            // A second pool in one process is refused; then the first one's size holds.
+            let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        }
+        let opened = match settings.name()? {
+            Name::Auto => Self::best(settings),
+            Name::Cpu => Self::host(settings),
+            #[cfg(feature = "cuda")]
+            Name::Cuda(index) => Self::cuda(index, settings)?,
+            #[cfg(feature = "wgpu")]
+            Name::Wgpu => Self::wgpu(settings)?,
+            #[cfg(not(all(feature = "cuda", feature = "wgpu")))]
+            _ => setting!("--device {}: this build has no such device", settings.device),
+        };
+        Ok(Self { workers: settings.workers(), ..opened })
+    }
+
+    /// CUDA if there is one, else the CPU. wgpu may be a renderer in software, so it is taken only where it is asked for.
+    fn best(settings: &DeviceSettings) -> Self {
+        #[cfg(feature = "cuda")]
+        if let Ok(device) = Self::cuda(0, settings) {
+            return device;
+        }
+        Self::host(settings)
+    }
+
+    fn host(settings: &DeviceSettings) -> Self {
+        match settings.precision {
+            Precision::Bf16 => Self { precision: "bf16", ..Self::from(Host::bf16()) },
+            Precision::Auto | Precision::F32 => Self::cpu(),
+        }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda(index: usize, settings: &DeviceSettings) -> Result<Self> {
+        let precision = match settings.precision {
+            Precision::F32 => beit_cubecl::Precision::F32,
+            Precision::Auto | Precision::Bf16 => beit_cubecl::Precision::Bf16,
+        };
+        let gpu = beit_cubecl::cuda(index, precision).map_err(|error| unopened(settings, &error))?;
+        let (name, precision) = described(&gpu, &format!("cuda:{index}"));
+        let engine = Engine::Cuda(Rc::new(gpu));
+        Ok(Self { engine, flag: format!("cuda:{index}"), name, precision, workers: settings.workers() })
+    }
+
+    #[cfg(feature = "wgpu")]
+    fn wgpu(settings: &DeviceSettings) -> Result<Self> {
+        let gpu =
+            beit_cubecl::wgpu(beit_cubecl::Precision::F32).map_err(|error| unopened(settings, &error))?;
+        let (name, precision) = described(&gpu, "wgpu");
+        let engine = Engine::Wgpu(Rc::new(gpu));
+        Ok(Self { engine, flag: "wgpu".into(), name, precision, workers: settings.workers() })
+    }
+
+    /// The one place where the device is chosen: does the work there.
+    ///
+    /// # Errors
+    ///
+    /// Those of the work. One of the device says which device it was, and what may help.
+    pub fn run<W: Work>(&self, work: W) -> Result<W::Output> {
+        let done = match &self.engine {
+            Engine::Cpu(host) => work.run(host, self),
+            #[cfg(feature = "cuda")]
+            Engine::Cuda(gpu) => work.run(gpu, self),
+            #[cfg(feature = "wgpu")]
+            Engine::Wgpu(gpu) => work.run(gpu, self),
+        };
+        done.map_err(|error| self.blamed(error))
+    }
+
+    /// As [`DeviceSettings::device`] takes it.
+    #[must_use]
+    pub fn flag(&self) -> &str {
+        &self.flag
+    }
+
+    /// The maker's name, or the number of threads.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Of activations and matrix products: `f32` or `bf16`.
+    #[must_use]
+    pub fn precision(&self) -> &'static str {
+        self.precision
+    }
+
+    /// Bytes in use and bytes taken from the device, where it tells.
+    #[must_use]
+    pub fn memory(&self) -> Option<[u64; 2]> {
+        match &self.engine {
+            Engine::Cpu(_) => None,
+            #[cfg(feature = "cuda")]
+            Engine::Cuda(gpu) => gpu.memory().ok(),
+            #[cfg(feature = "wgpu")]
+            Engine::Wgpu(gpu) => gpu.memory().ok(),
+        }
+    }
+
+    /// What tensors take there.
+    #[must_use]
+    pub fn footprint(&self) -> Footprint {
+        footprint(self.is_queued(), self.precision)
+    }
+
+    /// What a person should know before they wait, if anything.
+    #[must_use]
+    pub fn warning(&self) -> Option<&'static str> {
+        let slow = !self.is_queued() && self.precision == "bf16" && !Host::has_bf16();
+        slow.then_some(
+            "warning: this processor has no instructions for bf16 (avx512_bf16): it is no faster here than f32",
+        )
+    }
+
+    /// Tells a watcher which device this is.
+    pub fn announce(&self, watch: &Watch) {
+        if let Some(warning) = self.warning() {
+            watch.note(warning);
+        }
+        watch.note(&format!("device: {self}"));
+    }
+
+    /// Whether it works on while the CPU goes ahead, so that reading from it costs a wait.
+    #[must_use]
+    pub fn is_queued(&self) -> bool {
+        !matches!(self.engine, Engine::Cpu(_))
+    }
+
+    /// Steps between two looks at the numbers of a run that reports every `report_every` steps.
+    pub(crate) fn read_every(&self, report_every: u64) -> u64 {
+        if self.is_queued() { report_every.clamp(1, MOST_UNREAD) } else { 1 }
+    }
+
+    /// Worker threads of data loaders.
+    pub(crate) fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// An error of the device says which, and what may help.
+    fn blamed(&self, error: Error) -> Error {
+        if error.device_error().is_none() || matches!(error, Error::OnDevice { .. }) {
+            return error;
+        }
+        let text = chain(&error);
+        let help = match text.to_lowercase() {
+            text if text.contains("memory") || text.contains("alloc") => {
+                "; a smaller --batch-size takes less memory, and in training --recompute"
+            }
+            _ => "",
+        };
+        Error::OnDevice { device: self.flag.clone(), problem: text + help }
+    }
+}
+
+/// The CPU in the precision that it was made with, for who has one already.
+impl From<Host<f32>> for Device {
+    fn from(host: Host<f32>) -> Self {
+        let threads = rayon::current_num_threads();
+        let name = if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") };
+        let precision = if host == Host::bf16() { "bf16" } else { "f32" };
+        let workers = DeviceSettings::default().workers();
+        Self { engine: Engine::Cpu(Rc::new(host)), flag: "cpu".into(), name, precision, workers }
+    }
+}
+
+impl From<&Self> for Device {
+    fn from(device: &Self) -> Self {
+        device.clone()
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.flag.as_str() {
+            "cpu" => write!(f, "cpu, {}, {}", self.name, self.precision),
+            flag => write!(f, "{flag} {}, {}", self.name, self.precision),
+        }
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Device({self})")
+    }
+}
+
+impl DeviceSettings {
+    /// Refuses what no machine could do, before anything is opened.
+    ///
+    /// # Errors
+    ///
+    /// A name of no device, or of one that this build does not have, or a precision that it does not have.
+    pub fn check(&self) -> Result<()> {
+        let name = self.name()?;
+        let built_in = |feature: &str, there: bool| match there {
+            true => Ok(()),
+            false => setting!(
+                "--device {}: this build has no {} support; take cargo xtask-{feature} (--features {feature}), or --device cpu",
+                self.device,
+                if feature == "cuda" { "CUDA" } else { "wgpu" }
+            ),
+        };
+        match name {
+            Name::Cuda(_) => built_in("cuda", cfg!(feature = "cuda"))?,
+            Name::Wgpu => built_in("wgpu", cfg!(feature = "wgpu"))?,
+            Name::Auto | Name::Cpu => {}
+        }
+        if (self.precision, name) == (Precision::Bf16, Name::Wgpu) {
+            setting!(
+                "--precision bf16: --device wgpu computes in f32 only; take --device cuda or --device cpu"
+            );
+        }
+        match self.threads {
+            Some(0) => setting!("--threads 0: expected at least 1; leave the flag out to take all cores"),
+            _ => Ok(()),
+        }
+    }
+
+    /// What tensors would take on the device that is named, without opening it; `auto` is taken for the CPU.
+    ///
+    /// # Errors
+    ///
+    /// A name of no device.
+    pub fn footprint(&self) -> Result<Footprint> {
+        Ok(match (self.name()?, self.precision) {
+            (Name::Auto | Name::Cpu, _) => footprint(false, "f32"),
+            (Name::Wgpu, _) | (Name::Cuda(_), Precision::F32) => footprint(true, "f32"),
+            (Name::Cuda(_), _) => footprint(true, "bf16"),
+        })
+    }
+
+    fn name(&self) -> Result<Name> {
+        Ok(match self.device.as_str() {
+            "auto" => Name::Auto,
+            "cpu" => Name::Cpu,
+            "cuda" => Name::Cuda(0),
+            "wgpu" => Name::Wgpu,
+            other => match other.strip_prefix("cuda:").map(str::parse) {
+                Some(Ok(index)) => Name::Cuda(index),
+                Some(Err(_)) => setting!("--device {other}: expected the number of a GPU, as in cuda:0"),
+                None => setting!("--device {other}: expected auto, cpu, cuda, cuda:N or wgpu"),
+            },
+        })
+    }
+
+    /// Worker threads of data loaders.
+    fn workers(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.map_or(cores, |threads| threads.min(cores))
+    }
+}
+
+/// The CPU rounds to bf16 as it multiplies; GPUs store it.
+fn footprint(queued: bool, precision: &str) -> Footprint {
+    match (queued, precision) {
+        (false, _) => Footprint::default(),
+        (true, "bf16") => Footprint::of(2),
+        (true, _) => Footprint::of(4),
+    }
+}
+
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+fn unopened(settings: &DeviceSettings, error: &beit_cubecl::OpenError) -> Error {
+    Error::OnDevice { device: settings.device.clone(), problem: error.to_string() }
+}
+
+/// Name and precision of a GPU.
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+fn described<R: beit_cubecl::Runtime>(gpu: &beit_cubecl::Gpu<R>, flag: &str) -> (String, &'static str) {
+    let name = gpu.name().trim_start_matches(flag).trim().to_owned();
+    let precision = match gpu.precision() {
+        beit_cubecl::Precision::F32 => "f32",
+        beit_cubecl::Precision::Bf16 => "bf16",
+    };
+    (name, precision)
+}
+
+/// An error and its causes, as one line.
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use beit_ops::DeviceError;
+
+    fn settings(device: &str, precision: Precision) -> DeviceSettings {
+        DeviceSettings { precision, ..DeviceSettings::named(device) }
+    }
+
+    #[test]
+    fn names() {
+        let name = |text: &str| settings(text, Precision::Auto).name().map_err(|error| error.to_string());
+        assert_eq!(name("auto"), Ok(Name::Auto));
+        assert_eq!(name("cuda"), Ok(Name::Cuda(0)));
+        assert_eq!(name("cuda:3"), Ok(Name::Cuda(3)));
+        assert_eq!(name("wgpu"), Ok(Name::Wgpu));
+        for wrong in ["tpu", "cuda:", "cuda:-1", "cuda:x", "CPU", ""] {
+            let error = name(wrong).expect_err("no device");
+            assert!(error.contains(&format!("--device {wrong}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_this_build_cannot_do() {
+        assert!(settings("cpu", Precision::Bf16).check().is_ok());
+        if cfg!(feature = "wgpu") {
+            let error = settings("wgpu", Precision::Bf16).check().expect_err("f32 only").to_string();
+            assert!(error.contains("--precision bf16"), "{error}");
+        }
+        for (device, there) in [("cuda:1", cfg!(feature = "cuda")), ("wgpu", cfg!(feature = "wgpu"))] {
+            let checked = settings(device, Precision::Auto).check();
+            assert_eq!(checked.is_ok(), there);
+            if let Err(error) = checked {
+                let feature = device.split(':').next().expect("a name");
+                assert!(error.to_string().contains(&format!("--features {feature}")), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn errors_of_the_device_name_the_flag() {
+        let cause = Error::from(DeviceError("out of memory".into()));
+        let error = Error::At { place: "step 3".into(), source: Box::new(cause) };
+        let text = Device::cpu().blamed(error).to_string();
+        assert!(text.contains("--device cpu: step 3: ") && text.contains("--batch-size"), "{text}");
+        let other = Device::cpu().blamed(Error::Unfit("no such file".into()));
+        assert_eq!(other.to_string(), "no such file");
+    }
+
+    #[test]
+    fn the_precision_is_the_hosts() {
+        assert_eq!(Device::cpu().precision(), "f32");
+        assert_eq!(Device::from(Host::bf16()).precision(), "bf16");
+    }
+}

@@ -1,0 +1,280 @@
+//! Features of images from any layer of a model.
+
+use crate::device::{Device, Work};
+use crate::error::{Result, setting, unfit};
+use crate::files;
+use crate::load::{Any, Opened};
+use crate::loaders::Loading;
+use crate::npy;
+use crate::on::On;
+use crate::progress::{Task, Watch};
+use crate::settings::{Batches, DataSettings, OpenSettings};
+use beit_data::{Image, Preprocessing, Source};
+use beit_heads::{Pooling, patch_rows};
+use beit_ops::{Norm, Ops};
+use beit_vit::{Config, Input, Vit};
+use beit_weights::TensorWriter;
+use serde::Serialize;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Which features represent an image.
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+pub struct FeatureSettings {
+    /// Block whose output is taken, counted from 1; the last if left out
+    #[cfg_attr(feature = "clap", arg(long, value_name = "N"))]
+    pub layer: Option<usize>,
+    /// What represents an image
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t))]
+    pub pool: Pool,
+}
+
+/// What represents an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[serde(rename_all = "lowercase")]
+pub enum Pool {
+    /// The mean of the patch tokens
+    #[default]
+    Mean,
+    /// The class token
+    Cls,
+    /// Nothing: every patch token
+    None,
+    /// What the classifier's head sees: pooled as it was trained, and normed
+    Model,
+}
+
+/// A model that is ready to make features: the output of a block, before the final norm.
+///
+/// ```no_run
+/// let embedder = beit::Embedder::open("runs/pretrain-001", beit::Device::auto()?)?;
+/// let features = embedder.embed(&beit::Image::open("photo.jpg")?)?;
+/// assert_eq!(features.len(), embedder.width());
+/// # Ok::<(), beit::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Embedder {
+    engine: Rc<dyn Engine>,
+    config: Config,
+    /// Rows of features that an image has.
+    rows: usize,
+    preprocessing: Preprocessing,
+    device: Device,
+}
+
+/// Features of many images.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Features {
+    /// `[images, C]`, or of all patches `[images, N, C]`, row-major.
+    pub values: Vec<f32>,
+    /// The extents of the values.
+    pub shape: Vec<usize>,
+    /// Which images of the source these are.
+    pub indices: Vec<usize>,
+}
+
+impl Features {
+    /// Writes a file that ends in .safetensors (`features`, and `labels` where the source has classes) or .npy, and beside it
+    /// `OUT.names.txt` with the names of the images, one a line.
+    ///
+    /// # Errors
+    ///
+    /// Another ending, or a file that cannot be written.
+    pub fn write(&self, out: &Path, source: &dyn Source) -> Result<()> {
+        match out.extension().and_then(|ending| ending.to_str()) {
+            Some("npy") => files::write(out, &npy::floats(&self.shape, &self.values))?,
+            Some("safetensors") => self.write_tensors(out, source)?,
+            _ => setting!("{}: expected a name that ends in .safetensors or .npy", out.display()),
+        }
+        let name = |&index: &usize| source.name(index).replace(char::is_control, " ") + "\n";
+        let names: String = self.indices.iter().map(name).collect();
+        let mut path = out.as_os_str().to_owned();
+        path.push(".names.txt");
+        files::write(Path::new(&path), names.as_bytes())
+    }
+
+    fn write_tensors(&self, out: &Path, source: &dyn Source) -> Result<()> {
+        let mut writer = TensorWriter::new();
+        writer.floats("features", &self.shape, &self.values);
+        let labels: Option<Vec<i64>> =
+            self.indices.iter().map(|&index| source.label(index).map(i64::from)).collect();
+        if let Some(labels) = labels {
+            writer.integers("labels", &[labels.len()], &labels);
+        }
+        Ok(writer.write(out)?)
+    }
+}
+
+trait Engine {
+    /// `pixels [B, 3, H, W] -> [B, C]`, or `[B·N, C]`.
+    fn features(&self, pixels: &[f32]) -> Result<Vec<f32>>;
+}
+
+/// The part of a model that makes features.
+struct Params<T> {
+    vit: Vit<T>,
+    pool: Pool,
+    /// After pooling.
+    norm: Option<Norm<T>>,
+}
+
+impl<O: Ops> Engine for On<O, Params<O::Tensor>> {
+    fn features(&self, pixels: &[f32]) -> Result<Vec<f32>> {
+        let Params { vit, pool, norm } = &*self.params;
+        let (ops, config) = (&*self.ops, vit.config());
+        let [height, width] = config.image;
+        let b = pixels.len() / (3 * height * width);
+        let images = ops.upload([b, 3, height, width], pixels);
+        let input = Input { images: &images, mask: None, drop_path: None };
+        let tokens = vit.infer(ops, &input, &mut |_, _| {});
+        let pooled = match pool {
+            Pool::Mean | Pool::Model => ops.mean_pool(&tokens, config.tokens()),
+            Pool::Cls => {
+                let rows: Vec<u32> = (0..b).map(|image| (image * config.tokens()) as u32).collect();
+                ops.gather_rows(&tokens, &ops.upload_ids(&rows))
+            }
+            Pool::None => ops.gather_rows(&tokens, &ops.upload_ids(&patch_rows(b, config.patches()))),
+        };
+        let normed = norm.as_ref().map(|norm| ops.layer_norm(&pooled, norm, config.layer_norm_eps));
+        Ok(ops.read(normed.as_ref().unwrap_or(&pooled))?)
+    }
+}
+
+impl Embedder {
+    /// Opens a model by its name, as [`Classifier::open`](crate::Classifier::open) does, for the mean of the last block's patch
+    /// tokens.
+    ///
+    /// # Errors
+    ///
+    /// Nothing of this name, a model without a transformer, or a device that fails.
+    pub fn open(name: &str, device: impl Into<Device>) -> Result<Self> {
+        let (open, features) = (OpenSettings::default(), FeatureSettings::default());
+        Self::open_with(name, &open, &features, &device.into(), &Watch::silent())
+    }
+
+    /// [`open`](Self::open) for other features, watched.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), or settings that do not fit the model.
+    pub fn open_with(
+        name: &str,
+        open: &OpenSettings,
+        features: &FeatureSettings,
+        device: &Device,
+        watch: &Watch,
+    ) -> Result<Self> {
+        let opened = Opened::new(name, open, watch)?;
+        let embedder = device.run(Open { name, opened: &opened, features })?;
+        watch.note(&format!("preprocessing: {}", embedder.preprocessing));
+        Ok(embedder)
+    }
+
+    /// C, the extent of one row of features.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.config.width
+    }
+
+    /// One image: `[C]`, of all patches `[N, C]`.
+    ///
+    /// # Errors
+    ///
+    /// The device.
+    pub fn embed(&self, image: &Image) -> Result<Vec<f32>> {
+        self.engine.features(&self.preprocessing.apply(image))
+    }
+
+    /// Every image of a source. What cannot be decoded is named to the watcher and left out, up to the share that `data` allows.
+    ///
+    /// # Errors
+    ///
+    /// The data or the device.
+    pub fn embed_source(
+        &self,
+        source: &Arc<dyn Source>,
+        data: &DataSettings,
+        batches: Batches,
+        watch: &Watch,
+    ) -> Result<Features> {
+        let loading = Loading::new(batches.or(Batches::SMALL), 0, data, &self.device, watch);
+        let loader = loading.pixels(source, self.preprocessing)?;
+        watch.begin(&Task::Images { total: loader.images() as u64 });
+        let mut all = Features::default();
+        for batch in loader.epoch(0)? {
+            let batch = batch?;
+            all.values.extend(self.engine.features(&batch.data)?);
+            all.indices.extend(batch.indices);
+            watch.done(all.indices.len() as u64);
+        }
+        watch.end();
+        all.shape = match self.rows {
+            1 => vec![all.indices.len(), self.config.width],
+            rows => vec![all.indices.len(), rows, self.config.width],
+        };
+        Ok(all)
+    }
+}
+
+struct Open<'a> {
+    name: &'a str,
+    opened: &'a Opened<'a>,
+    features: &'a FeatureSettings,
+}
+
+impl Work for Open<'_> {
+    type Output = Embedder;
+
+    fn run<O: Ops + 'static>(self, ops: &Rc<O>, device: &Device) -> Result<Embedder> {
+        let Self { name, opened, features } = self;
+        let (vit, fc_norm, pooling, preprocessing) = match opened.any(&**ops)? {
+            Any::Mim(model) => (model.params.vit, None, None, model.preprocessing),
+            Any::Classifier(model) => {
+                let pooling = model.params.config().pooling;
+                (model.params.vit, model.params.fc_norm, Some(pooling), model.preprocessing)
+            }
+            Any::Tokenizer(_) => unfit!(
+                "{name}: a tokenizer has no layers of features; expected a pre-trained model or a classifier"
+            ),
+        };
+        let config = vit.config().clone();
+        let params = Params::new(name, vit, fc_norm, pooling, features)?;
+        let rows = if features.pool == Pool::None { config.patches() } else { 1 };
+        let engine = Rc::new(On::new(ops, params));
+        Ok(Embedder { engine, config, rows, preprocessing, device: device.clone() })
+    }
+}
+
+impl<T> Params<T> {
+    /// The blocks up to the layer asked for; the others are dropped, they would be work for nothing.
+    fn new(
+        name: &str,
+        mut vit: Vit<T>,
+        fc_norm: Option<Norm<T>>,
+        pooling: Option<Pooling>,
+        features: &FeatureSettings,
+    ) -> Result<Self> {
+        let (depth, pool) = (vit.blocks.len(), features.pool);
+        match features.layer {
+            Some(layer) if !(1..=depth).contains(&layer) => {
+                setting!("--layer {layer}: expected a block of the model, 1 to {depth}")
+            }
+            Some(layer) if layer < depth && pool == Pool::Model => setting!(
+                "--layer {layer}: --pool model is what the head sees, after block {depth}; leave --layer out"
+            ),
+            layer => vit.blocks.truncate(layer.unwrap_or(depth)),
+        }
+        let (pool, norm) = match (pool, pooling) {
+            (Pool::Model, Some(Pooling::Mean)) => (Pool::Mean, fc_norm),
+            (Pool::Model, Some(Pooling::Cls)) => (Pool::Cls, vit.norm.take()),
+            (Pool::Model, None) => {
+                setting!("--pool model: {name} has no head that sees whole images; take --pool mean or cls")
+            }
+            (pool, _) => (pool, None),
+        };
+        Ok(Self { vit, pool, norm })
+    }
+}

@@ -1,0 +1,130 @@
+//! What can go wrong.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+
+/// The result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why something could not be opened, trained or answered. Settings are named as the flags of the command line.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Settings that cannot be followed, whatever the data: see [`Error::is_setting`].
+    #[error("{0}")]
+    Setting(String),
+    /// What is there is not what was expected.
+    #[error("{0}")]
+    Unfit(String),
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] beit_data::Error),
+    /// The masks.
+    #[error(transparent)]
+    Mask(#[from] beit_mask::Error),
+    /// A transformer that cannot be.
+    #[error(transparent)]
+    Model(#[from] beit_vit::Error),
+    /// A tokenizer that cannot be.
+    #[error(transparent)]
+    Tokenizer(#[from] beit_tokenizer::Error),
+    /// A checkpoint.
+    #[error(transparent)]
+    Weights(#[from] beit_weights::Error),
+    /// Training.
+    #[error(transparent)]
+    Train(#[from] beit_train::Error),
+    /// The device.
+    #[error(transparent)]
+    Device(#[from] beit_ops::DeviceError),
+    /// A device that failed or could not be opened: which, why, and what may help.
+    #[error("--device {device}: {problem}")]
+    OnDevice {
+        /// As settings name it.
+        device: String,
+        /// What it reported.
+        problem: String,
+    },
+    /// A file or a folder.
+    #[error("cannot {doing} {}", .path.display())]
+    File {
+        /// `read`, `write`, `create` or `delete`.
+        doing: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Where it happened, and what did.
+    #[error("{place}")]
+    At {
+        /// The file, the data set or the flag.
+        place: String,
+        /// What happened there.
+        source: Box<Error>,
+    },
+}
+
+impl Error {
+    /// Whether the settings alone make it impossible, so that no other file or machine would help.
+    #[must_use]
+    pub fn is_setting(&self) -> bool {
+        match self {
+            Self::Setting(_) | Self::Mask(_) | Self::Model(_) | Self::Tokenizer(_) => true,
+            Self::Data(error) => {
+                matches!(error, beit_data::Error::UnknownSource { .. } | beit_data::Error::Config(_))
+            }
+            Self::Train(error) => matches!(
+                error,
+                beit_train::Error::Model(_)
+                    | beit_train::Error::Mask(_)
+                    | beit_train::Error::Tokenizer(_)
+                    | beit_train::Error::Recipe(_)
+            ),
+            Self::At { source, .. } => source.is_setting(),
+            _ => false,
+        }
+    }
+
+    /// What the device reported, if it was the device.
+    pub(crate) fn device_error(&self) -> Option<&beit_ops::DeviceError> {
+        match self {
+            Self::Device(error)
+            | Self::Train(beit_train::Error::Device(error))
+            | Self::Train(beit_train::Error::Weights(beit_weights::Error::Device(error)))
+            | Self::Weights(beit_weights::Error::Device(error)) => Some(error),
+            Self::At { source, .. } => source.device_error(),
+            _ => None,
+        }
+    }
+
+    /// For `map_err` of the file system.
+    pub(crate) fn file(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { doing, path, source }
+    }
+}
+
+/// Says where an error happened.
+pub(crate) trait Place<T> {
+    /// The same result, whose error names the place.
+    fn at<P: Display>(self, place: impl FnOnce() -> P) -> Result<T>;
+}
+
+impl<T, E: Into<Error>> Place<T> for Result<T, E> {
+    fn at<P: Display>(self, place: impl FnOnce() -> P) -> Result<T> {
+        self.map_err(|error| Error::At { place: place().to_string(), source: Box::new(error.into()) })
+    }
+}
+
+/// Ends a function with [`Error::Setting`].
+macro_rules! setting {
+    ($($message:tt)*) => { return Err($crate::Error::Setting(format!($($message)*))) };
+}
+
+/// Ends a function with [`Error::Unfit`].
+macro_rules! unfit {
+    ($($message:tt)*) => { return Err($crate::Error::Unfit(format!($($message)*))) };
+}
+
+pub(crate) use {setting, unfit};

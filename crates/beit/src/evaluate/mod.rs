@@ -1,0 +1,234 @@
+//! How a classifier does on the images of a source.
+
+mod classes;
+mod store;
+mod tables;
+
+use crate::classifier::Classifier;
+use crate::error::{Error, Place, Result, setting};
+use crate::files;
+use crate::loaders::Loading;
+use crate::progress::{Task, Watch};
+use crate::settings::{Batches, DataSettings};
+use beit_data::{Source, Split};
+use beit_train::{Accuracy, ClassCounts, Evaluation};
+use classes::{ClassMap, wnids};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use store::{Store, What};
+
+/// Where an evaluation looks, and what it writes.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+pub struct EvaluationSettings {
+    /// The images.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub data: DataSettings,
+    /// Evaluate on the training images instead
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub train_split: bool,
+    /// Images of a batch.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub batches: Batches,
+    /// Folder for evaluation.json, per_class.csv, confusion.csv, and progress.json to resume from
+    #[cfg_attr(feature = "clap", arg(long, value_name = "DIR"))]
+    pub out: Option<PathBuf>,
+    /// Continue the evaluation in --out, to the same bits as if it had not stopped
+    #[cfg_attr(feature = "clap", arg(long, requires = "out"))]
+    pub resume: bool,
+    /// Batches between two writings of progress.json
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().save_every, value_name = "N", value_parser = clap::value_parser!(u64).range(1..)))]
+    pub save_every: u64,
+}
+
+impl Default for EvaluationSettings {
+    fn default() -> Self {
+        Self {
+            data: DataSettings::default(),
+            train_split: false,
+            batches: Batches::default(),
+            out: None,
+            resume: false,
+            save_every: 50,
+        }
+    }
+}
+
+/// What an evaluation found, and `evaluation.json`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Evaluated {
+    /// The model's name.
+    pub model: String,
+    /// The source.
+    pub data: String,
+    /// Which images of it.
+    pub split: String,
+    /// Over all classes.
+    #[serde(flatten)]
+    pub accuracy: Accuracy,
+    /// Images that could not be decoded.
+    pub left_out: usize,
+    /// Images of a batch.
+    pub batch_size: usize,
+    /// How pictures became pixels.
+    pub preprocessing: String,
+    /// Class by class.
+    #[serde(skip)]
+    pub per_class: Vec<ClassCounts>,
+    /// The counts behind it all.
+    #[serde(skip)]
+    pub evaluation: Evaluation,
+    /// The names of the model's classes.
+    #[serde(skip)]
+    pub labels: Vec<String>,
+}
+
+impl EvaluationSettings {
+    /// Refuses a folder with something in it, unless its evaluation is to go on.
+    ///
+    /// # Errors
+    ///
+    /// Such a folder.
+    pub fn check(&self) -> Result<()> {
+        match &self.out {
+            Some(out) if !self.resume && std::fs::read_dir(out).is_ok_and(|mut all| all.next().is_some()) => {
+                setting!(
+                    "{} is not empty: choose another --out, or --resume the evaluation in it",
+                    out.display()
+                )
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn split(&self) -> Split {
+        if self.train_split { Split::Train } else { Split::Test }
+    }
+
+    fn batch_size(&self) -> usize {
+        self.batches.or(Batches::LARGE)
+    }
+}
+
+impl Classifier {
+    /// Accuracy, loss, accuracy of each class and confusion matrix on the images of a source.
+    ///
+    /// Classes of the data are those of the model with the same names, or by the numbers of ImageNet (n01440764); a model whose
+    /// classes have no names takes folders named 0, 1, … The data may have some of the model's classes only. `model` is what the
+    /// answer calls the model.
+    ///
+    /// # Errors
+    ///
+    /// Classes that the model does not have, the data, the device, a folder that is in use, or an evaluation in it of other things.
+    pub fn evaluate(&self, model: &str, settings: &EvaluationSettings, watch: &Watch) -> Result<Evaluated> {
+        settings.check()?;
+        let source = settings.data.open(settings.split())?;
+        let loading = Loading::new(settings.batch_size(), 0, &settings.data, self.device(), watch);
+        let job = Job { classifier: self, settings, source, loading, watch };
+        let evaluation = job.whole()?;
+        let evaluated = Evaluated {
+            model: model.to_owned(),
+            data: settings.data.data.clone(),
+            split: settings.split().to_string(),
+            accuracy: evaluation.accuracy(),
+            left_out: evaluation.left_out,
+            batch_size: settings.batch_size(),
+            preprocessing: self.preprocessing().to_string(),
+            per_class: evaluation.per_class(),
+            labels: self.labels().to_vec(),
+            evaluation,
+        };
+        if let Some(out) = &settings.out {
+            evaluated.write(out)?;
+        }
+        Ok(evaluated)
+    }
+}
+
+struct Job<'a> {
+    classifier: &'a Classifier,
+    settings: &'a EvaluationSettings,
+    source: Arc<dyn Source>,
+    loading: Loading,
+    watch: &'a Watch,
+}
+
+impl Job<'_> {
+    /// The whole set, from where the store is.
+    fn whole(&self) -> Result<Evaluation> {
+        let Self { classifier, settings, source, loading, watch } = self;
+        let spec = || settings.data.data.clone();
+        beit_data::labels(source.as_ref()).at(spec)?;
+        let names = classifier.labels();
+        let map = ClassMap::build(source.class_names(), names, wnids(names.len())).at(spec)?;
+        let loader =
+            loading.labelled(source, *classifier.preprocessing(), move |class| map.model_class(class))?;
+
+        let mut store = self.store()?;
+        watch.begin(&Task::Images { total: loader.images() as u64 });
+        let start = store.as_mut().and_then(|store| store.start.take());
+        if let Some(start) = &start {
+            watch.note(&format!("resumed after {} of {} batches", start.batches, loader.batches_per_epoch()));
+        }
+        let mut on_batch = |state: &Evaluation| {
+            watch.done(state.batches * loading.batch_size as u64);
+            match &store {
+                Some(store) if state.batches.is_multiple_of(settings.save_every) => store.save(state),
+                _ => Ok(()),
+            }
+        };
+        let evaluation = classifier.engine().evaluate(&loader, start, &mut on_batch)?;
+        watch.end();
+        if let Some(store) = &store {
+            store.save(&evaluation)?;
+        }
+        Ok(evaluation)
+    }
+
+    fn store(&self) -> Result<Option<Store>> {
+        let Self { classifier, settings, source, .. } = self;
+        let Some(out) = &settings.out else { return Ok(None) };
+        let what = What {
+            model: classifier.engine().checksum()?,
+            data: store::data(&settings.data.data, source.as_ref()),
+            preprocessing: classifier.preprocessing().to_string(),
+            batch_size: settings.batch_size(),
+        };
+        Ok(Some(if settings.resume { Store::resume(out, what)? } else { Store::begin(out, what)? }))
+    }
+}
+
+impl Evaluated {
+    /// One line for a person.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        sentence(&self.split, &self.accuracy)
+    }
+
+    /// A line a class that has images, for a person.
+    #[must_use]
+    pub fn per_class_text(&self) -> String {
+        tables::per_class_text(&self.evaluation, &self.labels)
+    }
+
+    fn write(&self, out: &Path) -> Result<()> {
+        let Self { evaluation, labels, .. } = self;
+        let csv = |name: &str, bytes: Result<Vec<u8>, csv::Error>| {
+            let path = out.join(name);
+            let bytes = bytes.map_err(|error| Error::file("write", &path)(std::io::Error::other(error)))?;
+            files::write(&path, &bytes)
+        };
+        csv("per_class.csv", tables::per_class_csv(evaluation, labels))?;
+        csv("confusion.csv", tables::confusion_csv(evaluation, labels))?;
+        let path = out.join("evaluation.json");
+        let json = serde_json::to_string_pretty(self).map_err(std::io::Error::other);
+        files::write(&path, json.map_err(Error::file("write", &path))?.as_bytes())
+    }
+}
+
+/// One line for a person.
+pub(crate) fn sentence(split: &str, accuracy: &Accuracy) -> String {
+    let Accuracy { images, top1, top5, loss } = accuracy;
+    format!("{split} accuracy on {images} images: top-1 {top1:.4}, top-5 {top5:.4}, loss {loss:.4}")
+}

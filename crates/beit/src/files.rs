@@ -1,0 +1,53 @@
+//! Image files that a user names one by one or by their folders, and writing files.
+
+use crate::error::{Error, Result};
+use beit_data::{Folder, Image, Source};
+use std::path::{Path, PathBuf};
+
+pub(crate) use beit_weights::write_file as write_whole;
+
+/// Images in the order in which they were named; those of a folder in the order of their names.
+pub struct Files(Vec<PathBuf>);
+
+impl Files {
+    /// Folders are searched at any depth. A file that is not there is found out when it is read, like one that is no image.
+    ///
+    /// # Errors
+    ///
+    /// A folder that cannot be read or has no images.
+    pub fn find(paths: &[PathBuf]) -> Result<Self> {
+        let mut files = Vec::new();
+        for path in paths {
+            if path.is_dir() {
+                let folder = Folder::open_exact(path)?;
+                files.extend((0..folder.len()).map(|index| folder.path(index)));
+            } else {
+                files.push(path.clone());
+            }
+        }
+        Ok(Self(files))
+    }
+}
+
+impl Source for Files {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn image(&self, index: usize) -> beit_data::Result<Image> {
+        Image::open(&self.0[index])
+    }
+    fn label(&self, _: usize) -> Option<u32> {
+        None
+    }
+    fn class_names(&self) -> &[String] {
+        &[]
+    }
+    fn name(&self, index: usize) -> String {
+        self.0[index].display().to_string()
+    }
+}
+
+/// [`write_whole`] whose error names the file.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_whole(path, bytes).map_err(Error::file("write", path))
+}

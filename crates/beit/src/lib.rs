@@ -1,0 +1,49 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod classifier;
+mod device;
+mod embedder;
+mod error;
+mod evaluate;
+mod files;
+#[cfg(feature = "hub")]
+mod hub;
+mod load;
+mod loaders;
+mod locate;
+mod masked;
+mod npy;
+mod on;
+pub mod picture;
+mod progress;
+mod run;
+pub mod settings;
+pub mod tensors;
+mod tokenizer;
+mod train;
+mod verify;
+
+pub use classifier::{Classification, Classifier, Prediction};
+pub use device::{Device, Work};
+pub use embedder::{Embedder, FeatureSettings, Features, Pool};
+pub use error::{Error, Result};
+pub use evaluate::{Evaluated, EvaluationSettings};
+pub use files::Files;
+pub use locate::{Located, locate};
+pub use masked::{MaskedModel, Reconstruction, write_masks};
+pub use progress::{Progress, Task, Watch};
+pub use run::tokenizer_of;
+pub use settings::{
+    Batches, DataSettings, DeviceSettings, MaskSettings, ModelSettings, OpenSettings, OptimisationSettings,
+    RunSettings, Sides,
+};
+pub use tokenizer::{Tokenizer, Tokens};
+pub use train::{
+    FinetuneSettings, Finetuned, Finetuning, PlannedRun, PretrainSettings, Pretrained, Pretraining,
+    TokenizerSettings, TokenizerTraining, TrainedTokenizer, quality_sentence, tokenizer_for,
+};
+pub use verify::{Check, Verified, verify};
+
+pub use beit_data::{Image, Preprocessing, Source, Split};
+pub use beit_train::StepReport;

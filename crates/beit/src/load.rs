@@ -1,0 +1,158 @@
+//! Models from checkpoints, with how pictures become their pixels.
+
+use crate::error::{Result, unfit};
+use crate::locate::{Located, locate, locate_tokenizer};
+use crate::progress::Watch;
+use crate::settings::{OpenSettings, PreprocessingRule};
+use beit_data::Preprocessing;
+use beit_heads::{Classifier, Mim};
+use beit_ops::Ops;
+use beit_tokenizer::{Encoder, Tokenizer};
+use beit_weights::catalogue::Entry;
+use beit_weights::{Checkpoint, LoadOptions, Loaded, Model, Report};
+use std::path::Path;
+
+/// A model for masked image modelling.
+pub(crate) struct MimModel<T> {
+    pub(crate) params: Mim<T>,
+    pub(crate) preprocessing: Preprocessing,
+}
+
+/// A classifier.
+pub(crate) struct ClassifierModel<T> {
+    pub(crate) params: Classifier<T>,
+    pub(crate) class_names: Vec<String>,
+    pub(crate) preprocessing: Preprocessing,
+}
+
+/// Whatever a checkpoint holds.
+pub(crate) enum Any<T> {
+    Mim(Box<MimModel<T>>),
+    Classifier(Box<ClassifierModel<T>>),
+    Tokenizer(Box<Encoder<T>>),
+}
+
+/// What a tokenizer can do: name visual tokens, and draw them if its decoder is there.
+pub(crate) enum AnyTokenizer<T> {
+    Whole(Box<Tokenizer<T>>),
+    Encoder(Box<Encoder<T>>),
+}
+
+impl<T> AnyTokenizer<T> {
+    pub(crate) fn encoder(&self) -> &Encoder<T> {
+        match self {
+            Self::Whole(tokenizer) => &tokenizer.encoder,
+            Self::Encoder(encoder) => encoder,
+        }
+    }
+
+    /// With its decoder, if that is there.
+    pub(crate) fn whole(&self) -> Option<&Tokenizer<T>> {
+        match self {
+            Self::Whole(tokenizer) => Some(tokenizer),
+            Self::Encoder(_) => None,
+        }
+    }
+}
+
+/// A checkpoint that was found by a name, and how it shall be used.
+pub(crate) struct Opened<'a> {
+    pub(crate) checkpoint: Checkpoint,
+    entry: Option<&'static Entry>,
+    settings: &'a OpenSettings,
+    watch: &'a Watch,
+}
+
+impl<'a> Opened<'a> {
+    pub(crate) fn new(name: &str, settings: &'a OpenSettings, watch: &'a Watch) -> Result<Self> {
+        let Located { path, entry } = locate(name, watch)?;
+        Ok(Self { checkpoint: Checkpoint::open(path)?, entry, settings, watch })
+    }
+
+    /// A checkpoint that is there, used as it says itself.
+    pub(crate) fn as_it_is(checkpoint: Checkpoint, settings: &'a OpenSettings, watch: &'a Watch) -> Self {
+        Self { checkpoint, entry: None, settings, watch }
+    }
+
+    pub(crate) fn mim<O: Ops>(&self, ops: &O) -> Result<MimModel<O::Tensor>> {
+        let Loaded { params, report } = self.checkpoint.mim(ops, self.options())?;
+        self.describe(&report);
+        let preprocessing = self.preprocessing(params.vit.config().image);
+        Ok(MimModel { params, preprocessing })
+    }
+
+    pub(crate) fn classifier<O: Ops>(&self, ops: &O) -> Result<ClassifierModel<O::Tensor>> {
+        let Loaded { params, report } = self.checkpoint.classifier(ops, self.options())?;
+        self.describe(&report);
+        let preprocessing = self.preprocessing(params.vit.config().image);
+        Ok(ClassifierModel { params, class_names: self.checkpoint.labels().to_vec(), preprocessing })
+    }
+
+    /// Whatever it is.
+    pub(crate) fn any<O: Ops>(&self, ops: &O) -> Result<Any<O::Tensor>> {
+        Ok(match self.checkpoint.model() {
+            Model::Mim(_) => Any::Mim(Box::new(self.mim(ops)?)),
+            Model::Classifier(_) => Any::Classifier(Box::new(self.classifier(ops)?)),
+            Model::Tokenizer(_) => {
+                Any::Tokenizer(Box::new(self.checkpoint.encoder(ops, self.options())?.params))
+            }
+            other => unfit!(
+                "{}: this is {}, which cannot be run here",
+                self.checkpoint.path().display(),
+                other.name()
+            ),
+        })
+    }
+
+    fn options(&self) -> LoadOptions {
+        self.settings.loading.options(self.settings.image_size)
+    }
+
+    /// How pictures become pixels: as asked for; else what the catalogue has for an official checkpoint; else as the checkpoint says.
+    pub(crate) fn preprocessing(&self, size: [usize; 2]) -> Preprocessing {
+        match (self.settings.preprocess, self.entry) {
+            (Some(PreprocessingRule::Checkpoint), _) | (None, None) => preprocessing(&self.checkpoint, size),
+            (Some(PreprocessingRule::Unilm), _) => Preprocessing::unilm(size),
+            (Some(PreprocessingRule::Timm), _) => Preprocessing::timm(size),
+            (Some(PreprocessingRule::Hf), _) => Preprocessing::hugging_face(size),
+            (None, Some(entry)) => {
+                entry.authors_preprocessing(size).unwrap_or_else(|| preprocessing(&self.checkpoint, size))
+            }
+        }
+    }
+
+    /// Says what is not as the file has it.
+    fn describe(&self, report: &Report) {
+        let same = report.resized.is_empty() && report.converted.is_empty() && report.overlooked.is_empty();
+        if !(same && report.outside.is_empty()) {
+            self.watch.note(&format!("{}: {report}", self.checkpoint.path().display()));
+        }
+    }
+}
+
+/// How the pixels of this model are made: as the checkpoint says, else as the released code makes them.
+pub(crate) fn preprocessing(checkpoint: &Checkpoint, size: [usize; 2]) -> Preprocessing {
+    match checkpoint.preprocessing() {
+        Some(preprocessing) => preprocessing.for_size(size),
+        None => Preprocessing::unilm(size),
+    }
+}
+
+/// The tokenizer that `name` means, with or without its decoder.
+pub(crate) fn tokenizer<O: Ops>(ops: &O, name: &Path, watch: &Watch) -> Result<AnyTokenizer<O::Tensor>> {
+    let checkpoint = Checkpoint::open(locate_tokenizer(name, watch)?)?;
+    let options = LoadOptions::default();
+    Ok(match checkpoint.decoder() {
+        Some(_) => AnyTokenizer::Whole(Box::new(checkpoint.tokenizer(ops, options)?.params)),
+        None => AnyTokenizer::Encoder(Box::new(checkpoint.encoder(ops, options)?.params)),
+    })
+}
+
+/// The sizes of the tokenizer that `name` means.
+pub(crate) fn tokenizer_config(name: &Path, watch: &Watch) -> Result<beit_tokenizer::Config> {
+    let path = locate_tokenizer(name, watch)?;
+    match Checkpoint::open(&path)?.model() {
+        Model::Tokenizer(config) => Ok(*config),
+        other => unfit!("{}: this is {}, expected a tokenizer", path.display(), other.name()),
+    }
+}

@@ -1,0 +1,173 @@
+//! From sources and transforms to loaders.
+
+use crate::device::Device;
+use crate::error::{Result, unfit};
+use crate::progress::Watch;
+use crate::settings::DataSettings;
+use beit_data::{
+    FinetuneTransform, Image, Item, LabelledSample, Loader, LoaderConfig, Preprocessing, PretrainSample,
+    PretrainTransform, Sample, SampleRng, Source, TokenizerTransform,
+};
+use beit_mask::Masker;
+use beit_tokenizer::pixels::{dithered, unmap};
+use rand::RngExt;
+use std::sync::Arc;
+
+/// What every loader of a task shares.
+#[derive(Clone)]
+pub(crate) struct Loading {
+    pub(crate) batch_size: usize,
+    pub(crate) seed: u64,
+    pub(crate) workers: usize,
+    pub(crate) max_bad_share: f64,
+    pub(crate) watch: Watch,
+}
+
+impl Loading {
+    pub(crate) fn new(
+        batch_size: usize,
+        seed: u64,
+        data: &DataSettings,
+        device: &Device,
+        watch: &Watch,
+    ) -> Self {
+        let (workers, max_bad_share, watch) = (device.workers(), data.max_bad_share, watch.clone());
+        Self { batch_size, seed, workers, max_bad_share, watch }
+    }
+
+    pub(crate) fn training(&self, images: usize) -> LoaderConfig {
+        let Self { batch_size, seed, workers, max_bad_share, .. } = *self;
+        // Fewer images than a batch: each is seen several times in an epoch.
+        let repeats = batch_size.div_ceil(images.max(1)).max(1);
+        LoaderConfig { workers, max_bad_share, repeats, ..LoaderConfig::training(batch_size, seed) }
+    }
+
+    pub(crate) fn evaluation(&self) -> LoaderConfig {
+        let Self { batch_size, seed, workers, max_bad_share, .. } = *self;
+        LoaderConfig { workers, max_bad_share, seed, ..LoaderConfig::evaluation(batch_size) }
+    }
+
+    /// Batches for masked image modelling.
+    pub(crate) fn pretrain(
+        &self,
+        source: &Arc<dyn Source>,
+        config: LoaderConfig,
+        transform: PretrainTransform,
+        masker: Masker,
+    ) -> Result<Loader<PretrainSample>> {
+        let make = move |item: Item, rng: &mut SampleRng| transform.apply(item.image, &masker, rng);
+        self.loader(source, all(source), config, make)
+    }
+
+    /// Augmented and dithered batches for training a tokenizer.
+    pub(crate) fn tokenizer(
+        &self,
+        source: &Arc<dyn Source>,
+        transform: TokenizerTransform,
+        dither: f32,
+    ) -> Result<Loader<Vec<f32>>> {
+        let make = move |item: Item, rng: &mut SampleRng| {
+            let mut pixels = transform.apply(item.image, rng);
+            pixels.iter_mut().for_each(|x| *x = dithered(unmap(*x), dither, rng.random()));
+            pixels
+        };
+        self.loader(source, all(source), self.training(source.len()), make)
+    }
+
+    /// Batches of whole images for measuring a tokenizer.
+    pub(crate) fn token_views(
+        &self,
+        source: &Arc<dyn Source>,
+        transform: TokenizerTransform,
+    ) -> Result<Loader<Vec<f32>>> {
+        let make = move |item: Item, _: &mut SampleRng| transform.whole(&item.image);
+        self.loader(source, all(source), self.evaluation(), make)
+    }
+
+    /// Batches for fine-tuning.
+    pub(crate) fn finetune(
+        &self,
+        source: &Arc<dyn Source>,
+        indices: Vec<usize>,
+        transform: FinetuneTransform,
+    ) -> Result<Loader<LabelledSample>> {
+        let make = move |item: Item, rng: &mut SampleRng| LabelledSample {
+            pixels: transform.apply(&item.image, rng),
+            label: item.label.expect("labels are checked before a loader is made"),
+        };
+        let config = self.training(indices.len());
+        self.loader(source, indices, config, make)
+    }
+
+    /// Batches for evaluation. `class` turns a class of the source into one of the model.
+    pub(crate) fn labelled(
+        &self,
+        source: &Arc<dyn Source>,
+        preprocessing: Preprocessing,
+        class: impl Fn(u32) -> u32 + Send + Sync + 'static,
+    ) -> Result<Loader<LabelledSample>> {
+        let make = move |item: Item, _: &mut SampleRng| LabelledSample {
+            pixels: preprocessing.apply(&item.image),
+            label: class(item.label.expect("labels are checked before a loader is made")),
+        };
+        self.loader(source, all(source), self.evaluation(), make)
+    }
+
+    /// Batches of images as an evaluation sees them, with labels or without.
+    pub(crate) fn pixels(
+        &self,
+        source: &Arc<dyn Source>,
+        preprocessing: Preprocessing,
+    ) -> Result<Loader<Vec<f32>>> {
+        let make = move |item: Item, _: &mut SampleRng| preprocessing.apply(&item.image);
+        self.loader(source, all(source), self.evaluation(), make)
+    }
+
+    /// Every file that cannot be decoded is named.
+    fn loader<S: Sample>(
+        &self,
+        source: &Arc<dyn Source>,
+        indices: Vec<usize>,
+        config: LoaderConfig,
+        make: impl Fn(Item, &mut SampleRng) -> S + Send + Sync + 'static,
+    ) -> Result<Loader<S>> {
+        let watch = self.watch.clone();
+        let loader = Loader::new(Arc::clone(source), indices, config, make)?;
+        Ok(loader.on_bad_file(move |file| {
+            watch.note(&format!("left out: cannot decode {}: {}", file.name, file.reason));
+        }))
+    }
+}
+
+fn all(source: &Arc<dyn Source>) -> Vec<usize> {
+    (0..source.len()).collect()
+}
+
+/// The pictures among `indices` that can be decoded, with their indices; the others are named.
+pub(crate) fn decodable(
+    source: &Arc<dyn Source>,
+    indices: impl Iterator<Item = usize>,
+    watch: &Watch,
+) -> impl Iterator<Item = (usize, Image)> {
+    indices.filter_map(|index| match source.image(index) {
+        Ok(image) => Some((index, image)),
+        Err(error) => {
+            watch.note(&format!("left out: {error}"));
+            None
+        }
+    })
+}
+
+/// Checks that a source has these classes.
+pub(crate) fn same_classes(source: &dyn Source, expected: &[String], what: &str) -> Result<()> {
+    if source.class_names() != expected {
+        unfit!(
+            "{what} has {} classes ({} …), the model {} ({} …): evaluate on data with the model's classes",
+            source.class_names().len(),
+            source.class_names().first().map_or("none", String::as_str),
+            expected.len(),
+            expected.first().map_or("none", String::as_str),
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,218 @@
+//! Models for masked image modelling: what they make of masked images.
+
+use crate::device::{Device, Work};
+use crate::error::{Result, unfit};
+use crate::load::{MimModel, Opened};
+use crate::loaders::decodable;
+use crate::on::On;
+use crate::picture::{greyed, write_grid};
+use crate::progress::Watch;
+use crate::settings::{MaskSettings, OpenSettings};
+use crate::tokenizer::{Tokenizer, Tokens};
+use beit_data::{Filter, Image, Preprocessing, Purpose, Source, sample_rng};
+use beit_heads::{Mim, MimConfig, masked_rows};
+use beit_mask::Masker;
+use beit_ops::Ops;
+use beit_vit::Input;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A model that names the visual tokens of masked patches.
+///
+/// ```no_run
+/// let device = beit::Device::auto()?;
+/// let model = beit::MaskedModel::open("runs/pretrain-001", &device)?;
+/// let tokenizer = beit::Tokenizer::open("runs/pretrain-001", &device)?;
+/// let mask = model.draw_mask(&beit::MaskSettings::default(), 0)?;
+/// let seen = model.reconstruct(&beit::Image::open("photo.jpg")?, &mask, &tokenizer)?;
+/// seen.predicted.save("reconstruction.png")?;
+/// # Ok::<(), beit::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct MaskedModel {
+    engine: Rc<dyn Engine>,
+    config: MimConfig,
+    preprocessing: Preprocessing,
+}
+
+/// What a model makes of one masked image.
+#[derive(Clone, Debug)]
+pub struct Reconstruction {
+    /// What the model would see without a mask.
+    pub original: Image,
+    /// The same with its masked patches grey.
+    pub masked: Image,
+    /// Decoded from the true visual tokens.
+    pub tokenized: Image,
+    /// Decoded from the true tokens of the visible patches and the predicted ones of the masked patches.
+    pub predicted: Image,
+}
+
+trait Engine {
+    /// The visual tokens named for the masked patches of one image.
+    fn name_tokens(&self, pixels: &[f32], mask: &[bool]) -> Result<Vec<u32>>;
+}
+
+impl<O: Ops> Engine for On<O, Mim<O::Tensor>> {
+    fn name_tokens(&self, pixels: &[f32], mask: &[bool]) -> Result<Vec<u32>> {
+        let (ops, vit) = (&*self.ops, self.params.vit.config());
+        let [height, width] = vit.image;
+        let images = ops.upload([1, 3, height, width], pixels);
+        let masks: Vec<f32> = mask.iter().map(|&m| f32::from(m)).collect();
+        let masks = ops.upload([1, vit.patches()], &masks);
+        let input = Input { images: &images, mask: Some(&masks), drop_path: None };
+        let rows = ops.upload_ids(&masked_rows(mask, vit.patches()));
+        let logits = self.params.infer(ops, &input, &rows);
+        Ok(ops.read_ids(&ops.argmax_rows(&logits))?)
+    }
+}
+
+impl MaskedModel {
+    /// Opens a model by its name, as [`Classifier::open`](crate::Classifier::open) does.
+    ///
+    /// # Errors
+    ///
+    /// Nothing of this name, something else than a pre-trained model, or a device that fails.
+    pub fn open(name: &str, device: impl Into<Device>) -> Result<Self> {
+        Self::open_with(name, &OpenSettings::default(), &device.into(), &Watch::silent())
+    }
+
+    /// [`open`](Self::open) in another way than the usual one, watched.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), or settings that do not fit.
+    pub fn open_with(name: &str, settings: &OpenSettings, device: &Device, watch: &Watch) -> Result<Self> {
+        let opened = Opened::new(name, settings, watch)?;
+        let model = device.run(Open(&opened))?;
+        watch.note(&format!("preprocessing: {}", model.preprocessing));
+        Ok(model)
+    }
+
+    /// A model that is on a device already.
+    pub(crate) fn on<O: Ops + 'static>(ops: &Rc<O>, model: MimModel<O::Tensor>) -> Self {
+        let MimModel { params, preprocessing } = model;
+        let config = params.config();
+        Self { engine: Rc::new(On::new(ops, params)), config, preprocessing }
+    }
+
+    /// The model's sizes.
+    #[must_use]
+    pub fn config(&self) -> &MimConfig {
+        &self.config
+    }
+
+    /// Draws a mask `[N]` of the model's patches; it depends on the settings and the seed only.
+    ///
+    /// # Errors
+    ///
+    /// Settings that no mask can follow.
+    pub fn draw_mask(&self, settings: &MaskSettings, seed: u64) -> Result<Vec<bool>> {
+        Ok(draw(&settings.masker(self.config.vit.grid())?, seed, 0))
+    }
+
+    /// Masks an image and draws what the model makes of it.
+    ///
+    /// # Errors
+    ///
+    /// A mask of another grid, a tokenizer that does not belong to the model, or the device.
+    pub fn reconstruct(&self, image: &Image, mask: &[bool], tokenizer: &Tokenizer) -> Result<Reconstruction> {
+        let vit = &self.config.vit;
+        if mask.len() != vit.patches() {
+            unfit!("a mask of {} patches: the model has {}", mask.len(), vit.patches());
+        }
+        self.check(tokenizer)?;
+        let original = self.preprocessing.view(image);
+        let tokens = tokenizer.encode(&original, tokenizer.size(vit.grid()))?;
+        let named = self.engine.name_tokens(&self.preprocessing.normalise.planes(&original), mask)?;
+        let mut predicted = tokens.clone();
+        let masked = (0..mask.len()).filter(|&n| mask[n]);
+        masked.zip(named).for_each(|(n, code)| predicted.codes[n] = code);
+        let draw = |tokens: &Tokens| -> Result<Image> {
+            Ok(tokenizer.decode(tokens)?.resize(vit.image, Filter::Bicubic))
+        };
+        let (tokenized, predicted) = (draw(&tokens)?, draw(&predicted)?);
+        Ok(Reconstruction { masked: greyed(&original, mask, vit.grid()), original, tokenized, predicted })
+    }
+
+    /// Writes a picture of `count` reconstructions, spread over a source: a row each of originals, masked, decoded from the true
+    /// tokens, and decoded from the predicted ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`reconstruct`](Self::reconstruct), or a file that cannot be written.
+    #[allow(clippy::too_many_arguments)]
+    pub fn write_reconstructions(
+        &self,
+        path: &Path,
+        source: &Arc<dyn Source>,
+        tokenizer: &Tokenizer,
+        mask: &MaskSettings,
+        count: usize,
+        seed: u64,
+        watch: &Watch,
+    ) -> Result<()> {
+        self.check(tokenizer)?;
+        let masker = mask.masker(self.config.vit.grid())?;
+        let count = count.clamp(1, source.len());
+        let first = seed % source.len() as u64;
+        // Spread over the source, so that a sorted one shows more than its first class.
+        let spread = |i| (i * source.len() / count + first as usize) % source.len();
+        let mut rows: [Vec<Image>; 4] = Default::default();
+        for (index, image) in decodable(source, (0..count).map(spread), watch) {
+            let seen = self.reconstruct(&image, &draw(&masker, seed, index as u64), tokenizer)?;
+            let columns = [seen.original, seen.masked, seen.tokenized, seen.predicted];
+            rows.iter_mut().zip(columns).for_each(|(row, image)| row.push(image));
+        }
+        write_grid(path, &rows)
+    }
+
+    fn check(&self, tokenizer: &Tokenizer) -> Result<()> {
+        let (names, predicts) = (tokenizer.config().vocab, self.config.vocab);
+        if names != predicts {
+            unfit!(
+                "the tokenizer has {names} visual tokens, the model predicts {predicts}: they do not belong together"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Writes four rows of eight images of a source under one mask each.
+///
+/// # Errors
+///
+/// Settings that no mask can follow, or a file that cannot be written.
+pub fn write_masks(
+    path: &Path,
+    source: &Arc<dyn Source>,
+    preprocessing: &Preprocessing,
+    mask: &MaskSettings,
+    grid: [usize; 2],
+    watch: &Watch,
+) -> Result<()> {
+    let masker = mask.masker(grid)?;
+    let images = decodable(source, 0..source.len(), watch).take(32);
+    let masked = images
+        .map(|(index, image)| greyed(&preprocessing.view(&image), &draw(&masker, 0, index as u64), grid));
+    let masked: Vec<Image> = masked.collect();
+    write_grid(path, &masked.chunks(8).map(<[_]>::to_vec).collect::<Vec<_>>())
+}
+
+/// The mask of image `index` of a source.
+fn draw(masker: &Masker, seed: u64, index: u64) -> Vec<bool> {
+    let mut mask = vec![false; masker.cells()];
+    masker.fill(&mut sample_rng(seed, 0, index, Purpose::Sample), &mut mask);
+    mask
+}
+
+struct Open<'a>(&'a Opened<'a>);
+
+impl Work for Open<'_> {
+    type Output = MaskedModel;
+
+    fn run<O: Ops + 'static>(self, ops: &Rc<O>, _: &Device) -> Result<MaskedModel> {
+        Ok(MaskedModel::on(ops, self.0.mim(&**ops)?))
+    }
+}

@@ -1,0 +1,92 @@
+use crate::error::{Error, Result};
+use beit_data::{Cached, Source, Split, open};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// Decoded images up to this many bytes stay in memory.
+const CACHE_BYTES: usize = 1 << 30;
+
+/// Where images come from.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+pub struct DataSettings {
+    /// Where images come from: fashion-mnist (embedded), folder:DIR, idx:DIR
+    #[cfg_attr(feature = "clap", arg(long, alias = "data-path", default_value_t = Self::default().data, value_name = "SPEC"))]
+    pub data: String,
+    /// Share of the files that may be undecodable before the run stops
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().max_bad_share, value_name = "SHARE"))]
+    pub max_bad_share: f64,
+}
+
+impl Default for DataSettings {
+    fn default() -> Self {
+        Self { data: "fashion-mnist".to_owned(), max_bad_share: 0.01 }
+    }
+}
+
+impl DataSettings {
+    /// Images from `data`, as the command line names it.
+    #[must_use]
+    pub fn of_spec(data: impl Into<String>) -> Self {
+        Self { data: data.into(), ..Self::default() }
+    }
+
+    /// Opens a split.
+    ///
+    /// # Errors
+    ///
+    /// A source that is not there.
+    pub fn open(&self, split: Split) -> Result<Arc<dyn Source>> {
+        Ok(Arc::new(Cached::new(open(&self.data, split)?, CACHE_BYTES)))
+    }
+
+    /// Opens a split to look at every image once: nothing decoded is kept.
+    ///
+    /// # Errors
+    ///
+    /// A source that is not there.
+    pub fn open_once(&self, split: Split) -> Result<Arc<dyn Source>> {
+        Ok(open(&self.data, split)?.into())
+    }
+
+    /// The test split where there is one, else the training split, and which it is.
+    ///
+    /// # Errors
+    ///
+    /// A source that is not there.
+    pub fn held_out(&self) -> Result<(Arc<dyn Source>, Split)> {
+        use beit_data::Error::{NoIdx, NoSplit};
+        match self.open(Split::Test) {
+            Ok(source) => Ok((source, Split::Test)),
+            Err(Error::Data(NoSplit { .. } | NoIdx { .. })) => Ok((self.open(Split::Train)?, Split::Train)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// How many images a device sees at once.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+pub struct Batches {
+    /// Images of a batch; where not given, 64 in training and evaluation, 16 elsewhere, the recipe's for a tokenizer
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub batch_size: Option<usize>,
+}
+
+impl Batches {
+    /// For training and evaluation.
+    pub(crate) const LARGE: usize = 64;
+    /// For looking at a few images.
+    pub(crate) const SMALL: usize = 16;
+
+    /// So many, or what is usual.
+    pub(crate) fn or(self, usual: usize) -> usize {
+        self.batch_size.unwrap_or(usual)
+    }
+}
+
+impl From<usize> for Batches {
+    fn from(images: usize) -> Self {
+        Self { batch_size: Some(images) }
+    }
+}

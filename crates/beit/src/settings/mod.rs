@@ -1,0 +1,25 @@
+//! Settings: what can be chosen, with its defaults. Under the feature `clap` they are the flags of a command line.
+
+mod data;
+mod device;
+mod mask;
+mod model;
+mod open;
+mod optimisation;
+mod run;
+mod sides;
+
+pub use data::{Batches, DataSettings};
+pub use device::{DeviceSettings, Precision};
+pub use mask::{MaskKind, MaskSettings};
+pub use model::{ModelSettings, Size};
+pub use open::{LoadSettings, OpenSettings, PreprocessingRule, ResizingRule};
+pub use optimisation::OptimisationSettings;
+pub use run::{FolderSettings, RunSettings};
+pub use sides::Sides;
+
+/// The parser of seeds: `run.toml` holds signed numbers.
+#[cfg(feature = "clap")]
+pub(crate) fn seeds() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(..=i64::MAX as u64)
+}

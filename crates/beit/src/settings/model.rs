@@ -1,0 +1,103 @@
+use super::Sides;
+use crate::error::Result;
+use beit_data::{Normalise, Preprocessing};
+use beit_vit::{Config, Preset, RelativePositions};
+use serde::Serialize;
+
+/// What a new model looks like.
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+pub struct ModelSettings {
+    /// Size of the model
+    #[cfg_attr(feature = "clap", arg(long, alias = "model", value_enum, default_value_t))]
+    pub preset: Size,
+    /// Image side in pixels, or HEIGHTxWIDTH; the preset's where not given
+    #[cfg_attr(feature = "clap", arg(long, alias = "input-size"))]
+    pub image_size: Option<Sides>,
+    /// Patch side in pixels, or HEIGHTxWIDTH; the preset's where not given
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub patch_size: Option<Sides>,
+    /// The paper's model: absolute positions, no relative bias, no LayerScale
+    #[cfg_attr(feature = "clap", arg(long, conflicts_with_all = ["layer_scale_init_value", "abs_pos_emb", "no_rel_pos_bias"]))]
+    pub paper: bool,
+    /// Learned absolute positions
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub abs_pos_emb: bool,
+    /// No shared relative position bias
+    #[cfg_attr(feature = "clap", arg(long, alias = "disable-rel-pos-bias"))]
+    pub no_rel_pos_bias: bool,
+    /// Initial value of LayerScale; 0 for none. The preset's where not given
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub layer_scale_init_value: Option<f32>,
+    /// Stochastic depth rate of the last block; where not given, the checkpoint's, 0 for a new tiny model, 0.1 for others
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub drop_path: Option<f32>,
+    /// Normalise with the statistics of ImageNet instead of mean and deviation 0.5
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub imagenet_default_mean_and_std: bool,
+}
+
+/// The sizes of models.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[serde(rename_all = "lowercase")]
+pub enum Size {
+    /// 28x28 images in patches of 4x4, width 96, 4 blocks
+    #[default]
+    Tiny,
+    /// ViT-S: 224x224 in patches of 16x16, width 384, 12 blocks
+    Small,
+    /// BEiT-B: width 768, 12 blocks
+    Base,
+    /// BEiT-L: width 1024, 24 blocks
+    Large,
+}
+
+impl From<Size> for Preset {
+    fn from(size: Size) -> Self {
+        match size {
+            Size::Tiny => Self::Tiny,
+            Size::Small => Self::Small,
+            Size::Base => Self::Base,
+            Size::Large => Self::Large,
+        }
+    }
+}
+
+impl ModelSettings {
+    /// The transformer that pre-training begins with.
+    ///
+    /// # Errors
+    ///
+    /// Settings that describe no model.
+    pub fn config(&self) -> Result<Config> {
+        let preset = self.preset.into();
+        let mut config = if self.paper { Config::paper(preset) } else { Config::new(preset) };
+        if let Some(Sides(image)) = self.image_size {
+            config.image = image;
+        }
+        if let Some(Sides(patch)) = self.patch_size {
+            config.patch = patch;
+        }
+        if !self.paper {
+            config.absolute_positions = self.abs_pos_emb;
+            if self.no_rel_pos_bias {
+                config.relative_positions = RelativePositions::None;
+            }
+            if let Some(value) = self.layer_scale_init_value {
+                config.layer_scale = (value != 0.0).then_some(value);
+            }
+        }
+        config.drop_path = self.drop_path.unwrap_or(if self.preset == Size::Tiny { 0.0 } else { 0.1 });
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// How pictures become the pixels of a new model: the released code's way.
+    #[must_use]
+    pub fn preprocessing(&self, config: &Config) -> Preprocessing {
+        let normalise =
+            if self.imagenet_default_mean_and_std { Normalise::IMAGENET } else { Normalise::HALF };
+        Preprocessing { normalise, ..Preprocessing::unilm(config.image) }
+    }
+}

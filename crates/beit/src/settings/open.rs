@@ -1,0 +1,71 @@
+use super::Sides;
+use beit_weights::{LoadOptions, Resizing};
+use serde::Serialize;
+
+/// How a model is opened that is used as it is.
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+pub struct OpenSettings {
+    /// How pictures become the model's pixels: as the checkpoint says, or a family's way. What the published number of an official
+    /// checkpoint was measured with, where nothing is given
+    #[cfg_attr(feature = "clap", arg(long, value_enum))]
+    pub preprocess: Option<PreprocessingRule>,
+    /// Image side in pixels, or HEIGHTxWIDTH, where it is not the checkpoint's: positions are then resized
+    #[cfg_attr(feature = "clap", arg(long, alias = "input-size"))]
+    pub image_size: Option<Sides>,
+    /// How the checkpoint is loaded.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub loading: LoadSettings,
+}
+
+/// How a checkpoint is loaded.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+pub struct LoadSettings {
+    /// Whose way of bringing positions to another image size
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t))]
+    pub resizing: ResizingRule,
+    /// Take what fits of a checkpoint and report what does not, instead of failing
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub lenient: bool,
+}
+
+/// Whose way of making pixels of pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[serde(rename_all = "lowercase")]
+pub enum PreprocessingRule {
+    /// preprocessor_config.json of the checkpoint, or timm's configuration in it
+    Checkpoint,
+    /// The released code: shorter side to size / 0.875 below 384, else to the size; bicubic, centre, 0.5
+    Unilm,
+    /// timm's beit_*: as unilm with 0.9
+    Timm,
+    /// transformers' microsoft/beit-*: squashed, bilinear, 0.5
+    Hf,
+}
+
+/// Whose way of resizing positions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[serde(rename_all = "lowercase")]
+pub enum ResizingRule {
+    /// The released code: relative tables by a spline on a geometric sequence
+    #[default]
+    Unilm,
+    /// The same sequence, bilinear
+    Timm,
+    /// Tables as if they were pictures, bilinear
+    Hf,
+}
+
+impl LoadSettings {
+    pub(crate) fn options(&self, image: Option<Sides>) -> LoadOptions {
+        let resizing = match self.resizing {
+            ResizingRule::Unilm => Resizing::Unilm,
+            ResizingRule::Timm => Resizing::Timm,
+            ResizingRule::Hf => Resizing::Transformers,
+        };
+        LoadOptions { image: image.map(|Sides(image)| image), resizing, lenient: self.lenient }
+    }
+}

@@ -1,0 +1,138 @@
+use super::Batches;
+use crate::error::{Result, setting};
+use beit_train::{Hyper, Schedule};
+use beit_vit::Keep;
+use serde::Serialize;
+
+/// How the parameters of a transformer are trained.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+pub struct OptimisationSettings {
+    /// Passes over the images
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().epochs))]
+    pub epochs: u64,
+    /// Optimiser steps, instead of epochs
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub steps: Option<u64>,
+    /// Images of a micro-batch.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    #[serde(flatten)]
+    pub batches: Batches,
+    /// Micro-batches of a step
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().update_freq))]
+    pub update_freq: u64,
+    /// Keep the inputs of the blocks only and compute the rest again for the gradients: the same numbers, less memory, more time
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub recompute: bool,
+    /// Peak learning rate; where not given, 4e-3 for fine-tuning and for the tiny preset, 1.5e-3 for pre-training others
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub lr: Option<f64>,
+    /// Learning rate at the end
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().min_lr))]
+    pub min_lr: f64,
+    /// Epochs of warm-up; 5 % of the run where not given
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub warmup_epochs: Option<f64>,
+    /// Steps of warm-up, instead of epochs
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub warmup_steps: Option<u64>,
+    /// Limit of the global norm of the gradients; 0 for none
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().clip_grad))]
+    pub clip_grad: f32,
+    /// Weight decay
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().weight_decay))]
+    pub weight_decay: f64,
+    /// Seed of everything random
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = 0, value_parser = super::seeds()))]
+    pub seed: u64,
+}
+
+impl Default for OptimisationSettings {
+    fn default() -> Self {
+        Self {
+            epochs: 4,
+            steps: None,
+            batches: Batches::default(),
+            update_freq: 1,
+            recompute: false,
+            lr: None,
+            min_lr: 1e-5,
+            warmup_epochs: None,
+            warmup_steps: None,
+            clip_grad: 3.0,
+            weight_decay: 0.05,
+            seed: 0,
+        }
+    }
+}
+
+impl OptimisationSettings {
+    /// Images of a micro-batch.
+    #[must_use]
+    pub fn batch_size(&self) -> usize {
+        self.batches.or(Batches::LARGE)
+    }
+
+    /// Images of a step.
+    #[must_use]
+    pub fn step_size(&self) -> u64 {
+        self.batch_size() as u64 * self.update_freq
+    }
+
+    /// Puts the usual numbers in the place of those that were not given, so that they are written down with the run.
+    pub(crate) fn settle(&mut self) {
+        self.batches = self.batch_size().into();
+    }
+
+    /// Refuses numbers that no run can have.
+    pub(crate) fn check(&self) -> Result<()> {
+        let rates = [
+            ("--lr", self.lr.unwrap_or(0.0)),
+            ("--min-lr", self.min_lr),
+            ("--weight-decay", self.weight_decay),
+            ("--clip-grad", self.clip_grad.into()),
+        ];
+        for (flag, value) in rates {
+            if !(value >= 0.0 && value.is_finite()) {
+                setting!("{flag} {value}: expected a number of at least 0");
+            }
+        }
+        if self.update_freq == 0 || self.batch_size() == 0 {
+            setting!(
+                "nothing to train: steps of {} micro-batches of {} images; --update-freq and --batch-size must be at least 1",
+                self.update_freq,
+                self.batch_size()
+            );
+        }
+        Ok(())
+    }
+
+    /// The optimiser for a loader of so many batches in an epoch, with a learning rate for who gave none.
+    pub(crate) fn hyper(&self, batches_per_epoch: u64, lr: f64) -> Result<Hyper> {
+        let steps_per_epoch = (batches_per_epoch / self.update_freq.max(1)).max(1);
+        let total = self.steps.unwrap_or(self.epochs.saturating_mul(steps_per_epoch));
+        let batches = total.checked_mul(self.update_freq);
+        let images = batches.and_then(|batches| batches.checked_mul(self.batch_size() as u64));
+        if total == 0 || images.is_none() {
+            setting!(
+                "--steps or --epochs: expected at least 1 and no more than can be counted, found {total} steps"
+            );
+        }
+        let warmup = match (self.warmup_steps, self.warmup_epochs) {
+            (Some(steps), _) => steps,
+            (None, Some(epochs)) => (epochs * steps_per_epoch as f64).round() as u64,
+            (None, None) => total / 20,
+        };
+        if warmup >= total {
+            setting!("a warm-up of {warmup} steps in a run of {total}: expected fewer");
+        }
+        let schedule = Schedule { peak: self.lr.unwrap_or(lr), min: self.min_lr, warmup, total };
+        let clip_grad = (self.clip_grad > 0.0).then_some(self.clip_grad);
+        Ok(Hyper { weight_decay: self.weight_decay, clip_grad, ..Hyper::new(schedule) })
+    }
+
+    /// How much a forward keeps for its backward.
+    pub(crate) fn keep(&self) -> Keep {
+        if self.recompute { Keep::Inputs } else { Keep::All }
+    }
+}

@@ -1,0 +1,77 @@
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Where a run is written.
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+pub struct FolderSettings {
+    /// Folder of the run; runs/VERB-N where not given
+    #[cfg_attr(feature = "clap", arg(long, alias = "output-dir", value_name = "DIR"))]
+    pub out: Option<PathBuf>,
+    /// Replace what an earlier run wrote to --out
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub overwrite: bool,
+    /// Steps between two reports; 50 where not given
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub report_every: Option<u64>,
+    /// The command that asked for the run, if one did: the first line of `run.toml`
+    #[cfg_attr(feature = "clap", arg(skip))]
+    #[serde(skip)]
+    pub command: Option<String>,
+}
+
+impl FolderSettings {
+    /// Steps between two reports.
+    #[must_use]
+    pub fn report_every(&self) -> u64 {
+        self.report_every.unwrap_or(50)
+    }
+
+    /// Puts the usual numbers in the place of those that were not given, so that they are written down with the run.
+    pub(crate) fn settle(&mut self) {
+        self.report_every = Some(self.report_every());
+    }
+}
+
+/// Where a run is written, and what of it.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+pub struct RunSettings {
+    /// The folder.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    #[serde(flatten)]
+    pub folder: FolderSettings,
+    /// Continue the run in --out from its last checkpoint, to the same result as if it had not stopped
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, alias = "auto-resume", requires = "out", conflicts_with = "overwrite")
+    )]
+    pub resume: bool,
+    /// Steps between two checkpoints; one at the end where not given
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub save_every: Option<u64>,
+    /// Checkpoints to keep
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().keep))]
+    pub keep: usize,
+}
+
+impl Default for RunSettings {
+    fn default() -> Self {
+        Self { folder: FolderSettings::default(), resume: false, save_every: None, keep: 2 }
+    }
+}
+
+impl RunSettings {
+    /// A run in this folder.
+    #[must_use]
+    pub fn in_folder(out: impl Into<PathBuf>) -> Self {
+        let folder = FolderSettings { out: Some(out.into()), ..FolderSettings::default() };
+        Self { folder, ..Self::default() }
+    }
+
+    /// Where to stop next, after `step` of `total` steps.
+    pub(crate) fn next_stop(&self, step: u64, total: u64) -> u64 {
+        let every = self.save_every.unwrap_or(0);
+        step.checked_div(every).map_or(total, |saved| total.min((saved + 1) * every))
+    }
+}

@@ -1,0 +1,33 @@
+use serde::Serialize;
+use std::str::FromStr;
+
+/// Height and width in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Sides(pub [usize; 2]);
+
+/// `224`, or `HEIGHTxWIDTH`.
+impl FromStr for Sides {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let side = |text: &str| {
+            text.parse::<usize>().map_err(|_| format!("expected pixels or HEIGHTxWIDTH, found {text}"))
+        };
+        match text.split_once('x') {
+            Some((height, width)) => Ok(Self([side(height)?, side(width)?])),
+            None => side(text).map(|side| Self([side; 2])),
+        }
+    }
+}
+
+impl From<usize> for Sides {
+    fn from(side: usize) -> Self {
+        Self([side; 2])
+    }
+}
+
+impl From<[usize; 2]> for Sides {
+    fn from(sides: [usize; 2]) -> Self {
+        Self(sides)
+    }
+}

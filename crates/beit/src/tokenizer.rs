@@ -1,0 +1,235 @@
+//! Tokenizers: pictures to visual tokens and back.
+
+use crate::device::{Device, Work};
+use crate::error::{Error, Result, unfit};
+use crate::load::{self, AnyTokenizer};
+use crate::loaders::{Loading, decodable};
+use crate::on::On;
+use crate::picture;
+use crate::progress::Watch;
+use crate::settings::Sides;
+use beit_data::{Filter, Image, Loader, Preprocessing, Source, TokenizerTransform, logit_laplace};
+use beit_ops::Ops;
+use beit_train::{TokenizerQuality, tokenizer_quality};
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A tokenizer that is ready to use.
+///
+/// ```no_run
+/// let tokenizer = beit::Tokenizer::open("runs/pretrain-001", beit::Device::auto()?)?;
+/// let tokens = tokenizer.encode(&beit::Image::open("photo.jpg")?, 112)?;
+/// let picture = tokenizer.decode(&tokens)?;
+/// # Ok::<(), beit::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Tokenizer {
+    engine: Rc<dyn Engine>,
+    config: beit_tokenizer::Config,
+    draws: bool,
+}
+
+/// The visual tokens of one image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    /// `[rows · columns]`, row by row.
+    pub codes: Vec<u32>,
+    /// Rows and columns.
+    pub grid: [usize; 2],
+}
+
+trait Engine {
+    /// `pixels [B, 3, h, w]`, mapped, to `codes [B · rows · columns]`.
+    fn codes(&self, pixels: &[f32], size: [usize; 2]) -> Result<Vec<u32>>;
+    /// `codes [B · rows · columns]` to pixels `[B, 3, h, w]` in 0 to 1.
+    fn pictures(&self, codes: &[u32], grid: [usize; 2]) -> Result<Vec<f32>>;
+    fn quality(&self, size: [usize; 2], loader: &Loader<Vec<f32>>) -> Result<TokenizerQuality>;
+}
+
+impl<O: Ops> Engine for On<O, AnyTokenizer<O::Tensor>> {
+    fn codes(&self, pixels: &[f32], [height, width]: [usize; 2]) -> Result<Vec<u32>> {
+        let batch = pixels.len() / (3 * height * width);
+        let pixels = self.ops.upload([batch, 3, height, width], pixels);
+        Ok(self.ops.read_ids(&self.params.encoder().encode(&*self.ops, &pixels))?)
+    }
+
+    fn pictures(&self, codes: &[u32], grid: [usize; 2]) -> Result<Vec<f32>> {
+        Ok(self.params.whole().ok_or_else(no_decoder)?.decoder.decode(&*self.ops, codes, grid)?)
+    }
+
+    fn quality(&self, size: [usize; 2], loader: &Loader<Vec<f32>>) -> Result<TokenizerQuality> {
+        Ok(tokenizer_quality(&*self.ops, self.params.whole().ok_or_else(no_decoder)?, size, loader)?)
+    }
+}
+
+fn no_decoder() -> Error {
+    Error::Unfit("this tokenizer has no decoder: it names visual tokens and cannot draw them".to_owned())
+}
+
+impl Tokenizer {
+    /// Images that are encoded or drawn at once.
+    const BATCH: usize = 64;
+
+    /// Opens a tokenizer: its folder, a run that has one, an encoder's file, an official name, or a name on the hub.
+    ///
+    /// # Errors
+    ///
+    /// Nothing of this name, something else than a tokenizer, or a device that fails.
+    pub fn open(name: impl AsRef<Path>, device: impl Into<Device>) -> Result<Self> {
+        Self::open_with(name, &device.into(), &Watch::silent())
+    }
+
+    /// [`open`](Self::open), watched.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_with(name: impl AsRef<Path>, device: &Device, watch: &Watch) -> Result<Self> {
+        device.run(Open { name: name.as_ref(), watch })
+    }
+
+    /// A tokenizer that is on a device already.
+    pub(crate) fn on<O: Ops + 'static>(ops: &Rc<O>, params: &Rc<AnyTokenizer<O::Tensor>>) -> Self {
+        let (config, draws) = (*params.encoder().config(), params.whole().is_some());
+        let engine = Rc::new(On { ops: Rc::clone(ops), params: Rc::clone(params) });
+        Self { engine, config, draws }
+    }
+
+    /// Its sizes.
+    #[must_use]
+    pub fn config(&self) -> &beit_tokenizer::Config {
+        &self.config
+    }
+
+    /// Whether its decoder is there, so that it can draw what it sees.
+    #[must_use]
+    pub fn draws(&self) -> bool {
+        self.draws
+    }
+
+    /// The visual tokens of an image that is resized to these sides (Lanczos).
+    ///
+    /// # Errors
+    ///
+    /// Sides that are no whole number of tokens, or the device.
+    pub fn encode(&self, image: &Image, sides: impl Into<Sides>) -> Result<Tokens> {
+        let Sides(size) = sides.into();
+        let grid = self.config.grid(size)?;
+        let pixels = logit_laplace(&image.resize(size, Filter::Lanczos));
+        Ok(Tokens { codes: self.engine.codes(&pixels, size)?, grid })
+    }
+
+    /// The first `count` images of a source, resized to these sides: `codes [images, rows, columns]` and those extents.
+    ///
+    /// # Errors
+    ///
+    /// An image that cannot be decoded, sides that do not fit, or the device.
+    pub fn encode_source(
+        &self,
+        source: &dyn Source,
+        sides: impl Into<Sides>,
+        count: usize,
+    ) -> Result<(Vec<u32>, [usize; 3])> {
+        let Sides(size) = sides.into();
+        let [rows, cols] = self.config.grid(size)?;
+        let transform = transform(size);
+        let (mut codes, count) = (Vec::new(), count.min(source.len()));
+        for start in (0..count).step_by(Self::BATCH) {
+            let mut pixels = Vec::new();
+            for index in start..count.min(start + Self::BATCH) {
+                pixels.extend(transform.whole(&source.image(index)?));
+            }
+            codes.extend(self.engine.codes(&pixels, size)?);
+        }
+        Ok((codes, [count, rows, cols]))
+    }
+
+    /// The most likely picture of visual tokens.
+    ///
+    /// # Errors
+    ///
+    /// No decoder, tokens of another tokenizer, or the device.
+    pub fn decode(&self, tokens: &Tokens) -> Result<Image> {
+        let mut all = self.decode_all(&tokens.codes, tokens.grid)?;
+        match all.len() {
+            1 => Ok(all.remove(0)),
+            found => unfit!("expected the visual tokens of one image, found those of {found}"),
+        }
+    }
+
+    /// The most likely pictures of `codes [images · rows · columns]`.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode).
+    pub fn decode_all(&self, codes: &[u32], grid: [usize; 2]) -> Result<Vec<Image>> {
+        self.config.check_codes(codes, grid)?;
+        let (size, positions) = (self.size(grid), grid[0] * grid[1]);
+        let mut pictures = Vec::new();
+        for codes in codes.chunks(Self::BATCH / 2 * positions) {
+            let decoded = self.engine.pictures(codes, grid)?;
+            pictures.extend(decoded.chunks_exact(3 * size[0] * size[1]).map(|planes| drawn(planes, size)));
+        }
+        Ok(pictures)
+    }
+
+    /// Height and width of the picture of a grid.
+    #[must_use]
+    pub fn size(&self, grid: [usize; 2]) -> [usize; 2] {
+        grid.map(|side| side * self.config.downsampling())
+    }
+
+    /// Usage of the codebook and error of reconstruction on every image of a source.
+    pub(crate) fn quality(
+        &self,
+        size: [usize; 2],
+        source: &Arc<dyn Source>,
+        loading: &Loading,
+    ) -> Result<TokenizerQuality> {
+        self.config.grid(size)?;
+        self.engine.quality(size, &loading.token_views(source, transform(size))?)
+    }
+
+    /// Writes eight images over their reconstructions from hard tokens.
+    pub(crate) fn write_reconstructions(
+        &self,
+        size: [usize; 2],
+        source: &Arc<dyn Source>,
+        path: &Path,
+        watch: &Watch,
+    ) -> Result<()> {
+        let grid = self.config.grid(size)?;
+        let transform = transform(size);
+        let found = decodable(source, 0..source.len(), watch).take(8);
+        let pixels: Vec<f32> = found.flat_map(|(_, image)| transform.whole(&image)).collect();
+        let codes = self.engine.codes(&pixels, size)?;
+        let unmapped = |v: f32| 255.0 * beit_tokenizer::pixels::unmap(v);
+        let originals = pixels.chunks_exact(3 * size[0] * size[1]);
+        let originals = originals.map(|planes| picture::from_planes(planes, size, unmapped));
+        picture::write_grid(path, &[originals.collect(), self.decode_all(&codes, grid)?])
+    }
+}
+
+/// Pixels in 0 to 1 as a picture.
+fn drawn(planes: &[f32], size: [usize; 2]) -> Image {
+    picture::from_planes(planes, size, |v| 255.0 * v)
+}
+
+/// The views of the tokenizer: random regions to train on, the whole image to look at.
+pub(crate) fn transform(size: [usize; 2]) -> TokenizerTransform {
+    Preprocessing::unilm(size).tokenizer(size)
+}
+
+struct Open<'a> {
+    name: &'a Path,
+    watch: &'a Watch,
+}
+
+impl Work for Open<'_> {
+    type Output = Tokenizer;
+
+    fn run<O: Ops + 'static>(self, ops: &Rc<O>, _: &Device) -> Result<Tokenizer> {
+        Ok(Tokenizer::on(ops, &Rc::new(load::tokenizer(&**ops, self.name, self.watch)?)))
+    }
+}

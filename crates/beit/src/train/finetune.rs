@@ -1,0 +1,374 @@
+//! Fine-tuning for classification.
+
+use super::{Journal, Recorded, recipe, same_model};
+use crate::classifier::Classifier as Door;
+use crate::device::{Device, Work};
+use crate::error::{Error, Place, Result, setting, unfit};
+use crate::evaluate;
+use crate::load::{self, ClassifierModel};
+use crate::loaders::{Loading, same_classes};
+use crate::locate::{Located, locate};
+use crate::progress::Watch;
+use crate::run::Run;
+use crate::settings::{DataSettings, LoadSettings, ModelSettings, OptimisationSettings, RunSettings, Sides};
+use beit_data::{
+    LabelledSample, Loader, Normalise, Preprocessing, Source, Split, stratified_subset, training_labels,
+};
+use beit_heads::{Classifier, ClassifierConfig, Pooling};
+use beit_ops::Ops;
+use beit_train::{Accuracy, Classification, Hyper, Record, Sink, Trainer};
+use beit_vit::RelativePositions;
+use beit_weights::{Checkpoint, load_classifier, save_classifier, write_preprocessing};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// The rate of the released ImageNet-1k fine-tuning of the base model.
+const LR: f64 = 4e-3;
+
+/// Which model is fine-tuned, on what, and how.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+pub struct FinetuneSettings {
+    /// Where to start: run, checkpoint folder, file (.safetensors, .pth, .bin), official name or name on the hub
+    #[cfg_attr(feature = "clap", arg(long, alias = "finetune", value_name = "MODEL", required_unless_present_any = ["from_scratch", "resume"], conflicts_with = "from_scratch"))]
+    pub init: Option<PathBuf>,
+    /// Start from random values instead: the baseline
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub from_scratch: bool,
+    /// The images.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub data: DataSettings,
+    /// Use only this many labels, equally many of each class, drawn by the seed
+    #[cfg_attr(feature = "clap", arg(long, value_name = "N"))]
+    pub labels: Option<usize>,
+    /// The model, where it starts from random values.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub model: ModelSettings,
+    /// How the checkpoint is loaded.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub loading: LoadSettings,
+    /// The optimiser.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub training: OptimisationSettings,
+    /// Learning rate factor between neighbouring layers
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().layer_decay))]
+    pub layer_decay: f64,
+    /// Label smoothing
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().smoothing))]
+    pub smoothing: f32,
+    /// Classify by the CLS token instead of the mean of the patches
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub use_cls: bool,
+    /// The folder of the run.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub run: RunSettings,
+}
+
+impl Default for FinetuneSettings {
+    fn default() -> Self {
+        Self {
+            init: None,
+            from_scratch: false,
+            data: DataSettings::default(),
+            labels: None,
+            model: ModelSettings::default(),
+            loading: LoadSettings::default(),
+            training: OptimisationSettings::default(),
+            layer_decay: 0.65,
+            smoothing: 0.1,
+            use_cls: false,
+            run: RunSettings::default(),
+        }
+    }
+}
+
+/// A run of fine-tuning of which everything is checked that can be without a device.
+pub struct Finetuning {
+    settings: FinetuneSettings,
+    /// The images to train on, and which of them.
+    source: Arc<dyn Source>,
+    indices: Vec<usize>,
+    held_out: Arc<dyn Source>,
+    split: Split,
+    hyper: Hyper,
+    watch: Watch,
+}
+
+/// A classifier that was fine-tuned.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finetuned {
+    /// The folder of the run.
+    pub run: PathBuf,
+    /// The last checkpoint in it.
+    pub checkpoint: PathBuf,
+    /// Labelled images that it was trained on.
+    pub labels: usize,
+    /// Which images it is judged by.
+    pub split: String,
+    /// How it does on these.
+    #[serde(flatten)]
+    pub accuracy: Accuracy,
+}
+
+impl FinetuneSettings {
+    /// Starting from this model.
+    #[must_use]
+    pub fn from_model(init: impl Into<PathBuf>) -> Self {
+        Self { init: Some(init.into()), ..Self::default() }
+    }
+
+    /// Refuses numbers that no run can have.
+    fn check(&self) -> Result<()> {
+        if !(self.layer_decay > 0.0 && self.layer_decay <= 1.0) {
+            setting!("--layer-decay {}: expected more than 0 and at most 1", self.layer_decay);
+        }
+        if !(0.0..1.0).contains(&self.smoothing) {
+            setting!("--smoothing {}: expected at least 0 and less than 1", self.smoothing);
+        }
+        if self.labels == Some(0) {
+            setting!("--labels 0: expected at least 1");
+        }
+        self.training.check()
+    }
+}
+
+impl Finetuning {
+    /// Checks the settings and opens the data.
+    ///
+    /// # Errors
+    ///
+    /// Settings that do not fit together, or data that is not there or has no labels.
+    pub fn new(mut settings: FinetuneSettings, watch: &Watch) -> Result<Self> {
+        settings.training.settle();
+        settings.run.folder.settle();
+        settings.check()?;
+        let (data, training) = (&settings.data, &settings.training);
+        let source = data.open(Split::Train)?;
+        let labels = training_labels(source.as_ref()).at(|| data.data.clone())?;
+        let indices = match settings.labels {
+            Some(n) => stratified_subset(&labels, n, training.seed)?,
+            None => (0..source.len()).collect(),
+        };
+        // Looked at before training, so that hours of it are not followed by images that cannot be judged.
+        let (held_out, split) = data.held_out()?;
+        let name = format!("{}, {split} images", data.data);
+        beit_data::labels(held_out.as_ref()).at(|| name.clone())?;
+        same_classes(held_out.as_ref(), source.class_names(), &format!("{name},"))?;
+        let batches = loading(&settings, 1, watch).training(indices.len()).batches(indices.len())?;
+        let layer_decay = (settings.layer_decay < 1.0).then_some(settings.layer_decay);
+        let hyper = Hyper { layer_decay, ..training.hyper(batches, LR)? };
+        Ok(Self { settings, source, indices, held_out, split, hyper, watch: watch.clone() })
+    }
+
+    /// One sentence about data and length, for a person.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let Self { settings, source, indices, hyper, .. } = self;
+        format!(
+            "{} labelled images from {} in {} classes; {} steps of {} images",
+            indices.len(),
+            settings.data.data,
+            source.class_names().len(),
+            hyper.schedule.total,
+            settings.training.step_size(),
+        )
+    }
+
+    /// Loads what training starts from, so that everything is known to fit; returns the number of steps.
+    ///
+    /// # Errors
+    ///
+    /// A model that cannot be loaded, or a folder that is in use.
+    pub fn check(&self, device: &Device) -> Result<u64> {
+        device.run(Check(self))?;
+        Run::check(&self.settings.run)?;
+        Ok(self.hyper.schedule.total)
+    }
+
+    /// Trains, or goes on, to the end, and judges the classifier by images that were held out.
+    ///
+    /// # Errors
+    ///
+    /// The data, the model to start from, the folder, the device, or a number that is not finite.
+    pub fn run(&self, device: &Device) -> Result<Finetuned> {
+        device.run(Job(self))
+    }
+
+    /// Where fine-tuning starts.
+    fn start<O: Ops>(&self, ops: &O) -> Result<Start<O::Tensor>> {
+        match &self.settings.init {
+            Some(init) => self.from_checkpoint(ops, init),
+            None => self.from_scratch(ops),
+        }
+    }
+
+    fn from_scratch<O: Ops>(&self, ops: &O) -> Result<Start<O::Tensor>> {
+        let FinetuneSettings { model, training, .. } = &self.settings;
+        let mut vit = model.config()?;
+        if vit.relative_positions == RelativePositions::Shared {
+            vit.relative_positions = RelativePositions::PerLayer;
+        }
+        let preprocessing = model.preprocessing(&vit);
+        let config = ClassifierConfig::on(vit, self.classes(), self.pooling());
+        let params = Classifier::init(ops, &config, training.seed);
+        Ok(Start { params, preprocessing, report: "from scratch: every parameter is random".to_owned() })
+    }
+
+    fn from_checkpoint<O: Ops>(&self, ops: &O, init: &Path) -> Result<Start<O::Tensor>> {
+        let FinetuneSettings { model, training, loading, .. } = &self.settings;
+        let Located { path, entry } = locate(&init.to_string_lossy(), &self.watch)?;
+        let options = loading.options(model.image_size);
+        let checkpoint = Checkpoint::open(&path)?;
+        let no_transformer = || {
+            let path = path.display();
+            Error::Unfit(format!("{path}: a tokenizer cannot be fine-tuned; expected a pre-trained model"))
+        };
+        let config = checkpoint.model().finetuned(self.classes(), self.pooling());
+        let mut config = config.ok_or_else(no_transformer)?;
+        config.vit.image = options.image.unwrap_or(config.vit.image);
+        // A fault of flag and checkpoint together, so no wrong usage.
+        let unfit = |error: beit_vit::Error| Error::Unfit(format!("{}: {error}", path.display()));
+        config.vit.validate().map_err(unfit)?;
+        let loaded = checkpoint.finetuned(ops, &config, options, training.seed)?;
+        let mut params = loaded.params;
+        if let Some(rate) = model.drop_path {
+            params.vit.set_drop_path(rate);
+        }
+        let vit = params.vit.config();
+        same_patches(init, model.patch_size, vit.patch)?;
+        vit.validate()?;
+        // The statistics are the checkpoint's; what is trained here is evaluated in the released code's way.
+        let of_checkpoint = load::preprocessing(&checkpoint, vit.image);
+        let released =
+            Preprocessing { normalise: of_checkpoint.normalise, ..Preprocessing::unilm(vit.image) };
+        let authors = entry.and_then(|entry| entry.authors_preprocessing(vit.image));
+        let mut preprocessing = authors.unwrap_or(released);
+        if model.imagenet_default_mean_and_std {
+            preprocessing.normalise = Normalise::IMAGENET;
+        }
+        let report = format!("{}: {}", path.display(), loaded.report);
+        Ok(Start { params, preprocessing, report })
+    }
+
+    fn classes(&self) -> usize {
+        self.source.class_names().len()
+    }
+
+    fn pooling(&self) -> Pooling {
+        if self.settings.use_cls { Pooling::Cls } else { Pooling::Mean }
+    }
+}
+
+/// Refuses another patch size than the checkpoint's.
+fn same_patches(init: &Path, asked: Option<Sides>, found: [usize; 2]) -> Result<()> {
+    match asked {
+        Some(Sides([height, width])) if [height, width] != found => unfit!(
+            "--patch-size {height}x{width}: the checkpoint {} has patches of {}x{} pixels, which cannot be changed; leave the flag out",
+            init.display(),
+            found[0],
+            found[1]
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// A classifier that is to be trained.
+struct Start<T> {
+    params: Classifier<T>,
+    preprocessing: Preprocessing,
+    /// What was dropped, copied or new.
+    report: String,
+}
+
+fn loading(settings: &FinetuneSettings, workers: usize, watch: &Watch) -> Loading {
+    let FinetuneSettings { data, training, .. } = settings;
+    Loading {
+        batch_size: training.batch_size(),
+        seed: training.seed,
+        workers,
+        max_bad_share: data.max_bad_share,
+        watch: watch.clone(),
+    }
+}
+
+struct Check<'a>(&'a Finetuning);
+
+impl Work for Check<'_> {
+    type Output = ();
+
+    fn run<O: Ops + 'static>(self, ops: &Rc<O>, _: &Device) -> Result<()> {
+        let start = self.0.start(&**ops)?;
+        self.0.watch.note(&start.report);
+        Ok(())
+    }
+}
+
+struct Job<'a>(&'a Finetuning);
+
+impl Work for Job<'_> {
+    type Output = Finetuned;
+
+    fn run<O: Ops + 'static>(self, ops: &Rc<O>, device: &Device) -> Result<Finetuned> {
+        let Self(job) = self;
+        let (settings, watch) = (&job.settings, &job.watch);
+        let Start { params, preprocessing, report } = job.start(&**ops)?;
+        if !settings.run.resume {
+            watch.note(&report);
+        }
+        let loading = loading(settings, device.workers(), watch);
+        let loader: Loader<LabelledSample> =
+            loading.finetune(&job.source, job.indices.clone(), preprocessing.finetune())?;
+
+        let recorded = Recorded::new(settings, device);
+        let run = Run::begin_or_resume(&settings.run, "finetune", &recorded, watch)?;
+        let task = Classification { smoothing: settings.smoothing, recompute: settings.training.recompute };
+        let recipe = recipe(&settings.training, &settings.run, job.hyper, device);
+        let mut trainer = Trainer::new(&**ops, task, recipe, params);
+        if settings.run.resume {
+            resume(&mut trainer, &run.path("last"))?;
+        }
+        let mut journal = Journal::open(&run, watch)?;
+        let names = job.source.class_names();
+        let save = |trainer: &Trainer<'_, O, _>, dir: &Path| save(trainer, &preprocessing, names, dir);
+        let checkpoint = journal.train_to_the_end(&mut trainer, &loader, &settings.run, save)?;
+
+        let loader = loading.labelled(&job.held_out, preprocessing, |class| class)?;
+        let model = ClassifierModel { params: trainer.params, class_names: names.to_vec(), preprocessing };
+        let classifier = Door::on(ops, model, device);
+        let evaluation = classifier.engine().evaluate(&loader, None, &mut |_| Ok(()))?;
+        let (split, accuracy) = (job.split.to_string(), evaluation.accuracy());
+        journal.metrics.record(&Record::Classes { split: &split, accuracy: &accuracy })?;
+        Ok(Finetuned { run: run.dir, checkpoint, labels: job.indices.len(), split, accuracy })
+    }
+}
+
+impl Finetuned {
+    /// One line for a person.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        evaluate::sentence(&self.split, &self.accuracy)
+    }
+}
+
+/// Saves a run so that it can go on.
+fn save<O: Ops>(
+    trainer: &Trainer<'_, O, Classification>,
+    preprocessing: &Preprocessing,
+    class_names: &[String],
+    dir: &Path,
+) -> Result<()> {
+    save_classifier(trainer.ops, dir, &trainer.params, class_names, |dir: &Path| -> Result<()> {
+        write_preprocessing(dir, preprocessing)?;
+        Ok(trainer.save_state(dir)?)
+    })
+}
+
+/// Continues a run.
+fn resume<O: Ops>(trainer: &mut Trainer<'_, O, Classification>, dir: &Path) -> Result<()> {
+    let loaded = load_classifier(trainer.ops, dir)?;
+    same_model(dir, &loaded.params.config(), &trainer.params.config())?;
+    trainer.params = loaded.params;
+    Ok(trainer.load_state(dir)?)
+}

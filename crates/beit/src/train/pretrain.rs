@@ -1,0 +1,342 @@
+//! Masked image modelling.
+
+use super::tokenizer::{self, Job as TokenizerJob, sentence};
+use super::{Journal, Recorded, recipe, same_model};
+use crate::device::{Device, Work};
+use crate::error::Result;
+use crate::load::{self, AnyTokenizer, MimModel};
+use crate::loaders::Loading;
+use crate::masked::{MaskedModel, write_masks};
+use crate::progress::Watch;
+use crate::run::Run;
+use crate::settings::{DataSettings, MaskSettings, ModelSettings, OptimisationSettings, RunSettings, Size};
+use crate::tokenizer::Tokenizer;
+use beit_data::{ColourJitter, Loader, Preprocessing, PretrainSample, Source, Split};
+use beit_heads::{Mim, MimConfig};
+use beit_mask::Masker;
+use beit_ops::prelude::*;
+use beit_ops::{Footprint, Plan, Tree};
+use beit_train::{Hyper, MaskedImages, Record, Sink, TokenAccuracy, Trainer, evaluate_tokens};
+use beit_weights::{save_mim, write_preprocessing};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Which model is pre-trained, on what, and how.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+pub struct PretrainSettings {
+    /// The images.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub data: DataSettings,
+    /// The model.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub model: ModelSettings,
+    /// The masks.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub mask: MaskSettings,
+    /// The optimiser.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub training: OptimisationSettings,
+    /// The folder of the run.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub run: RunSettings,
+    /// Tokenizer: folder, encoder's file (encoder.pkl, .safetensors), official name or name on the hub. Without it, one is trained
+    /// on the same images first
+    #[cfg_attr(feature = "clap", arg(long, alias = "discrete-vae-weight-path", value_name = "MODEL"))]
+    pub tokenizer: Option<PathBuf>,
+    /// Steps of training the tokenizer where none is given; the recipe's where not given
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub tokenizer_steps: Option<u64>,
+    /// Colour jitter of the pre-training views
+    #[cfg_attr(feature = "clap", arg(long, alias = "color-jitter", default_value_t = Self::default().colour_jitter))]
+    pub colour_jitter: f64,
+}
+
+impl Default for PretrainSettings {
+    fn default() -> Self {
+        Self {
+            data: DataSettings::default(),
+            model: ModelSettings::default(),
+            mask: MaskSettings::default(),
+            training: OptimisationSettings::default(),
+            run: RunSettings::default(),
+            tokenizer: None,
+            tokenizer_steps: None,
+            colour_jitter: 0.4,
+        }
+    }
+}
+
+/// A run of masked image modelling of which everything is checked that can be without a device.
+pub struct Pretraining {
+    settings: PretrainSettings,
+    config: MimConfig,
+    tokenizer: beit_tokenizer::Config,
+    preprocessing: Preprocessing,
+    masker: Masker,
+    hyper: Hyper,
+    source: Arc<dyn Source>,
+    watch: Watch,
+}
+
+/// A model that was pre-trained.
+#[derive(Clone, Debug, Serialize)]
+pub struct Pretrained {
+    /// The folder of the run.
+    pub run: PathBuf,
+    /// The last checkpoint in it.
+    pub checkpoint: PathBuf,
+    /// How it names the tokens of masked patches of images that were held out.
+    #[serde(flatten)]
+    pub tokens: TokenAccuracy,
+    /// Which images these are.
+    #[serde(skip)]
+    pub split: String,
+    /// The folder of the pictures.
+    #[serde(skip)]
+    pub pictures: PathBuf,
+}
+
+/// What a run will take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PlannedRun {
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Floating-point operations of a step, without the tokenizer's.
+    pub flops_per_step: u64,
+    /// The most bytes that are alive at once.
+    pub peak_bytes: usize,
+}
+
+impl Pretraining {
+    /// Checks the settings and opens the data.
+    ///
+    /// # Errors
+    ///
+    /// Settings that do not fit together, data or a tokenizer that is not there.
+    pub fn new(mut settings: PretrainSettings, watch: &Watch) -> Result<Self> {
+        settings.training.settle();
+        settings.run.folder.settle();
+        let vit = settings.model.config()?;
+        let masker = settings.mask.masker(vit.grid())?;
+        settings.training.check()?;
+        let source = settings.data.open(Split::Train)?;
+        let tokenizer = match &settings.tokenizer {
+            Some(name) => load::tokenizer_config(name, watch)?,
+            None => tokenizer::config_for(&vit)?,
+        };
+        let preprocessing = settings.model.preprocessing(&vit);
+        let config = MimConfig { vit, vocab: tokenizer.vocab };
+        // The paper's rate is for batches of 2048; tiny models take more in batches of 64.
+        let lr = if settings.model.preset == Size::Tiny { 4e-3 } else { 1.5e-3 };
+        let loading = loading(&settings, 1, watch);
+        let hyper = settings.training.hyper(loading.training(source.len()).batches(source.len())?, lr)?;
+        let watch = watch.clone();
+        Ok(Self { settings, config, tokenizer, preprocessing, masker, hyper, source, watch })
+    }
+
+    /// One sentence about model, data and length, for a person.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let Self { settings, config, source, .. } = self;
+        let parameters: usize = Mim::of(config).leaves().iter().map(|shape| shape.elements()).sum();
+        let (vit, [rows, cols]) = (&config.vit, config.vit.grid());
+        format!(
+            "{} images from {}; {:?}: {:.2} M parameters, {}x{} px in {rows}x{cols} patches; {} steps of {} images",
+            source.len(),
+            settings.data.data,
+            settings.model.preset,
+            parameters as f64 / 1e6,
+            vit.image[0],
+            vit.image[1],
+            self.hyper.schedule.total,
+            settings.training.step_size(),
+        )
+    }
+
+    /// What the run will take on a device of this footprint: one step without numbers. Also refuses what [`run`](Self::run) would
+    /// refuse of the folder.
+    ///
+    /// # Errors
+    ///
+    /// A folder that is in use.
+    pub fn plan(&self, footprint: Footprint) -> Result<PlannedRun> {
+        let Self { settings, config, .. } = self;
+        Run::check(&settings.run)?;
+        let ops = Plan::new(footprint);
+        let (vit, batch) = (&config.vit, settings.training.batch_size());
+        let params = Mim::of(config).map(&mut |shape| ops.zeros(*shape));
+        // Gradients and two moments.
+        let mut kept: Vec<_> = (0..3).map(|_| params.clone()).collect();
+        let masked = self.masker.config().target * batch;
+        let images = ops.zeros([batch, 3, vit.image[0], vit.image[1]]);
+        let mask = ops.zeros([batch, vit.patches()]);
+        let rows = ops.upload_ids(&vec![1; masked]);
+        let input = beit_vit::Input { images: &images, mask: Some(&mask), drop_path: None };
+        let (logits, saved) = params.forward(&ops, &input, &rows, settings.training.keep());
+        params.backward(&ops, &input, &logits, saved, &mut kept[0]);
+        Ok(PlannedRun {
+            steps: self.hyper.schedule.total,
+            flops_per_step: ops.flops() * settings.training.update_freq,
+            peak_bytes: ops.peak_bytes(),
+        })
+    }
+
+    /// Trains, or goes on, to the end: a tokenizer first where none is given, then the model; measures it on images that were held
+    /// out, and draws what it makes of masked ones.
+    ///
+    /// # Errors
+    ///
+    /// The data, the folder, the device, or a number that is not finite.
+    pub fn run(&self, device: &Device) -> Result<Pretrained> {
+        device.run(Job(self))
+    }
+
+    /// Height and width of what the tokenizer sees.
+    fn token_size(&self) -> [usize; 2] {
+        self.config.vit.grid().map(|side| side * self.tokenizer.downsampling())
+    }
+
+    /// Images augmented and masked, to train on or to be measured on.
+    fn loader(
+        &self,
+        source: &Arc<dyn Source>,
+        loading: &Loading,
+        train: bool,
+    ) -> Result<Loader<PretrainSample>> {
+        let transform =
+            self.preprocessing.pretrain(self.token_size(), ColourJitter::even(self.settings.colour_jitter));
+        let config = if train { loading.training(source.len()) } else { loading.evaluation() };
+        loading.pretrain(source, config, transform, self.masker.clone())
+    }
+}
+
+fn loading(settings: &PretrainSettings, workers: usize, watch: &Watch) -> Loading {
+    let PretrainSettings { data, training, .. } = settings;
+    Loading {
+        batch_size: training.batch_size(),
+        seed: training.seed,
+        workers,
+        max_bad_share: data.max_bad_share,
+        watch: watch.clone(),
+    }
+}
+
+struct Job<'a>(&'a Pretraining);
+
+impl Work for Job<'_> {
+    type Output = Pretrained;
+
+    fn run<O: Ops + 'static>(self, ops: &Rc<O>, device: &Device) -> Result<Pretrained> {
+        let Self(job) = self;
+        let (settings, watch) = (&job.settings, &job.watch);
+        let loading = loading(settings, device.workers(), watch);
+        let loader = job.loader(&job.source, &loading, true)?;
+        let recorded = Recorded::new(settings, device);
+        let run = Run::begin_or_resume(&settings.run, "pretrain", &recorded, watch)?;
+        let mut journal = Journal::open(&run, watch)?;
+        let tokenizer = Rc::new(self.tokenizer(ops, device, &loading, &mut journal)?);
+
+        let task = MaskedImages { tokenizer: tokenizer.encoder(), recompute: settings.training.recompute };
+        let recipe = recipe(&settings.training, &settings.run, job.hyper, device);
+        let params = Mim::init(&**ops, &job.config, recipe.seed);
+        let mut trainer = Trainer::new(&**ops, task, recipe, params);
+        if settings.run.resume {
+            resume(&mut trainer, &run.path("last"))?;
+        }
+        let save = |trainer: &Trainer<'_, O, _>, dir: &Path| save(trainer, &job.preprocessing, dir);
+        let checkpoint = journal.train_to_the_end(&mut trainer, &loader, &settings.run, save)?;
+        let params = trainer.params;
+        self.finish(ops, params, &tokenizer, &loading, &mut journal, checkpoint)
+    }
+}
+
+impl Job<'_> {
+    /// The tokenizer that was given, or the one in the run folder, or a new one.
+    fn tokenizer<O: Ops + 'static>(
+        &self,
+        ops: &Rc<O>,
+        device: &Device,
+        loading: &Loading,
+        journal: &mut Journal<'_>,
+    ) -> Result<AnyTokenizer<O::Tensor>> {
+        let Self(job) = self;
+        let (settings, watch, size) = (&job.settings, &job.watch, job.token_size());
+        let own = journal.run.path("tokenizer");
+        let folder = settings.tokenizer.clone().unwrap_or_else(|| own.clone());
+        if settings.tokenizer.is_none() && !own.join("config.json").is_file() {
+            watch.note("no --tokenizer: training one on these images first");
+            let recipe = tokenizer::recipe(&job.tokenizer, settings.tokenizer_steps, None, None)?;
+            let report_every = settings.run.folder.report_every();
+            let (config, seed) = (&job.tokenizer, settings.training.seed);
+            let training = TokenizerJob { config, recipe: &recipe, size, seed, report_every };
+            training.train(&**ops, device, (&job.source, loading), journal, &own)?;
+        }
+        let tokenizer = Rc::new(load::tokenizer(&**ops, &folder, watch)?);
+        let door = Tokenizer::on(ops, &tokenizer);
+        if door.draws() {
+            let (held_out, split) = settings.data.held_out()?;
+            let quality = door.quality(size, &held_out, loading)?;
+            watch.note(&format!("tokenizer on {} {split} images: {}", quality.images, sentence(&quality)));
+        } else {
+            watch.note(
+                "the tokenizer has no decoder: what it sees cannot be measured, and no reconstructions are drawn",
+            );
+        }
+        drop(door);
+        Ok(Rc::into_inner(tokenizer).expect("the door that shared it is gone"))
+    }
+
+    /// Measures on images that were held out, and draws pictures.
+    fn finish<O: Ops + 'static>(
+        &self,
+        ops: &Rc<O>,
+        params: Mim<O::Tensor>,
+        tokenizer: &Rc<AnyTokenizer<O::Tensor>>,
+        loading: &Loading,
+        journal: &mut Journal<'_>,
+        checkpoint: PathBuf,
+    ) -> Result<Pretrained> {
+        let Self(job) = self;
+        let (settings, watch) = (&job.settings, &job.watch);
+        let (held_out, split) = settings.data.held_out()?;
+        // Held-out images, augmented as in training, but the same way in every evaluation.
+        let loader = job.loader(&held_out, loading, false)?;
+        let tokens = evaluate_tokens(&**ops, &params, tokenizer.encoder(), &loader)?;
+        let split = split.to_string();
+        journal.metrics.record(&Record::Tokens { split: &split, tokens: &tokens })?;
+
+        let (pictures, grid) = (journal.run.pictures()?, job.config.vit.grid());
+        let masks = pictures.join("masks.png");
+        write_masks(&masks, &held_out, &job.preprocessing, &settings.mask, grid, watch)?;
+        let door = Tokenizer::on(ops, tokenizer);
+        if door.draws() {
+            let model = MaskedModel::on(ops, MimModel { params, preprocessing: job.preprocessing });
+            let (path, seed) = (pictures.join("reconstruction.png"), settings.training.seed);
+            model.write_reconstructions(&path, &held_out, &door, &settings.mask, 8, seed, watch)?;
+        }
+        Ok(Pretrained { run: journal.run.dir.clone(), checkpoint, tokens, split, pictures })
+    }
+}
+
+/// Saves a run so that it can go on.
+fn save<O: Ops>(
+    trainer: &Trainer<'_, O, MaskedImages<'_, O::Tensor>>,
+    preprocessing: &Preprocessing,
+    dir: &Path,
+) -> Result<()> {
+    save_mim(trainer.ops, dir, &trainer.params, |dir: &Path| -> Result<()> {
+        write_preprocessing(dir, preprocessing)?;
+        Ok(trainer.save_state(dir)?)
+    })
+}
+
+/// Continues a run.
+fn resume<O: Ops>(trainer: &mut Trainer<'_, O, MaskedImages<'_, O::Tensor>>, dir: &Path) -> Result<()> {
+    let loaded = beit_weights::load_mim(trainer.ops, dir)?;
+    same_model(dir, &loaded.params.config(), &trainer.params.config())?;
+    trainer.params = loaded.params;
+    Ok(trainer.load_state(dir)?)
+}
