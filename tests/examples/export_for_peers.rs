@@ -8,7 +8,8 @@
 use beit_data::Preprocessing;
 use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling, patch_rows};
 use beit_ops::init::Stream;
-use beit_ops::{Host, Ops, Tree};
+use beit_ops::prelude::*;
+use beit_ops::{Host, Tree};
 use beit_tokenizer::Tokenizer;
 use beit_vit::{Config, Input, Preset, RelativePositions};
 use beit_weights::{
@@ -17,7 +18,7 @@ use beit_weights::{
 use std::path::Path;
 
 type Device = Host<f32>;
-type Tensor = <Device as Ops>::Tensor;
+type Tensor = <Device as beit_ops::Device>::Tensor;
 
 /// Images of each folder.
 const IMAGES: usize = 2;

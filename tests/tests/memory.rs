@@ -1,7 +1,8 @@
 //! The memory that a step keeps on a GPU is what `Plan` says before it runs. A program of its own: other tests would be counted.
 
 use beit_heads::{Mim, MimConfig};
-use beit_ops::{Footprint, Ops, Plan, Targets, Tree};
+use beit_ops::prelude::*;
+use beit_ops::{Footprint, Plan, Targets, Tree};
 use beit_tests::wgpu;
 use beit_vit::{Config, Input, Keep, Preset};
 

@@ -13,7 +13,8 @@ use crate::output::Output;
 use crate::usage::usage;
 use beit::settings::Size;
 use beit::{Device, DeviceSettings, Work};
-use beit_ops::{Ops, Plan, Shape};
+use beit_ops::prelude::*;
+use beit_ops::{Plan, Shape};
 use clap::{Args as ClapArgs, ValueEnum};
 use measure::Stopwatch;
 use models::Model;
@@ -116,7 +117,7 @@ impl Args {
 /// Something that can be run again and again.
 type Running<'a> = Box<dyn FnMut() + 'a>;
 /// Makes the tensors that a case works on.
-type Fill<O> = fn(&O, Shape) -> <O as Ops>::Tensor;
+type Fill<O> = fn(&O, Shape) -> <O as beit_ops::Device>::Tensor;
 
 /// Something to measure, on any device.
 trait Case {

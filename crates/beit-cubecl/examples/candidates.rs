@@ -9,7 +9,8 @@
 #[cfg(feature = "cuda")]
 mod cuda {
     use beit_cubecl::{CANDIDATES, Gpu, HOPPER, Precision, Runtime};
-    use beit_ops::{Linear, Ops, Shape};
+    use beit_ops::prelude::*;
+    use beit_ops::{Linear, Shape};
     use std::error::Error;
     use std::time::Instant;
 

@@ -59,7 +59,7 @@ pub(crate) fn filled_by<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Op
 mod tests {
     use super::*;
     use crate::Precision;
-    use beit_ops::Ops;
+    use beit_ops::prelude::*;
 
     #[test]
     fn tensors_keep_their_elements_and_fill_the_arena() {

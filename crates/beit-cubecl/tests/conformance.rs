@@ -5,8 +5,8 @@
 mod device;
 
 use beit_cubecl::{Gpu, Precision};
-use beit_ops::Ops;
 use beit_ops::conformance::{self, Tolerance};
+use beit_ops::prelude::*;
 use cubecl::prelude::Runtime;
 use device::{Check, on_device};
 

@@ -4,9 +4,8 @@ mod device;
 
 use beit_cubecl::{Gpu, Precision};
 use beit_ops::init::Stream;
-use beit_ops::{
-    AttentionShape, Conv2d, Host, Linear, Ops, QkvBias, QkvBiasGrad, Shape, relative_position_rows,
-};
+use beit_ops::prelude::*;
+use beit_ops::{AttentionShape, Conv2d, Host, Linear, QkvBias, QkvBiasGrad, Shape, relative_position_rows};
 use cubecl::prelude::Runtime;
 use device::{Check, on_device};
 
@@ -36,7 +35,7 @@ fn linear<O: Ops>(ops: &O, [m, c, n]: [usize; 3]) -> [O::Tensor; 5] {
     let p = Linear { weight: upload(ops, [n, c], 1), bias: Some(upload(ops, [n], 2)) };
     let mut dp = Linear { weight: upload(ops, [n, c], 3), bias: Some(upload(ops, [n], 4)) };
     let (x, dy) = (upload(ops, [m, c], 5), upload(ops, [m, n], 6));
-    let (pre, act) = ops.linear_gelu(&x, &p);
+    let (pre, act) = ops.linear_gelu_forward(&x, &p);
     let dx = ops.linear_backward(&dy, &x, &p, &mut dp);
     [pre, act, dx, dp.weight, dp.bias.expect("given above")]
 }
@@ -59,7 +58,7 @@ fn attention<O: Ops>(ops: &O, [batch, heads, d, height, width]: [usize; 5]) -> [
     let [table, shared] = [4, 5].map(|number| upload(ops, [rows, heads], number));
     let bias = QkvBias { q: &q, v: &v, table: Some(&table), shared: Some(&shared) };
     let shape = AttentionShape { heads, tokens, window };
-    let (context, probs) = ops.attention(&qkv, &bias, shape);
+    let (context, probs) = ops.attention_forward(&qkv, &bias, shape);
     let d_context = upload(ops, [batch * tokens, c], 6);
     let [mut dq, mut dv] = [7, 8].map(|number| upload(ops, [c], number));
     let [mut d_table, mut d_shared] = [9, 10].map(|number| upload(ops, [rows, heads], number));

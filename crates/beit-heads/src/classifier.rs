@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 use beit_ops::init::Stream;
-use beit_ops::{Linear, Norm, Ops, Shape, tree};
+use beit_ops::{Device, Linear, Norm, Ops, Shape, TransformerOps, tree};
 use beit_vit::{Config, Init, Input, Keep, Saved as VitSaved, Vit};
 
 /// What represents an image.
@@ -94,13 +94,13 @@ impl<T> Classifier<T> {
 
 impl<T: Clone> Classifier<T> {
     /// Draws the initial values of the fine-tuning model: those of training from scratch.
-    pub fn init<O: Ops<Tensor = T>>(ops: &O, config: &ClassifierConfig, seed: u64) -> Self {
+    pub fn init<O: Device<Tensor = T>>(ops: &O, config: &ClassifierConfig, seed: u64) -> Self {
         let vit = beit_vit::init(ops, &config.vit, Init::FineTuning, seed);
         Self::on(ops, config, vit, seed)
     }
 
     /// A new head on a transformer that has learned already.
-    pub fn on<O: Ops<Tensor = T>>(ops: &O, config: &ClassifierConfig, vit: Vit<T>, seed: u64) -> Self {
+    pub fn on<O: Device<Tensor = T>>(ops: &O, config: &ClassifierConfig, vit: Vit<T>, seed: u64) -> Self {
         let (classes, c) = (config.classes, config.vit.width);
         let weight = initial_head(config, seed);
         let norm = || Norm { weight: ops.upload([c], &alloc::vec![1.0; c]), bias: ops.zeros([c]) };
@@ -118,7 +118,7 @@ impl<T: Clone> Classifier<T> {
         let (tokens, vit) = self.vit.forward(ops, input, keep);
         let (pooled, cls_rows) = self.pool(ops, &tokens);
         let eps = self.vit.config().layer_norm_eps;
-        let normed = self.norm().map(|norm| ops.layer_norm(&pooled, norm, eps));
+        let normed = self.norm().map(|norm| ops.layer_norm_forward(&pooled, norm, eps));
         let features = normed.as_ref().map_or(&pooled, |(normed, _)| normed);
         let logits = ops.linear(features, &self.head);
         (logits, Saved { vit, pooled, normed, cls_rows })
@@ -148,12 +148,12 @@ impl<T: Clone> Classifier<T> {
     }
 
     /// `images -> logits [B, classes]`, keeping nothing.
-    pub fn infer<O: Ops<Tensor = T>>(&self, ops: &O, images: &T) -> T {
+    pub fn infer<O: TransformerOps<Tensor = T>>(&self, ops: &O, images: &T) -> T {
         let input = Input { images, mask: None, drop_path: None };
         let tokens = self.vit.infer(ops, &input, &mut |_, _| {});
         let (pooled, _) = self.pool(ops, &tokens);
         let eps = self.vit.config().layer_norm_eps;
-        let normed = self.norm().map(|norm| ops.layer_norm(&pooled, norm, eps).0);
+        let normed = self.norm().map(|norm| ops.layer_norm(&pooled, norm, eps));
         ops.linear(normed.as_ref().unwrap_or(&pooled), &self.head)
     }
 
@@ -167,7 +167,7 @@ impl<T: Clone> Classifier<T> {
     }
 
     /// `tokens [B·T, C] -> pooled [B, C]`, and the rows of \[CLS\] where those were taken.
-    fn pool<O: Ops<Tensor = T>>(&self, ops: &O, tokens: &T) -> (T, Option<O::Ids>) {
+    fn pool<O: TransformerOps<Tensor = T>>(&self, ops: &O, tokens: &T) -> (T, Option<O::Ids>) {
         let t = self.vit.config().tokens();
         match self.pooling {
             Pooling::Mean => (ops.mean_pool(tokens, t), None),

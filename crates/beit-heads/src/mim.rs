@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 use beit_ops::init::Stream;
-use beit_ops::{Linear, Norm, Ops, Shape, tree};
+use beit_ops::{Device, Linear, Norm, Ops, Shape, TransformerOps, tree};
 use beit_vit::{Config, Init, Input, Keep, Saved as VitSaved, Vit};
 
 /// What a model for masked image modelling looks like.
@@ -52,7 +52,7 @@ impl<T> Mim<T> {
 
 impl<T: Clone> Mim<T> {
     /// Draws the initial values of the pre-training model.
-    pub fn init<O: Ops<Tensor = T>>(ops: &O, config: &MimConfig, seed: u64) -> Self {
+    pub fn init<O: Device<Tensor = T>>(ops: &O, config: &MimConfig, seed: u64) -> Self {
         let (v, c) = (config.vocab, config.vit.width);
         let weight = Init::Pretraining.weights(v * c, &mut Stream::new(seed, 0));
         Self {
@@ -74,7 +74,7 @@ impl<T: Clone> Mim<T> {
         // The norm works row by row, so gathering first gives the same numbers for less work.
         let gathered = ops.gather_rows(&tokens, rows);
         let eps = self.vit.config().layer_norm_eps;
-        let normed = self.vit.norm.as_ref().map(|norm| ops.layer_norm(&gathered, norm, eps));
+        let normed = self.vit.norm.as_ref().map(|norm| ops.layer_norm_forward(&gathered, norm, eps));
         let features = normed.as_ref().map_or(&gathered, |(normed, _)| normed);
         let logits = ops.linear(features, &self.lm_head);
         (logits, Saved { vit, rows: rows.clone(), gathered, normed })
@@ -101,11 +101,11 @@ impl<T: Clone> Mim<T> {
     }
 
     /// `images -> logits [rows, V]`, keeping nothing.
-    pub fn infer<O: Ops<Tensor = T>>(&self, ops: &O, input: &Input<'_, T>, rows: &O::Ids) -> T {
+    pub fn infer<O: TransformerOps<Tensor = T>>(&self, ops: &O, input: &Input<'_, T>, rows: &O::Ids) -> T {
         let tokens = self.vit.infer_rows(ops, input, Some(rows), &mut |_, _| {});
         let gathered = ops.gather_rows(&tokens, rows);
         let eps = self.vit.config().layer_norm_eps;
-        let norm = |norm: &Norm<T>| ops.layer_norm(&gathered, norm, eps).0;
+        let norm = |norm: &Norm<T>| ops.layer_norm(&gathered, norm, eps);
         let normed = self.vit.norm.as_ref().map(norm);
         ops.linear(normed.as_ref().unwrap_or(&gathered), &self.lm_head)
     }

@@ -2,7 +2,8 @@
 
 use beit_heads::{Classifier, ClassifierConfig, Pooling};
 use beit_ops::init::Stream;
-use beit_ops::{Host, Ops, Tree};
+use beit_ops::prelude::*;
+use beit_ops::{Host, Tree};
 use beit_vit::{Config, Preset, RelativePositions};
 
 /// How far bf16 is off.

@@ -2,10 +2,11 @@
 
 use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling, masked_rows};
 use beit_ops::init::Stream;
-use beit_ops::{Host, Ops, Shape, Targets, Tree};
+use beit_ops::prelude::*;
+use beit_ops::{Host, Shape, Targets, Tree};
 use beit_vit::{Config, DropPath, Input, Keep, Preset, RelativePositions};
 
-type Array = <Host<f64> as Ops>::Tensor;
+type Array = <Host<f64> as beit_ops::Device>::Tensor;
 
 /// Central differences of step 1e-5 in f64: truncation 1e-10, cancellation 1e-11.
 const STEP: f64 = 1e-5;

@@ -1,7 +1,8 @@
 //! Parameter counts to the unit, and the wiring of forward and backward at full size, without data.
 
 use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling};
-use beit_ops::{Footprint, Ops, Plan, Shape, Targets, Tree};
+use beit_ops::prelude::*;
+use beit_ops::{Footprint, Plan, Shape, Targets, Tree};
 use beit_vit::{Config, DropPath, Input, Keep, Preset, RelativePositions};
 
 fn elements(shapes: Vec<&Shape>) -> usize {

@@ -3,7 +3,8 @@
 use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling, masked_rows};
 use beit_ops::host::{Array, Real};
 use beit_ops::init::Stream;
-use beit_ops::{Footprint, Host, Ops, Plan, Shape, Targets, Tree};
+use beit_ops::prelude::*;
+use beit_ops::{Footprint, Host, Plan, Shape, Targets, Tree};
 use beit_vit::{Config, DropPath, Input, Keep, Preset, RelativePositions};
 
 const BATCH: usize = 3;

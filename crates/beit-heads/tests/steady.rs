@@ -2,7 +2,8 @@
 #![allow(unsafe_code)]
 
 use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling, masked_rows};
-use beit_ops::{AdamW, Host, Ops, Plan, Targets, Tree};
+use beit_ops::prelude::*;
+use beit_ops::{AdamW, Host, Plan, Targets, Tree};
 use beit_vit::{Config, Input, Keep, Preset};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Mutex;

@@ -2,7 +2,8 @@
 
 use beit_heads::{Mim, MimConfig, masked_rows};
 use beit_ops::init::Stream;
-use beit_ops::{Host, Ops, Targets, Tree};
+use beit_ops::prelude::*;
+use beit_ops::{Host, Targets, Tree};
 use beit_vit::{Config, Input, Keep, Preset};
 
 /// Loss, logits and every gradient of one step, as bits.

@@ -20,8 +20,12 @@ mod tree;
 
 pub use host::Host;
 pub use leaf::{At, Layer, Leaf, Role, Start};
+pub use ops::prelude;
 pub use ops::{
-    AdamW, AttentionShape, DeviceError, Embeddings, GumbelNoise, Ops, QkvBias, QkvBiasGrad, Residual, Targets,
+    AdamW, AttentionOps, AttentionShape, AttentionTraining, ConvOps, ConvTraining, CrossEntropyOps, Device,
+    DeviceError, ElboOps, Embeddings, GradientOps, GumbelNoise, LinearOps, LinearTraining, Ops, OptimiserOps,
+    QkvBias, QkvBiasGrad, Residual, ResidualOps, ResidualTraining, RowOps, RowTraining, Targets, TokenOps,
+    TokenTraining, TokenizerOps, TransformerOps,
 };
 pub use params::{Conv2d, Linear, Norm};
 pub use plan::{Footprint, Plan};

@@ -1,7 +1,7 @@
 //! The residual block of both halves: `y = id(x) + gain · res(x)`.
 
 use crate::config::{BOTTLENECK, KERNEL};
-use beit_ops::{Conv2d, Ops, Shape, tree};
+use beit_ops::{Conv2d, Ops, Shape, TokenizerOps, tree};
 
 tree! {
     /// Four convolutions, a ReLU before each.
@@ -66,7 +66,7 @@ pub(crate) fn conv(i: usize, n: usize, k: usize) -> Conv2d<Shape> {
 
 impl<T: Clone> Block<T> {
     /// `x [B, h, w, i] -> y [B, h, w, n]`. The identity path sees `x` before the ReLU; nothing follows the sum.
-    pub(crate) fn forward<O: Ops<Tensor = T>>(&self, ops: &O, x: T, gain: f64) -> (T, Saved<T>) {
+    pub(crate) fn forward<O: TokenizerOps<Tensor = T>>(&self, ops: &O, x: T, gain: f64) -> (T, Saved<T>) {
         let res = &self.res_path;
         let relu_1 = ops.relu(&x);
         let relu_2 = ops.relu(&ops.conv2d(&relu_1, &res.conv_1));

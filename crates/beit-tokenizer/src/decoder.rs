@@ -4,9 +4,8 @@ use crate::block::{Block, conv};
 use crate::config::Config;
 use crate::encoder::extents;
 use crate::groups::{Groups, Tape};
-use alloc::vec;
 use alloc::vec::Vec;
-use beit_ops::{Conv2d, DeviceError, Ops, Shape, tree};
+use beit_ops::{Conv2d, DeviceError, Ops, Shape, TokenizerOps, tree};
 
 tree! {
     /// `[B, h, w, V] -> [B, H, W, 2C]`: the mirror of the encoder, with nearest upsampling in place of the pooling. The last
@@ -51,7 +50,7 @@ impl<T: Clone> Decoder<T> {
     ///
     /// # Panics
     /// On a code outside the vocabulary; [`Config::check_codes`] finds it.
-    pub fn decode<O: Ops<Tensor = T>>(
+    pub fn decode<O: TokenizerOps<Tensor = T>>(
         &self,
         ops: &O,
         codes: &[u32],
@@ -61,7 +60,7 @@ impl<T: Clone> Decoder<T> {
     }
 
     /// The most likely images of distributions over visual tokens: `probs [B, h, w, V]` to pixels `[B, C, H, W]` in 0 to 1.
-    pub fn decode_probabilities<O: Ops<Tensor = T>>(
+    pub fn decode_probabilities<O: TokenizerOps<Tensor = T>>(
         &self,
         ops: &O,
         probs: &T,
@@ -70,32 +69,29 @@ impl<T: Clone> Decoder<T> {
     }
 
     /// From the output of the first convolution.
-    fn pixels<O: Ops<Tensor = T>>(&self, ops: &O, x: T) -> Result<Vec<f32>, DeviceError> {
+    fn pixels<O: TokenizerOps<Tensor = T>>(&self, ops: &O, x: T) -> Result<Vec<f32>, DeviceError> {
         let (params, _) = self.run(ops, x, &mut Tape::forgetting());
         let [_, height, width, c2] = extents(&ops.shape(&params));
         Ok(crate::pixels::from_params(&ops.read(&params)?, [height, width, c2 / 2]))
     }
 
     /// `codes [B·h·w] -> [B, h, w, decoder_init]`: a row of the codebook each, plus the bias.
-    fn look_up<O: Ops<Tensor = T>>(&self, ops: &O, codes: &[u32], [h, w]: [usize; 2]) -> T {
+    fn look_up<O: TokenizerOps<Tensor = T>>(&self, ops: &O, codes: &[u32], [h, w]: [usize; 2]) -> T {
         let [n, v, ..] = extents(&ops.shape(&self.input.weight));
         let codebook = ops.channels_last(&ops.reshape(self.input.weight.clone(), [1, n, v, 1]));
         let rows = ops.gather_rows(&ops.reshape(codebook, [v, n]), &ops.upload_ids(codes));
-        let bias = ops.reshape(self.input.bias.clone(), [1, n]);
-        let bias = ops.gather_rows(&bias, &ops.upload_ids(&vec![0; codes.len()]));
-        let x = ops.add_scaled(&rows, &bias, 1.0);
-        ops.reshape(x, [codes.len() / (h * w), h, w, n])
+        ops.reshape(ops.add_bias(&rows, &self.input.bias), [codes.len() / (h * w), h, w, n])
     }
 
     /// `probs [B, h, w, V] -> params [B, H, W, 2C]`
-    pub(crate) fn forward<O: Ops<Tensor = T>>(&self, ops: &O, probs: T) -> (T, Saved<T>) {
+    pub(crate) fn forward<O: TokenizerOps<Tensor = T>>(&self, ops: &O, probs: T) -> (T, Saved<T>) {
         let mut tape = Tape::keeping();
         let (params, relu) = self.run(ops, ops.conv2d(&probs, &self.input), &mut tape);
         (params, Saved { probs, tape, relu })
     }
 
     /// From the output of the first convolution. Returns the parameters and the input of the last convolution.
-    fn run<O: Ops<Tensor = T>>(&self, ops: &O, mut x: T, tape: &mut Tape<T>) -> (T, T) {
+    fn run<O: TokenizerOps<Tensor = T>>(&self, ops: &O, mut x: T, tape: &mut Tape<T>) -> (T, T) {
         let gain = self.groups.post_gain();
         for (g, group) in self.groups.0.iter().enumerate() {
             if g > 0 {

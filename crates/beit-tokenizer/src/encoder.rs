@@ -3,7 +3,7 @@
 use crate::block::{Block, conv};
 use crate::config::{Config, INPUT_KERNEL};
 use crate::groups::{Groups, Tape};
-use beit_ops::{Conv2d, Ops, Shape, tree};
+use beit_ops::{Conv2d, Ops, Shape, TokenizerOps, tree};
 
 tree! {
     /// `[B, C, H, W] -> [B·h·w, V]`: a convolution of 7x7, groups of residual blocks with max-pooling in between, and a map to
@@ -53,12 +53,17 @@ impl<T> Encoder<T> {
 impl<T: Clone> Encoder<T> {
     /// The visual tokens of each image, row by row: `pixels [B, C, H, W]`, mapped by [`map`](crate::pixels::map), to
     /// `ids [B·h·w]`.
-    pub fn encode<O: Ops<Tensor = T>>(&self, ops: &O, pixels: &T) -> O::Ids {
+    pub fn encode<O: TokenizerOps<Tensor = T>>(&self, ops: &O, pixels: &T) -> O::Ids {
         ops.argmax_rows(&self.logits(ops, pixels))
     }
 
     /// The visual tokens of some positions of `[B·h·w]`: [`encode`](Encoder::encode) without the last layer's work for the others.
-    pub fn encode_positions<O: Ops<Tensor = T>>(&self, ops: &O, pixels: &T, positions: &O::Ids) -> O::Ids {
+    pub fn encode_positions<O: TokenizerOps<Tensor = T>>(
+        &self,
+        ops: &O,
+        pixels: &T,
+        positions: &O::Ids,
+    ) -> O::Ids {
         let features = self.features(ops, &ops.channels_last(pixels), &mut Tape::forgetting());
         let [b, h, w, c] = extents(&ops.shape(&features));
         let rows = ops.gather_rows(&ops.reshape(features, [b * h * w, c]), positions);
@@ -69,19 +74,19 @@ impl<T: Clone> Encoder<T> {
     }
 
     /// `pixels [B, C, H, W] -> logits [B·h·w, V]`. Keeps nothing.
-    pub fn logits<O: Ops<Tensor = T>>(&self, ops: &O, pixels: &T) -> T {
+    pub fn logits<O: TokenizerOps<Tensor = T>>(&self, ops: &O, pixels: &T) -> T {
         self.run(ops, &ops.channels_last(pixels), &mut Tape::forgetting()).0
     }
 
     /// `pixels [B, H, W, C] -> logits [B·h·w, V]`
-    pub(crate) fn forward<O: Ops<Tensor = T>>(&self, ops: &O, pixels: T) -> (T, Saved<T>) {
+    pub(crate) fn forward<O: TokenizerOps<Tensor = T>>(&self, ops: &O, pixels: T) -> (T, Saved<T>) {
         let mut tape = Tape::keeping();
         let (logits, relu) = self.run(ops, &pixels, &mut tape);
         (logits, Saved { pixels, tape, relu })
     }
 
     /// Returns the logits and the input of the last convolution.
-    fn run<O: Ops<Tensor = T>>(&self, ops: &O, pixels: &T, tape: &mut Tape<T>) -> (T, T) {
+    fn run<O: TokenizerOps<Tensor = T>>(&self, ops: &O, pixels: &T, tape: &mut Tape<T>) -> (T, T) {
         let relu = self.features(ops, pixels, tape);
         let logits = ops.conv2d(&relu, &self.output);
         let [b, h, w, v] = extents(&ops.shape(&logits));
@@ -89,7 +94,7 @@ impl<T: Clone> Encoder<T> {
     }
 
     /// `pixels [B, H, W, C]` to the input of the last convolution, which is 1x1.
-    fn features<O: Ops<Tensor = T>>(&self, ops: &O, pixels: &T, tape: &mut Tape<T>) -> T {
+    fn features<O: TokenizerOps<Tensor = T>>(&self, ops: &O, pixels: &T, tape: &mut Tape<T>) -> T {
         let gain = self.groups.post_gain();
         let mut x = ops.conv2d(pixels, &self.input);
         for (g, group) in self.groups.0.iter().enumerate() {

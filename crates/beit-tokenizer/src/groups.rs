@@ -3,7 +3,7 @@
 use crate::block::{Block, Saved};
 use alloc::format;
 use alloc::vec::Vec;
-use beit_ops::{At, Leaf, Ops, Shape, Tree};
+use beit_ops::{At, Leaf, Ops, Shape, TokenizerOps, Tree};
 
 /// The groups of one half of the tokenizer, each a list of residual blocks.
 ///
@@ -55,7 +55,13 @@ impl<T: Clone> Tape<T> {
     }
 
     /// One group forward.
-    pub(crate) fn forward<O: Ops<Tensor = T>>(&mut self, ops: &O, x: T, group: &[Block<T>], gain: f64) -> T {
+    pub(crate) fn forward<O: TokenizerOps<Tensor = T>>(
+        &mut self,
+        ops: &O,
+        x: T,
+        group: &[Block<T>],
+        gain: f64,
+    ) -> T {
         group.iter().fold(x, |x, block| {
             let (y, saved) = block.forward(ops, x, gain);
             if self.keeps {
@@ -81,7 +87,7 @@ impl<T: Clone> Tape<T> {
     }
 
     /// Halves the sides.
-    pub(crate) fn pool<O: Ops<Tensor = T>>(&mut self, ops: &O, x: T) -> T {
+    pub(crate) fn pool<O: TokenizerOps<Tensor = T>>(&mut self, ops: &O, x: T) -> T {
         let y = ops.max_pool2(&x);
         if self.keeps {
             self.pools.push(x);

@@ -2,11 +2,11 @@
 
 use crate::{Config, Tokenizer};
 use beit_ops::init::Stream;
-use beit_ops::{Ops, Shape, Start, Tree};
+use beit_ops::{Device, Shape, Start, Tree};
 
 /// Draws the initial values of a tokenizer as the released code does and puts them on a device: weights from
 /// `N(0, 1 / fan_in)`, biases zero (openai/DALL-E `utils.py`).
-pub fn init<O: Ops>(ops: &O, config: &Config, seed: u64) -> Tokenizer<O::Tensor> {
+pub fn init<O: Device>(ops: &O, config: &Config, seed: u64) -> Tokenizer<O::Tensor> {
     let mut number = 0;
     Tokenizer::<Shape>::of(config).map_described(&mut |leaf, shape| {
         number += 1;

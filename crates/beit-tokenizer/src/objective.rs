@@ -1,6 +1,6 @@
 //! What training minimises.
 
-use beit_ops::{DeviceError, Ops, Shape};
+use beit_ops::{Device, DeviceError, Shape};
 
 /// The weights of the training loss
 ///
@@ -42,7 +42,7 @@ pub struct Losses<T> {
 
 impl<T> Losses<T> {
     /// Waits for the device.
-    pub fn read<O: Ops<Tensor = T>>(&self, ops: &O) -> Result<Terms, DeviceError> {
+    pub fn read<O: Device<Tensor = T>>(&self, ops: &O) -> Result<Terms, DeviceError> {
         let reconstruction = ops.read(&self.reconstruction)?;
         let divergences = ops.read(&self.divergences)?;
         Ok(Terms { reconstruction: reconstruction[0], kl: divergences[0], usage: divergences[1] })

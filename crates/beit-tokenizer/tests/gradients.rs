@@ -1,10 +1,11 @@
 //! The whole tokenizer: gradients against finite differences, wiring without data, and what it computes.
 
 use beit_ops::init::Stream;
-use beit_ops::{Footprint, GumbelNoise, Host, Ops, Plan, Shape, Tree};
+use beit_ops::prelude::*;
+use beit_ops::{Footprint, GumbelNoise, Host, Plan, Shape, Tree};
 use beit_tokenizer::{Config, Objective, Tokenizer, init, pixels};
 
-type Tensor = <Host<f64> as Ops>::Tensor;
+type Tensor = <Host<f64> as beit_ops::Device>::Tensor;
 
 const OPS: Host<f64> = Host::new();
 const NOISE: GumbelNoise = GumbelNoise { seed: 1, step: 2 };

@@ -1,14 +1,15 @@
 //! Learning: the loss falls, and the codebook comes into use.
 
 use beit_ops::init::Stream;
-use beit_ops::{AdamW, GumbelNoise, Host, Ops, Tree};
+use beit_ops::prelude::*;
+use beit_ops::{AdamW, GumbelNoise, Host, Tree};
 use beit_tokenizer::{Config, Recipe, Terms, Tokenizer, Usage, init, pixels};
 
 const OPS: Host<f32> = Host::new();
 const SIDE: usize = 8;
 const STEPS: u64 = 120;
 
-type Tensor = <Host<f32> as Ops>::Tensor;
+type Tensor = <Host<f32> as beit_ops::Device>::Tensor;
 
 /// Grey squares of random brightness and place on a grey ground.
 fn images(count: usize, recipe: &Recipe, stream: &mut Stream) -> Tensor {

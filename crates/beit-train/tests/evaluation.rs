@@ -2,7 +2,7 @@
 
 use beit_data::{Image, LabelledSample, Loader, LoaderConfig, Source};
 use beit_heads::{Classifier, ClassifierConfig, Pooling};
-use beit_ops::{Host, Ops};
+use beit_ops::Host;
 use beit_train::{Error, Evaluation, evaluate};
 use beit_vit::{Config, Preset, RelativePositions};
 use std::sync::Arc;
@@ -51,7 +51,7 @@ fn loader(source: &Arc<Noise>) -> Loader<LabelledSample> {
         .expect("settings fit")
 }
 
-fn model() -> Classifier<<Host<f32> as Ops>::Tensor> {
+fn model() -> Classifier<<Host<f32> as beit_ops::Device>::Tensor> {
     let vit = Config {
         image: [8, 8],
         width: 8,

@@ -4,7 +4,8 @@ mod common;
 
 use beit_data::{Batch, LabelledSample, LoaderConfig, SampleRng, Shard};
 use beit_heads::Classifier;
-use beit_ops::{Host, Ops, Tree, tree};
+use beit_ops::prelude::*;
+use beit_ops::{Host, Tree, tree};
 use beit_train::{
     Changes, Classification, ClassificationSettings, Error, Hooks, Moment, NoHooks, Outcome, Result, Sums,
     Task, Trainer,

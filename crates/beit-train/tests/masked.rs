@@ -2,7 +2,7 @@
 
 use beit_data::{Image, Item, Loader, LoaderConfig, PretrainSample, SampleRng, Source};
 use beit_heads::{Mim, MimConfig};
-use beit_ops::{Host, Ops, Tree};
+use beit_ops::{Host, Tree};
 use beit_train::{
     Hooks, Hyper, Listeners, MaskedImages, Recipe, Record, Result, Schedule, Silent, StepReport, Sums,
     Trainer,
@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 const OPS: Host<f32> = Host::new();
-type Array = <Host<f32> as Ops>::Tensor;
+type Array = <Host<f32> as beit_ops::Device>::Tensor;
 
 /// Four images of four patches.
 struct Noise;

@@ -1,13 +1,13 @@
 //! The tokenizer's training goes on where it stopped, and may have more than one micro-batch in a step.
 
 use beit_data::{Image, Item, Loader, LoaderConfig, SampleRng, Shard, Source};
-use beit_ops::{Host, Ops, Tree};
+use beit_ops::{Host, Tree};
 use beit_tokenizer::Config;
 use beit_train::{Hooks, Listeners, NoHooks, Recipe, Record, Silent, StepReport, Tokenization, Trainer};
 use std::sync::Arc;
 
 const OPS: Host<f32> = Host::new();
-type Array = <Host<f32> as Ops>::Tensor;
+type Array = <Host<f32> as beit_ops::Device>::Tensor;
 type Training = Trainer<'static, Host<f32>, Tokenization>;
 
 struct Noise;

@@ -1,6 +1,8 @@
 //! One transformer block: forward, and its mirror below.
 
-use beit_ops::{AttentionShape, Linear, Norm, Ops, QkvBias, QkvBiasGrad, Residual, tree};
+use beit_ops::{
+    AttentionShape, Linear, Norm, Ops, QkvBias, QkvBiasGrad, Residual, RowOps, TransformerOps, tree,
+};
 
 tree! {
     /// Self-attention. One product gives q, k and v; q and v have a bias, **k has none**.
@@ -87,16 +89,16 @@ impl<T: Clone> Block<T> {
         cx: &Context<'_, T>,
         rows: Option<&O::Ids>,
     ) -> (T, Saved<O>) {
-        let (normed1, stats1) = ops.layer_norm(&x, &self.norm1, cx.eps);
+        let (normed1, stats1) = ops.layer_norm_forward(&x, &self.norm1, cx.eps);
         let qkv = ops.linear(&normed1, &self.attn.qkv);
-        let (context, probs) = ops.attention(&qkv, &self.attn.bias(cx.shared), cx.shape);
+        let (context, probs) = ops.attention_forward(&qkv, &self.attn.bias(cx.shared), cx.shape);
         let branch1 = ops.linear(&context, &self.attn.proj);
 
         let (mid, normed2, stats2) =
-            ops.scale_residual_norm(&x, &branch1, &self.scale1(cx), &self.norm2, cx.eps);
+            ops.scale_residual_norm_forward(&x, &branch1, &self.scale1(cx), &self.norm2, cx.eps);
         // The MLP works row by row, so leaving rows out gives the same numbers for less work.
         let normed2 = gathered(ops, normed2, rows);
-        let (pre, act) = ops.linear_gelu(&normed2, &self.mlp.fc1);
+        let (pre, act) = ops.linear_gelu_forward(&normed2, &self.mlp.fc1);
         let branch2 = ops.linear(&act, &self.mlp.fc2);
         let branch2 = scattered(ops, branch2, rows, &mid);
         let y = ops.scale_residual(&mid, &branch2, &self.scale2(cx));
@@ -121,13 +123,19 @@ impl<T: Clone> Block<T> {
     }
 
     /// [`forward`](Block::forward) where no backward follows.
-    pub fn infer<O: Ops<Tensor = T>>(&self, ops: &O, x: T, cx: &Context<'_, T>, rows: Option<&O::Ids>) -> T {
-        let (normed1, _) = ops.layer_norm(&x, &self.norm1, cx.eps);
+    pub fn infer<O: TransformerOps<Tensor = T>>(
+        &self,
+        ops: &O,
+        x: T,
+        cx: &Context<'_, T>,
+        rows: Option<&O::Ids>,
+    ) -> T {
+        let normed1 = ops.layer_norm(&x, &self.norm1, cx.eps);
         let qkv = ops.linear(&normed1, &self.attn.qkv);
-        let (context, _) = ops.attention(&qkv, &self.attn.bias(cx.shared), cx.shape);
+        let context = ops.attention(&qkv, &self.attn.bias(cx.shared), cx.shape);
         let branch1 = ops.linear(&context, &self.attn.proj);
-        let (mid, normed2, _) = ops.scale_residual_norm(&x, &branch1, &self.scale1(cx), &self.norm2, cx.eps);
-        let act = ops.linear_gelu_infer(&gathered(ops, normed2, rows), &self.mlp.fc1);
+        let (mid, normed2) = ops.scale_residual_norm(&x, &branch1, &self.scale1(cx), &self.norm2, cx.eps);
+        let act = ops.linear_gelu(&gathered(ops, normed2, rows), &self.mlp.fc1);
         let branch2 = scattered(ops, ops.linear(&act, &self.mlp.fc2), rows, &mid);
         ops.scale_residual(&mid, &branch2, &self.scale2(cx))
     }
@@ -144,10 +152,16 @@ impl<T: Clone> Block<T> {
     ) -> T {
         let d_branch2 =
             ops.scale_residual_backward(&dy, &s.branch2, &self.scale2(cx), grads.gamma_2.as_mut());
-        let d_branch2 = gathered(ops, d_branch2, s.rows.as_ref());
+        let d_branch2 = match &s.rows {
+            Some(rows) => ops.scatter_rows_backward(&d_branch2, rows),
+            None => d_branch2,
+        };
         let d_pre = ops.linear_gelu_backward(&d_branch2, [&s.pre, &s.act], &self.mlp.fc2, &mut grads.mlp.fc2);
         let d_normed2 = ops.linear_backward(&d_pre, &s.normed2, &self.mlp.fc1, &mut grads.mlp.fc1);
-        let d_normed2 = scattered(ops, d_normed2, s.rows.as_ref(), &s.mid);
+        let d_normed2 = match &s.rows {
+            Some(rows) => ops.gather_rows_backward(&d_normed2, rows, ops.shape(&s.mid)[0]),
+            None => d_normed2,
+        };
         let d_mid = ops.layer_norm_backward_residual(
             &d_normed2,
             &s.mid,
@@ -177,7 +191,7 @@ impl<T: Clone> Block<T> {
 }
 
 /// The named rows of `x`.
-fn gathered<O: Ops>(ops: &O, x: O::Tensor, rows: Option<&O::Ids>) -> O::Tensor {
+fn gathered<O: RowOps>(ops: &O, x: O::Tensor, rows: Option<&O::Ids>) -> O::Tensor {
     match rows {
         Some(rows) => ops.gather_rows(&x, rows),
         None => x,
@@ -185,9 +199,9 @@ fn gathered<O: Ops>(ops: &O, x: O::Tensor, rows: Option<&O::Ids>) -> O::Tensor {
 }
 
 /// The named rows where they belong among as many as `like` has, the others zero.
-fn scattered<O: Ops>(ops: &O, y: O::Tensor, rows: Option<&O::Ids>, like: &O::Tensor) -> O::Tensor {
+fn scattered<O: RowOps>(ops: &O, y: O::Tensor, rows: Option<&O::Ids>, like: &O::Tensor) -> O::Tensor {
     match rows {
-        Some(rows) => ops.gather_rows_backward(&y, rows, ops.shape(like)[0]),
+        Some(rows) => ops.scatter_rows(&y, rows, ops.shape(like)[0]),
         None => y,
     }
 }

@@ -4,7 +4,7 @@ use crate::{Config, Vit};
 use alloc::vec;
 use alloc::vec::Vec;
 use beit_ops::init::Stream;
-use beit_ops::{Layer, Leaf, Ops, Role, Shape, Start, Tree};
+use beit_ops::{Device, Layer, Leaf, Role, Shape, Start, Tree};
 
 /// Standard deviation of the normal that weights are drawn from.
 const STD: f32 = 0.02;
@@ -23,7 +23,7 @@ pub enum Init {
 ///
 /// What each parameter starts as is said by its [`Role`](beit_ops::Role). The weights of `attn.proj` and `mlp.fc2` in block
 /// l = 1..L are divided by `√(2l)`.
-pub fn init<O: Ops>(ops: &O, config: &Config, kind: Init, seed: u64) -> Vit<O::Tensor> {
+pub fn init<O: Device>(ops: &O, config: &Config, kind: Init, seed: u64) -> Vit<O::Tensor> {
     let shapes = Vit::<Shape>::of(config);
     let mut number = 0;
     let mut values = shapes.map_described(&mut |leaf, shape| {
@@ -72,7 +72,7 @@ mod tests {
     use crate::Preset;
     use beit_ops::Host;
 
-    type Leaf = <Host<f32> as Ops>::Tensor;
+    type Leaf = <Host<f32> as Device>::Tensor;
 
     fn tiny(kind: Init) -> Vit<Leaf> {
         init(&Host::<f32>::new(), &Config::new(Preset::Tiny), kind, 9)

@@ -3,7 +3,9 @@
 use crate::block::{self, Block, Context};
 use crate::{Attention, Config, Mlp, RelativePositions};
 use alloc::vec::Vec;
-use beit_ops::{AttentionShape, Embeddings, Linear, Norm, Ops, Shape, Tree, relative_position_rows, tree};
+use beit_ops::{
+    AttentionShape, Embeddings, Linear, Norm, Ops, Shape, TransformerOps, Tree, relative_position_rows, tree,
+};
 
 tree! {
     /// The parameters of the transformer, by the names of the official checkpoints.
@@ -206,7 +208,7 @@ impl<T: Clone> Vit<T> {
     }
 
     /// [`forward`](Vit::forward) that keeps nothing. `tap(i, x)` sees the output of every block, `[B·T, C]`.
-    pub fn infer<O: Ops<Tensor = T>>(
+    pub fn infer<O: TransformerOps<Tensor = T>>(
         &self,
         ops: &O,
         input: &Input<'_, T>,
@@ -216,7 +218,7 @@ impl<T: Clone> Vit<T> {
     }
 
     /// [`infer`](Vit::infer) for a reader of some `rows` of the last block's output, see [`forward_rows`](Vit::forward_rows).
-    pub fn infer_rows<O: Ops<Tensor = T>>(
+    pub fn infer_rows<O: TransformerOps<Tensor = T>>(
         &self,
         ops: &O,
         input: &Input<'_, T>,
@@ -232,7 +234,7 @@ impl<T: Clone> Vit<T> {
     }
 
     /// Returns the tokens and the patches `[B·N, 3·h·w]`.
-    fn embed<O: Ops<Tensor = T>>(&self, ops: &O, input: &Input<'_, T>) -> (T, T) {
+    fn embed<O: TransformerOps<Tensor = T>>(&self, ops: &O, input: &Input<'_, T>) -> (T, T) {
         let patches = ops.patchify(input.images, self.config.patch);
         let embedded = ops.linear(&patches, &self.patch_embed);
         let tokens = ops.embed(&embedded, &self.embeddings, input.mask, self.config.tokens());

@@ -10,7 +10,7 @@ use crate::report::Report;
 use crate::weights::Weights;
 use beit_data::Preprocessing;
 use beit_heads::{Classifier, Mim};
-use beit_ops::{Ops, Shape, Tree};
+use beit_ops::{Device, Shape, Tree};
 use beit_tokenizer::{Decoder, Encoder, Tokenizer};
 use std::path::{Path, PathBuf};
 
@@ -149,7 +149,7 @@ impl Checkpoint {
     /// # Errors
     ///
     /// When this is something else, or file and configuration do not fit.
-    pub fn mim<O: Ops>(&self, ops: &O, options: LoadOptions) -> Result<Loaded<Mim<O::Tensor>>> {
+    pub fn mim<O: Device>(&self, ops: &O, options: LoadOptions) -> Result<Loaded<Mim<O::Tensor>>> {
         let Model::Mim(mut config) = self.model.clone() else {
             return Err(self.wrong_kind("a model for masked image modelling"));
         };
@@ -163,7 +163,11 @@ impl Checkpoint {
     /// # Errors
     ///
     /// When this is something else, or file and configuration do not fit.
-    pub fn classifier<O: Ops>(&self, ops: &O, options: LoadOptions) -> Result<Loaded<Classifier<O::Tensor>>> {
+    pub fn classifier<O: Device>(
+        &self,
+        ops: &O,
+        options: LoadOptions,
+    ) -> Result<Loaded<Classifier<O::Tensor>>> {
         let Model::Classifier(mut config) = self.model.clone() else {
             return Err(self.wrong_kind("a classifier"));
         };
@@ -178,7 +182,7 @@ impl Checkpoint {
     /// # Errors
     ///
     /// When this is something else, or file and configuration do not fit.
-    pub fn encoder<O: Ops>(&self, ops: &O, options: LoadOptions) -> Result<Loaded<Encoder<O::Tensor>>> {
+    pub fn encoder<O: Device>(&self, ops: &O, options: LoadOptions) -> Result<Loaded<Encoder<O::Tensor>>> {
         let Model::Tokenizer(config) = self.model else { return Err(self.wrong_kind("a tokenizer")) };
         let (params, report) = self.strict(ops, &Encoder::<Shape>::of(&config), options, [[0; 2]; 2])?;
         Ok(Loaded { params, report })
@@ -189,7 +193,11 @@ impl Checkpoint {
     /// # Errors
     ///
     /// When this is something else or has no decoder, or files and configuration do not fit.
-    pub fn tokenizer<O: Ops>(&self, ops: &O, options: LoadOptions) -> Result<Loaded<Tokenizer<O::Tensor>>> {
+    pub fn tokenizer<O: Device>(
+        &self,
+        ops: &O,
+        options: LoadOptions,
+    ) -> Result<Loaded<Tokenizer<O::Tensor>>> {
         let Loaded { params: encoder, report } = self.encoder(ops, options)?;
         let decoder = self.decoder.as_ref().ok_or_else(|| Error::NoDecoder { path: self.path.clone() })?;
         let mut source = Source::new(decoder, options, [[0; 2]; 2]);
@@ -199,7 +207,7 @@ impl Checkpoint {
     }
 
     /// Parameters of these shapes and no others.
-    fn strict<O: Ops, S: Tree<Shape>>(
+    fn strict<O: Device, S: Tree<Shape>>(
         &self,
         ops: &O,
         shapes: &S,
@@ -287,7 +295,7 @@ impl Timm {
 /// # Errors
 ///
 /// See there.
-pub fn load_mim<O: Ops>(ops: &O, path: impl AsRef<Path>) -> Result<Loaded<Mim<O::Tensor>>> {
+pub fn load_mim<O: Device>(ops: &O, path: impl AsRef<Path>) -> Result<Loaded<Mim<O::Tensor>>> {
     Checkpoint::open(path)?.mim(ops, LoadOptions::default())
 }
 
@@ -296,7 +304,7 @@ pub fn load_mim<O: Ops>(ops: &O, path: impl AsRef<Path>) -> Result<Loaded<Mim<O:
 /// # Errors
 ///
 /// See there.
-pub fn load_classifier<O: Ops>(ops: &O, path: impl AsRef<Path>) -> Result<Loaded<Classifier<O::Tensor>>> {
+pub fn load_classifier<O: Device>(ops: &O, path: impl AsRef<Path>) -> Result<Loaded<Classifier<O::Tensor>>> {
     Checkpoint::open(path)?.classifier(ops, LoadOptions::default())
 }
 
@@ -305,7 +313,7 @@ pub fn load_classifier<O: Ops>(ops: &O, path: impl AsRef<Path>) -> Result<Loaded
 /// # Errors
 ///
 /// See there.
-pub fn load_tokenizer<O: Ops>(ops: &O, path: impl AsRef<Path>) -> Result<Loaded<Tokenizer<O::Tensor>>> {
+pub fn load_tokenizer<O: Device>(ops: &O, path: impl AsRef<Path>) -> Result<Loaded<Tokenizer<O::Tensor>>> {
     Checkpoint::open(path)?.tokenizer(ops, LoadOptions::default())
 }
 
@@ -314,6 +322,6 @@ pub fn load_tokenizer<O: Ops>(ops: &O, path: impl AsRef<Path>) -> Result<Loaded<
 /// # Errors
 ///
 /// See there.
-pub fn load_encoder<O: Ops>(ops: &O, path: impl AsRef<Path>) -> Result<Loaded<Encoder<O::Tensor>>> {
+pub fn load_encoder<O: Device>(ops: &O, path: impl AsRef<Path>) -> Result<Loaded<Encoder<O::Tensor>>> {
     Checkpoint::open(path)?.encoder(ops, LoadOptions::default())
 }

@@ -5,7 +5,7 @@ use crate::config::Model;
 use crate::error::{Error, Result};
 use crate::load::{Allowance, LoadOptions, Source, initial};
 use beit_heads::{Classifier, ClassifierConfig, Pooling, initial_head};
-use beit_ops::{Layer, Leaf, Ops, Role, Shape, Start};
+use beit_ops::{Device, Layer, Leaf, Role, Shape, Start};
 use beit_vit::{Config, RelativePositions};
 use std::fmt;
 use std::path::Path;
@@ -33,7 +33,7 @@ impl Model {
 /// # Errors
 ///
 /// When the checkpoint cannot be loaded, or its transformer has other sizes than `config`; all differing fields are named.
-pub fn load_for_finetuning<O: Ops>(
+pub fn load_for_finetuning<O: Device>(
     ops: &O,
     path: impl AsRef<Path>,
     config: &ClassifierConfig,
@@ -49,7 +49,7 @@ impl Checkpoint {
     /// # Errors
     ///
     /// See there.
-    pub fn finetuned<O: Ops>(
+    pub fn finetuned<O: Device>(
         &self,
         ops: &O,
         config: &ClassifierConfig,

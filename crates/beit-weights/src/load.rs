@@ -4,7 +4,7 @@ use crate::error::{Error, Problem, Result};
 use crate::report::{Report, Resized};
 use crate::resize::{Resizing, resize_positions, resize_relative_table};
 use crate::weights::Weights;
-use beit_ops::{Leaf, Ops, Shape, Start, Tree, relative_position_rows};
+use beit_ops::{Device, Leaf, Shape, Start, Tree, relative_position_rows};
 use safetensors::Dtype;
 use std::collections::BTreeSet;
 
@@ -76,7 +76,7 @@ impl<'a> Source<'a> {
     /// The parameters of a model of these shapes; `fresh` gives those that the file lacks and the allowance, or leniency, lets be new.
     ///
     /// Everything is compared before anything is read, so that a file that does not fit costs nothing.
-    pub(crate) fn params<O: Ops, S: Tree<Shape>>(
+    pub(crate) fn params<O: Device, S: Tree<Shape>>(
         &mut self,
         ops: &O,
         shapes: &S,
@@ -218,7 +218,7 @@ impl<'a> Source<'a> {
 /// # Errors
 ///
 /// When a tensor is missing, is no parameter, or has another shape or type; all of them are named.
-pub fn load_params<O: Ops, S: Tree<Shape>>(
+pub fn load_params<O: Device, S: Tree<Shape>>(
     ops: &O,
     weights: &Weights,
     shapes: &S,

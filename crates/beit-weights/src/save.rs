@@ -8,7 +8,7 @@ use crate::load::part;
 use crate::names::{Kind, Layout};
 use crate::tensors::TensorWriter;
 use beit_heads::{Classifier, Mim};
-use beit_ops::{Ops, Tree};
+use beit_ops::{Device, Tree};
 use beit_tokenizer::Tokenizer;
 use std::path::Path;
 
@@ -17,7 +17,7 @@ use std::path::Path;
 /// # Errors
 ///
 /// When the device or the disk fails, and whatever `more` returns.
-pub fn save_mim<O: Ops, E: From<Error>>(
+pub fn save_mim<O: Device, E: From<Error>>(
     ops: &O,
     folder: impl AsRef<Path>,
     params: &Mim<O::Tensor>,
@@ -35,7 +35,7 @@ pub fn save_mim<O: Ops, E: From<Error>>(
 /// # Errors
 ///
 /// When the device or the disk fails, and whatever `more` returns.
-pub fn save_classifier<O: Ops, E: From<Error>>(
+pub fn save_classifier<O: Device, E: From<Error>>(
     ops: &O,
     folder: impl AsRef<Path>,
     params: &Classifier<O::Tensor>,
@@ -55,7 +55,7 @@ pub fn save_classifier<O: Ops, E: From<Error>>(
 /// # Errors
 ///
 /// When the device or the disk fails, and whatever `more` returns.
-pub fn save_tokenizer<O: Ops, E: From<Error>>(
+pub fn save_tokenizer<O: Device, E: From<Error>>(
     ops: &O,
     folder: impl AsRef<Path>,
     params: &Tokenizer<O::Tensor>,
@@ -69,7 +69,7 @@ pub fn save_tokenizer<O: Ops, E: From<Error>>(
     })
 }
 
-fn save_file<O: Ops>(
+fn save_file<O: Device>(
     ops: &O,
     path: &Path,
     params: &impl Tree<O::Tensor>,
@@ -86,7 +86,7 @@ fn save_file<O: Ops>(
 /// # Errors
 ///
 /// When the device fails.
-pub fn save_params<O: Ops>(
+pub fn save_params<O: Device>(
     ops: &O,
     writer: &mut TensorWriter<'_>,
     params: &impl Tree<O::Tensor>,

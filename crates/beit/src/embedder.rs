@@ -138,7 +138,7 @@ impl<O: Ops> Engine for On<O, Params<O::Tensor>> {
             }
             Pool::None => ops.gather_rows(&tokens, &ops.upload_ids(&patch_rows(b, config.patches()))),
         };
-        let normed = norm.as_ref().map(|norm| ops.layer_norm(&pooled, norm, config.layer_norm_eps).0);
+        let normed = norm.as_ref().map(|norm| ops.layer_norm(&pooled, norm, config.layer_norm_eps));
         Ok(ops.read(normed.as_ref().unwrap_or(&pooled))?)
     }
 }

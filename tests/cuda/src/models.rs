@@ -1,7 +1,8 @@
 //! The launches that the project makes: every model takes a step, at the sizes at which it is trained.
 
 use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling, masked_rows};
-use beit_ops::{AdamW, GumbelNoise, Ops, Shape, Targets, Tree};
+use beit_ops::prelude::*;
+use beit_ops::{AdamW, GumbelNoise, Shape, Targets, Tree};
 use beit_tokenizer::{Objective, Tokenizer};
 use beit_vit::{Config, DropPath, Input, Keep, Preset, RelativePositions};
 

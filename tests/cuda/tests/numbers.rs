@@ -4,8 +4,9 @@
 
 use beit_cubecl::{Gpu, HOPPER, Precision};
 use beit_ops::conformance::{self, Tolerance};
+use beit_ops::prelude::*;
 use beit_ops::{
-    AttentionShape, Conv2d, Host, Linear, Ops, QkvBias, QkvBiasGrad, Shape, philox::uniforms,
+    AttentionShape, Conv2d, Host, Linear, QkvBias, QkvBiasGrad, Shape, philox::uniforms,
     relative_position_rows,
 };
 use cubecl::Runtime;
@@ -100,7 +101,7 @@ fn linear<O: Ops>(ops: &O, [m, c, n]: [usize; 3]) -> Named {
     let p = Linear { weight: random(ops, [n, c], 1), bias: Some(random(ops, [n], 2)) };
     let mut dp = Linear { weight: random(ops, [n, c], 3), bias: Some(random(ops, [n], 4)) };
     let (x, dy) = (random(ops, [m, c], 5), random(ops, [m, n], 6));
-    let (pre, act) = ops.linear_gelu(&x, &p);
+    let (pre, act) = ops.linear_gelu_forward(&x, &p);
     let dx = ops.linear_backward(&dy, &x, &p, &mut dp);
     let next = Linear { weight: random(ops, [c, n], 7), bias: None };
     let mut d_next = Linear { weight: random(ops, [c, n], 8), bias: None };
@@ -169,7 +170,7 @@ fn attention<O: Ops>(ops: &O, window: [usize; 2]) -> Vec<(&'static str, Vec<f32>
     let [q, v] = [2, 3].map(|tag| random([1, c], tag, 1.0));
     let [table, shared] = [4, 5].map(|tag| random([rows, heads], tag, 1.0));
     let bias = QkvBias { q: &q, v: &v, table: Some(&table), shared: Some(&shared) };
-    let (context, probs) = ops.attention(&qkv, &bias, shape);
+    let (context, probs) = ops.attention_forward(&qkv, &bias, shape);
     let [mut dq, mut dv] = [(); 2].map(|()| ops.zeros([c]));
     let [mut d_table, mut d_shared] = [(); 2].map(|()| ops.zeros([rows, heads]));
     let mut d_bias =

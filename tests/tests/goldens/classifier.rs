@@ -1,6 +1,7 @@
 //! `BeitForImageClassification` of transformers: logits, smoothed and soft losses, every named gradient.
 
-use beit_ops::{Host, Ops, Targets, Tree};
+use beit_ops::prelude::*;
+use beit_ops::{Host, Targets, Tree};
 use beit_tests::{Comparison, Golden, stored, tolerance, wgpu};
 use beit_vit::{Input, Keep};
 use beit_weights::{Checkpoint, Kind, LoadOptions};

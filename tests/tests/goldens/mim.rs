@@ -1,7 +1,8 @@
 //! `BeitForMaskedImageModeling` of transformers: logits, loss and every named gradient.
 
 use beit_heads::patch_rows;
-use beit_ops::{Host, Ops};
+use beit_ops::Host;
+use beit_ops::prelude::*;
 use beit_tests::mim::Batch;
 use beit_tests::{Comparison, Golden, stored, tolerance, wgpu};
 use beit_vit::Input;

@@ -1,7 +1,8 @@
 //! `timm.models.beit.Beit`: logits of files with the official names and no `config.json`.
 
 use beit_heads::{Classifier, ClassifierConfig, Pooling};
-use beit_ops::{Host, Ops, Shape};
+use beit_ops::prelude::*;
+use beit_ops::{Host, Shape};
 use beit_tests::{Comparison, Golden, tolerance};
 use beit_vit::{Config, RelativePositions};
 use beit_weights::load_params;

@@ -1,6 +1,7 @@
 //! The dVAE: `FlavaImageCodebook` of transformers, and decoder and losses in plain PyTorch.
 
-use beit_ops::{Host, Ops, Shape, Tree};
+use beit_ops::prelude::*;
+use beit_ops::{Host, Shape, Tree};
 use beit_tests::{Comparison, Golden, tolerance, wgpu};
 use beit_tokenizer::{Config, Decoder, pixels};
 use beit_weights::{load_encoder, load_params};

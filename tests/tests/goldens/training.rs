@@ -1,6 +1,7 @@
 //! Ten steps of `torch.optim.AdamW`: losses, norms, rates, and every parameter at the end.
 
-use beit_ops::{Host, Layer, Ops};
+use beit_ops::prelude::*;
+use beit_ops::{Host, Layer};
 use beit_tests::mim::Batch;
 use beit_tests::{Comparison, Golden, stored, tolerance, wgpu};
 use beit_train::{Hyper, Optimiser, Schedule, layer_scale};

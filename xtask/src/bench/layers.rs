@@ -74,11 +74,11 @@ impl Layer<'_> {
         };
         if !self.backward {
             return Box::new(move || {
-                bias(ops, &mut |ops, bias| drop(ops.attention(&qkv, bias, shape)));
+                bias(ops, &mut |ops, bias| drop(ops.attention_forward(&qkv, bias, shape)));
             });
         }
         let mut probs = None;
-        bias(ops, &mut |ops, bias| probs = Some(ops.attention(&qkv, bias, shape).1));
+        bias(ops, &mut |ops, bias| probs = Some(ops.attention_forward(&qkv, bias, shape).1));
         let d_context = self.rows(ops, fill, vit.width);
         let [mut dq, mut dv] = [(); 2].map(|()| ops.zeros([vit.width]));
         let mut d_shared = ops.zeros(table);
@@ -97,10 +97,10 @@ impl Layer<'_> {
         let norm = || Norm { weight: fill(ops, Shape::from([c])), bias: fill(ops, Shape::from([c])) };
         let (x, p) = (self.rows(ops, fill, c), norm());
         if !self.backward {
-            return Box::new(move || drop(ops.layer_norm(&x, &p, eps)));
+            return Box::new(move || drop(ops.layer_norm_forward(&x, &p, eps)));
         }
         let (dy, mut dp) = (self.rows(ops, fill, c), norm());
-        let stats = ops.layer_norm(&x, &p, eps).1;
+        let stats = ops.layer_norm_forward(&x, &p, eps).1;
         Box::new(move || drop(ops.layer_norm_backward(&dy, &x, &p, &stats, &mut dp)))
     }
 

@@ -147,7 +147,7 @@ impl Case for Step<'_> {
 }
 
 /// Names the visual tokens of the masked patches.
-type Encode<'a, O> = Box<dyn Fn() -> <O as Ops>::Ids + 'a>;
+type Encode<'a, O> = Box<dyn Fn() -> <O as beit_ops::Device>::Ids + 'a>;
 
 impl Step<'_> {
     fn inference<'a, O: Ops>(&'a self, ops: &'a O, fill: Fill<O>) -> Running<'a> {

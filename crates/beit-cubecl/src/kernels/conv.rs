@@ -10,13 +10,14 @@
 //! The tiles are those of the matrix product (product.rs, cuda/product.cu). The kernels here move one element a thread, in the
 //! order in which they are written, so that writes are contiguous: weights are small, and images are transposed once a step.
 
-use super::columns::add_column_sums;
-use super::elementwise::set;
+use super::columns::{self, add_column_sums};
+use super::elementwise::{self, Map, Zip, set};
 use super::multiply::{Operand, Product};
+use super::{bias, pool};
 use crate::gpu::Gpu;
 use crate::launch::{THREADS, grid, launch};
 use crate::tensor::{Dtype, Tensor};
-use beit_ops::Conv2d;
+use beit_ops::{Conv2d, ConvOps, ConvTraining};
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
@@ -147,4 +148,59 @@ pub(crate) fn backward_params<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor, x: &Tensor,
     let weight = gpu.own(&mut dp.weight);
     let count = grid(weight.len(), THREADS as usize);
     launch!(add_unpacked(gpu, count, CubeDim::new_1d(THREADS), sums.arg(), weight.arg(), i, k * k));
+}
+
+impl<R: Runtime> ConvOps for Gpu<R> {
+    fn channels_last(&self, x: &Tensor) -> Tensor {
+        channels_last(self, x)
+    }
+    fn conv2d(&self, x: &Tensor, p: &Conv2d<Tensor>) -> Tensor {
+        forward(self, x, p)
+    }
+    fn relu(&self, x: &Tensor) -> Tensor {
+        elementwise::map(self, Map::Relu, 1.0, x, x.dtype)
+    }
+    fn max_pool2(&self, x: &Tensor) -> Tensor {
+        pool::max_pool2(self, x)
+    }
+    fn upsample2(&self, x: &Tensor) -> Tensor {
+        pool::upsample2(self, x)
+    }
+    fn add_scaled(&self, a: &Tensor, b: &Tensor, scale: f64) -> Tensor {
+        elementwise::zip(self, Zip::AddScaled, scale as f32, [a, b], a.dtype)
+    }
+    fn add_bias(&self, x: &Tensor, b: &Tensor) -> Tensor {
+        bias::add(self, x, b)
+    }
+}
+
+impl<R: Runtime> ConvTraining for Gpu<R> {
+    fn conv2d_backward(
+        &self,
+        dy: &Tensor,
+        x: &Tensor,
+        p: &Conv2d<Tensor>,
+        dp: &mut Conv2d<Tensor>,
+    ) -> Tensor {
+        backward_params(self, dy, x, dp);
+        backward_input(self, dy, p)
+    }
+    fn conv2d_backward_params(&self, dy: &Tensor, x: &Tensor, dp: &mut Conv2d<Tensor>) {
+        backward_params(self, dy, x, dp);
+    }
+    fn relu_backward(&self, dy: &Tensor, x: &Tensor) -> Tensor {
+        elementwise::zip(self, Zip::ReluBackward, 1.0, [dy, x], dy.dtype)
+    }
+    fn max_pool2_backward(&self, dy: &Tensor, x: &Tensor) -> Tensor {
+        pool::max_pool2_backward(self, dy, x)
+    }
+    fn upsample2_backward(&self, dy: &Tensor) -> Tensor {
+        pool::upsample2_backward(self, dy)
+    }
+    fn scaled(&self, x: &Tensor, scale: f64) -> Tensor {
+        elementwise::map(self, Map::Scale, scale as f32, x, x.dtype)
+    }
+    fn add_bias_backward(&self, dy: &Tensor, d_bias: &mut Tensor) {
+        columns::add_column_sums(self, dy, d_bias);
+    }
 }

@@ -15,7 +15,7 @@ use super::rows::{
 use crate::gpu::Gpu;
 use crate::launch::{THREADS, grid, launch, vector_width};
 use crate::tensor::{Dtype, Ids, Tensor, array};
-use beit_ops::Targets;
+use beit_ops::{CrossEntropyOps, Targets};
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
@@ -298,4 +298,19 @@ pub(crate) fn argmax_rows<R: Runtime>(gpu: &Gpu<R>, x: &Tensor) -> Ids {
     let RowLaunch { n, count, dim, block_per_row } = RowLaunch::new(gpu, x.rows(), x.last());
     launch!(find_largest(gpu, count, dim, n, x.arg(), ids.arg(), block_per_row, x.elem()));
     ids
+}
+
+impl<R: Runtime> CrossEntropyOps for Gpu<R> {
+    fn cross_entropy(&self, logits: &Tensor, targets: &Targets<'_, Self>) -> (Tensor, Tensor) {
+        forward(self, logits, targets)
+    }
+    fn cross_entropy_backward(
+        &self,
+        logits: &Tensor,
+        targets: &Targets<'_, Self>,
+        lse: &Tensor,
+        scale: f32,
+    ) -> Tensor {
+        backward(self, logits, targets, lse, scale)
+    }
 }

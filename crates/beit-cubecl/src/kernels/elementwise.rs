@@ -12,6 +12,7 @@
 use crate::gpu::Gpu;
 use crate::launch::{THREADS, grid, launch, vector_width};
 use crate::tensor::{Dtype, Tensor};
+use beit_ops::GradientOps;
 use core::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
@@ -226,5 +227,14 @@ impl<R: Runtime> Gpu<R> {
         let mut half = x.buffer.half.borrow_mut();
         let handle = half.get_or_insert_with(|| cast(self, x, Dtype::Bf16).handle().clone());
         Tensor::new(x.shape, Dtype::Bf16, handle.clone())
+    }
+}
+
+impl<R: Runtime> GradientOps for Gpu<R> {
+    fn clear(&self, x: &mut Tensor) {
+        clear(self, x);
+    }
+    fn add_assign(&self, a: &mut Tensor, b: &Tensor) {
+        add_assign(self, a, b);
     }
 }

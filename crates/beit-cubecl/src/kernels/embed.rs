@@ -14,10 +14,11 @@
 //! allows it.
 
 use super::columns::{self, Rows, Term};
+use super::move_rows;
 use crate::gpu::Gpu;
 use crate::launch::{THREADS, grid, launch, vector_width};
 use crate::tensor::{Dtype, Tensor};
-use beit_ops::Embeddings;
+use beit_ops::{Embeddings, TokenOps, TokenTraining};
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
@@ -186,4 +187,37 @@ pub(crate) fn backward<R: Runtime>(
         sum(Term::Value, d_tokens, Rows::all(batch, tokens * c), tokens * c, d_pos);
     }
     d_patches
+}
+
+impl<R: Runtime> TokenOps for Gpu<R> {
+    fn patchify(&self, images: &Tensor, patch: [usize; 2]) -> Tensor {
+        patchify(self, images, patch)
+    }
+    fn embed(
+        &self,
+        patches: &Tensor,
+        p: &Embeddings<Tensor>,
+        mask: Option<&Tensor>,
+        tokens: usize,
+    ) -> Tensor {
+        forward(self, patches, p, mask, tokens)
+    }
+    fn mean_pool(&self, x: &Tensor, tokens: usize) -> Tensor {
+        move_rows::mean_pool(self, x, tokens)
+    }
+}
+
+impl<R: Runtime> TokenTraining for Gpu<R> {
+    fn embed_backward(
+        &self,
+        d_tokens: &Tensor,
+        mask: Option<&Tensor>,
+        tokens: usize,
+        dp: &mut Embeddings<Tensor>,
+    ) -> Tensor {
+        backward(self, d_tokens, mask, tokens, dp)
+    }
+    fn mean_pool_backward(&self, dy: &Tensor, tokens: usize) -> Tensor {
+        move_rows::mean_pool_backward(self, dy, tokens)
+    }
 }

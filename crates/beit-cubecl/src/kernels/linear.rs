@@ -9,10 +9,11 @@
 //! The tiles are those of the matrix product (product.rs, cuda/product.cu).
 
 use super::columns::add_column_sums;
+use super::elementwise::{self, Map, Zip};
 use super::multiply::{Operand, Product};
 use crate::gpu::Gpu;
 use crate::tensor::Tensor;
-use beit_ops::Linear;
+use beit_ops::{Linear, LinearOps, LinearTraining};
 use cubecl::prelude::*;
 
 /// `x [M, C] · weight [N, C]ᵀ + bias`
@@ -84,4 +85,48 @@ pub(crate) fn backward_params<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor, x: &Tensor,
     let (dy, x) = (gpu.operand(dy), gpu.operand(x));
     let (a, b) = (Operand::across(&dy), Operand::across(&x));
     Product { a, b, extents: [n, c, x.len() / c], bias: None }.accumulate(gpu, &mut dp.weight);
+}
+
+impl<R: Runtime> LinearOps for Gpu<R> {
+    fn linear(&self, x: &Tensor, p: &Linear<Tensor>) -> Tensor {
+        forward(self, x, p)
+    }
+    fn gelu(&self, x: &Tensor) -> Tensor {
+        elementwise::map(self, Map::Gelu, 1.0, x, x.dtype)
+    }
+    fn linear_gelu(&self, x: &Tensor, p: &Linear<Tensor>) -> Tensor {
+        infer_gelu(self, x, p)
+    }
+}
+
+impl<R: Runtime> LinearTraining for Gpu<R> {
+    fn linear_backward(
+        &self,
+        dy: &Tensor,
+        x: &Tensor,
+        p: &Linear<Tensor>,
+        dp: &mut Linear<Tensor>,
+    ) -> Tensor {
+        backward_params(self, dy, x, dp);
+        backward_input(self, dy, x, p)
+    }
+    fn linear_backward_params(&self, dy: &Tensor, x: &Tensor, dp: &mut Linear<Tensor>) {
+        backward_params(self, dy, x, dp);
+    }
+    fn gelu_backward(&self, dy: &Tensor, x: &Tensor) -> Tensor {
+        elementwise::zip(self, Zip::GeluBackward, 1.0, [dy, x], dy.dtype)
+    }
+    fn linear_gelu_forward(&self, x: &Tensor, p: &Linear<Tensor>) -> (Tensor, Tensor) {
+        forward_gelu(self, x, p)
+    }
+    fn linear_gelu_backward(
+        &self,
+        dy: &Tensor,
+        [pre, act]: [&Tensor; 2],
+        p: &Linear<Tensor>,
+        dp: &mut Linear<Tensor>,
+    ) -> Tensor {
+        backward_params(self, dy, act, dp);
+        backward_gelu(self, dy, pre, p)
+    }
 }

@@ -33,6 +33,7 @@
 //! The picture of its tiling stands at the top of each file.
 
 pub(crate) mod attention;
+mod bias;
 pub(crate) mod columns;
 pub(crate) mod conv;
 pub(crate) mod cross_entropy;

@@ -2,15 +2,17 @@
 //!
 //! ```text
 //! gather_rows            y    | x[rows[0]] | x[rows[1]] | ...      thread = one vector of y (see elementwise.rs)
-//! gather_rows_backward   dx   zeros, then dx[rows[i]] = dy[i]      thread = one vector of dy; rows differ, so no two write one element
+//! scatter_rows           y    zeros, then y[rows[i]] = x[i]        thread = one vector of x; rows differ, so no two write one element
 //! mean_pool              y[b] = mean of x[b, 1..T]                 column sums with one segment for each image (columns.rs)
 //! ```
 
 use super::columns::{self, Rows, Term};
+use super::cross_entropy;
 use super::elementwise::set;
 use crate::gpu::Gpu;
 use crate::launch::{THREADS, grid, launch, vector_width};
 use crate::tensor::{Dtype, Ids, Tensor};
+use beit_ops::{RowOps, RowTraining};
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
@@ -33,19 +35,19 @@ fn pick_rows<X: Float, N: Size>(
     }
 }
 
-/// `dx[rows[i]] = dy[i]`; no row appears twice.
+/// `y[rows[i]] = x[i]`; no row appears twice.
 #[cube(launch_unchecked)]
-fn put_rows<D: Float, N: Size>(
-    dy: &Array<Vector<D, N>>,
+fn put_rows<X: Float, N: Size>(
+    x: &Array<Vector<X, N>>,
     rows: &Array<u32>,
-    dx: &mut Array<Vector<f32, N>>,
+    y: &mut Array<Vector<f32, N>>,
     columns: usize,
-    #[define(D)] _elem: ElemType,
+    #[define(X)] _elem: ElemType,
 ) {
     let mut i = ABSOLUTE_POS;
-    while i < dy.len() {
+    while i < x.len() {
         let row = rows[i / columns] as usize;
-        dx[row * columns + i % columns] = Vector::cast_from(dy[i]);
+        y[row * columns + i % columns] = Vector::cast_from(x[i]);
         i += CUBE_COUNT * CUBE_DIM as usize;
     }
 }
@@ -82,15 +84,15 @@ pub(crate) fn gather<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, rows: &Ids) -> Tensor
     y
 }
 
-/// Returns `dx [M, C]`, f32: the gradient of a residual stream.
-pub(crate) fn gather_backward<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor, rows: &Ids, m: usize) -> Tensor {
-    let c = dy.last();
-    let dx = gpu.empty([m, c], Dtype::F32);
-    set(gpu, &dx, 0.0);
+/// `x [rows, C] -> y [M, C]`, f32: a part of a residual stream, or the gradient of one.
+pub(crate) fn scatter<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, rows: &Ids, m: usize) -> Tensor {
+    let c = x.last();
+    let y = gpu.empty([m, c], Dtype::F32);
+    set(gpu, &y, 0.0);
     let n = vector_width(MAX_VECTOR, &[c]);
-    let (count, dim) = (grid(dy.len() / n, THREADS as usize), CubeDim::new_1d(THREADS));
-    launch!(put_rows(gpu, count, dim, n, dy.arg(), rows.arg(), dx.arg(), c / n, dy.elem()));
-    dx
+    let (count, dim) = (grid(x.len() / n, THREADS as usize), CubeDim::new_1d(THREADS));
+    launch!(put_rows(gpu, count, dim, n, x.arg(), rows.arg(), y.arg(), c / n, x.elem()));
+    y
 }
 
 /// `x [B·T, C] -> y [B, C]`, f32: one segment of the column sums for each image.
@@ -111,3 +113,17 @@ pub(crate) fn mean_pool_backward<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor, tokens: 
     launch!(spread_mean(gpu, count, dim, n, dy.arg(), dx.arg(), c / n, tokens, scale, dy.elem()));
     dx
 }
+
+impl<R: Runtime> RowOps for Gpu<R> {
+    fn gather_rows(&self, x: &Tensor, rows: &Ids) -> Tensor {
+        gather(self, x, rows)
+    }
+    fn scatter_rows(&self, x: &Tensor, rows: &Ids, m: usize) -> Tensor {
+        scatter(self, x, rows, m)
+    }
+    fn argmax_rows(&self, x: &Tensor) -> Ids {
+        cross_entropy::argmax_rows(self, x)
+    }
+}
+
+impl<R: Runtime> RowTraining for Gpu<R> {}

@@ -13,12 +13,12 @@
 
 use super::elementwise::{cast, clear};
 use super::rows::{row_sum, vector_sum};
-use crate::arena::filled_by;
+use crate::arena::{self, filled_by};
 use crate::buffer::{Arena, BLOCK};
 use crate::gpu::Gpu;
 use crate::launch::{THREADS, grid, launch, vector_width};
 use crate::tensor::{Dtype, Tensor, array};
-use beit_ops::AdamW;
+use beit_ops::{AdamW, OptimiserOps};
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 use cubecl::server::Handle;
@@ -300,5 +300,34 @@ fn one_by_one<R: Runtime>(
     for (((param, grad), (first, second)), hyper) in params.into_iter().zip(grads).zip(moments).zip(hyper) {
         adamw(gpu, param, grad, [first, second], clip, hyper);
         clear(gpu, grad);
+    }
+}
+
+impl<R: Runtime> OptimiserOps for Gpu<R> {
+    fn clip_factor(&self, grads: &[&Tensor], max_norm: Option<f32>, scale: f32) -> Tensor {
+        clip_factor(self, grads, max_norm, scale)
+    }
+    fn adamw(
+        &self,
+        param: &mut Tensor,
+        grad: &Tensor,
+        moments: [&mut Tensor; 2],
+        clip: &Tensor,
+        hyper: &AdamW,
+    ) {
+        adamw(self, param, grad, moments, clip, hyper);
+    }
+    fn adamw_all(
+        &self,
+        params: Vec<&mut Tensor>,
+        grads: Vec<&mut Tensor>,
+        moments: Vec<[&mut Tensor; 2]>,
+        clip: &Tensor,
+        hyper: &[AdamW],
+    ) {
+        adamw_all(self, params, grads, moments, clip, hyper);
+    }
+    fn gather_in_memory(&self, tensors: Vec<&mut Tensor>) {
+        arena::gather(self, tensors);
     }
 }

@@ -12,13 +12,14 @@
 use super::columns::add_column_sums;
 use super::elementwise::set;
 use super::gumbel::gumbel;
+use super::logit_laplace;
 use super::rows::{
     RowLaunch, add_exponentials, first_row, lane, lanes, row_max, row_step, row_sum, vector_max, vector_sum,
 };
 use crate::gpu::Gpu;
 use crate::launch::{THREADS, launch};
 use crate::tensor::{Dtype, Tensor};
-use beit_ops::GumbelNoise;
+use beit_ops::{ElboOps, GumbelNoise};
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
@@ -274,4 +275,25 @@ fn differentiate<R: Runtime>(
     let (from, p, to) = (dy.arg(), y.arg(), d.arg());
     launch!(softmax_backward(gpu, count, dim, n, from, p, to, m, w0, w1, upstream, block_per_row, types));
     d
+}
+
+impl<R: Runtime> ElboOps for Gpu<R> {
+    fn gumbel_softmax(&self, logits: &Tensor, noise: GumbelNoise, tau: f64) -> Tensor {
+        gumbel_softmax(self, logits, noise, tau)
+    }
+    fn gumbel_softmax_backward(&self, dy: &Tensor, y: &Tensor, tau: f64) -> Tensor {
+        gumbel_softmax_backward(self, dy, y, tau)
+    }
+    fn posterior_kl(&self, logits: &Tensor) -> (Tensor, [Tensor; 2]) {
+        kl(self, logits)
+    }
+    fn posterior_kl_backward(&self, saved: &[Tensor; 2], weights: [f64; 2]) -> Tensor {
+        kl_backward(self, saved, weights)
+    }
+    fn logit_laplace(&self, params: &Tensor, x: &Tensor) -> Tensor {
+        logit_laplace::forward(self, params, x)
+    }
+    fn logit_laplace_backward(&self, params: &Tensor, x: &Tensor) -> Tensor {
+        logit_laplace::backward(self, params, x)
+    }
 }

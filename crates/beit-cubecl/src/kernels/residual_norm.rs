@@ -9,12 +9,13 @@
 //!
 //! Apart, the norm would read y from device memory once more.
 
-use super::layer_norm::normalise_row;
+use super::layer_norm::{self, normalise_row};
+use super::residual;
 use super::rows::{RowLaunch, first_row, lane, lanes, row_step, row_sum, vector_sum};
 use crate::gpu::Gpu;
 use crate::launch::launch;
 use crate::tensor::{Dtype, Tensor};
-use beit_ops::{Norm, Residual};
+use beit_ops::{Norm, Residual, ResidualOps, ResidualTraining};
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
@@ -105,4 +106,73 @@ pub(crate) fn forward<R: Runtime>(
         [x.elem(), branch.elem(), normed.elem()],
     ));
     (y, normed, stats)
+}
+
+impl<R: Runtime> ResidualOps for Gpu<R> {
+    fn layer_norm(&self, x: &Tensor, p: &Norm<Tensor>, eps: f64) -> Tensor {
+        layer_norm::forward(self, x, p, eps).0
+    }
+    fn scale_residual(&self, x: &Tensor, branch: &Tensor, scale: &Residual<'_, Tensor>) -> Tensor {
+        residual::forward(self, x, branch, scale)
+    }
+    fn scale_residual_norm(
+        &self,
+        x: &Tensor,
+        branch: &Tensor,
+        scale: &Residual<'_, Tensor>,
+        p: &Norm<Tensor>,
+        eps: f64,
+    ) -> (Tensor, Tensor) {
+        let (y, normed, _) = forward(self, x, branch, scale, p, eps);
+        (y, normed)
+    }
+}
+
+impl<R: Runtime> ResidualTraining for Gpu<R> {
+    /// `[2, M]`: means, then reciprocal deviations; f32.
+    type Stats = Tensor;
+
+    fn layer_norm_forward(&self, x: &Tensor, p: &Norm<Tensor>, eps: f64) -> (Tensor, Tensor) {
+        layer_norm::forward(self, x, p, eps)
+    }
+    fn layer_norm_backward(
+        &self,
+        dy: &Tensor,
+        x: &Tensor,
+        p: &Norm<Tensor>,
+        stats: &Tensor,
+        dp: &mut Norm<Tensor>,
+    ) -> Tensor {
+        layer_norm::backward(self, dy, x, p, stats, dp, None)
+    }
+    fn scale_residual_backward(
+        &self,
+        dy: &Tensor,
+        branch: &Tensor,
+        scale: &Residual<'_, Tensor>,
+        d_gamma: Option<&mut Tensor>,
+    ) -> Tensor {
+        residual::backward(self, dy, branch, scale, d_gamma)
+    }
+    fn scale_residual_norm_forward(
+        &self,
+        x: &Tensor,
+        branch: &Tensor,
+        scale: &Residual<'_, Tensor>,
+        p: &Norm<Tensor>,
+        eps: f64,
+    ) -> (Tensor, Tensor, Tensor) {
+        forward(self, x, branch, scale, p, eps)
+    }
+    fn layer_norm_backward_residual(
+        &self,
+        d_normed: &Tensor,
+        x: &Tensor,
+        p: &Norm<Tensor>,
+        stats: &Tensor,
+        dp: &mut Norm<Tensor>,
+        dy: &Tensor,
+    ) -> Tensor {
+        layer_norm::backward(self, d_normed, x, p, stats, dp, Some(dy))
+    }
 }

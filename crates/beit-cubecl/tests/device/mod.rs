@@ -2,7 +2,7 @@
 
 use beit_cubecl::testing::not_run;
 use beit_cubecl::{Gpu, OpenError, Precision};
-use beit_ops::Ops;
+use beit_ops::prelude::*;
 use cubecl::prelude::Runtime;
 
 /// What is run on a device.

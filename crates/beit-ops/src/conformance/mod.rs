@@ -5,14 +5,21 @@
 //! let report = conformance::run(&Host::<f32>::new(), conformance::Tolerance::F32);
 //! assert!(report.failures.is_empty(), "{report}");
 //! ```
+//!
+//! Devices for inference have a part of it: [`run_transformer`] and [`run_tokenizer`].
 
-mod fusions;
-mod losses;
-mod tokenizer;
-mod transformer;
+mod attention;
+mod conv;
+mod cross_entropy;
+mod elbo;
+mod linear;
+mod optimiser;
+mod residual;
+mod rows;
+mod tokens;
 
 use crate::philox::uniforms;
-use crate::{Host, Ops, Shape, host};
+use crate::{Device, Host, Ops, Shape, TokenizerOps, TransformerOps};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -60,12 +67,42 @@ pub fn run<O: Ops>(ops: &O, tolerance: Tolerance) -> Report {
 
 /// [`run`], but only the cases whose name `wanted` accepts; names begin with that of the operation.
 pub fn run_named<O: Ops>(ops: &O, tolerance: Tolerance, wanted: &dyn Fn(&str) -> bool) -> Report {
-    let mut check = Check { ops, tolerance, wanted, report: Report::default() };
-    transformer::check(&mut check);
-    fusions::check(&mut check);
-    losses::check(&mut check);
-    tokenizer::check(&mut check);
+    let mut check = Check { ops, tolerance, wanted, trains: true, report: Report::default() };
+    infer_transformer(&mut check);
+    conv::infer(&mut check);
+    linear::train(&mut check);
+    residual::train(&mut check);
+    attention::train(&mut check);
+    tokens::train(&mut check);
+    rows::train(&mut check);
+    conv::train(&mut check);
+    cross_entropy::train(&mut check);
+    elbo::train(&mut check);
+    optimiser::train(&mut check);
     check.report
+}
+
+/// Checks what inference with the transformer needs, on a device that may have no more.
+pub fn run_transformer<O: TransformerOps>(ops: &O, tolerance: Tolerance) -> Report {
+    let mut check = Check { ops, tolerance, wanted: &|_| true, trains: false, report: Report::default() };
+    infer_transformer(&mut check);
+    check.report
+}
+
+/// Checks what inference with the tokenizer needs, on a device that may have no more.
+pub fn run_tokenizer<O: TokenizerOps>(ops: &O, tolerance: Tolerance) -> Report {
+    let mut check = Check { ops, tolerance, wanted: &|_| true, trains: false, report: Report::default() };
+    rows::infer(&mut check);
+    conv::infer(&mut check);
+    check.report
+}
+
+fn infer_transformer<O: TransformerOps>(check: &mut Check<'_, O>) {
+    linear::infer(check);
+    residual::infer(check);
+    attention::infer(check);
+    tokens::infer(check);
+    rows::infer(check);
 }
 
 /// What an input of a [`Case`] is.
@@ -92,23 +129,38 @@ trait Case {
     /// Operation and shape, for the report.
     fn name(&self) -> String;
     fn inputs(&self) -> Vec<Input>;
-    /// The outputs; only the first [`differentiable`](Case::differentiable) of them have gradients.
-    fn forward<O: Ops>(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor>;
-    /// How many of the outputs the backward takes gradients of.
-    fn differentiable(&self) -> usize {
-        1
-    }
+}
+
+/// What a [`Case`] computes, on devices that have the operation.
+trait Forward<O: Device>: Case {
+    /// The outputs; only the first has a gradient.
+    fn forward(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor>;
+}
+
+/// The gradients of a [`Case`], on devices that have them.
+trait Backward<O: Device>: Forward<O> {
     /// The gradient of each input, `None` for constants. Those of parameters must be added to the tensors in `grads`.
-    /// Not asked for where all inputs are constants.
-    fn backward<O: Ops>(
+    fn backward(
         &self,
         ops: &O,
         x: &[O::Tensor],
-        dy: &[O::Tensor],
+        dy: &O::Tensor,
         grads: Vec<O::Tensor>,
-    ) -> Vec<Option<O::Tensor>> {
-        let _ = (ops, x, dy, grads);
-        Vec::new()
+    ) -> Vec<Option<O::Tensor>>;
+}
+
+/// The same case through the forward that saves what the backward needs.
+struct Saving<C>(C);
+
+/// A fusion as what it is made of.
+struct Definition<C>(C);
+
+impl<C: Case> Case for Definition<C> {
+    fn name(&self) -> String {
+        self.0.name()
+    }
+    fn inputs(&self) -> Vec<Input> {
+        self.0.inputs()
     }
 }
 
@@ -143,36 +195,75 @@ const STEP: f64 = 1e-4;
 /// At most this many elements of one input are differenced.
 const DIFFERENCED: usize = 48;
 
-struct Check<'a, O: Ops> {
+struct Check<'a, O: Device> {
     ops: &'a O,
     tolerance: Tolerance,
     wanted: &'a dyn Fn(&str) -> bool,
+    /// Whether [`pair`](Check::pair) follows.
+    trains: bool,
     report: Report,
 }
 
-impl<O: Ops> Check<'_, O> {
-    fn case(&mut self, case: &impl Case) {
+impl<O: Device> Check<'_, O> {
+    /// [`forward`](Check::forward) of a case that [`pair`](Check::pair) compares as well where training is checked.
+    fn half(&mut self, case: &(impl Forward<O> + Forward<Host<f64>>)) {
+        if !self.trains {
+            self.forward(case);
+        }
+    }
+
+    /// The outputs of a case against those of the reference.
+    fn forward(&mut self, case: &(impl Forward<O> + Forward<Host<f64>>)) {
+        self.fusion(case, case);
+    }
+
+    /// The outputs of a fusion against its definition on the reference.
+    fn fusion(&mut self, case: &impl Forward<O>, definition: &impl Forward<Host<f64>>) {
         let name = case.name();
         if !(self.wanted)(&name) {
             return;
         }
         let inputs = case.inputs();
-        let x: Vec<_> = inputs.iter().map(|i| self.ops.upload(i.shape, &i.data)).collect();
-        let y = case.forward(self.ops, &x);
+        let x = self.upload(&inputs);
+        self.outputs(&name, &case.forward(self.ops, &x), &Reference::new(definition, &inputs));
+    }
+
+    /// The outputs of a case against those of the reference, and its gradients against the reference's central differences.
+    fn pair(&mut self, case: &(impl Backward<O> + Forward<Host<f64>>)) {
+        let name = case.name();
+        if !(self.wanted)(&name) {
+            return;
+        }
+        let inputs = case.inputs();
+        let x = self.upload(&inputs);
         let reference = Reference::new(case, &inputs);
+        self.outputs(&name, &case.forward(self.ops, &x), &reference);
+        self.gradients(case, &inputs, &x, &reference);
+    }
+
+    fn upload(&self, inputs: &[Input]) -> Vec<O::Tensor> {
+        inputs.iter().map(|i| self.ops.upload(i.shape, &i.data)).collect()
+    }
+
+    fn outputs(&mut self, name: &str, y: &[O::Tensor], reference: &Reference<'_>) {
+        assert_eq!(y.len(), reference.outputs.len(), "{name}: as many outputs as the reference");
         for (k, (got, want)) in y.iter().zip(&reference.outputs).enumerate() {
             let want: Vec<_> = want.iter().copied().enumerate().collect();
             self.compare(&format!("{name}: output {k}"), got, &want, self.tolerance.value);
         }
-        if inputs.iter().any(|i| i.kind != Kind::Constant) {
-            self.gradients(case, &inputs, &x, &reference);
-        }
     }
 
     /// The backward of a case against the central differences of the reference.
-    fn gradients(&mut self, case: &impl Case, inputs: &[Input], x: &[O::Tensor], reference: &Reference<'_>) {
+    fn gradients<C: Backward<O> + Forward<Host<f64>>>(
+        &mut self,
+        case: &C,
+        inputs: &[Input],
+        x: &[O::Tensor],
+        reference: &Reference<'_>,
+    ) {
         let name = case.name();
-        let dy = reference.dy.iter().map(|(shape, dy)| self.ops.upload(*shape, dy)).collect::<Vec<_>>();
+        let (shape, dy) = &reference.dy;
+        let dy = self.ops.upload(*shape, dy);
         let starts = inputs.iter().map(|i| self.ops.upload(i.shape, &start(i))).collect();
         let grads = case.backward(self.ops, x, &dy, starts);
         assert_eq!(grads.len(), inputs.len(), "{name}: a gradient for every input");
@@ -230,23 +321,22 @@ fn start(input: &Input) -> Vec<f32> {
 struct Reference<'a> {
     inputs: &'a [Input],
     outputs: Vec<Vec<f64>>,
-    /// Random gradients of the differentiable outputs.
-    dy: Vec<(Shape, Vec<f32>)>,
+    /// A random gradient of the first output.
+    dy: (Shape, Vec<f32>),
 }
 
 impl<'a> Reference<'a> {
-    fn new(case: &impl Case, inputs: &'a [Input]) -> Self {
+    fn new(case: &impl Forward<Host<f64>>, inputs: &'a [Input]) -> Self {
         let host = Host::<f64>::new();
         let x: Vec<_> = inputs.iter().map(|i| host.upload(i.shape, &i.data)).collect();
         let y = case.forward(&host, &x);
-        let dy = y.iter().take(case.differentiable()).enumerate();
-        let dy = dy.map(|(k, y)| random(host.shape(y), 1000 + k as u64)).collect();
+        let dy = random(host.shape(&y[0]), 1000);
         let outputs = y.iter().map(|y| y.iter().copied().collect()).collect();
         Self { inputs, outputs, dy }
     }
 
     /// Central differences of `Σ y · dy` in some elements of input `k`, and what they are added to.
-    fn gradient(&self, case: &impl Case, k: usize) -> Vec<(usize, f64)> {
+    fn gradient(&self, case: &impl Forward<Host<f64>>, k: usize) -> Vec<(usize, f64)> {
         let input = &self.inputs[k];
         let stride = input.data.len().div_ceil(DIFFERENCED).max(1);
         let begin = if input.kind == Kind::Param { f64::from(GRAD_START) } else { 0.0 };
@@ -256,15 +346,12 @@ impl<'a> Reference<'a> {
     }
 
     /// `Σ y · dy` with element `i` of input `k` moved by `step`.
-    fn loss(&self, case: &impl Case, k: usize, i: usize, step: f64) -> f64 {
+    fn loss(&self, case: &impl Forward<Host<f64>>, k: usize, i: usize, step: f64) -> f64 {
         let host = Host::<f64>::new();
         let mut x: Vec<_> = self.inputs.iter().map(|i| host.upload(i.shape, &i.data)).collect();
         x[k][i] += step;
         let y = case.forward(&host, &x);
-        let dot = |(y, (_, dy)): (&host::Array<f64>, &(Shape, Vec<f32>))| -> f64 {
-            y.iter().zip(dy).map(|(y, &dy)| y * f64::from(dy)).sum()
-        };
-        y.iter().zip(&self.dy).map(dot).sum()
+        y[0].iter().zip(&self.dy.1).map(|(y, &dy)| y * f64::from(dy)).sum()
     }
 }
 

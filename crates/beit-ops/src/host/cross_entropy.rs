@@ -6,7 +6,7 @@ use super::par;
 use super::real::Real;
 use super::reduce::{maximum, sum};
 use super::rows::argmax_row;
-use crate::ops::{Ops, Targets};
+use crate::ops::{CrossEntropyOps, Device, Targets};
 use alloc::vec::Vec;
 
 /// The target of one row: a class, whose probability is `off + on` and that of all others `off`, or a distribution.
@@ -37,7 +37,7 @@ impl<F: Real> Target<'_, F> {
 /// The target of one row of `v` classes.
 fn target<'a, F: Real>(targets: &Targets<'a, Host<F>>, row: usize, v: usize) -> Target<'a, F>
 where
-    Host<F>: Ops<Tensor = Array<F>, Ids = Vec<u32>>,
+    Host<F>: Device<Tensor = Array<F>, Ids = Vec<u32>>,
 {
     match *targets {
         Targets::Classes { ids, smoothing } => {
@@ -58,7 +58,7 @@ where
 /// log-sum-exp of each row.
 pub(super) fn forward<F: Real>(logits: &Array<F>, targets: &Targets<'_, Host<F>>) -> (Array<F>, Array<F>)
 where
-    Host<F>: Ops<Tensor = Array<F>, Ids = Vec<u32>>,
+    Host<F>: Device<Tensor = Array<F>, Ids = Vec<u32>>,
 {
     let v = last(logits);
     let m = logits.len() / v;
@@ -101,7 +101,7 @@ pub(super) fn backward<F: Real>(
     scale: f32,
 ) -> Array<F>
 where
-    Host<F>: Ops<Tensor = Array<F>, Ids = Vec<u32>>,
+    Host<F>: Device<Tensor = Array<F>, Ids = Vec<u32>>,
 {
     let v = last(logits);
     let m = logits.len() / v;
@@ -125,4 +125,21 @@ where
         }
     });
     d_logits
+}
+
+on_host! {
+    impl CrossEntropyOps for Host<F> {
+        fn cross_entropy(&self, logits: &Tensor, targets: &Targets<'_, Self>) -> (Tensor, Tensor) {
+            forward(logits, targets)
+        }
+        fn cross_entropy_backward(
+            &self,
+            logits: &Tensor,
+            targets: &Targets<'_, Self>,
+            lse: &Tensor,
+            scale: f32,
+        ) -> Tensor {
+            backward(logits, targets, lse, scale)
+        }
+    }
 }

@@ -1,10 +1,12 @@
 //! From images to tokens: patches, and what is added to their embeddings.
 
+use super::Host;
 use super::array::{Array, data, data_mut, last, unwritten};
 use super::par;
 use super::real::Real;
 use super::reduce::{add, add_partials};
-use crate::ops::Embeddings;
+use super::rows;
+use crate::ops::{Embeddings, TokenOps, TokenTraining};
 
 /// Cuts images into patches of `h x w` pixels: `[B, 3, height, width] -> [B·N, 3·h·w]`.
 pub(super) fn patchify<F: Real>(images: &Array<F>, [ph, pw]: [usize; 2]) -> Array<F> {
@@ -114,5 +116,40 @@ fn add_param_gradients<F: Real>(
         add_partials(batch, &mut [data_mut(d_pos)], |images, out| {
             images.for_each(|b| add(&mut out[0], &d_tokens[b * tokens * c..][..tokens * c]));
         });
+    }
+}
+
+on_host! {
+    impl TokenOps for Host<F> {
+        fn patchify(&self, images: &Tensor, patch: [usize; 2]) -> Tensor {
+            patchify(images, patch)
+        }
+        fn embed(
+            &self,
+            patches: &Tensor,
+            p: &Embeddings<Tensor>,
+            mask: Option<&Tensor>,
+            tokens: usize,
+        ) -> Tensor {
+            forward(patches, p, mask, tokens)
+        }
+        fn mean_pool(&self, x: &Tensor, tokens: usize) -> Tensor {
+            rows::mean_pool(x, tokens)
+        }
+    }
+
+    impl TokenTraining for Host<F> {
+        fn embed_backward(
+            &self,
+            d_tokens: &Tensor,
+            mask: Option<&Tensor>,
+            tokens: usize,
+            dp: &mut Embeddings<Tensor>,
+        ) -> Tensor {
+            backward(d_tokens, mask, tokens, dp)
+        }
+        fn mean_pool_backward(&self, dy: &Tensor, tokens: usize) -> Tensor {
+            rows::mean_pool_backward(dy, tokens)
+        }
     }
 }

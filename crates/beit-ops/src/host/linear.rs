@@ -1,11 +1,13 @@
 //! `y = x Wᵀ + b`, and the GELU that follows or precedes it.
 
-use super::activation::{gelu, gelu_scalar, gelu_slope};
+use super::Host;
+use super::activation::{self, gelu, gelu_scalar, gelu_slope};
 use super::array::{Array, data, data_mut, matrix, matrix_mut, shape, unwritten, view, view_mut};
 use super::par;
 use super::product::{Destination, Multiply, Products, no_epilogue};
 use super::real::Real;
 use super::reduce::{add, add_column_sums};
+use crate::ops::{LinearOps, LinearTraining};
 use crate::params::Linear;
 
 /// `x Wᵀ + b`
@@ -134,5 +136,51 @@ pub(super) fn add_bias<F: Real>(bias: &[F]) -> impl Fn(usize, usize, &mut [F], &
             #[inline(always)]
             || add(y, &bias[column..column + y.len()]),
         );
+    }
+}
+
+on_host! {
+    impl LinearOps for Host<F> {
+        fn linear(&self, x: &Tensor, p: &Linear<Tensor>) -> Tensor {
+            forward(self.products, x, p)
+        }
+        fn gelu(&self, x: &Tensor) -> Tensor {
+            activation::gelu(x)
+        }
+        fn linear_gelu(&self, x: &Tensor, p: &Linear<Tensor>) -> Tensor {
+            infer_gelu(self.products, x, p)
+        }
+    }
+
+    impl LinearTraining for Host<F> {
+        fn linear_backward(
+            &self,
+            dy: &Tensor,
+            x: &Tensor,
+            p: &Linear<Tensor>,
+            dp: &mut Linear<Tensor>,
+        ) -> Tensor {
+            backward_params(self.products, dy, x, dp);
+            backward_input(self.products, dy, p, x)
+        }
+        fn linear_backward_params(&self, dy: &Tensor, x: &Tensor, dp: &mut Linear<Tensor>) {
+            backward_params(self.products, dy, x, dp);
+        }
+        fn gelu_backward(&self, dy: &Tensor, x: &Tensor) -> Tensor {
+            activation::gelu_backward(dy, x)
+        }
+        fn linear_gelu_forward(&self, x: &Tensor, p: &Linear<Tensor>) -> (Tensor, Tensor) {
+            forward_gelu(self.products, x, p)
+        }
+        fn linear_gelu_backward(
+            &self,
+            dy: &Tensor,
+            [pre, act]: [&Tensor; 2],
+            p: &Linear<Tensor>,
+            dp: &mut Linear<Tensor>,
+        ) -> Tensor {
+            backward_params(self.products, dy, act, dp);
+            backward_input_gelu(self.products, dy, p, pre)
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! AdamW, and clipping by the global norm of the gradients.
 
+use super::Host;
 use super::array::{Array, array, data, data_mut};
 use super::par;
 use super::real::Real;
 use super::reduce::sum;
-use crate::ops::AdamW;
+use crate::ops::{AdamW, OptimiserOps};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -110,5 +111,35 @@ impl<F: Real> Step<F> {
                 }
             },
         );
+    }
+}
+
+on_host! {
+    impl OptimiserOps for Host<F> {
+        fn clip_factor(&self, grads: &[&Tensor], max_norm: Option<f32>, scale: f32) -> Tensor {
+            clip_factor(grads, max_norm, scale)
+        }
+        fn adamw(
+            &self,
+            param: &mut Tensor,
+            grad: &Tensor,
+            moments: [&mut Tensor; 2],
+            clip: &Tensor,
+            hyper: &AdamW,
+        ) {
+            adamw(param, grad, moments, clip, hyper);
+        }
+        fn adamw_all(
+            &self,
+            params: Vec<&mut Tensor>,
+            grads: Vec<&mut Tensor>,
+            moments: Vec<[&mut Tensor; 2]>,
+            clip: &Tensor,
+            hyper: &[AdamW],
+        ) {
+            for (((param, grad), moments), hyper) in params.into_iter().zip(grads).zip(moments).zip(hyper) {
+                adamw_and_clear(param, grad, moments, clip, hyper);
+            }
+        }
     }
 }

@@ -2,10 +2,10 @@
 //! distribution.
 
 use super::array::{Array, array, data, data_mut, last, reshape, shape, unwritten, zeros};
-use super::par;
 use super::real::Real;
 use super::reduce::{add_column_sums, softmax_row, softmax_row_backward, sum};
-use crate::ops::GumbelNoise;
+use super::{Host, logit_laplace, par};
+use crate::ops::{ElboOps, GumbelNoise};
 use crate::philox::uniforms;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -180,4 +180,27 @@ fn softmax_backward<F: Real>(
 #[inline(always)]
 fn floored_ln<F: Real>(p: F) -> F {
     p.max(F::from_f64(f64::from(f32::MIN_POSITIVE))).ln()
+}
+
+on_host! {
+    impl ElboOps for Host<F> {
+        fn gumbel_softmax(&self, logits: &Tensor, noise: GumbelNoise, tau: f64) -> Tensor {
+            gumbel_softmax(logits, noise, tau)
+        }
+        fn gumbel_softmax_backward(&self, dy: &Tensor, y: &Tensor, tau: f64) -> Tensor {
+            gumbel_softmax_backward(dy, y, tau)
+        }
+        fn posterior_kl(&self, logits: &Tensor) -> (Tensor, [Tensor; 2]) {
+            kl(logits)
+        }
+        fn posterior_kl_backward(&self, saved: &[Tensor; 2], weights: [f64; 2]) -> Tensor {
+            kl_backward(saved, weights)
+        }
+        fn logit_laplace(&self, params: &Tensor, x: &Tensor) -> Tensor {
+            logit_laplace::forward(params, x)
+        }
+        fn logit_laplace_backward(&self, params: &Tensor, x: &Tensor) -> Tensor {
+            logit_laplace::backward(params, x)
+        }
+    }
 }

@@ -1,12 +1,13 @@
 //! Residual connections: the sum of a trunk and a branch, scaled by LayerScale and drop path.
 
+use super::Host;
 use super::activation::{binary, unary};
 use super::array::{Array, data, data_mut, last, shape, unwritten};
-use super::layer_norm::{RowStats, normalise_row};
+use super::layer_norm::{self, RowStats, normalise_row};
 use super::par;
 use super::real::Real;
 use super::reduce::{add, add_partials};
-use crate::ops::Residual;
+use crate::ops::{GradientOps, Residual, ResidualOps, ResidualTraining};
 use crate::params::Norm;
 
 /// `a += b`
@@ -184,4 +185,83 @@ pub(super) fn backward<F: Real>(
         });
     }
     d_branch
+}
+
+on_host! {
+    impl GradientOps for Host<F> {
+        fn clear(&self, x: &mut Tensor) {
+            x.fill(F::from_f64(0.0));
+        }
+        fn add_assign(&self, a: &mut Tensor, b: &Tensor) {
+            add_assign(a, b);
+        }
+    }
+
+    impl ResidualOps for Host<F> {
+        fn layer_norm(&self, x: &Tensor, p: &Norm<Tensor>, eps: f64) -> Tensor {
+            layer_norm::forward(x, p, eps).0
+        }
+        fn scale_residual(&self, x: &Tensor, branch: &Tensor, scale: &Residual<'_, Tensor>) -> Tensor {
+            forward(x, branch, scale)
+        }
+        fn scale_residual_norm(
+            &self,
+            x: &Tensor,
+            branch: &Tensor,
+            scale: &Residual<'_, Tensor>,
+            p: &Norm<Tensor>,
+            eps: f64,
+        ) -> (Tensor, Tensor) {
+            let (y, normed, _) = forward_norm(x, branch, scale, p, eps);
+            (y, normed)
+        }
+    }
+
+    impl ResidualTraining for Host<F> {
+        type Stats = RowStats<F>;
+
+        fn layer_norm_forward(&self, x: &Tensor, p: &Norm<Tensor>, eps: f64) -> (Tensor, RowStats<F>) {
+            layer_norm::forward(x, p, eps)
+        }
+        fn layer_norm_backward(
+            &self,
+            dy: &Tensor,
+            x: &Tensor,
+            p: &Norm<Tensor>,
+            stats: &RowStats<F>,
+            dp: &mut Norm<Tensor>,
+        ) -> Tensor {
+            layer_norm::backward(dy, x, p, stats, dp, None)
+        }
+        fn scale_residual_backward(
+            &self,
+            dy: &Tensor,
+            branch: &Tensor,
+            scale: &Residual<'_, Tensor>,
+            d_gamma: Option<&mut Tensor>,
+        ) -> Tensor {
+            backward(dy, branch, scale, d_gamma)
+        }
+        fn scale_residual_norm_forward(
+            &self,
+            x: &Tensor,
+            branch: &Tensor,
+            scale: &Residual<'_, Tensor>,
+            p: &Norm<Tensor>,
+            eps: f64,
+        ) -> (Tensor, Tensor, RowStats<F>) {
+            forward_norm(x, branch, scale, p, eps)
+        }
+        fn layer_norm_backward_residual(
+            &self,
+            d_normed: &Tensor,
+            x: &Tensor,
+            p: &Norm<Tensor>,
+            stats: &RowStats<F>,
+            dp: &mut Norm<Tensor>,
+            dy: &Tensor,
+        ) -> Tensor {
+            layer_norm::backward(d_normed, x, p, stats, dp, Some(dy))
+        }
+    }
 }

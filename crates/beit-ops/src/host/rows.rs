@@ -1,9 +1,11 @@
 //! Operations on whole rows: picking them, averaging them, and the largest element of each.
 
-use super::array::{Array, data, data_mut, last, unwritten, zeros};
+use super::Host;
+use super::array::{Array, data, data_mut, last, shape, unwritten, zeros};
 use super::par;
 use super::real::Real;
 use super::reduce::{add, maximum};
+use crate::ops::{RowOps, RowTraining};
 use alloc::vec::Vec;
 
 /// `y[i] = x[rows[i]]` for `x [M, C]`.
@@ -17,14 +19,35 @@ pub(super) fn gather<F: Real>(x: &Array<F>, rows: &[u32]) -> Array<F> {
     y
 }
 
-/// `dx[rows[i]] = dy[i]`, zero in all other of the `m` rows. The indices in `rows` must be distinct.
-pub(super) fn gather_backward<F: Real>(dy: &Array<F>, rows: &[u32], m: usize) -> Array<F> {
-    let c = last(dy);
-    let mut dx = zeros([m, c]);
-    for (&row, dy) in rows.iter().zip(data(dy).chunks_exact(c)) {
-        dx[row as usize * c..][..c].copy_from_slice(dy);
+/// `y[rows[i]] = x[i]`, zero in all other of the `m` rows. The indices in `rows` must be distinct.
+pub(super) fn scatter<F: Real>(x: &Array<F>, rows: &[u32], m: usize) -> Array<F> {
+    let c = last(x);
+    let mut y = zeros([m, c]);
+    for (&row, x) in rows.iter().zip(data(x).chunks_exact(c)) {
+        y[row as usize * c..][..c].copy_from_slice(x);
     }
-    dx
+    y
+}
+
+/// `y[m] = x[m] + bias`
+pub(super) fn add_bias<F: Real>(x: &Array<F>, bias: &Array<F>) -> Array<F> {
+    let c = last(x);
+    let mut y = unwritten(shape(x));
+    let rows = par::rows_per_task(c);
+    let (x, bias) = (data(x), data(bias));
+    par::chunks(data_mut(&mut y), rows * c, |i, y| {
+        par::simd(
+            #[inline(always)]
+            || {
+                for (y, x) in y.chunks_exact_mut(c).zip(x[i * rows * c..].chunks_exact(c)) {
+                    for k in 0..c {
+                        y[k] = x[k] + bias[k];
+                    }
+                }
+            },
+        );
+    });
+    y
 }
 
 /// The mean of the patch tokens of each image, without \[CLS\]: `[B·T, C] -> [B, C]`.
@@ -79,4 +102,20 @@ pub(super) fn argmax_row<F: Real>(row: &[F]) -> usize {
         || maximum(row),
     );
     row.iter().position(|&v| v == best).unwrap_or(0)
+}
+
+on_host! {
+    impl RowOps for Host<F> {
+        fn gather_rows(&self, x: &Tensor, rows: &Vec<u32>) -> Tensor {
+            gather(x, rows)
+        }
+        fn scatter_rows(&self, x: &Tensor, rows: &Vec<u32>, m: usize) -> Tensor {
+            scatter(x, rows, m)
+        }
+        fn argmax_rows(&self, x: &Tensor) -> Vec<u32> {
+            argmax(x)
+        }
+    }
+
+    impl RowTraining for Host<F> {}
 }

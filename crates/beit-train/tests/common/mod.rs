@@ -2,7 +2,7 @@
 
 use beit_data::{Image, Item, LabelledSample, Loader, LoaderConfig, SampleRng, Source};
 use beit_heads::{Classifier, ClassifierConfig, Pooling};
-use beit_ops::{Host, Ops, Tree};
+use beit_ops::{Host, Tree};
 use beit_train::{
     Classification, Error, Hooks, Hyper, Listeners, Recipe, Record, Schedule, Silent, StepReport, Task,
     Trainer,
@@ -11,7 +11,7 @@ use beit_vit::{Config, Preset, RelativePositions};
 use std::sync::Arc;
 
 pub(crate) const OPS: Host<f32> = Host::new();
-pub(crate) type Array = <Host<f32> as Ops>::Tensor;
+pub(crate) type Array = <Host<f32> as beit_ops::Device>::Tensor;
 pub(crate) type Training = Trainer<'static, Host<f32>, Classification>;
 
 pub(crate) const TASK: Classification = Classification { smoothing: 0.1, recompute: false };

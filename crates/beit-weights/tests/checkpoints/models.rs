@@ -1,11 +1,12 @@
 //! Small models.
 
 use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling};
-use beit_ops::{Host, Ops, Tree};
+use beit_ops::prelude::*;
+use beit_ops::{Host, Tree};
 use beit_vit::{Config, Preset, RelativePositions};
 
 pub(crate) type Device = Host<f32>;
-pub(crate) type Tensor = <Device as Ops>::Tensor;
+pub(crate) type Tensor = <Device as beit_ops::Device>::Tensor;
 
 /// 8x8 images in four patches.
 pub(crate) fn vit() -> Config {

@@ -2,7 +2,7 @@
 
 use crate::models::{Device, classifier, classifier_config, mim, mim_config, vit};
 use beit_heads::{MimConfig, Pooling};
-use beit_ops::Ops;
+use beit_ops::prelude::*;
 use beit_vit::{Config, RelativePositions};
 use beit_weights::{
     Checkpoint, Labelled, LoadOptions, Resizing, TableResize, no_more_files, resize_positions,

@@ -3,7 +3,8 @@
 use crate::models::{Device, classifier, classifier_config, distinct, mim, mim_config};
 use beit_data::{Filter, Fit, Normalise, Preprocessing};
 use beit_heads::{Mim, Pooling};
-use beit_ops::{Ops, Shape, Tree};
+use beit_ops::prelude::*;
+use beit_ops::{Shape, Tree};
 use beit_weights::{
     Labelled, Model, TensorFile, TensorWriter, Weights, load_classifier, load_mim, load_params,
     load_tokenizer, no_more_files, read_preprocessing, save_classifier, save_mim, save_tokenizer,

@@ -35,5 +35,39 @@ mod rows;
 mod tiles;
 mod variant;
 
-pub(crate) use backward::backward;
-pub(crate) use forward::forward;
+use self::backward::backward;
+use self::forward::forward;
+use crate::gpu::Gpu;
+use crate::tensor::{Probs, Tensor};
+use beit_ops::{AttentionOps, AttentionShape, AttentionTraining, QkvBias, QkvBiasGrad};
+use cubecl::prelude::Runtime;
+
+impl<R: Runtime> AttentionOps for Gpu<R> {
+    fn attention(&self, qkv: &Tensor, bias: &QkvBias<'_, Tensor>, shape: AttentionShape) -> Tensor {
+        forward(self, qkv, bias, shape).0
+    }
+}
+
+impl<R: Runtime> AttentionTraining for Gpu<R> {
+    type Probs = Probs;
+
+    fn attention_forward(
+        &self,
+        qkv: &Tensor,
+        bias: &QkvBias<'_, Tensor>,
+        shape: AttentionShape,
+    ) -> (Tensor, Probs) {
+        forward(self, qkv, bias, shape)
+    }
+    fn attention_backward(
+        &self,
+        d_context: &Tensor,
+        qkv: &Tensor,
+        bias: &QkvBias<'_, Tensor>,
+        probs: &Probs,
+        shape: AttentionShape,
+        d_bias: &mut QkvBiasGrad<'_, Tensor>,
+    ) -> Tensor {
+        backward(self, d_context, qkv, bias, probs, shape, d_bias)
+    }
+}

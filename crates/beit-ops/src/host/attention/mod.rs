@@ -29,5 +29,40 @@ mod relative;
 #[cfg(test)]
 mod tests;
 
-pub(super) use self::backward::backward;
-pub(super) use self::forward::forward;
+use self::backward::backward;
+use self::forward::forward;
+use super::Host;
+use crate::ops::{AttentionOps, AttentionShape, AttentionTraining, QkvBias, QkvBiasGrad};
+
+on_host! {
+    impl AttentionOps for Host<F> {
+        fn attention(&self, qkv: &Tensor, bias: &QkvBias<'_, Tensor>, shape: AttentionShape) -> Tensor {
+            forward(self.products, qkv, bias, shape).0
+        }
+    }
+
+    impl AttentionTraining for Host<F> {
+        /// The log-sum-exp of the scores, `[B, H, T]`.
+        type Probs = Tensor;
+
+        fn attention_forward(
+            &self,
+            qkv: &Tensor,
+            bias: &QkvBias<'_, Tensor>,
+            shape: AttentionShape,
+        ) -> (Tensor, Tensor) {
+            forward(self.products, qkv, bias, shape)
+        }
+        fn attention_backward(
+            &self,
+            d_context: &Tensor,
+            qkv: &Tensor,
+            bias: &QkvBias<'_, Tensor>,
+            lse: &Tensor,
+            shape: AttentionShape,
+            d_bias: &mut QkvBiasGrad<'_, Tensor>,
+        ) -> Tensor {
+            backward(self.products, [d_context, qkv, lse], bias, shape, d_bias)
+        }
+    }
+}

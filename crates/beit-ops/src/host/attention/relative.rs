@@ -165,7 +165,7 @@ fn add_run<F: Real>(to: &mut [F], from: &[F], len: usize) {
 mod tests {
     use super::*;
     use crate::Host;
-    use crate::Ops;
+    use crate::prelude::*;
     use alloc::vec;
 
     /// Every element of the bias against the index, and the gradient as its transpose. Some windows are narrower than a step.

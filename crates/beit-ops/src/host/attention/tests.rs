@@ -3,7 +3,8 @@ use crate::host::array::{Array, zeros};
 use crate::host::product::Products;
 use crate::init::Stream;
 use crate::ops::{AttentionShape, QkvBias, QkvBiasGrad};
-use crate::{Host, Ops, relative_position_index, relative_position_rows};
+use crate::prelude::*;
+use crate::{Host, relative_position_index, relative_position_rows};
 use alloc::vec::Vec;
 
 /// More than one tile of queries, and the last one smaller.

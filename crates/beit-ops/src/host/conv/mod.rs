@@ -27,10 +27,11 @@ use self::filters::Filters;
 use self::winograd::Winograd;
 use super::array::{Array, data, data_mut, extents4, matrix_mut, unwritten, view, view_mut};
 use super::linear::add_bias;
-use super::par;
 use super::product::{Destination, Images, Multiply, Products, no_epilogue};
 use super::real::Real;
 use super::reduce::add_column_sums;
+use super::{Host, activation, par, pool, residual, rows};
+use crate::ops::{ConvOps, ConvTraining};
 use crate::params::Conv2d;
 
 /// With this many outputs or more, the weight gradient of a 1 x 1 filter has enough rows for all threads to share one product.
@@ -123,4 +124,61 @@ pub(super) fn backward_params<F: Multiply>(
     }
     let sum = F::with_engine(products, Correlate { images: Images::new(x, k), dy: data(dy), o });
     filters::add_tap_major(&sum, [o, i, k], data_mut(&mut dp.weight));
+}
+
+on_host! {
+    impl ConvOps for Host<F> {
+        fn channels_last(&self, x: &Tensor) -> Tensor {
+            channels_last(x)
+        }
+        fn conv2d(&self, x: &Tensor, p: &Conv2d<Tensor>) -> Tensor {
+            forward(self.products, x, p)
+        }
+        fn relu(&self, x: &Tensor) -> Tensor {
+            activation::relu(x)
+        }
+        fn max_pool2(&self, x: &Tensor) -> Tensor {
+            pool::max_pool2(x)
+        }
+        fn upsample2(&self, x: &Tensor) -> Tensor {
+            pool::upsample2(x)
+        }
+        fn add_scaled(&self, a: &Tensor, b: &Tensor, scale: f64) -> Tensor {
+            residual::add_scaled(a, b, scale)
+        }
+        fn add_bias(&self, x: &Tensor, bias: &Tensor) -> Tensor {
+            rows::add_bias(x, bias)
+        }
+    }
+
+    impl ConvTraining for Host<F> {
+        fn conv2d_backward(
+            &self,
+            dy: &Tensor,
+            x: &Tensor,
+            p: &Conv2d<Tensor>,
+            dp: &mut Conv2d<Tensor>,
+        ) -> Tensor {
+            backward_params(self.products, dy, x, dp);
+            backward_input(self.products, dy, p)
+        }
+        fn conv2d_backward_params(&self, dy: &Tensor, x: &Tensor, dp: &mut Conv2d<Tensor>) {
+            backward_params(self.products, dy, x, dp);
+        }
+        fn relu_backward(&self, dy: &Tensor, x: &Tensor) -> Tensor {
+            activation::relu_backward(dy, x)
+        }
+        fn max_pool2_backward(&self, dy: &Tensor, x: &Tensor) -> Tensor {
+            pool::max_pool2_backward(dy, x)
+        }
+        fn upsample2_backward(&self, dy: &Tensor) -> Tensor {
+            pool::upsample2_backward(dy)
+        }
+        fn scaled(&self, x: &Tensor, scale: f64) -> Tensor {
+            residual::scaled(x, scale)
+        }
+        fn add_bias_backward(&self, dy: &Tensor, d_bias: &mut Tensor) {
+            add_column_sums(dy, d_bias);
+        }
+    }
 }
