@@ -1,7 +1,7 @@
 //! What a step does besides matrix products, at the sizes of a model.
 
-use super::models::Model;
-use super::{Case, Fill, Running};
+use crate::models::Model;
+use crate::{Case, Fill, Running};
 use beit_heads::Mim;
 use beit_ops::relative_position_rows;
 use beit_ops::{AdamW, AttentionShape, Norm, Ops, QkvBias, QkvBiasGrad, Residual, Shape, Targets, Tree};
@@ -23,7 +23,7 @@ pub(super) struct Layer<'a> {
     backward: bool,
 }
 
-pub(super) fn of(model: &Model) -> Vec<Layer<'_>> {
+pub(super) fn of_model(model: &Model) -> Vec<Layer<'_>> {
     let pairs = [Kind::Attention, Kind::LayerNorm, Kind::Gelu, Kind::Residual, Kind::CrossEntropy];
     let layer = |kind, backward| Layer { model, kind, backward };
     let mut all: Vec<_> = pairs.iter().flat_map(|&kind| [false, true].map(|way| layer(kind, way))).collect();

@@ -1,7 +1,7 @@
 //! Matrix products: `x [M, C] · weight [N, C]ᵀ`.
 
-use super::models::Model;
-use super::{Case, Fill, Running};
+use crate::models::Model;
+use crate::{Case, Fill, Running};
 use beit_ops::{Linear, Ops, Shape};
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ impl Product {
 }
 
 /// The linear maps of a block and of the head, in the three parts each.
-pub(super) fn of(model: &Model) -> Vec<Product> {
+pub(super) fn of_model(model: &Model) -> Vec<Product> {
     let (m, c, hidden) = (model.rows(), model.vit.width, model.vit.hidden);
     let maps = [
         ("qkv", m, c, 3 * c, false),

@@ -1,9 +1,9 @@
 //! The same work in another program: a process that answers questions, a line of JSON each.
 
-use super::PeerArg;
-use super::measure::Stopwatch;
+use crate::PeerKind;
+use crate::measure::Stopwatch;
 use anyhow::{Context, bail};
-use beit::Device;
+use beit::{Device, Watch};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -22,10 +22,15 @@ pub(super) struct Peer {
 
 impl Peer {
     /// Starts it on the same device in the same precision.
-    pub(super) fn start(peer: PeerArg, python: &str, device: &Device) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        peer: PeerKind,
+        python: &str,
+        device: &Device,
+        watch: &Watch,
+    ) -> anyhow::Result<Self> {
         let name = match peer {
-            PeerArg::Torch => "torch",
-            PeerArg::Onnxruntime => "onnxruntime",
+            PeerKind::Torch => "torch",
+            PeerKind::Onnxruntime => "onnxruntime",
         };
         let on = if device.flag().starts_with("cuda") { device.flag() } else { "cpu" };
         let mut process = Command::new(python)
@@ -38,7 +43,7 @@ impl Peer {
         let answers = process.stdout.take().with_context(|| format!("--peer {name}: no answers"))?;
         let mut peer = Self { name, process, questions, answers: BufReader::new(answers) };
         let hello = peer.answer()?;
-        crate::output::note(&format!("peer: {}", hello["hello"].as_str().unwrap_or("torch")));
+        watch.note(&format!("peer: {}", hello["hello"].as_str().unwrap_or("torch")));
         Ok(peer)
     }
 

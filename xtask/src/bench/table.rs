@@ -2,33 +2,18 @@
 
 use crate::output::Output;
 use beit::Device;
+use beit_bench::Row;
 use serde_json::json;
 
-/// What one case came to.
-pub(super) struct Row {
-    pub(super) name: String,
-    /// Of one call.
-    pub(super) seconds: f64,
-    /// Of one call.
-    pub(super) flops: u64,
-    pub(super) images: Option<usize>,
-    /// The most that tensors take at once.
-    pub(super) planned_bytes: u64,
-    /// What the device has taken from its memory so far.
-    pub(super) taken_bytes: Option<u64>,
-    /// Of one call of the peer.
-    pub(super) peer_seconds: Option<f64>,
-}
-
 /// Prints rows as they come.
-pub(super) struct Report {
+pub(super) struct Table {
     output: Output,
     device: Device,
     /// The best rate of a square product, in operations per second.
     peak: Option<f64>,
 }
 
-impl Report {
+impl Table {
     pub(super) fn new(output: Output, device: &Device) -> Self {
         Self { output, device: device.clone(), peak: None }
     }
@@ -99,20 +84,4 @@ fn heading() -> String {
         "{:48} {:>10} {:>11} {:>7} {:>10} {:>8} {:>8} {:>10} {:>6}",
         "", "ms", "GFLOP/s", "% peak", "images/s", "plan GiB", "GiB", "peer ms", "times"
     )
-}
-
-impl Row {
-    /// Operations per second.
-    fn rate(&self) -> f64 {
-        self.flops as f64 / self.seconds
-    }
-
-    fn images_per_second(&self) -> Option<f64> {
-        self.images.map(|images| images as f64 / self.seconds)
-    }
-
-    /// How many times as fast as the peer we are.
-    fn ratio(&self) -> Option<f64> {
-        self.peer_seconds.map(|theirs| theirs / self.seconds)
-    }
 }
