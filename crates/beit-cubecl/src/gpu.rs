@@ -14,8 +14,8 @@ use half::bf16;
 
 /// A GPU, through the CubeCL runtime `R`.
 ///
-/// One thread of the host launches, and results are the same bits in every run. Launches return at once. Their errors come back from
-/// [`read`](beit_ops::Device::read) and [`sync`](Gpu::sync).
+/// One thread of the host launches, and results are the same bits in every run. Launches return at once. Their errors come
+/// back from [`read`](beit_ops::Device::read) and [`sync`](Gpu::sync).
 pub struct Gpu<R: Runtime> {
     pub(crate) client: ComputeClient<R>,
     precision: Precision,
@@ -87,8 +87,8 @@ impl<R: Runtime> Gpu<R> {
         self.client.properties().hardware.max_shared_memory_size
     }
 
-    /// Whether kernels in CUDA C++ can use `wgmma`, the tensor cores of Hopper. CubeCL reports bulk copies from Hopper on, and their
-    /// wide form for the next generation, which has no `wgmma`.
+    /// Whether kernels in CUDA C++ can use `wgmma`, the tensor cores of Hopper. CubeCL reports bulk copies from Hopper on, and
+    /// their wide form for the next generation, which has no `wgmma`.
     pub(crate) fn has_wgmma(&self) -> bool {
         let tma = self.client.properties().features.tma;
         self.tensor_cores() && tma.contains(Tma::Base) && !tma.contains(Tma::Im2colWide)
@@ -139,8 +139,8 @@ impl<R: Runtime> Gpu<R> {
         Tensor::new(shape, Dtype::F32, self.send(cast_slice(data)))
     }
 
-    /// Copies bytes to the device. Many bytes go through pinned memory where the runtime has it: such a copy runs beside kernels and
-    /// the host does not wait for it.
+    /// Copies bytes to the device. Many bytes go through pinned memory where the runtime has it: such a copy runs beside
+    /// kernels and the host does not wait for it.
     fn send(&self, bytes: &[u8]) -> Handle {
         if bytes.len() < PINNED_FROM {
             return self.client.create_from_slice(bytes);
@@ -171,7 +171,8 @@ impl<R: Runtime> Gpu<R> {
         Ok(bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
     }
 
-    /// The bytes of a buffer. A read after a failed launch may succeed with undefined bytes, so errors of launches are asked for first.
+    /// The bytes of a buffer. A read after a failed launch may succeed with undefined bytes, so errors of launches are asked
+    /// for first.
     fn bytes(&self, handle: &Handle) -> Result<Vec<u8>, DeviceError> {
         self.sync()?;
         let bytes = self.client.read_one(handle.clone()).map_err(|error| fault(&error))?;
@@ -182,8 +183,8 @@ impl<R: Runtime> Gpu<R> {
 /// Bytes from which on a copy goes through pinned memory. For fewer, allocating the pinned memory costs more than the copy.
 const PINNED_FROM: usize = 1 << 20;
 
-/// Assumed where a runtime does not report them: few enough for small devices, and more than one, so that long sums are split there
-/// too.
+/// Assumed where a runtime does not report them: few enough for small devices, and more than one, so that long sums are split
+/// there too.
 const UNKNOWN_MULTIPROCESSORS: usize = 16;
 
 /// Elements of the placeholder buffer: one vector of the widest loads.

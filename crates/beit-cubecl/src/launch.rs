@@ -16,8 +16,8 @@ pub(crate) fn grid(items: usize, per_block: usize) -> CubeCount {
 
 /// A grid for kernels in which each warp takes one row at a time.
 ///
-/// The largest warp that the device may form decides how many rows a block has. With smaller warps the grid has blocks to spare, and
-/// no warp takes a second row while others have none.
+/// The largest warp that the device may form decides how many rows a block has. With smaller warps the grid has blocks to
+/// spare, and no warp takes a second row while others have none.
 pub(crate) fn row_grid<R: Runtime>(client: &cubecl::client::ComputeClient<R>, rows: usize) -> CubeCount {
     let warp = client.properties().hardware.plane_size_max.max(1);
     grid(rows, (THREADS / warp).max(1) as usize)

@@ -33,6 +33,7 @@ pub trait Hooks<O: Ops, K: Task<O>> {
 
     /// Sees parameters and buffers after every step, of which `step` are done; keeps an average of them, for example. Where numbers
     /// are read seldom, a step that was not finite is seen too: the parameters are then those of the step before.
+    /// A clone shares its memory with the parameters, so that the next step has to copy them: keep numbers of your own.
     ///
     /// # Errors
     ///

@@ -11,6 +11,7 @@ use beit_data::{Image, LabelledSample, Loader, Preprocessing, Source};
 use beit_ops::{Ops, Tree};
 use beit_train::Evaluation;
 use flate2::Crc;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -81,8 +82,9 @@ impl Classifier {
     /// # Errors
     ///
     /// Nothing of this name, something else than a classifier, or a device that fails.
-    pub fn open(name: &str, device: impl Into<Device>) -> Result<Self> {
-        Self::open_with(name, &OpenSettings::default(), &device.into(), &Watch::silent())
+    pub fn open(name: impl AsRef<Path>, device: impl Into<Device>) -> Result<Self> {
+        let name = name.as_ref().to_string_lossy();
+        Self::open_with(&name, &OpenSettings::default(), &device.into(), &Watch::silent())
     }
 
     /// [`open`](Self::open) in another way than the usual one, watched.

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result, setting};
 use crate::progress::Watch;
+use crate::settings::device::{Name, footprint};
 use crate::settings::{DeviceSettings, Precision};
 use beit_ops::{Footprint, Host, Ops};
 use std::fmt;
@@ -48,15 +49,6 @@ pub trait Work {
 
 /// No more steps than this are trained on before their losses are looked at.
 const MOST_UNREAD: u64 = 100;
-
-/// What a device is called in [`DeviceSettings::device`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Name {
-    Auto,
-    Cpu,
-    Cuda(usize),
-    Wgpu,
-}
 
 impl Device {
     /// CUDA where this build and this machine have it, else the CPU.
@@ -277,81 +269,6 @@ impl fmt::Debug for Device {
     }
 }
 
-impl DeviceSettings {
-    /// Refuses what no machine could do, before anything is opened.
-    ///
-    /// # Errors
-    ///
-    /// A name of no device, or of one that this build does not have, or a precision that it does not have.
-    pub fn check(&self) -> Result<()> {
-        let name = self.name()?;
-        let built_in = |feature: &str, there: bool| match there {
-            true => Ok(()),
-            false => setting!(
-                "--device {}: this build has no {} support; take cargo xtask-{feature} (--features {feature}), or --device cpu",
-                self.device,
-                if feature == "cuda" { "CUDA" } else { "wgpu" }
-            ),
-        };
-        match name {
-            Name::Cuda(_) => built_in("cuda", cfg!(feature = "cuda"))?,
-            Name::Wgpu => built_in("wgpu", cfg!(feature = "wgpu"))?,
-            Name::Auto | Name::Cpu => {}
-        }
-        if (self.precision, name) == (Precision::Bf16, Name::Wgpu) {
-            setting!(
-                "--precision bf16: --device wgpu computes in f32 only; take --device cuda or --device cpu"
-            );
-        }
-        match self.threads {
-            Some(0) => setting!("--threads 0: expected at least 1; leave the flag out to take all cores"),
-            _ => Ok(()),
-        }
-    }
-
-    /// What tensors would take on the device that is named, without opening it; `auto` is taken for the CPU.
-    ///
-    /// # Errors
-    ///
-    /// A name of no device.
-    pub fn footprint(&self) -> Result<Footprint> {
-        Ok(match (self.name()?, self.precision) {
-            (Name::Auto | Name::Cpu, _) => footprint(false, "f32"),
-            (Name::Wgpu, _) | (Name::Cuda(_), Precision::F32) => footprint(true, "f32"),
-            (Name::Cuda(_), _) => footprint(true, "bf16"),
-        })
-    }
-
-    fn name(&self) -> Result<Name> {
-        Ok(match self.device.as_str() {
-            "auto" => Name::Auto,
-            "cpu" => Name::Cpu,
-            "cuda" => Name::Cuda(0),
-            "wgpu" => Name::Wgpu,
-            other => match other.strip_prefix("cuda:").map(str::parse) {
-                Some(Ok(index)) => Name::Cuda(index),
-                Some(Err(_)) => setting!("--device {other}: expected the number of a GPU, as in cuda:0"),
-                None => setting!("--device {other}: expected auto, cpu, cuda, cuda:N or wgpu"),
-            },
-        })
-    }
-
-    /// Worker threads of data loaders.
-    fn workers(&self) -> usize {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        self.threads.map_or(cores, |threads| threads.min(cores))
-    }
-}
-
-/// The CPU rounds to bf16 as it multiplies; GPUs store it.
-fn footprint(queued: bool, precision: &str) -> Footprint {
-    match (queued, precision) {
-        (false, _) => Footprint::default(),
-        (true, "bf16") => Footprint::of(2),
-        (true, _) => Footprint::of(4),
-    }
-}
-
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 fn unopened(settings: &DeviceSettings, error: &beit_cubecl::OpenError) -> Error {
     Error::OnDevice { device: settings.device.clone(), problem: error.to_string() }
@@ -383,40 +300,6 @@ fn chain(error: &Error) -> String {
 mod tests {
     use super::*;
     use beit_ops::DeviceError;
-
-    fn settings(device: &str, precision: Precision) -> DeviceSettings {
-        DeviceSettings { precision, ..DeviceSettings::named(device) }
-    }
-
-    #[test]
-    fn names() {
-        let name = |text: &str| settings(text, Precision::Auto).name().map_err(|error| error.to_string());
-        assert_eq!(name("auto"), Ok(Name::Auto));
-        assert_eq!(name("cuda"), Ok(Name::Cuda(0)));
-        assert_eq!(name("cuda:3"), Ok(Name::Cuda(3)));
-        assert_eq!(name("wgpu"), Ok(Name::Wgpu));
-        for wrong in ["tpu", "cuda:", "cuda:-1", "cuda:x", "CPU", ""] {
-            let error = name(wrong).expect_err("no device");
-            assert!(error.contains(&format!("--device {wrong}")), "{error}");
-        }
-    }
-
-    #[test]
-    fn what_this_build_cannot_do() {
-        assert!(settings("cpu", Precision::Bf16).check().is_ok());
-        if cfg!(feature = "wgpu") {
-            let error = settings("wgpu", Precision::Bf16).check().expect_err("f32 only").to_string();
-            assert!(error.contains("--precision bf16"), "{error}");
-        }
-        for (device, there) in [("cuda:1", cfg!(feature = "cuda")), ("wgpu", cfg!(feature = "wgpu"))] {
-            let checked = settings(device, Precision::Auto).check();
-            assert_eq!(checked.is_ok(), there);
-            if let Err(error) = checked {
-                let feature = device.split(':').next().expect("a name");
-                assert!(error.to_string().contains(&format!("--features {feature}")), "{error}");
-            }
-        }
-    }
 
     #[test]
     fn errors_of_the_device_name_the_flag() {

@@ -150,9 +150,9 @@ impl Embedder {
     /// # Errors
     ///
     /// Nothing of this name, a model without a transformer, or a device that fails.
-    pub fn open(name: &str, device: impl Into<Device>) -> Result<Self> {
+    pub fn open(name: impl AsRef<Path>, device: impl Into<Device>) -> Result<Self> {
         let (open, features) = (OpenSettings::default(), FeatureSettings::default());
-        Self::open_with(name, &open, &features, &device.into(), &Watch::silent())
+        Self::open_with(&name.as_ref().to_string_lossy(), &open, &features, &device.into(), &Watch::silent())
     }
 
     /// [`open`](Self::open) for other features, watched.

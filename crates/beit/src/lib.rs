@@ -47,3 +47,8 @@ pub use verify::{Check, Verified, verify};
 
 pub use beit_data::{Image, Preprocessing, Source, Split};
 pub use beit_train::StepReport;
+
+/// The example in the README of the project compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct ProjectReadme;

@@ -74,8 +74,9 @@ impl MaskedModel {
     /// # Errors
     ///
     /// Nothing of this name, something else than a pre-trained model, or a device that fails.
-    pub fn open(name: &str, device: impl Into<Device>) -> Result<Self> {
-        Self::open_with(name, &OpenSettings::default(), &device.into(), &Watch::silent())
+    pub fn open(name: impl AsRef<Path>, device: impl Into<Device>) -> Result<Self> {
+        let name = name.as_ref().to_string_lossy();
+        Self::open_with(&name, &OpenSettings::default(), &device.into(), &Watch::silent())
     }
 
     /// [`open`](Self::open) in another way than the usual one, watched.

@@ -7,8 +7,8 @@
 //! parameters    dw [O, k·k·I]    += dy [B·h·w, O]ᵀ · patches of x [B·h·w, k·k·I]
 //! ```
 //!
-//! The tiles are those of the matrix product (product.rs, cuda/product.cu). The kernels here move one element a thread, in the order in
-//! which they are written, so that writes are contiguous: weights are small, and images are transposed once a step.
+//! The tiles are those of the matrix product (product.rs, cuda/product.cu). The kernels here move one element a thread, in the
+//! order in which they are written, so that writes are contiguous: weights are small, and images are transposed once a step.
 
 use super::columns::{self, add_column_sums};
 use super::elementwise::{self, Map, Zip, set};

@@ -50,7 +50,6 @@ fn score_rows<L: Float, P: Float, N: Size>(
 ) {
     let m = lse.len();
     let columns = logits.len() / m;
-    let width = u32::cast_from(N::value());
     let mut row = first_row(block_per_row);
     while row < m {
         let mut largest = f32::min_value();
@@ -68,9 +67,7 @@ fn score_rows<L: Float, P: Float, N: Size>(
         while c < columns {
             let v = Vector::<f32, N>::cast_from(logits[row * columns + c]);
             let top = vector_max(v);
-            if top > largest {
-                at = u32::cast_from(c) * width + vector_argmax(v, top);
-            }
+            at = argmax_so_far::<N>(v, top, c, largest, at);
             let highest = max(largest, top);
             sum = add_exponentials(sum, largest, highest, v);
             largest = highest;
@@ -79,10 +76,8 @@ fn score_rows<L: Float, P: Float, N: Size>(
                 mass += vector_sum(p);
                 dot += vector_sum(p * v);
                 let top = vector_max(p);
-                if top > likeliest {
-                    class = u32::cast_from(c) * width + vector_argmax(p, top);
-                    likeliest = top;
-                }
+                class = argmax_so_far::<N>(p, top, c, likeliest, class);
+                likeliest = max(likeliest, top);
             } else {
                 dot = add_class::<N>(dot, v, c, class, on, off, goal);
             }
@@ -90,12 +85,12 @@ fn score_rows<L: Float, P: Float, N: Size>(
         }
         let top = row_max(largest, block_per_row);
         let total = top + row_sum(sum * (largest - top).exp(), block_per_row).ln();
-        at = row_min(select(largest == top, at, NOWHERE), block_per_row);
+        at = first_argmax(largest, top, at, block_per_row);
         dot = row_sum(dot, block_per_row);
         if comptime!(goal == Goal::Distribution) {
             mass = row_sum(mass, block_per_row);
-            let first = row_max(likeliest, block_per_row);
-            class = row_min(select(likeliest == first, class, NOWHERE), block_per_row);
+            let top = row_max(likeliest, block_per_row);
+            class = first_argmax(likeliest, top, class, block_per_row);
         } else {
             mass = on + off * f32::cast_from(columns * N::value());
         }
@@ -106,6 +101,22 @@ fn score_rows<L: Float, P: Float, N: Size>(
         }
         row += row_step(block_per_row);
     }
+}
+
+/// The column of the largest element so far: that of `top`, the largest of vector `c`, if it is above `largest`, else `at`.
+#[cube]
+fn argmax_so_far<N: Size>(v: Vector<f32, N>, top: f32, c: usize, largest: f32, at: u32) -> u32 {
+    let mut found = at;
+    if top > largest {
+        found = u32::cast_from(c) * u32::cast_from(N::value()) + vector_argmax(v, top);
+    }
+    found
+}
+
+/// The first column of the largest element of a row, `top`, from each thread's `largest` and its column.
+#[cube]
+fn first_argmax(largest: f32, top: f32, at: u32, #[comptime] block_per_row: bool) -> u32 {
+    row_min(select(largest == top, at, NOWHERE), block_per_row)
 }
 
 /// `dot + Σ p_v logit_v` over vector `c` of a row, where `p` is `class`, smoothed or not.

@@ -6,8 +6,8 @@
 //! block         256 threads                   no shared memory, no barrier
 //! ```
 //!
-//! These kernels move bytes and little else. Vectors of 16 bytes are the widest loads that a thread has, and the loop by the size of the
-//! grid takes any length within the limit of blocks that WebGPU has.
+//! These kernels move bytes and little else. Vectors of 16 bytes are the widest loads that a thread has, and the loop by the
+//! size of the grid takes any length within the limit of blocks that WebGPU has.
 
 use crate::gpu::Gpu;
 use crate::launch::{THREADS, grid, launch, vector_width};

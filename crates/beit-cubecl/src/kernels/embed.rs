@@ -9,8 +9,9 @@
 //! +----                                                                   make_tokens    | ..  |  + positions
 //! ```
 //!
-//! Both kernels are grid-stride over vectors of the result (see elementwise.rs): each thread computes from which element its vector comes,
-//! so that writes are contiguous. Parts of lines of a patch are read as vectors where the width of a patch allows it.
+//! Both kernels are grid-stride over vectors of the result (see elementwise.rs): each thread computes from which element its
+//! vector comes, so that writes are contiguous. Parts of lines of a patch are read as vectors where the width of a patch
+//! allows it.
 
 use super::columns::{self, Rows, Term};
 use super::move_rows;

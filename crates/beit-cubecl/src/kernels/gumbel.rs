@@ -6,7 +6,8 @@
 //! counter  | e / 4 | 0 | step low | step high |  -- 10 rounds with key (seed low, seed high) -->  four words of 32 bits
 //! ```
 //!
-//! A thread computes the block of its vector and needs nothing from other threads. A vector of 1, 2 or 4 elements lies in one block.
+//! A thread computes the block of its vector and needs nothing from other threads. A vector of 1, 2 or 4 elements lies in one
+//! block.
 
 use cubecl::prelude::*;
 

@@ -16,8 +16,8 @@ use beit_ops::Norm;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-/// The norm of one row, and its statistics, where the mean is known. The variance is the mean of squared deviations from the mean, not a
-/// difference of moments, which would cancel.
+/// The norm of one row, and its statistics, where the mean is known. The variance is the mean of squared deviations from the
+/// mean, not a difference of moments, which would cancel.
 #[cube]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn normalise_row<X: Float, Y: Float, N: Size>(
@@ -160,8 +160,8 @@ pub(crate) fn forward<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, p: &Norm<Tensor>, ep
     (y, stats)
 }
 
-/// Returns `dx [M, C]` in the type of `x`, plus `residual` where there is one; adds `Σ dy h` to the gradient of the weight, `Σ dy`
-/// to that of the bias.
+/// Returns `dx [M, C]` in the type of `x`, plus `residual` where there is one. Adds `Σ dy h` to the gradient of the weight and
+/// `Σ dy` to that of the bias.
 pub(crate) fn backward<R: Runtime>(
     gpu: &Gpu<R>,
     dy: &Tensor,

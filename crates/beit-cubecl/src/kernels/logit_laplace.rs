@@ -16,7 +16,8 @@ use core::f32::consts::LN_2;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-/// The most blocks of the first step of the sum. The number is part of the result's definition, since it fixes the order of the additions.
+/// The most blocks of the first step of the sum. The number is part of the result's definition, since it fixes the order of
+/// the additions.
 const PARTIALS: usize = 512;
 
 /// `ln(x / (1-x))`

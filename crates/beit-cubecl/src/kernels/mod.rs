@@ -14,8 +14,8 @@
 //! fragment          cmma::Matrix                    16 x 16 elements in the registers of a warp
 //! ```
 //!
-//! A *vector* is what a thread loads at once, 1, 2, 4 or 8 elements: `Vector<F, N>`. An argument marked `#[comptime]` is known when the
-//! kernel is compiled, and makes another variant of it.
+//! A *vector* is what a thread loads at once, 1, 2, 4 or 8 elements: `Vector<F, N>`. An argument marked `#[comptime]` is known
+//! when the kernel is compiled, and makes another variant of it.
 //!
 //! # Three kinds of tiling
 //!

@@ -26,8 +26,8 @@ use std::rc::Rc;
 
 /// Elements that a thread loads at once, so that a block of [`THREADS`] takes a [`BLOCK`] of an arena.
 const MAX_VECTOR: usize = 4;
-/// The most blocks of the first step of the norm, for each tensor or arena. The number is part of the result's definition, since it fixes
-/// the order of the additions.
+/// The most blocks of the first step of the norm, for each tensor or arena. The number is part of the result's definition,
+/// since it fixes the order of the additions.
 const PARTIALS: usize = 1024;
 
 /// `partials[skip + block] = Σ x²` over the elements that each block takes.
@@ -51,8 +51,8 @@ fn add_squares<X: Float, N: Size>(
     }
 }
 
-/// One block: `clip = [norm, scale · min(1, limit / (norm + 1e-6))]` with `norm = scale · √Σ partials`, the factor `nan` where the
-/// norm is not finite.
+/// One block: `clip = [norm, scale · min(1, limit / (norm + 1e-6))]` with `norm = scale · √Σ partials`, the factor `nan` where
+/// the norm is not finite.
 #[cube(launch_unchecked)]
 fn limit_norm(
     partials: &Array<f32>,
@@ -88,8 +88,8 @@ fn is_finite(x: f32) -> bool {
 /// The bits of the exponent. All are set in infinities and NaN.
 const EXPONENT: u32 = 0x7F80_0000;
 
-/// Numbers of the table for the step of one tensor, in this order: `1 - lr·wd`, `lr / (1 - β₁ᵗ)`, `1 / √(1 - β₂ᵗ)`, eps, β₁, 1 - β₁, β₂,
-/// 1 - β₂.
+/// Numbers of the table for the step of one tensor, in this order:
+/// `1 - lr·wd`, `lr / (1 - β₁ᵗ)`, `1 / √(1 - β₂ᵗ)`, eps, β₁, `1 - β₁`, β₂, `1 - β₂`.
 const NUMBERS: usize = 8;
 
 fn numbers(hyper: &AdamW) -> [f32; NUMBERS] {
@@ -100,8 +100,8 @@ fn numbers(hyper: &AdamW) -> [f32; NUMBERS] {
 }
 
 /// `m = β₁m + (1-β₁)g`, `v = β₂v + (1-β₂)g²`, `w -= lr·wd·w + lr · m̂ / (√v̂ + eps)`; nothing where the clip factor is not
-/// finite. With `in_arenas`, `owners` has the tensor of each block, and the gradients become zero. With `copied`, `half` becomes the bf16
-/// copy of `w`.
+/// finite. With `in_arenas`, `owners` has the tensor of each block, and the gradients become zero. With `copied`, `half`
+/// becomes the bf16 copy of `w`.
 #[cube(launch_unchecked)]
 fn step_adamw<H: Float, N: Size>(
     w: &mut Array<Vector<f32, N>>,
@@ -216,8 +216,8 @@ pub(crate) fn adamw<R: Runtime>(
     ));
 }
 
-/// One step of all tensors, after which their gradients are zero. One launch where all four kinds lie in arenas of one layout and no
-/// clones share them.
+/// One step of all tensors, after which their gradients are zero. One launch where all four kinds lie in arenas of one layout
+/// and no clones share them.
 pub(crate) fn adamw_all<R: Runtime>(
     gpu: &Gpu<R>,
     params: Vec<&mut Tensor>,

@@ -19,11 +19,11 @@
 //! ```
 //!
 //! - Two buffers, since the tile of one step is read while that of the next is written. One barrier a step is enough.
-//! - Rows in shared memory are padded by 8 elements of bf16 (16 bytes) with tensor cores and by 1 element of f32 without, so that the rows
-//!   of a fragment, or of a column of threads, start in different banks.
+//! - Rows in shared memory are padded by 8 elements of bf16 (16 bytes) with tensor cores and by 1 element of f32 without, so
+//!   that the rows of a fragment, or of a column of threads, start in different banks.
 //! - The sizes of tiles, and their reasons, are in `tile.rs`; which warp or thread adds up which part of a tile is in `sums.rs`.
-//! - Accumulators of tensor cores have no addresses. Each warp writes one fragment at a time to a strip of shared memory of its own and
-//!   stores it from there in whole vectors, after bias and activation.
+//! - Accumulators of tensor cores have no addresses. Each warp writes one fragment at a time to a strip of shared memory of
+//!   its own and stores it from there in whole vectors, after bias and activation.
 
 use super::product_variant::{Epilogue, OperandTile, Variant};
 use super::sums::{Accumulators, SQUARE, thread_origin, warp_origin};
@@ -208,7 +208,8 @@ pub(crate) fn product<A: Float, B: Float, S: Float, C: Float, NA: Size, NB: Size
 /// Stride of the rows of a fragment in shared memory, in f32: its side, and 16 bytes against bank conflicts.
 const FRAGMENT_STRIDE: usize = FRAGMENT + 4;
 
-/// Hands over the sums of tensor cores, one fragment at a time. `first` is where the tile begins, `extents` where the result ends.
+/// Hands over the sums of tensor cores, one fragment at a time. `first` is where the tile begins, `extents` where the result
+/// ends.
 #[cube]
 fn write_fragments<C: Float, N: Size>(
     sums: &Accumulators<N>,

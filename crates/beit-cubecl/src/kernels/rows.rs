@@ -12,8 +12,8 @@
 //! and a block adds the sums of its warps through shared memory
 //! ```
 //!
-//! Up to 1,024 elements a row is at most eight vectors of 4 for each of 32 threads, and a warp needs no barrier. Longer rows, such as the
-//! logits of 8,192 visual tokens, take blocks.
+//! Up to 1,024 elements a row is at most eight vectors of 4 for each of 32 threads, and a warp needs no barrier. Longer rows,
+//! such as the logits of 8,192 visual tokens, take blocks.
 
 use crate::gpu::Gpu;
 use crate::launch::{THREADS, grid, launch, row_grid, vector_width};
@@ -167,8 +167,8 @@ pub(crate) fn vector_argmax<N: Size>(x: Vector<f32, N>, largest: f32) -> u32 {
     at
 }
 
-/// One step of a softmax in one pass: a sum of exponentials relative to `before` becomes one relative to `largest`, and those of the
-/// vector `x` are added.
+/// One step of a softmax in one pass: a sum of exponentials relative to `before` becomes one relative to `largest`, and those
+/// of the vector `x` are added.
 #[cube]
 pub(crate) fn add_exponentials<N: Size>(sum: f32, before: f32, largest: f32, x: Vector<f32, N>) -> f32 {
     sum * (before - largest).exp() + vector_sum(Vector::exp(x - Vector::new(largest)))

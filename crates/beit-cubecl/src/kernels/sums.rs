@@ -12,8 +12,8 @@
 //! ```
 //!
 //! For each step of 16 along k a warp loads a column of fragments of B, then each fragment of A once, and multiplies all pairs: a
-//! rectangle of 4 x 4 fragments has 16 products for 8 loads. A thread does the same with single elements. Its elements lie 16 apart, so
-//! that neighbouring threads read neighbouring addresses.
+//! rectangle of 4 x 4 fragments has 16 products for 8 loads. A thread does the same with single elements. Its elements lie 16
+//! apart, so that neighbouring threads read neighbouring addresses.
 
 use super::tile::FRAGMENT;
 use cubecl::cmma::{self, MatrixIdent, MatrixLayout};

@@ -9,8 +9,8 @@
 //!        +-----------------+      the sum over k goes in steps of `k`: 32 here, 64 on Hopper, 16 without tensor cores
 //! ```
 //!
-//! A larger tile reads fewer bytes for each multiplication. A smaller one makes more blocks, so that all multiprocessors have work. The
-//! choices below are measured where a measurement is named (docs/bench/gpu.md) and follow that rule elsewhere.
+//! A larger tile reads fewer bytes for each multiplication. A smaller one makes more blocks, so that all multiprocessors have
+//! work. The choices below are measured where a measurement is named (docs/bench/gpu.md) and follow that rule elsewhere.
 
 /// Side of the fragments that tensor cores multiply.
 pub(crate) const FRAGMENT: usize = 16;
@@ -58,8 +58,8 @@ const fn portable(m: usize, n: usize, warps: [usize; 2]) -> Tile {
 
 /// Tiles for Hopper's tensor cores: two warpgroups of 128 threads, each with 64 rows.
 ///
-/// Shared memory limits the number of buffers, registers the number of blocks. Two blocks of 128 columns were faster than one of 256 at
-/// most of the models' products: while one block writes its result the other computes.
+/// Shared memory limits the number of buffers, registers the number of blocks. Two blocks of 128 columns were faster than one
+/// of 256 at most of the models' products: while one block writes its result the other computes.
 pub const HOPPER: [Tile; 4] = [hopper(256, 4, 1), hopper(128, 3, 2), hopper(128, 6, 1), hopper(64, 3, 3)];
 
 const fn hopper(n: usize, stages: usize, blocks: usize) -> Tile {
@@ -92,7 +92,8 @@ impl Tile {
     pub(crate) fn pick_hopper([_, n, k]: [usize; 3]) -> Self {
         HOPPER[match () {
             () if n <= 64 => 3,
-            // The longer the sum, the smaller the part of the time in which a block writes, and in which a second block would help.
+            // The longer the sum, the smaller the part of the time in which a block writes, and in which a second block would
+            // help.
             () if k > 1024 => 2,
             () => 1,
         }]
@@ -103,8 +104,8 @@ impl Tile {
         m.div_ceil(self.m) * n.div_ceil(self.n)
     }
 
-    /// How far the sum over `k` goes in one block: a multiple of the tile's k, at least eight steps. Less than `k` where the sum is
-    /// split among blocks (split-K).
+    /// How far the sum over `k` goes in one block: a multiple of the tile's k, at least eight steps. Less than `k` where the
+    /// sum is split among blocks (split-K).
     pub(crate) fn k_per_block(&self, extents: [usize; 2], k: usize, multiprocessors: usize) -> usize {
         let most = (k / (8 * self.k)).max(1);
         let splits = match self.hopper {
@@ -117,8 +118,8 @@ impl Tile {
 
     /// Into how many parts the sum is best split where `slots` blocks run at a time.
     ///
-    /// Blocks run in rounds of `slots`, and a round takes as long as one part. Each further part is another partial result to write
-    /// and to add.
+    /// Blocks run in rounds of `slots`, and a round takes as long as one part. Each further part is another partial result to
+    /// write and to add.
     fn best_splits(&self, [m, n]: [usize; 2], k: usize, slots: usize) -> usize {
         /// What a tile takes besides its products, in steps along the sum.
         const OVERHEAD: usize = 6;

@@ -1,7 +1,7 @@
 //! Settings: what can be chosen, with its defaults. Under the feature `clap` they are the flags of a command line.
 
 mod data;
-mod device;
+pub(crate) mod device;
 mod mask;
 mod model;
 mod open;

@@ -12,8 +12,8 @@
 //!               backward_keys: block = a tile of keys, all queries; accumulates dK and dV
 //! ```
 //!
-//! Two kernels, since a block can accumulate along one axis only: one kernel for all three gradients would give dQ several writers. Scores
-//! and their gradients are computed in both. `tiles.rs` draws the shared memory of a block.
+//! Two kernels, since a block can accumulate along one axis only: one kernel for all three gradients would give dQ several
+//! writers. Scores and their gradients are computed in both. `tiles.rs` draws the shared memory of a block.
 
 use super::bias::add_bias_gradient;
 use super::call::Call;

@@ -27,7 +27,8 @@ use beit_ops::{AttentionShape, QkvBias};
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-/// Stands for minus infinity where a row has not met a key: `exp` of a difference to it is 0, and a difference of two of it is not NaN.
+/// Stands for minus infinity where a row has not met a key: `exp` of a difference to it is 0, and a difference of two of it is
+/// not NaN.
 const LOWEST: f32 = -1e30;
 
 /// The shared memory of a block.

@@ -14,16 +14,17 @@
 //!             pass 2: exp(score - lse) times the values
 //! ```
 //!
-//! A tile has 64 tokens on tensor cores and 16 without: see `variant.rs`. In shared memory are the tiles of the operands, one tile of scores
-//! in f32, one of probabilities in the type of the products, and the bias of the head.
+//! A tile has 64 tokens on tensor cores and 16 without: see `variant.rs`. In shared memory are the tiles of the operands, one
+//! tile of scores in f32, one of probabilities in the type of the products, and the bias of the head.
 //!
-//! - The forward pass computes the log-sum-exp before it mixes the values. The sums then need no rescaling, which fragments of CubeCL's
-//!   tensor cores do not offer. The price is a second product of queries and keys, a small part of a transformer block's work.
+//! - The forward pass computes the log-sum-exp before it mixes the values. The sums then need no rescaling, which fragments of
+//!   CubeCL's tensor cores do not offer. The price is a second product of queries and keys, a small part of a transformer
+//!   block's work.
 //! - The backward pass computes the softmax again from the log-sum-exp, so nothing of size `T x T` is saved.
 //! - Each result has one writer and a fixed order of additions, so every run gives the same bits.
 //!
-//! Heads of 64 elements in bf16 on CUDA devices take the kernels of `native.rs` instead, which are CUDA C++ and several times as fast. The
-//! kernels here serve all other devices, types and heads.
+//! Heads of 64 elements in bf16 on CUDA devices take the kernels of `native.rs` instead, which are CUDA C++ and several times
+//! as fast. The kernels here serve all other devices, types and heads.
 
 mod backward;
 mod bias;

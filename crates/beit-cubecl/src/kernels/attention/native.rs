@@ -1,5 +1,5 @@
-//! Launching the attention of `cuda/attention_*.cu`: heads of 64 elements in bf16 on the `mma` instructions of a warp's tensor cores. Scores
-//! are in registers and nowhere else. The tilings are drawn in those files.
+//! Launching the attention of `cuda/attention_*.cu`: heads of 64 elements in bf16 on the `mma` instructions of a warp's tensor
+//! cores. Scores are in registers and nowhere else. The tilings are drawn in those files.
 //!
 //! ```text
 //! forward                    7 warps, all keys and values of a head in shared memory      up to 208 tokens
@@ -52,8 +52,8 @@ struct Division {
     blocks: usize,
 }
 
-/// The most tiles of keys that a block of the forward pass holds all at once: those of 197 tokens. Seven warps take their queries in two
-/// passes.
+/// The most tiles of keys that a block of the forward pass holds all at once: those of 197 tokens. Seven warps take their
+/// queries in two passes.
 const MOST_RESIDENT: usize = 13;
 
 impl Division {
@@ -158,7 +158,8 @@ impl Call {
         }
     }
 
-    /// Bytes of shared memory for all of a head: queries, the context's gradient, the keys of two images, `dSᵀ`, log-sum-exp and delta.
+    /// Bytes of shared memory for all of a head: queries, the context's gradient, the keys of two images, `dSᵀ`, log-sum-exp
+    /// and delta.
     fn resident_bytes(&self) -> usize {
         let (tiles, rows) = (self.tiles(), 16 * self.tiles());
         4 * tiles * TILE + rows * (2 * rows + 16) + 8 * rows + self.offsets_bytes(tiles) + self.bias_bytes()

@@ -132,8 +132,8 @@ impl<S: Float, N: Size> Tiles<S, N> {
         d_sums.store_shared(&mut self.d_probs, comptime!(variant.scores_stride()), shape);
     }
 
-    /// `(P, dS)` at `at`, (row, column) of the tile of the queries from `first.0` and the keys from `first.1` on; zeros beyond the
-    /// last token.
+    /// `(P, dS)` at `at`, (row, column) of the tile of the queries from `first.0` and the keys from `first.1` on; zeros beyond
+    /// the last token.
     pub(crate) fn softmax<X: Float>(
         &self,
         given: &Given<X, N>,

@@ -7,8 +7,8 @@ use beit_ops::relative_position_rows;
 /// Queries, or keys, of a tile on tensor cores: two rows of fragments for each of the four warps along it.
 const LARGE: usize = 64;
 
-/// Queries, or keys, of a tile of plain multiply-adds. Four tiles of 16 x 64 elements leave room for the rest in 32 KiB, all the shared
-/// memory that a Vulkan device is sure to have.
+/// Queries, or keys, of a tile of plain multiply-adds. Four tiles of 16 x 64 elements leave room for the rest in 32 KiB, all
+/// the shared memory that a Vulkan device is sure to have.
 const SMALL: usize = 16;
 
 /// Bytes of shared memory that the relative position bias may take without tensor cores.

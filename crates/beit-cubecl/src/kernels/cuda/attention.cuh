@@ -33,11 +33,12 @@ constexpr float LARGE = 1e30f;
 // Tiles of 16 tokens.
 constexpr int TILES = (TOKENS + 15) / 16;
 constexpr int PADDED = 16 * TILES;
-// Bytes of a row of a head in shared memory. Its eight chunks of 16 bytes are permuted by the number of the row (chunk c is at c ^ row % 8), so
-// that equal chunks of eight rows lie in different banks.
+// Bytes of a row of a head in shared memory. Its eight chunks of 16 bytes are permuted by the number of the row (chunk c is at
+// c ^ row % 8), so that equal chunks of eight rows lie in different banks.
 constexpr int ROW = 2 * HEAD_DIM;
 
-// The bias of a head in shared memory. The score of `q` and `k` has its bias at `query_offset(q) + key_offset(k)`, for pairs with [CLS] too:
+// The bias of a head in shared memory. The score of `q` and `k` has its bias at `query_offset(q) + key_offset(k)`, for pairs
+// with [CLS] too:
 //
 //   | pairs of patches, as in the table | [CLS] as query, repeated | [CLS] as key, repeated | [CLS] with itself |
 //     2 SPAN - 1                          SPAN                       SPAN                     SPAN
@@ -82,8 +83,8 @@ __device__ __forceinline__ void load_bias(float *bias, const float *table, const
     }
 }
 
-// Transposes four registers over four neighbouring lanes: register `i` of lane `j` goes to register `j` of lane `i`. It turns 16 bytes that
-// a lane loads at once into fragments.
+// Transposes four registers over four neighbouring lanes: register `i` of lane `j` goes to register `j` of lane `i`. It turns
+// 16 bytes that a lane loads at once into fragments.
 __device__ __forceinline__ void exchange(u32 (&x)[4]) {
     const bool second = threadIdx.x & 2, first = threadIdx.x & 1;
 #pragma unroll
@@ -100,8 +101,8 @@ __device__ __forceinline__ void exchange(u32 (&x)[4]) {
     }
 }
 
-// 16 rows of 64 elements from device memory, as the left operands of four products. `change(pairs, half, token, column)` gets 8 elements at
-// a time and may change them.
+// 16 rows of 64 elements from device memory, as the left operands of four products. `change(pairs, half, token, column)` gets
+// 8 elements at a time and may change them.
 template <class Change>
 __device__ __forceinline__ void load_rows(u32 (&rows)[4][4], const __nv_bfloat16 *x, size_t stride, int first, Change change) {
     const int lane = threadIdx.x % 32;
@@ -193,8 +194,8 @@ __device__ __forceinline__ void copy_rows(u32 to, const __nv_bfloat16 *x, size_t
     }
 }
 
-// Where a lane reads a tile whose 16 rows are the columns of the right operand: products over the elements of a head, such as Q Kᵀ.
-// `load_matrices` gives `b0, b1` of the first eight rows, then of the others.
+// Where a lane reads a tile whose 16 rows are the columns of the right operand: products over the elements of a head, such as
+// Q Kᵀ. `load_matrices` gives `b0, b1` of the first eight rows, then of the others.
 struct ColumnFragments {
     u32 row, chunk;
     __device__ __forceinline__ ColumnFragments() {

@@ -11,12 +11,12 @@
 //   short sequences: all keys and values are in shared memory, and the warps take PASSES tiles of queries one after another
 //   long sequences:  two buffers of STAGE tiles; the next stage is copied while one is multiplied
 //
-// Scores and probabilities are in registers only: the sums of Q Kᵀ lie in the lanes in which the left operand of P V needs them. Where a new
-// maximum is met, sum and context are rescaled (online softmax).
+// Scores and probabilities are in registers only: the sums of Q Kᵀ lie in the lanes in which the left operand of P V needs
+// them. Where a new maximum is met, sum and context are rescaled (online softmax).
 //
-// Compiled for WARPS, ROW_TILES, SOFTMAX_TILES, STAGE, PASSES (more than 1 only where a stage holds all keys) and MIN_BLOCKS. Their values are
-// in attention/native.rs. For 197 tokens, 7 warps in two passes with 7 tiles of keys at once took 0.139 ms where 13 warps in one pass took
-// 0.154 ms and two tiles of queries a warp 0.175 ms and more (docs/bench/gpu.md).
+// Compiled for WARPS, ROW_TILES, SOFTMAX_TILES, STAGE, PASSES (more than 1 only where a stage holds all keys) and MIN_BLOCKS.
+// Their values are in attention/native.rs. For 197 tokens, 7 warps in two passes with 7 tiles of keys at once took 0.139 ms
+// where 13 warps in one pass took 0.154 ms and two tiles of queries a warp 0.175 ms and more (docs/bench/gpu.md).
 //
 // Shared memory: `FORWARD_SHARED` bytes.
 
@@ -49,7 +49,8 @@ struct Bias {
 
 // `s = q · kᵀ + R` for `N` tiles of keys, from token `first` on.
 template <int N>
-__device__ __forceinline__ void add_scores(float (&s)[ROW_TILES][2 * N][4], const Queries &queries, u32 keys, int first, const Bias &bias) {
+__device__ __forceinline__ void add_scores(float (&s)[ROW_TILES][2 * N][4], const Queries &queries, u32 keys, int first,
+                                           const Bias &bias) {
     const int lane = threadIdx.x % 32;
     const ColumnFragments columns;
 #pragma unroll

@@ -1,7 +1,8 @@
-// Attention backward with all of a head in shared memory: short sequences. See attention_backward.cuh for one tile of queries and keys.
+// Attention backward with all of a head in shared memory: short sequences. See attention_backward.cuh for one tile of queries
+// and keys.
 //
-//   grid: [groups, heads]; a block takes the images `blockIdx.x`, `blockIdx.x + groups`, ... of head `blockIdx.y`, so that the gradient
-//   of the table can stay in registers from image to image
+//   grid: [groups, heads]; a block takes the images `blockIdx.x`, `blockIdx.x + groups`, ... of head `blockIdx.y`, so that the
+//   gradient of the table can stay in registers from image to image
 //
 //   shared memory    | q      | dO     | k of this image | k of the next | dSᵀ      | terms | offsets | bias |
 //                      [T, 64]  [T, 64]  [T, 64]           [T, 64]         [T, T]     [T]     [T]       [R]      T padded to tiles
@@ -15,11 +16,12 @@
 //     4  for each tile of queries of a warp: dQ = dS K                                     a warp: 16 queries
 //     5  add dSᵀ to the gradient of the table (attention_table.cuh)                        a lane: a row of the table
 //
-// One pass over the scores, with `dSᵀ` in shared memory (206 KB, one block on a multiprocessor), took 0.37 to 0.40 ms where two passes in
-// 112 KB took 0.50 ms (docs/bench/gpu.md, 197 tokens). Keys have two buffers, since step 4 reads them while the next image's arrive.
+// One pass over the scores, with `dSᵀ` in shared memory (206 KB, one block on a multiprocessor), took 0.37 to 0.40 ms where
+// two passes in 112 KB took 0.50 ms (docs/bench/gpu.md, 197 tokens). Keys have two buffers, since step 4 reads them while the
+// next image's arrive.
 //
-// Compiled for ROW_TILES (tiles of keys, then of queries, that a warp has at once) and KEYS_IN_REGISTERS (whether a warp loads its keys once
-// instead of for each product).
+// Compiled for ROW_TILES (tiles of keys, then of queries, that a warp has at once) and KEYS_IN_REGISTERS (whether a warp loads
+// its keys once instead of for each product).
 
 // Where things are in shared memory.
 constexpr int HEAD_BYTES = PADDED * ROW;
@@ -102,7 +104,8 @@ __device__ __forceinline__ void begin(const Image &in, Ahead &ahead) {
     }
 }
 
-// Bias and scale of the queries, and the terms of all rows. Each thread finishes what it copied itself, so it waits for its copies only.
+// Bias and scale of the queries, and the terms of all rows. Each thread finishes what it copied itself, so it waits for its
+// copies only.
 __device__ __forceinline__ void finish_queries(const Image &in, const Ahead &ahead) {
     wait_copies<0>();
 #pragma unroll

@@ -1,5 +1,5 @@
-// Attention backward with a few tiles of tokens in shared memory at a time: sequences of any length. See attention_backward.cuh for one tile
-// of queries and keys.
+// Attention backward with a few tiles of tokens in shared memory at a time: sequences of any length. See
+// attention_backward.cuh for one tile of queries and keys.
 //
 //   kernel                       a block has                        and loops over             result
 //   attention_backward_queries   WARPS tiles of queries             all keys                   dQ, delta
@@ -11,8 +11,9 @@
 //   shared memory     | operand 1 [64, 64] | operand 2 [64, 64] | terms [64] | offsets [64] | bias [R] |
 //                       k, or q              v, or dO
 //
-// A stage is 4 tiles, 64 tokens: 16 KB for both operands, so that with the bias three blocks fit a multiprocessor. Each gradient has a kernel
-// of its own, since a warp accumulates along one axis only. Scores are computed again in each of the first three.
+// A stage is 4 tiles, 64 tokens: 16 KB for both operands, so that with the bias three blocks fit a multiprocessor. Each
+// gradient has a kernel of its own, since a warp accumulates along one axis only. Scores are computed again in each of the
+// first three.
 
 // Tiles that shared memory holds of each operand.
 constexpr int STAGE = 4;
@@ -47,8 +48,10 @@ struct OwnQueries {
     float d_q[1][8][4];
 };
 
-// Adds to `dQ` the 16 keys from token `first_key` on. `keys` and `values` are tiles in shared memory, `offsets` those of the keys.
-__device__ __forceinline__ void add_keys(OwnQueries &own, u32 keys, u32 values, int first_key, const float *bias, const int *offsets) {
+// Adds to `dQ` the 16 keys from token `first_key` on. `keys` and `values` are tiles in shared memory, `offsets` those of the
+// keys.
+__device__ __forceinline__ void add_keys(OwnQueries &own, u32 keys, u32 values, int first_key, const float *bias,
+                                         const int *offsets) {
     const int lane = threadIdx.x % 32;
     const ColumnFragments columns;
     const RowFragments rows;
@@ -106,7 +109,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS)
     OwnQueries own;
     float sums[2] = {0, 0};
     load_rows(own.q, x, stride, first, AddAndScale{q_bias + head * HEAD_DIM, params.scale});
-    load_rows(own.d_context, d_context + in_context, width, first, Delta{context + in_context, v_bias + head * HEAD_DIM, width, sums});
+    load_rows(own.d_context, d_context + in_context, width, first,
+              Delta{context + in_context, v_bias + head * HEAD_DIM, width, sums});
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         sums[half] += __shfl_xor_sync(0xffffffff, sums[half], 1);
@@ -132,7 +136,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS)
         __syncthreads();
 #pragma unroll 1
         for (int t = 0; t < STAGE && (stage * STAGE + t) * 16 < TOKENS; t++)
-            add_keys(own, base + t * TILE_BYTES, base + STAGE_BYTES + t * TILE_BYTES, (stage * STAGE + t) * 16, bias, offsets + 16 * t);
+            add_keys(own, base + t * TILE_BYTES, base + STAGE_BYTES + t * TILE_BYTES, (stage * STAGE + t) * 16, bias,
+                     offsets + 16 * t);
     }
     const float factors[2] = {params.scale, params.scale};
     store_rows<false>(d_qkv + first_row * stride + head * HEAD_DIM, stride, first, own.d_q[0], factors, nullptr);

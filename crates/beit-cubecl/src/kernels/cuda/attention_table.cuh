@@ -6,8 +6,9 @@
 //           l1 | d=-1  | d = 0 | d = 1 |           lane l:        the pairs of columns at distance l - (WINDOW_W - 1)
 //           l2 | d=-2  | d=-1  | d = 0 |           lanes behind:  [CLS] as key, [CLS] as query, [CLS] with itself
 //
-// A lane walks along one diagonal of each block of columns, so each row of the table has one lane of one warp, and no atomics are needed. A
-// warp has one line of queries for every line of keys: the two distances of a slot have WINDOW_H pairs of lines together.
+// A lane walks along one diagonal of each block of columns, so each row of the table has one lane of one warp, and no atomics
+// are needed. A warp has one line of queries for every line of keys: the two distances of a slot have WINDOW_H pairs of lines
+// together.
 
 // Bytes of a row of `dSᵀ`: an odd number of chunks of 16 bytes, so that equal chunks of eight rows lie in different banks.
 constexpr int SCORES_ROW = 2 * PADDED + 16;

@@ -1,6 +1,7 @@
 // Tensor cores of a warp, their loads from shared memory, asynchronous copies: instructions that CUDA C++ has no functions for.
 //
-// Addresses of shared memory are 32 bits, as the instructions take them. A pair of bfloat16 is 32 bits, the first element the lower half.
+// Addresses of shared memory are 32 bits, as the instructions take them. A pair of bfloat16 is 32 bits, the first element the
+// lower half.
 //
 //   c [16, 8] += a [16, 16] · b [16, 8]      lane l holds
 //     a   rows l / 4 and l / 4 + 8, columns 2 (l % 4) and the next, and 8 further      four registers
@@ -18,8 +19,8 @@ __device__ __forceinline__ u32 shared_address(const void *pointer) {
     return u32(__cvta_generic_to_shared(pointer));
 }
 
-// Loads four matrices of 8 x 8. Lane `8 i + r` gives the address of row `r` of matrix `i`. Lane `l` gets elements `2 (l % 4)` and the next of
-// row `l / 4` of each.
+// Loads four matrices of 8 x 8. Lane `8 i + r` gives the address of row `r` of matrix `i`. Lane `l` gets elements `2 (l % 4)`
+// and the next of row `l / 4` of each.
 __device__ __forceinline__ void load_matrices(u32 (&x)[4], u32 address) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])

@@ -16,13 +16,15 @@
 //
 // Why these numbers (docs/bench/gpu.md has the measurements):
 //  - 64 elements of bf16 along k are a line of 128 bytes, the unit of the swizzle.
-//  - With one block on a multiprocessor the products of a step run on while the next begins, so a buffer is free one step later and
-//    copies are STAGES - 2 steps ahead. With more blocks another block fills the gap, and copies are STAGES - 1 steps ahead.
-//  - Results go through shared memory, so that whole lines are written. The argument of the GELU's slope is read eight rows at a time: one
-//    latency instead of eight.
+//  - With one block on a multiprocessor the products of a step run on while the next begins, so a buffer is free one step
+//    later and copies are STAGES - 2 steps ahead. With more blocks another block fills the gap, and copies are STAGES - 1
+//    steps ahead.
+//  - Results go through shared memory, so that whole lines are written. The argument of the GELU's slope is read eight rows at
+//    a time: one latency instead of eight.
 
-// How tensor cores find an operand: 8 lines of 128 bytes after one another, and, where k is not contiguous, panels of 64 columns, each of
-// TILE_K lines. The fields are those of the matrix descriptor in the PTX manual; 1 << 62 is the 128-byte swizzle.
+// How tensor cores find an operand: 8 lines of 128 bytes after one another, and, where k is not contiguous, panels of 64
+// columns, each of TILE_K lines. The fields are those of the matrix descriptor in the PTX manual; 1 << 62 is the 128-byte
+// swizzle.
 __device__ __forceinline__ Words descriptor(unsigned address, bool k_contiguous) {
     const Words lead = k_contiguous ? 1 : TILE_K * 128 / 16;
     return Words(address / 16) | lead << 16 | Words(1024 / 16) << 32 | Words(1) << 62;
@@ -43,7 +45,8 @@ __device__ __forceinline__ void multiply_stage(float (&sums)[TILE_N / 2], unsign
 }
 
 // The sums of a block over its part of k. `shared` begins at a multiple of 1024 bytes.
-__device__ __forceinline__ void add_products(float (&sums)[TILE_N / 2], unsigned shared, const Bf16 *a, const Bf16 *b, const Params &p) {
+__device__ __forceinline__ void add_products(float (&sums)[TILE_N / 2], unsigned shared, const Bf16 *a, const Bf16 *b,
+                                             const Params &p) {
     const unsigned begin = blockIdx.z * p.k_per_block, end = min(begin + p.k_per_block, p.k);
     const int steps = (end - begin + TILE_K - 1) / TILE_K;
     Loader<TILE_M, A_K_CONTIGUOUS, FILTER> load_a(a, blockIdx.y * TILE_M, p.m, p, begin, end);

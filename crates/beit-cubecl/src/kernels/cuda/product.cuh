@@ -1,10 +1,12 @@
-// The parts of the product on Hopper's tensor cores: its numbers, the copies of operands, the arithmetic of epilogues. See product.cu.
+// The parts of the product on Hopper's tensor cores: its numbers, the copies of operands, the arithmetic of epilogues. See
+// product.cu.
 //
 // Compiled for:
 //   A_K_CONTIGUOUS, B_K_CONTIGUOUS   whether an operand is contiguous along the summed axis k, or along m or n
-//   FILTER                           0: A is a matrix. Otherwise A is a feature map [B, h, w, C] under a filter of this side, seen as a
-//                                    matrix of pixels by (line, column, channel)
-//   EPILOGUE                         0 y = sum; 1 aux = sum, y = gelu(sum); 2 y = sum · gelu'(aux); 3 y += sum; 4 y[z] = sum; 5 y = gelu(sum)
+//   FILTER                           0: A is a matrix. Otherwise A is a feature map [B, h, w, C] under a filter of this side, seen
+//                                    as a matrix of pixels by (line, column, channel)
+//   EPILOGUE                         0: y = sum. 1: aux = sum, y = gelu(sum). 2: y = sum · gelu'(aux). 3: y += sum. 4: y[z] = sum.
+//                                    5: y = gelu(sum)
 //   BIAS, Y_F32                      whether a bias is added, whether y is f32
 //   TILE_N, STAGES, BLOCKS           columns of the tile (64, 128 or 256), buffers, blocks that a multiprocessor runs at a time
 
@@ -59,7 +61,8 @@ template <int OUTER, bool K_CONTIGUOUS, int SIDE> struct Loader {
     // The line and the column of each pixel, 16 bits each.
     unsigned pixel[SIDE ? COUNT : 1];
 
-    __device__ __forceinline__ Loader(const Bf16 *x, unsigned first, unsigned outer, const Params &p, unsigned begin, unsigned end) : end(end) {
+    __device__ __forceinline__ Loader(const Bf16 *x, unsigned first, unsigned outer, const Params &p, unsigned begin, unsigned end)
+        : end(end) {
         const unsigned chunk = threadIdx.x % ACROSS, line = threadIdx.x / ACROSS;
         if (K_CONTIGUOUS) {
             row = p.k;
@@ -134,7 +137,8 @@ __device__ __forceinline__ Four load_four(const float *p) {
 
 __device__ __forceinline__ Four load_four(const Bf16 *p) {
     const uint2 v = *reinterpret_cast<const uint2 *>(p);
-    return {{__uint_as_float(v.x << 16), __uint_as_float(v.x & 0xffff0000u), __uint_as_float(v.y << 16), __uint_as_float(v.y & 0xffff0000u)}};
+    return {{__uint_as_float(v.x << 16), __uint_as_float(v.x & 0xffff0000u), __uint_as_float(v.y << 16),
+             __uint_as_float(v.y & 0xffff0000u)}};
 }
 
 __device__ __forceinline__ void store_four(float *p, const Four &f) {

@@ -1,8 +1,8 @@
 // Hopper's tensor cores and asynchronous copies: the instructions that CUDA C++ has no functions for.
 //
-// An operand of a product lies in shared memory in lines of 128 bytes, in the 128-byte swizzle of the PTX manual: chunk c of line l is at
-// chunk c ^ (l % 8). Equal chunks of eight lines then lie in different banks, for copies and for products. Tiles begin at multiples of
-// 1024 bytes.
+// An operand of a product lies in shared memory in lines of 128 bytes, in the 128-byte swizzle of the PTX manual: chunk c of
+// line l is at chunk c ^ (l % 8). Equal chunks of eight lines then lie in different banks, for copies and for products. Tiles
+// begin at multiples of 1024 bytes.
 //
 //   line 0   | 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 |      chunks of 16 bytes
 //   line 1   | 1 | 0 | 3 | 2 | 5 | 4 | 7 | 6 |
@@ -44,7 +44,8 @@ template <int N> __device__ __forceinline__ void products_wait() {
     asm volatile("wgmma.wait_group.sync.aligned %0;\n" ::"n"(N) : "memory");
 }
 
-// d [64, 64] of a warpgroup += a [64, 16] · b [16, 64]. TA and TB: 0 where the operand is contiguous along the summed axis, else 1.
+// d [64, 64] of a warpgroup += a [64, 16] · b [16, 64]. TA and TB: 0 where the operand is contiguous along the summed axis,
+// else 1.
 template <int TA, int TB> __device__ __forceinline__ void multiply(float (&d)[32], Words a, Words b) {
     asm volatile("{\n"
                  ".reg .pred p;\n"
@@ -61,7 +62,8 @@ template <int TA, int TB> __device__ __forceinline__ void multiply(float (&d)[32
                  : "l"(a), "l"(b), "n"(TA), "n"(TB));
 }
 
-// d [64, 128] of a warpgroup += a [64, 16] · b [16, 128]. TA and TB: 0 where the operand is contiguous along the summed axis, else 1.
+// d [64, 128] of a warpgroup += a [64, 16] · b [16, 128]. TA and TB: 0 where the operand is contiguous along the summed axis,
+// else 1.
 template <int TA, int TB> __device__ __forceinline__ void multiply(float (&d)[64], Words a, Words b) {
     asm volatile("{\n"
                  ".reg .pred p;\n"
@@ -84,7 +86,8 @@ template <int TA, int TB> __device__ __forceinline__ void multiply(float (&d)[64
                  : "l"(a), "l"(b), "n"(TA), "n"(TB));
 }
 
-// d [64, 256] of a warpgroup += a [64, 16] · b [16, 256]. TA and TB: 0 where the operand is contiguous along the summed axis, else 1.
+// d [64, 256] of a warpgroup += a [64, 16] · b [16, 256]. TA and TB: 0 where the operand is contiguous along the summed axis,
+// else 1.
 template <int TA, int TB> __device__ __forceinline__ void multiply(float (&d)[128], Words a, Words b) {
     asm volatile("{\n"
                  ".reg .pred p;\n"
