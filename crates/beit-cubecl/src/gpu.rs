@@ -14,8 +14,8 @@ use half::bf16;
 
 /// A GPU, through the CubeCL runtime `R`.
 ///
-/// One thread of the host launches, and results are the same bits in every run. Launches return at once. Their errors come back from
-/// [`read`](beit_ops::Device::read) and [`sync`](Gpu::sync).
+/// One thread of the host launches, and results are the same bits in every run. Launches return at once. Their errors come
+/// back from [`read`](beit_ops::Device::read) and [`sync`](Gpu::sync).
 pub struct Gpu<R: Runtime> {
     pub(crate) client: ComputeClient<R>,
     precision: Precision,

@@ -26,7 +26,7 @@ use std::sync::Arc;
 /// let tokenizer = beit::Tokenizer::open("runs/pretrain-001", &device)?;
 /// let mask = model.draw_mask(&beit::MaskSettings::default(), 0)?;
 /// let seen = model.reconstruct(&beit::Image::open("photo.jpg")?, &mask, &tokenizer)?;
-/// seen.predicted.save("reconstruction.png")?;
+/// beit::picture::write_grid("reconstruction.png".as_ref(), &[vec![seen.original, seen.masked, seen.predicted]])?;
 /// # Ok::<(), beit::Error>(())
 /// ```
 #[derive(Clone)]
