@@ -1,6 +1,6 @@
 //! What feeds a step: masks, and pictures decoded and augmented. One thread each, so that a rate is that of a core.
 
-use crate::{Case, Fill, Running};
+use crate::case::{Case, Fill, Running};
 use anyhow::Context;
 use beit_data::{ColourJitter, Image, Preprocessing, Purpose, sample_rng};
 use beit_mask::{Config, Masker};

@@ -1,7 +1,7 @@
 //! What a step does besides matrix products, at the sizes of a model.
 
+use crate::case::{Case, Fill, Running};
 use crate::models::Model;
-use crate::{Case, Fill, Running};
 use beit_heads::Mim;
 use beit_ops::relative_position_rows;
 use beit_ops::{AdamW, AttentionShape, Norm, Ops, QkvBias, QkvBiasGrad, Residual, Shape, Targets, Tree};

@@ -2,6 +2,7 @@
 //! computes. For the people who work on this project: nothing here is published.
 #![forbid(unsafe_code)]
 
+mod case;
 mod compare;
 mod data;
 mod layers;
@@ -11,10 +12,12 @@ mod peer;
 mod products;
 
 pub use compare::{CompareSettings, Measured, Pair, compare};
+pub use peer::PeerKind;
 
 use beit::settings::Size;
 use beit::{Device, DeviceSettings, Watch, Work};
-use beit_ops::{Ops, Plan, Shape};
+use beit_ops::{Ops, Plan};
+use case::Case;
 use measure::Stopwatch;
 use models::Model;
 use peer::Peer;
@@ -82,16 +85,6 @@ pub enum Kind {
     Steps,
     /// Masks and the data pipeline, on the CPU.
     Data,
-}
-
-/// Another program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
-pub enum PeerKind {
-    /// The same model in PyTorch, compiled if that works.
-    Torch,
-    /// The same model in ONNX Runtime: inference in f32.
-    Onnxruntime,
 }
 
 /// What one case came to.
@@ -177,27 +170,6 @@ impl BenchSettings {
     /// Whether the peer can answer.
     fn knows(&self, question: &serde_json::Value) -> bool {
         self.peer != Some(PeerKind::Onnxruntime) || question["row"] == "inference"
-    }
-}
-
-/// Something that can be run again and again.
-type Running<'a> = Box<dyn FnMut() + 'a>;
-/// Makes the tensors that a case works on.
-type Fill<O> = fn(&O, Shape) -> <O as beit_ops::Device>::Tensor;
-
-/// Something to measure, on any device.
-trait Case {
-    /// The kind, for a person.
-    fn name(&self) -> String;
-    /// Allocates everything, and returns what is to be timed.
-    fn prepare<'a, O: Ops>(&'a self, ops: &'a O, fill: Fill<O>) -> Running<'a>;
-    /// Images of a call, where it has any.
-    fn images(&self) -> Option<usize> {
-        None
-    }
-    /// What the peer is asked, where it knows the case.
-    fn question(&self) -> Option<serde_json::Value> {
-        None
     }
 }
 

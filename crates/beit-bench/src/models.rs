@@ -1,6 +1,6 @@
 //! Whole steps: inference, fine-tuning, pre-training with and without the tokenizer.
 
-use crate::{Case, Fill, Running};
+use crate::case::{Case, Fill, Running};
 use beit::settings::Size;
 use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling, masked_rows};
 use beit_ops::{Ops, Shape, Targets, Tree};

@@ -1,6 +1,5 @@
 //! The same work in another program: a process that answers questions, a line of JSON each.
 
-use crate::PeerKind;
 use crate::measure::Stopwatch;
 use anyhow::{Context, bail};
 use beit::{Device, Watch};
@@ -10,6 +9,16 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// The program, kept in this one so that it is there wherever this runs.
 const SCRIPT: &str = include_str!("../../../tests/peers/bench_models.py");
+
+/// Another program that does the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+pub enum PeerKind {
+    /// The same model in PyTorch, compiled if that works.
+    Torch,
+    /// The same model in ONNX Runtime: inference in f32.
+    Onnxruntime,
+}
 
 /// A program in Python, waiting for questions.
 pub(super) struct Peer {

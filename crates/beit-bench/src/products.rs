@@ -1,7 +1,7 @@
 //! Matrix products: `x [M, C] · weight [N, C]ᵀ`.
 
+use crate::case::{Case, Fill, Running};
 use crate::models::Model;
-use crate::{Case, Fill, Running};
 use beit_ops::{Linear, Ops, Shape};
 use serde_json::{Value, json};
 

@@ -1,6 +1,7 @@
 //! Attention.
 
-use super::{Backward, Case, Check, Forward, Input, Saving, activation, param};
+use super::case::{Backward, Case, Forward, Input, Saving, activation, param};
+use super::check::Check;
 use crate::{AttentionOps, AttentionShape, AttentionTraining, QkvBias, QkvBiasGrad};
 use alloc::format;
 use alloc::string::String;

@@ -1,6 +1,7 @@
 //! Convolutions and what stands between them.
 
-use super::{Backward, Case, Check, Forward, Input, activation, constant, param};
+use super::case::{Backward, Case, Forward, Input, activation, constant, param};
+use super::check::Check;
 use crate::{Conv2d, ConvOps, ConvTraining};
 use alloc::format;
 use alloc::string::String;

@@ -1,6 +1,7 @@
 //! Cross-entropy.
 
-use super::{Backward, Case, Check, Forward, Input, activation, constant};
+use super::case::{Backward, Case, Forward, Input, activation, constant};
+use super::check::Check;
 use crate::{CrossEntropyOps, Device, Targets};
 use alloc::format;
 use alloc::string::String;

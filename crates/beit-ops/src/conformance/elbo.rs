@@ -1,6 +1,7 @@
 //! The terms of the tokenizer's loss.
 
-use super::{Backward, Case, Check, Forward, Input, activation, constant};
+use super::case::{Backward, Case, Forward, Input, activation, constant};
+use super::check::Check;
 use crate::{ConvTraining, Device, ElboOps, GumbelNoise, Shape};
 use alloc::format;
 use alloc::string::String;

@@ -1,6 +1,7 @@
 //! Linear layers and GELU.
 
-use super::{Backward, Case, Check, Definition, Forward, Input, Saving, activation, constant, param};
+use super::case::{Backward, Case, Definition, Forward, Input, Saving, activation, constant, param};
+use super::check::Check;
 use crate::{Linear, LinearOps, LinearTraining};
 use alloc::format;
 use alloc::string::String;

@@ -1,6 +1,7 @@
 //! The optimiser's step, and sums of gradients.
 
-use super::{Case, Check, Forward, Input, constant};
+use super::case::{Case, Forward, Input, constant};
+use super::check::Check;
 use crate::{AdamW, GradientOps, OptimiserOps};
 use alloc::format;
 use alloc::string::String;
@@ -54,7 +55,7 @@ fn adamw_all<O: OptimiserOps>(check: &mut Check<'_, O>, gathered: bool) {
     let lens = [5usize, 1024, 1, 1300];
     let make = |tag: u64, sign: bool| -> Vec<O::Tensor> {
         let tensor = |(i, &n): (usize, &usize)| {
-            let (shape, mut data) = super::random([n], tag + i as u64);
+            let (shape, mut data) = super::case::random([n], tag + i as u64);
             data.iter_mut().filter(|_| !sign).for_each(|v| *v = v.abs());
             ops.upload(shape, &data)
         };

@@ -1,6 +1,7 @@
 //! Layer norms and residual sums.
 
-use super::{Backward, Case, Check, Definition, Forward, Input, Saving, activation, constant, param};
+use super::case::{Backward, Case, Definition, Forward, Input, Saving, activation, constant, param};
+use super::check::Check;
 use crate::{Norm, Residual, ResidualOps, ResidualTraining, Shape};
 use alloc::format;
 use alloc::string::String;

@@ -1,6 +1,7 @@
 //! Rows, gathered, scattered and named by their largest element.
 
-use super::{Backward, Case, Check, Forward, Input, activation};
+use super::case::{Backward, Case, Forward, Input, activation};
+use super::check::Check;
 use crate::{RowOps, RowTraining};
 use alloc::format;
 use alloc::string::String;

@@ -1,6 +1,7 @@
 //! Patches, embeddings and pooling.
 
-use super::{Backward, Case, Check, Forward, Input, activation, constant, param};
+use super::case::{Backward, Case, Forward, Input, activation, constant, param};
+use super::check::Check;
 use crate::{Embeddings, Shape, TokenOps, TokenTraining};
 use alloc::format;
 use alloc::string::String;
