@@ -93,7 +93,7 @@ impl Run {
             .map_err(Error::file("write the settings to", &path))?;
         let command = command.unwrap_or("beit").replace(char::is_control, " ");
         let text = format!("# {command}\n# version {}\n\n{settings}", env!("CARGO_PKG_VERSION"));
-        fs::write(&path, text).map_err(Error::file("write", path))
+        crate::files::write(&path, text.as_bytes())
     }
 
     /// The folder of the checkpoint after `step` steps.
