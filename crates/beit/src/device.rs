@@ -1,6 +1,6 @@
 //! Where models compute. Nothing outside this file knows which devices there are.
 
-use crate::error::{Error, Result, setting};
+use crate::error::{Error, Result};
 use crate::progress::Watch;
 use crate::settings::device::{Name, footprint};
 use crate::settings::{DeviceSettings, Precision};
@@ -94,7 +94,7 @@ impl Device {
             #[cfg(feature = "wgpu")]
             Name::Wgpu => Self::wgpu(settings)?,
             #[cfg(not(all(feature = "cuda", feature = "wgpu")))]
-            _ => setting!("--device {}: this build has no such device", settings.device),
+            _ => crate::error::setting!("--device {}: this build has no such device", settings.device),
         };
         Ok(Self { workers: settings.workers(), ..opened })
     }
