@@ -1,5 +1,4 @@
-//! What a device does in a second, beside its own best matrix product and beside peers; and whether it computes what the CPU
-//! computes. For the people who work on this project: nothing here is published.
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
 mod case;

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// The program, kept in this one so that it is there wherever this runs.
-const SCRIPT: &str = include_str!("../../../tests/peers/bench_models.py");
+const SCRIPT: &str = include_str!("../peers/bench_models.py");
 
 /// Another program that does the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
