@@ -3,7 +3,7 @@
 use crate::device::Device;
 use crate::error::{Result, unfit};
 use crate::progress::Watch;
-use crate::settings::DataSettings;
+use crate::settings::{DataSettings, OptimisationSettings};
 use beit_data::{
     FinetuneTransform, Image, Item, LabelledSample, Loader, LoaderConfig, Preprocessing, PretrainSample,
     PretrainTransform, Sample, SampleRng, Source, TokenizerTransform,
@@ -33,6 +33,17 @@ impl Loading {
     ) -> Self {
         let (workers, max_bad_share, watch) = (device.workers(), data.max_bad_share, watch.clone());
         Self { batch_size, seed, workers, max_bad_share, watch }
+    }
+
+    /// For training a transformer.
+    pub(crate) fn for_training(
+        optimisation: &OptimisationSettings,
+        data: &DataSettings,
+        workers: usize,
+        watch: &Watch,
+    ) -> Self {
+        let (batch_size, seed, watch) = (optimisation.batch_size(), optimisation.seed, watch.clone());
+        Self { batch_size, seed, workers, max_bad_share: data.max_bad_share, watch }
     }
 
     pub(crate) fn training(&self, images: usize) -> LoaderConfig {

@@ -156,7 +156,8 @@ impl Finetuning {
         let name = format!("{}, {split} images", data.data);
         beit_data::labels(held_out.as_ref()).at(|| name.clone())?;
         same_classes(held_out.as_ref(), source.class_names(), &format!("{name},"))?;
-        let batches = loading(&settings, 1, watch).training(indices.len()).batches(indices.len())?;
+        let batches =
+            Loading::for_training(training, data, 1, watch).training(indices.len()).batches(indices.len())?;
         let layer_decay = (settings.layer_decay < 1.0).then_some(settings.layer_decay);
         let hyper = Hyper { layer_decay, ..training.hyper(batches, LR)? };
         Ok(Self { settings, source, indices, held_out, split, hyper, watch: watch.clone() })
@@ -282,17 +283,6 @@ struct Start<T> {
     report: String,
 }
 
-fn loading(settings: &FinetuneSettings, workers: usize, watch: &Watch) -> Loading {
-    let FinetuneSettings { data, training, .. } = settings;
-    Loading {
-        batch_size: training.batch_size(),
-        seed: training.seed,
-        workers,
-        max_bad_share: data.max_bad_share,
-        watch: watch.clone(),
-    }
-}
-
 struct Check<'a>(&'a Finetuning);
 
 impl Work for Check<'_> {
@@ -317,7 +307,7 @@ impl Work for Job<'_> {
         if !settings.run.resume {
             watch.note(&report);
         }
-        let loading = loading(settings, device.workers(), watch);
+        let loading = Loading::for_training(&settings.training, &settings.data, device.workers(), watch);
         let loader: Loader<LabelledSample> =
             loading.finetune(&job.source, job.indices.clone(), preprocessing.finetune())?;
 

@@ -131,7 +131,7 @@ impl Pretraining {
         let config = MimConfig { vit, vocab: tokenizer.vocab };
         // The paper's rate is for batches of 2048; tiny models take more in batches of 64.
         let lr = if settings.model.preset == Size::Tiny { 4e-3 } else { 1.5e-3 };
-        let loading = loading(&settings, 1, watch);
+        let loading = Loading::for_training(&settings.training, &settings.data, 1, watch);
         let hyper = settings.training.hyper(loading.training(source.len()).batches(source.len())?, lr)?;
         let watch = watch.clone();
         Ok(Self { settings, config, tokenizer, preprocessing, masker, hyper, source, watch })
@@ -213,17 +213,6 @@ impl Pretraining {
     }
 }
 
-fn loading(settings: &PretrainSettings, workers: usize, watch: &Watch) -> Loading {
-    let PretrainSettings { data, training, .. } = settings;
-    Loading {
-        batch_size: training.batch_size(),
-        seed: training.seed,
-        workers,
-        max_bad_share: data.max_bad_share,
-        watch: watch.clone(),
-    }
-}
-
 struct Job<'a>(&'a Pretraining);
 
 impl Work for Job<'_> {
@@ -232,7 +221,7 @@ impl Work for Job<'_> {
     fn run<O: Ops + 'static>(self, ops: &Rc<O>, device: &Device) -> Result<Pretrained> {
         let Self(job) = self;
         let (settings, watch) = (&job.settings, &job.watch);
-        let loading = loading(settings, device.workers(), watch);
+        let loading = Loading::for_training(&settings.training, &settings.data, device.workers(), watch);
         let loader = job.loader(&job.source, &loading, true)?;
         let recorded = Recorded::new(settings, device);
         let run = Run::begin_or_resume(&settings.run, "pretrain", &recorded, watch)?;
