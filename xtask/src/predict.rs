@@ -53,15 +53,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let device = device::open(&args.device, &watch)?;
     let classifier = Classifier::open_with(&args.model.model, &args.model.open, &device, &watch)?;
     let source: Arc<dyn Source> = Arc::new(Files::find(&args.images)?);
-    let mut answered = Ok(());
     let bad = classifier.classify_source(&source, args.batches, &watch, |index, found| {
         let answer = Answer { file: source.name(index), predictions: found.top(args.top_k) };
-        if answered.is_ok() {
-            answered = args.output.answer(&answer, &table(&answer));
-        }
-        Ok(())
+        args.output.answer(&answer, &table(&answer))
     })?;
-    answered?;
     if bad > 0 {
         note(&format!("{bad} of {} files cannot be decoded", source.len()));
     }

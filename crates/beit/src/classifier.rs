@@ -155,18 +155,18 @@ impl Classifier {
     /// # Errors
     ///
     /// The device, or whatever `each` returns.
-    pub fn classify_source(
+    pub fn classify_source<E: From<Error>>(
         &self,
         source: &Arc<dyn Source>,
         batches: Batches,
         watch: &Watch,
-        mut each: impl FnMut(usize, Classification) -> Result<()>,
-    ) -> Result<usize> {
+        mut each: impl FnMut(usize, Classification) -> Result<(), E>,
+    ) -> Result<usize, E> {
         let data = DataSettings { max_bad_share: 1.0, ..DataSettings::default() };
         let loading = Loading::new(batches.or(Batches::SMALL), 0, &data, &self.device, watch);
         let loader = loading.pixels(source, self.preprocessing)?;
-        for batch in loader.epoch(0)? {
-            let batch = batch?;
+        for batch in loader.epoch(0).map_err(Error::from)? {
+            let batch = batch.map_err(Error::from)?;
             let found = self.classify_pixels(&batch.data)?;
             batch.indices.iter().zip(found).try_for_each(|(&index, found)| each(index, found))?;
         }

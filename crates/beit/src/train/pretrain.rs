@@ -226,7 +226,7 @@ impl Work for Job<'_> {
         let recorded = Recorded::new(settings, device);
         let run = Run::begin_or_resume(&settings.run, "pretrain", &recorded, watch)?;
         let mut journal = Journal::open(&run, watch)?;
-        let tokenizer = Rc::new(self.tokenizer(ops, device, &loading, &mut journal)?);
+        let tokenizer = self.tokenizer(ops, device, &loading, &mut journal)?;
 
         let task = MaskedImages { tokenizer: tokenizer.encoder(), recompute: settings.training.recompute };
         let recipe = recipe(&settings.training, &settings.run, job.hyper, device);
@@ -250,7 +250,7 @@ impl Job<'_> {
         device: &Device,
         loading: &Loading,
         journal: &mut Journal<'_>,
-    ) -> Result<AnyTokenizer<O::Tensor>> {
+    ) -> Result<Rc<AnyTokenizer<O::Tensor>>> {
         let Self(job) = self;
         let (settings, watch, size) = (&job.settings, &job.watch, job.token_size());
         let own = journal.run.path("tokenizer");
@@ -274,8 +274,7 @@ impl Job<'_> {
                 "the tokenizer has no decoder: what it sees cannot be measured, and no reconstructions are drawn",
             );
         }
-        drop(door);
-        Ok(Rc::into_inner(tokenizer).expect("the door that shared it is gone"))
+        Ok(tokenizer)
     }
 
     /// Measures on images that were held out, and draws pictures.
