@@ -20,3 +20,19 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     text.push('\n');
     write_file(path, text).map_err(Error::write(path))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("number.json");
+        // Where digits are multiplied by a rounded power of ten, these come back one step beside themselves.
+        for number in [1e-24, 1.0000000000000001e-24, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 1.0 / 3.0e9] {
+            write_json(&path, &number).unwrap();
+            assert_eq!(read_json::<f64>(&path).unwrap(), number);
+        }
+    }
+}
