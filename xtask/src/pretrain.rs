@@ -40,12 +40,17 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<()> {
 fn sentence(done: &Pretrained) -> String {
     let Pretrained { run, checkpoint, tokens, split, pictures } = done;
     format!(
-        "masked-token accuracy on {} patches of {split} images: {:.3}, always naming the commonest token: {:.3}\n\
+        "masked-token accuracy on {} patches of {split} images: {:.3}, which is {:.3} of the way from {:.3} to 1\n\
+         without a model: always the commonest token {:.3}, the commonest at that position {:.3}, that of the nearest visible patch {:.3}\n\
          on the {} that are not background: {:.3}, commonest token: {:.3}\n\
          checkpoint: {}\npictures: {}\nnext: cargo xtask finetune --init {}",
         tokens.patches,
         tokens.accuracy,
+        tokens.share_of_gap(),
+        tokens.baseline(),
         tokens.majority,
+        tokens.position_majority,
+        tokens.nearest_visible,
         tokens.content_patches,
         tokens.content_accuracy,
         tokens.content_majority,

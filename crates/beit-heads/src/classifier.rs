@@ -72,7 +72,7 @@ const HEAD_SCALE: f32 = 0.001;
 /// The initial weights of a head, `[classes, C]`; its bias begins at 0.
 pub fn initial_head(config: &ClassifierConfig, seed: u64) -> Vec<f32> {
     let count = config.classes * config.vit.width;
-    let mut weight = Init::FineTuning.weights(count, &mut Stream::new(seed, 0));
+    let mut weight = Init::FineTuning.weights(config.vit.width, count, &mut Stream::new(seed, 0));
     weight.iter_mut().for_each(|v| *v *= HEAD_SCALE);
     weight
 }

@@ -54,7 +54,7 @@ impl<T: Clone> Mim<T> {
     /// Draws the initial values of the pre-training model.
     pub fn init<O: Device<Tensor = T>>(ops: &O, config: &MimConfig, seed: u64) -> Self {
         let (v, c) = (config.vocab, config.vit.width);
-        let weight = Init::Pretraining.weights(v * c, &mut Stream::new(seed, 0));
+        let weight = Init::Pretraining.weights(c, v * c, &mut Stream::new(seed, 0));
         Self {
             vocab: v,
             vit: beit_vit::init(ops, &config.vit, Init::Pretraining, seed),

@@ -76,6 +76,14 @@ impl Recipe {
         }
     }
 
+    /// The same with learning rates multiplied by `factor`.
+    #[must_use]
+    pub fn at_rate_times(mut self, factor: f64) -> Self {
+        self.schedule.lr.from *= factor;
+        self.schedule.lr.to *= factor;
+        self
+    }
+
     /// The loss of step `step`, counted from zero.
     #[must_use]
     pub fn objective(&self, step: u64) -> Objective {

@@ -12,6 +12,7 @@ mod masked;
 mod meter;
 mod metrics;
 mod optimiser;
+mod position_usage;
 mod progress;
 mod recipe;
 mod record;
@@ -40,8 +41,8 @@ pub use sink::Sink;
 pub use task::{Changes, Moment, Outcome, Task};
 pub use tasks::{
     Classification, ClassificationSettings, MaskedImages, MaskedImagesSettings, Tokenization,
-    TokenizationSettings,
+    TokenizationSettings, tokenizer_divergence,
 };
-pub use token_accuracy::{TokenAccuracy, evaluate_tokens};
-pub use tokenizer_quality::{TokenizerQuality, tokenizer_quality};
+pub use token_accuracy::{TokenAccuracy, evaluate_tokens, share_of_gap};
+pub use tokenizer_quality::{PixelQuality, TokenizerQuality, tokenizer_quality};
 pub use trainer::Trainer;

@@ -3,8 +3,12 @@
 use crate::guard::Measured;
 use crate::hooks::Sums;
 use crate::progress::StepReport;
+use crate::token_accuracy::share_of_gap;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+
+/// The term that says what accuracy needs no model.
+pub(crate) const BASELINE: &str = "baseline";
 
 /// Collects what the steps measured and how long they took.
 pub(crate) struct Meter {
@@ -72,13 +76,17 @@ impl Meter {
         let (n, seconds) = (self.steps as f64, self.since.elapsed().as_secs_f64());
         let mut extra = std::mem::take(&mut self.extra);
         extra.values_mut().for_each(|v| *v /= n);
+        let accuracy = self.right.map(|right| right / self.rows as f64);
+        if let (Some(accuracy), Some(&baseline)) = (accuracy, extra.get(BASELINE)) {
+            extra.insert("gap", share_of_gap(accuracy, baseline));
+        }
         let report = StepReport {
             phase: self.phase,
             step,
             total: self.total,
             epoch,
             loss: self.loss / n,
-            accuracy: self.right.map(|right| right / self.rows as f64),
+            accuracy,
             lr,
             grad_norm: Some(self.grad_norm / n),
             images_per_second: self.images as f64 / seconds,

@@ -53,7 +53,7 @@ pub fn read_metrics(path: &Path) -> Result<Vec<serde_json::Value>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Accuracy, StepReport, TokenAccuracy, TokenizerQuality};
+    use crate::{Accuracy, PixelQuality, StepReport, TokenAccuracy, TokenizerQuality};
     use beit_tokenizer::Usage;
 
     /// Programs read these lines: names, and where they stand.
@@ -63,8 +63,15 @@ mod tests {
         let path = folder.path().join("metrics.jsonl");
         let report =
             StepReport { phase: "finetune", step: 3, extra: [("kl", 0.5)].into(), ..Default::default() };
-        let quality =
-            TokenizerQuality { images: 2, mean_absolute_error: 0.25, usage: Usage::of(&[0, 0, 2, 2], 3) };
+        let pixels =
+            PixelQuality { mean_absolute_error: 0.25, explained_variance: 0.75, explained_by_position: 0.5 };
+        let quality = TokenizerQuality {
+            images: 2,
+            usage: Usage::of(&[0, 0, 2, 2], 3),
+            position_majority: 0.5,
+            repeated: 0.25,
+            pixels: Some(pixels),
+        };
         let records = [
             Record::Step(&report),
             Record::Tokens { split: "test", tokens: &TokenAccuracy::default() },
@@ -75,8 +82,8 @@ mod tests {
         records.iter().try_for_each(|record| metrics.record(record)).expect("the disk has room");
         let want = [
             r#"{"phase":"finetune","step":3,"total":0,"epoch":0,"loss":0.0,"lr":0.0,"images_per_second":0.0,"data_wait":0.0,"kl":0.5}"#,
-            r#"{"phase":"evaluate_tokens","split":"test","tokens":{"accuracy":0.0,"content_accuracy":0.0,"content_majority":0.0,"content_patches":0,"loss":0.0,"majority":0.0,"patches":0}}"#,
-            r#"{"phase":"tokenizer_quality","quality":{"counts":[2,0,2],"images":2,"majority":0.5,"mean_absolute_error":0.25,"perplexity":2.0,"used":2,"vocab":3},"split":"test"}"#,
+            r#"{"phase":"evaluate_tokens","split":"test","tokens":{"accuracy":0.0,"content_accuracy":0.0,"content_majority":0.0,"content_patches":0,"loss":0.0,"majority":0.0,"nearest_visible":0.0,"patches":0,"position_majority":0.0}}"#,
+            r#"{"phase":"tokenizer_quality","quality":{"counts":[2,0,2],"explained_by_position":0.5,"explained_variance":0.75,"images":2,"majority":0.5,"mean_absolute_error":0.25,"perplexity":2.0,"position_majority":0.5,"repeated":0.25,"used":2,"vocab":3},"split":"test"}"#,
             r#"{"accuracy":{"images":4,"loss":0.0,"top1":0.0,"top5":0.0},"phase":"evaluate","split":"test"}"#,
         ];
         let found = std::fs::read_to_string(&path).expect("it was written");

@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::masked::Masked;
+use crate::position_usage::PositionUsage;
 use beit_data::{Loader, PretrainSample};
 use beit_heads::Mim;
 use beit_ops::{Ops, Targets};
@@ -9,7 +10,7 @@ use beit_tokenizer::{Encoder, Usage};
 use beit_vit::Input;
 use serde::Serialize;
 
-/// How well the tokens of masked patches were named.
+/// How well the tokens of masked patches were named, beside what needs no model. Each baseline is a share of the same patches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct TokenAccuracy {
     /// Masked patches.
@@ -20,12 +21,37 @@ pub struct TokenAccuracy {
     pub accuracy: f64,
     /// Share of the commonest token among them: the accuracy of always naming that one.
     pub majority: f64,
+    /// The accuracy of naming the commonest token at each position.
+    pub position_majority: f64,
+    /// The accuracy of naming the token of the nearest visible patch. Of several the first is taken, row by row.
+    pub nearest_visible: f64,
     /// Masked patches that are not background, that is whose pixels are not all alike (within 4 of 255).
     pub content_patches: usize,
     /// Share of those whose token was named.
     pub content_accuracy: f64,
     /// Share of the commonest token among those.
     pub content_majority: f64,
+}
+
+impl TokenAccuracy {
+    /// The best accuracy that needs no model.
+    #[must_use]
+    pub fn baseline(&self) -> f64 {
+        self.majority.max(self.position_majority).max(self.nearest_visible)
+    }
+
+    /// How much of the way from the [baseline](Self::baseline) to naming every token was gone.
+    #[must_use]
+    pub fn share_of_gap(&self) -> f64 {
+        share_of_gap(self.accuracy, self.baseline())
+    }
+}
+
+/// `(accuracy - baseline) / (1 - baseline)`: 0 where nothing was learned that the baseline does not know, 1 where everything
+/// was. Where the baseline is 1 already nothing is left to learn, and it is 0.
+#[must_use]
+pub fn share_of_gap(accuracy: f64, baseline: f64) -> f64 {
+    if baseline < 1.0 { (accuracy - baseline) / (1.0 - baseline) } else { 0.0 }
 }
 
 /// Names the tokens of the masked patches of every image of a loader.
@@ -40,17 +66,17 @@ pub fn evaluate_tokens<O: Ops>(
     loader: &Loader<PretrainSample>,
 ) -> Result<TokenAccuracy> {
     let config = params.config();
-    let (mut all, mut content) = (Tally::new(config.vocab), Tally::new(config.vocab));
-    let mut loss = 0.0;
+    let mut tally = Tally::new(config.vocab, config.vit.grid());
     for batch in loader.epoch(0)? {
         let batch = batch?;
         let masked = Masked::new(ops, &config.vit, &batch.data, batch.indices.len());
-        let ids = masked.codes(ops, tokenizer);
-        let codes = ops.read_ids(&ids)?;
+        let codes = ops.read_ids(&tokenizer.encode(ops, &masked.token_pixels))?;
+        let wanted: Vec<u32> = masked.positions.iter().map(|&position| codes[position]).collect();
+        let ids = ops.upload_ids(&wanted);
         let input = Input { images: &masked.images, mask: Some(&masked.mask), drop_path: None };
         let logits = params.infer(ops, &input, &masked.rows);
         let (metrics, _) = ops.cross_entropy(&logits, &Targets::Classes { ids: &ids, smoothing: 0.0 });
-        loss += f64::from(ops.read(&metrics)?[0]) * codes.len() as f64;
+        tally.loss += f64::from(ops.read(&metrics)?[0]) * wanted.len() as f64;
         let named = ops.read_ids(&ops.argmax_rows(&logits))?;
         let size = ops.shape(&masked.token_pixels);
         let flat = FlatPatches {
@@ -58,44 +84,78 @@ pub fn evaluate_tokens<O: Ops>(
             size: [size[2], size[3]],
             grid: config.vit.grid(),
         };
-        for ((&named, &code), &position) in named.iter().zip(&codes).zip(&masked.positions) {
-            all.add(named, code);
-            if !flat.is_flat(position) {
-                content.add(named, code);
-            }
+        tally.add_nearest(&codes, &batch.data.masks);
+        for ((&named, &code), &position) in named.iter().zip(&wanted).zip(&masked.positions) {
+            tally.add(named, code, position, flat.is_flat(position));
         }
     }
-    Ok(TokenAccuracy {
-        patches: all.patches(),
-        loss: loss / all.patches().max(1) as f64,
-        accuracy: all.accuracy(),
-        majority: all.usage.majority(),
-        content_patches: content.patches(),
-        content_accuracy: content.accuracy(),
-        content_majority: content.usage.majority(),
-    })
+    Ok(tally.accuracy())
 }
 
 /// Counts tokens and how many were named.
 struct Tally {
-    usage: Usage,
+    loss: f64,
+    all: PositionUsage,
+    content: Usage,
     right: usize,
+    content_right: usize,
+    nearest_right: usize,
+    grid: [usize; 2],
 }
 
 impl Tally {
-    fn new(vocab: usize) -> Self {
-        Self { usage: Usage::new(vocab), right: 0 }
+    fn new(vocab: usize, grid: [usize; 2]) -> Self {
+        let (all, content) = (PositionUsage::new(vocab, grid), Usage::new(vocab));
+        Self { loss: 0.0, all, content, right: 0, content_right: 0, nearest_right: 0, grid }
     }
-    fn add(&mut self, named: u32, code: u32) {
-        self.usage.add(&[code]);
+
+    /// Counts the patch at `position` of `[B·N]`.
+    fn add(&mut self, named: u32, code: u32, position: usize, flat: bool) {
+        self.all.add_at(position, code);
         self.right += usize::from(named == code);
+        if !flat {
+            self.content.add(&[code]);
+            self.content_right += usize::from(named == code);
+        }
     }
-    fn patches(&self) -> usize {
-        self.usage.total() as usize
+
+    /// Counts the masked patches whose token is that of the nearest visible one, of `codes [B·N]` under `masks [B·N]`.
+    fn add_nearest(&mut self, codes: &[u32], masks: &[bool]) {
+        let cells = self.grid[0] * self.grid[1];
+        for (codes, mask) in codes.chunks_exact(cells).zip(masks.chunks_exact(cells)) {
+            for cell in (0..cells).filter(|&cell| mask[cell]) {
+                let nearest = nearest_visible(cell, mask, self.grid[1]);
+                self.nearest_right += usize::from(nearest.is_some_and(|near| codes[near] == codes[cell]));
+            }
+        }
     }
-    fn accuracy(&self) -> f64 {
-        self.right as f64 / self.patches().max(1) as f64
+
+    fn accuracy(self) -> TokenAccuracy {
+        let position_majority = self.all.position_majority();
+        let all = self.all.into_usage();
+        let share = |right: usize, of: &Usage| right as f64 / of.total().max(1) as f64;
+        TokenAccuracy {
+            patches: all.total() as usize,
+            loss: self.loss / all.total().max(1) as f64,
+            accuracy: share(self.right, &all),
+            majority: all.majority(),
+            position_majority,
+            nearest_visible: share(self.nearest_right, &all),
+            content_patches: self.content.total() as usize,
+            content_accuracy: share(self.content_right, &self.content),
+            content_majority: self.content.majority(),
+        }
     }
+}
+
+/// The visible cell at the least distance, the first of several; none where all are masked.
+fn nearest_visible(cell: usize, mask: &[bool], cols: usize) -> Option<usize> {
+    let distance = |other: usize| {
+        let [rows, columns] = [cell / cols, cell % cols].map(|x| x as isize);
+        let (dy, dx) = ((other / cols) as isize - rows, (other % cols) as isize - columns);
+        dy * dy + dx * dx
+    };
+    (0..mask.len()).filter(|&other| !mask[other]).min_by_key(|&other| distance(other))
 }
 
 /// Background: patches of `pixels [B, 3, h, w]`, mapped to 0.1..0.9, that have no content.
@@ -127,6 +187,33 @@ impl FlatPatches<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_nearest_visible_patch() {
+        // In a row of four, 0 and 3 are visible.
+        let mask = [false, true, true, false];
+        assert_eq!([1, 2].map(|cell| nearest_visible(cell, &mask, 4)), [Some(0), Some(3)]);
+        // In a square of three by three, the middle is as near to 1 as to 3, 5 and 7.
+        let mut mask = [false; 9];
+        mask[4] = true;
+        assert_eq!(nearest_visible(4, &mask, 3), Some(1));
+        assert_eq!(nearest_visible(0, &[true], 1), None);
+    }
+
+    #[test]
+    fn baselines_and_the_gap() {
+        let mut tally = Tally::new(3, [1, 2]);
+        // Two images; the second patch of each is masked. One has the token of its neighbour; one is named.
+        tally.add_nearest(&[1, 1, 0, 2], &[false, true, false, true]);
+        tally.add(1, 1, 1, false);
+        tally.add(0, 2, 3, true);
+        let found = tally.accuracy();
+        assert_eq!((found.patches, found.content_patches), (2, 1));
+        assert_eq!((found.accuracy, found.nearest_visible, found.position_majority), (0.5, 0.5, 0.5));
+        assert_eq!((found.baseline(), found.share_of_gap()), (0.5, 0.0));
+        assert_eq!(share_of_gap(0.75, 0.5), 0.5);
+        assert_eq!(share_of_gap(1.0, 1.0), 0.0);
+    }
 
     #[test]
     fn flat_patches() {

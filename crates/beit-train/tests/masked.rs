@@ -89,7 +89,7 @@ fn step(images: Range<usize>, batch: usize, accumulate: u64) -> (Vec<f32>, StepR
     let hyper = Hyper { clip_grad: Some(1.0), ..Hyper::new(schedule) };
     let recipe = Recipe { accumulate, hyper, report_every: 1, read_every: 1, seed: 3 };
     let params = Mim::init(&OPS, &MimConfig { vit, vocab: 16 }, 3);
-    let task = MaskedImages { tokenizer: &tokenizer, recompute: false };
+    let task = MaskedImages { tokenizer: &tokenizer, recompute: false, baseline: 0.0 };
     let mut training = Trainer::new(&OPS, task, recipe, params);
 
     let (mut look, mut report) = (Look::default(), None);

@@ -6,13 +6,22 @@ use alloc::vec::Vec;
 use beit_ops::init::Stream;
 use beit_ops::{Device, Layer, Leaf, Role, Shape, Start, Tree};
 
-/// Standard deviation of the normal that weights are drawn from.
+/// Standard deviation of the normal that weights are drawn from, at the width of the base model and above it.
 const STD: f32 = 0.02;
+/// Width of the base model.
+const BASE: f32 = 768.0;
+
+/// The deviation for a model of this width: the released one for the released models. What a linear map makes of its input grows
+/// with √C, so narrower models begin with larger weights; with the released ones their blocks would add next to nothing at first.
+fn deviation(width: usize) -> f32 {
+    STD * libm::sqrtf(BASE / width as f32).max(1.0)
+}
 
 /// Which of the released initialisations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Init {
-    /// `beit/modeling_pretrain.py`: normal of deviation 0.02 cut at ±0.02, that is at **one** sigma.
+    /// `beit/modeling_pretrain.py`: normal of deviation 0.02 cut at ±0.02, that is at **one** sigma. Models narrower than the base
+    /// model, of which none was released, have a larger deviation: 0.02 · √(768 / C).
     Pretraining,
     /// `beit/modeling_finetune.py`: cut at ±2, so practically not at all; the patch embedding keeps the uniform initial values
     /// of a convolution, `±1/√fan_in`.
@@ -51,18 +60,19 @@ fn initial(leaf: &Leaf, shape: Shape, config: &Config, kind: Init, mut stream: S
             let [_, fan_in] = shape.matrix();
             stream.uniforms_within(n, 1.0 / libm::sqrtf(fan_in as f32))
         }
-        Start::Drawn => kind.weights(n, &mut stream),
+        Start::Drawn => kind.weights(config.width, n, &mut stream),
     }
 }
 
 impl Init {
-    /// Draws `n` weights of a linear map or of a token.
-    pub fn weights(self, n: usize, stream: &mut Stream) -> Vec<f32> {
+    /// Draws `n` weights of a linear map or of a token of a model of this width.
+    pub fn weights(self, width: usize, n: usize, stream: &mut Stream) -> Vec<f32> {
+        let std = deviation(width);
         let cut = match self {
-            Self::Pretraining => STD,
+            Self::Pretraining => std,
             Self::FineTuning => 2.0,
         };
-        stream.truncated_normals(n, STD, cut)
+        stream.truncated_normals(n, std, cut)
     }
 }
 
@@ -78,18 +88,28 @@ mod tests {
         init(&Host::<f32>::new(), &Config::new(Preset::Tiny), kind, 9)
     }
 
-    fn deviation(x: &Leaf) -> f32 {
+    fn measured(x: &Leaf) -> f32 {
         libm::sqrtf(x.iter().map(|v| v * v).sum::<f32>() / x.len() as f32)
     }
 
-    /// Cut at one sigma, a normal of deviation 0.02 has deviation 0.0108.
+    /// Of a normal that is cut at one sigma.
+    const CUT: f32 = 0.54;
+    /// Of the tiny model, whose width is 96: 0.02 · √8.
+    const TINY: f32 = 0.056_57;
+
+    #[test]
+    fn released_widths_have_the_released_deviation() {
+        assert_eq!([768, 1024].map(deviation), [0.02; 2]);
+        assert!((deviation(96) - TINY).abs() < 1e-5);
+    }
+
     #[test]
     fn pretraining_cuts_at_one_sigma() {
         let vit = tiny(Init::Pretraining);
         let qkv = &vit.blocks[0].attn.qkv.weight;
-        assert!(qkv.iter().all(|v| v.abs() <= 0.02));
-        assert!((deviation(qkv) - 0.0108).abs() < 3e-4, "{}", deviation(qkv));
-        assert!((deviation(&vit.patch_embed.weight) - 0.0108).abs() < 5e-4);
+        assert!(qkv.iter().all(|v| v.abs() <= TINY + 1e-5));
+        assert!((measured(qkv) / (CUT * TINY) - 1.0).abs() < 0.03, "{}", measured(qkv));
+        assert!((measured(&vit.patch_embed.weight) / (CUT * TINY) - 1.0).abs() < 0.05);
         assert!(vit.embeddings.cls_token.iter().any(|&v| v != 0.0));
     }
 
@@ -97,11 +117,11 @@ mod tests {
     fn branches_are_divided_by_the_root_of_twice_their_depth() {
         let vit = tiny(Init::Pretraining);
         for (i, block) in vit.blocks.iter().enumerate() {
-            let want = 0.0108 / libm::sqrtf(2.0 * (i + 1) as f32);
+            let want = CUT * TINY / libm::sqrtf(2.0 * (i + 1) as f32);
             for weight in [&block.attn.proj.weight, &block.mlp.fc2.weight] {
-                assert!((deviation(weight) / want - 1.0).abs() < 0.03, "block {i}: {}", deviation(weight));
+                assert!((measured(weight) / want - 1.0).abs() < 0.03, "block {i}: {}", measured(weight));
             }
-            assert!((deviation(&block.mlp.fc1.weight) - 0.0108).abs() < 3e-4);
+            assert!((measured(&block.mlp.fc1.weight) / (CUT * TINY) - 1.0).abs() < 0.03);
         }
     }
 
@@ -121,11 +141,11 @@ mod tests {
     #[test]
     fn fine_tuning_hardly_cuts_and_keeps_the_convolution() {
         let vit = tiny(Init::FineTuning);
-        assert!((deviation(&vit.blocks[0].attn.qkv.weight) - 0.02).abs() < 5e-4);
+        assert!((measured(&vit.blocks[0].attn.qkv.weight) / TINY - 1.0).abs() < 0.03);
         let bound = 1.0 / libm::sqrtf(48.0);
         assert!(vit.patch_embed.weight.iter().all(|v| v.abs() <= bound));
         // A uniform in ±b has deviation b / √3.
-        assert!((deviation(&vit.patch_embed.weight) - bound / libm::sqrtf(3.0)).abs() < 2e-3);
+        assert!((measured(&vit.patch_embed.weight) - bound / libm::sqrtf(3.0)).abs() < 2e-3);
     }
 
     #[test]

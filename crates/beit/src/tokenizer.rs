@@ -59,7 +59,8 @@ impl<O: Ops> Engine for On<O, AnyTokenizer<O::Tensor>> {
     }
 
     fn quality(&self, size: [usize; 2], loader: &Loader<Vec<f32>>) -> Result<TokenizerQuality> {
-        Ok(tokenizer_quality(&*self.ops, self.params.whole().ok_or_else(no_decoder)?, size, loader)?)
+        let decoder = self.params.whole().map(|tokenizer| &tokenizer.decoder);
+        Ok(tokenizer_quality(&*self.ops, self.params.encoder(), decoder, size, loader)?)
     }
 }
 

@@ -4,6 +4,7 @@ use super::keep;
 use crate::drop_path::drop_path;
 use crate::error::Result;
 use crate::masked::Masked;
+use crate::meter::BASELINE;
 use crate::task::{Changes, Moment, Outcome, Task};
 use beit_data::{Batch, PretrainSample};
 use beit_heads::Mim;
@@ -20,6 +21,8 @@ pub struct MaskedImages<'a, T> {
     /// Keep the inputs of the blocks only and compute the rest again: the same numbers for a third more work and a fraction of
     /// the memory.
     pub recompute: bool,
+    /// The accuracy that needs no model, see [`share_of_gap`](crate::share_of_gap); reported as `baseline`, and what was gone beyond it as `gap`.
+    pub baseline: f64,
 }
 
 /// What is written of [`MaskedImages`].
@@ -67,6 +70,7 @@ impl<O: Ops> Task<O> for MaskedImages<'_, O::Tensor> {
         let (metrics, lse) = ops.cross_entropy(&logits, &targets);
         let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, moment.scale(rows));
         params.backward(ops, &input, &d_logits, saved, changes.grads);
-        Ok(Outcome::new(images, rows, metrics))
+        let known = vec![(BASELINE, self.baseline)];
+        Ok(Outcome { known, ..Outcome::new(images, rows, metrics) })
     }
 }

@@ -6,7 +6,7 @@ mod tokenization;
 
 pub use classification::{Classification, ClassificationSettings};
 pub use masked_images::{MaskedImages, MaskedImagesSettings};
-pub use tokenization::{Tokenization, TokenizationSettings};
+pub use tokenization::{Tokenization, TokenizationSettings, tokenizer_divergence};
 
 use beit_vit::Keep;
 

@@ -6,7 +6,7 @@ use crate::schedule::Schedule;
 use crate::task::{Changes, Moment, Outcome, Task};
 use beit_data::Batch;
 use beit_ops::{GumbelNoise, Ops, Tree};
-use beit_tokenizer::{Config, Cosine, Recipe, Tokenizer};
+use beit_tokenizer::{Config, Cosine, Encoder, Recipe, Tokenizer};
 use serde::Serialize;
 
 /// The names of [`Losses::divergences`](beit_tokenizer::Losses) in reports.
@@ -46,6 +46,22 @@ impl Tokenization {
             Schedule { peak: lr.from, min: lr.to, warmup: warmup.min(lr.steps / 20), total: lr.steps };
         Hyper { beta1, beta2, weight_decay, clip_grad, ..Hyper::new(schedule) }
     }
+}
+
+/// `KL(q ‖ U)` in nats per position of the images of a batch: 0 while every picture has every token alike.
+///
+/// # Errors
+///
+/// The device.
+pub fn tokenizer_divergence<O: Ops>(
+    ops: &O,
+    encoder: &Encoder<O::Tensor>,
+    [height, width]: [usize; 2],
+    batch: &Batch<Vec<f32>>,
+) -> Result<f64> {
+    let pixels = ops.upload([batch.indices.len(), 3, height, width], &batch.data);
+    let (divergences, _) = ops.posterior_kl(&encoder.logits(ops, &pixels));
+    Ok(f64::from(ops.read(&divergences)?[0]))
 }
 
 /// What is written of [`Tokenization`].

@@ -1,9 +1,9 @@
 //! Masked image modelling.
 
-use super::tokenizer::{self, Job as TokenizerJob, sentence};
+use super::tokenizer::{self, Job as TokenizerJob, REMEDIES, sentence};
 use super::{Journal, Recorded, recipe, same_model};
 use crate::device::{Device, Work};
-use crate::error::Result;
+use crate::error::{Result, unfit};
 use crate::load::{self, AnyTokenizer, MimModel};
 use crate::loaders::Loading;
 use crate::masked::{MaskedModel, write_masks};
@@ -16,7 +16,9 @@ use beit_heads::{Mim, MimConfig};
 use beit_mask::Masker;
 use beit_ops::prelude::*;
 use beit_ops::{Footprint, Plan, Tree};
-use beit_train::{Hyper, MaskedImages, Record, Sink, TokenAccuracy, Trainer, evaluate_tokens};
+use beit_train::{
+    Hyper, MaskedImages, Record, Sink, TokenAccuracy, TokenizerQuality, Trainer, evaluate_tokens,
+};
 use beit_weights::{save_mim, write_preprocessing};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -49,6 +51,9 @@ pub struct PretrainSettings {
     /// Steps of training the tokenizer where none is given; the recipe's where not given
     #[cfg_attr(feature = "clap", arg(long))]
     pub tokenizer_steps: Option<u64>,
+    /// Go on with a tokenizer whose tokens are found to be of no use on these images
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub accept_tokenizer: bool,
     /// Colour jitter of the pre-training views
     #[cfg_attr(feature = "clap", arg(long, alias = "color-jitter", default_value_t = Self::default().colour_jitter))]
     pub colour_jitter: f64,
@@ -64,6 +69,7 @@ impl Default for PretrainSettings {
             run: RunSettings::default(),
             tokenizer: None,
             tokenizer_steps: None,
+            accept_tokenizer: false,
             colour_jitter: 0.4,
         }
     }
@@ -226,9 +232,11 @@ impl Work for Job<'_> {
         let recorded = Recorded::new(settings, device);
         let run = Run::begin_or_resume(&settings.run, "pretrain", &recorded, watch)?;
         let mut journal = Journal::open(&run, watch)?;
-        let tokenizer = self.tokenizer(ops, device, &loading, &mut journal)?;
+        let (tokenizer, quality) = self.tokenizer(ops, device, &loading, &mut journal)?;
 
-        let task = MaskedImages { tokenizer: tokenizer.encoder(), recompute: settings.training.recompute };
+        let baseline = quality.usage.majority().max(quality.position_majority);
+        let recompute = settings.training.recompute;
+        let task = MaskedImages { tokenizer: tokenizer.encoder(), recompute, baseline };
         let recipe = recipe(&settings.training, &settings.run, job.hyper, device);
         let params = Mim::init(&**ops, &job.config, recipe.seed);
         let mut trainer = Trainer::new(&**ops, task, recipe, params);
@@ -250,7 +258,7 @@ impl Job<'_> {
         device: &Device,
         loading: &Loading,
         journal: &mut Journal<'_>,
-    ) -> Result<Rc<AnyTokenizer<O::Tensor>>> {
+    ) -> Result<(Rc<AnyTokenizer<O::Tensor>>, TokenizerQuality)> {
         let Self(job) = self;
         let (settings, watch, size) = (&job.settings, &job.watch, job.token_size());
         let own = journal.run.path("tokenizer");
@@ -265,16 +273,31 @@ impl Job<'_> {
         }
         let tokenizer = Rc::new(load::tokenizer(&**ops, &folder, watch)?);
         let door = Tokenizer::on(ops, &tokenizer);
-        if door.draws() {
-            let (held_out, split) = settings.data.held_out()?;
-            let quality = door.quality(size, &held_out, loading)?;
-            watch.note(&format!("tokenizer on {} {split} images: {}", quality.images, sentence(&quality)));
-        } else {
-            watch.note(
-                "the tokenizer has no decoder: what it sees cannot be measured, and no reconstructions are drawn",
-            );
+        let (held_out, split) = settings.data.held_out()?;
+        let quality = door.quality(size, &held_out, loading)?;
+        watch.note(&format!("tokenizer on {} {split} images: {}", quality.images, sentence(&quality)));
+        if !door.draws() {
+            watch.note("the tokenizer has no decoder: no reconstructions are drawn");
         }
-        Ok(tokenizer)
+        journal.metrics.record(&Record::Tokenizer { split: &split.to_string(), quality: &quality })?;
+        self.accept(&folder, &quality)?;
+        Ok((tokenizer, quality))
+    }
+
+    /// Refuses tokens that are of no use as targets, unless they were asked for.
+    fn accept(&self, folder: &Path, quality: &TokenizerQuality) -> Result<()> {
+        let Self(job) = self;
+        match quality.fault() {
+            Some(fault) if job.settings.accept_tokenizer => {
+                job.watch.note(&format!("going on with --accept-tokenizer: {fault}"));
+                Ok(())
+            }
+            Some(fault) => unfit!(
+                "the tokenizer {} is of no use on these images: {fault}; {REMEDIES}, or go on with --accept-tokenizer",
+                folder.display()
+            ),
+            None => Ok(()),
+        }
     }
 
     /// Measures on images that were held out, and draws pictures.

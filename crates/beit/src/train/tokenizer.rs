@@ -9,10 +9,10 @@ use crate::progress::Watch;
 use crate::run::Run;
 use crate::settings::{Batches, DataSettings, FolderSettings, Sides};
 use crate::tokenizer::{Tokenizer, transform};
-use beit_data::{Source, Split};
+use beit_data::{Loader, Source, Split};
 use beit_ops::Ops;
 use beit_tokenizer::{Config, Recipe};
-use beit_train::{Record, Sink, Tokenization, TokenizerQuality, Trainer};
+use beit_train::{PixelQuality, Record, Sink, Tokenization, TokenizerQuality, Trainer, tokenizer_divergence};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -159,6 +159,9 @@ impl TokenizerTraining {
         let (held_out, split) = settings.data.held_out()?;
         let quality = tokenizer.quality(size, &held_out, &loading)?;
         tokenizer.write_reconstructions(size, &held_out, &run.pictures()?.join("tokenizer.png"), watch)?;
+        if let Some(fault) = quality.fault() {
+            watch.note(&format!("{fault}: pretrain will refuse this tokenizer for such images; {REMEDIES}"));
+        }
         let split = split.to_string();
         journal.metrics.record(&Record::Tokenizer { split: &split, quality: &quality })?;
         Ok(TrainedTokenizer { tokenizer: folder, quality, split })
@@ -191,6 +194,13 @@ impl Tokenizer {
     }
 }
 
+/// Whether training goes anywhere is looked at after this part of its steps: a tenth.
+const EARLY: u64 = 10;
+/// Below so many nats a position the posterior is uniform. Where training goes anywhere it is ten times as much by then.
+const UNIFORM: f64 = 0.02;
+/// Factor of the learning rate of the second try.
+const RETRY: f64 = 1.0 / 6.0;
+
 /// Everything that training a tokenizer needs but the images.
 pub(super) struct Job<'a> {
     pub(super) config: &'a Config,
@@ -210,10 +220,34 @@ impl Job<'_> {
         journal: &mut Journal<'_>,
         folder: &Path,
     ) -> Result<beit_tokenizer::Tokenizer<O::Tensor>> {
-        let Self { config, recipe, size, seed, report_every } = *self;
-        let loading = Loading { batch_size: recipe.batch, ..loading.clone() };
-        let loader = loading.tokenizer(source, transform(size), recipe.dither)?;
-        let task = Tokenization::new(config, *recipe, size)?;
+        let loading = Loading { batch_size: self.recipe.batch, ..loading.clone() };
+        let loader = loading.tokenizer(source, transform(self.size), self.recipe.dither)?;
+        let mut trainer = self.trainer(ops, device, *self.recipe)?;
+        let total = self.recipe.schedule.steps;
+        journal.train(&mut trainer, &loader, total.div_ceil(EARLY))?;
+        if self.is_uniform(&trainer, &loader)? {
+            let recipe = self.recipe.at_rate_times(RETRY);
+            journal.watch.note(&format!(
+                "after {} steps the tokenizer says nothing of any image yet: begun again, once, with a learning rate of {:.1e} instead of {:.1e}",
+                trainer.optimiser.steps(),
+                recipe.schedule.lr.from,
+                self.recipe.schedule.lr.from,
+            ));
+            trainer = self.trainer(ops, device, recipe)?;
+        }
+        journal.train(&mut trainer, &loader, total)?;
+        beit_weights::save_tokenizer(ops, folder, &trainer.params, beit_weights::no_more_files)?;
+        Ok(trainer.params)
+    }
+
+    fn trainer<'o, O: Ops>(
+        &self,
+        ops: &'o O,
+        device: &Device,
+        recipe: Recipe,
+    ) -> Result<Trainer<'o, O, Tokenization>> {
+        let Self { config, size, seed, report_every, .. } = *self;
+        let task = Tokenization::new(config, recipe, size)?;
         let recipe = beit_train::Recipe {
             accumulate: 1,
             hyper: task.hyper(),
@@ -221,11 +255,18 @@ impl Job<'_> {
             read_every: device.read_every(report_every),
             seed,
         };
-        let (params, total) = (beit_tokenizer::init(ops, config, seed), recipe.hyper.schedule.total);
-        let mut trainer = Trainer::new(ops, task, recipe, params);
-        journal.train(&mut trainer, &loader, total)?;
-        beit_weights::save_tokenizer(ops, folder, &trainer.params, beit_weights::no_more_files)?;
-        Ok(trainer.params)
+        Ok(Trainer::new(ops, task, recipe, beit_tokenizer::init(ops, config, seed)))
+    }
+
+    /// Whether the posterior still is what it was before training: the same for every picture.
+    fn is_uniform<O: Ops>(
+        &self,
+        trainer: &Trainer<'_, O, Tokenization>,
+        loader: &Loader<Vec<f32>>,
+    ) -> Result<bool> {
+        let Some(batch) = loader.epoch(0)?.next() else { return Ok(false) };
+        let encoder = &trainer.params.encoder;
+        Ok(tokenizer_divergence(trainer.ops, encoder, self.size, &batch?)? < UNIFORM)
     }
 }
 
@@ -278,23 +319,33 @@ pub(super) fn recipe(
         None => {}
     }
     if let Some(lr) = lr {
-        let factor = lr / recipe.schedule.lr.from;
-        recipe.schedule.lr.from *= factor;
-        recipe.schedule.lr.to *= factor;
+        recipe = recipe.at_rate_times(lr / recipe.schedule.lr.from);
     }
     recipe.usage_weight = usage_weight.unwrap_or(recipe.usage_weight);
     Ok(recipe)
 }
 
+/// What may help where tokens are of no use.
+pub(super) const REMEDIES: &str =
+    "try more --tokenizer-steps, another --tokenizer-kind or patches of another size, and look at the images";
+
 /// One line for a person.
 #[must_use]
 pub fn sentence(quality: &TokenizerQuality) -> String {
     format!(
-        "{} of {} tokens used, perplexity {:.1}, commonest token {:.3}, mean absolute error {:.4}",
+        "{} of {} tokens used, perplexity {:.1}, commonest token {:.3}, commonest at its position {:.3}{}",
         quality.usage.used(),
         quality.usage.counts().len(),
         quality.usage.perplexity(),
         quality.usage.majority(),
-        quality.mean_absolute_error,
+        quality.position_majority,
+        quality.pixels.as_ref().map(drawn).unwrap_or_default(),
+    )
+}
+
+fn drawn(pixels: &PixelQuality) -> String {
+    format!(
+        "; pictures of the tokens explain {:.3} of the pixels' variance, the position alone {:.3}, mean absolute error {:.4}",
+        pixels.explained_variance, pixels.explained_by_position, pixels.mean_absolute_error,
     )
 }
