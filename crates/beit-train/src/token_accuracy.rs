@@ -5,7 +5,7 @@ use crate::masked::Masked;
 use beit_data::{Loader, PretrainSample};
 use beit_heads::Mim;
 use beit_ops::{Ops, Targets};
-use beit_tokenizer::{Encoder, Usage};
+use beit_tokenizer::{Usage, VisualTokens};
 use beit_vit::Input;
 use serde::Serialize;
 
@@ -36,7 +36,7 @@ pub struct TokenAccuracy {
 pub fn evaluate_tokens<O: Ops>(
     ops: &O,
     params: &Mim<O::Tensor>,
-    tokenizer: &Encoder<O::Tensor>,
+    tokenizer: &impl VisualTokens<O>,
     loader: &Loader<PretrainSample>,
 ) -> Result<TokenAccuracy> {
     let config = params.config();
@@ -44,7 +44,8 @@ pub fn evaluate_tokens<O: Ops>(
     let mut loss = 0.0;
     for batch in loader.epoch(0)? {
         let batch = batch?;
-        let masked = Masked::new(ops, &config.vit, &batch.data, batch.indices.len());
+        let token = tokenizer.codebook().sides;
+        let masked = Masked::new(ops, &config.vit, token, &batch.data, batch.indices.len());
         let ids = masked.codes(ops, tokenizer);
         let codes = ops.read_ids(&ids)?;
         let input = Input { images: &masked.images, mask: Some(&masked.mask), drop_path: None };

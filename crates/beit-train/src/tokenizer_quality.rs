@@ -1,9 +1,9 @@
 //! How good a tokenizer is.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use beit_data::Loader;
 use beit_ops::Ops;
-use beit_tokenizer::{Tokenizer, Usage, pixels};
+use beit_tokenizer::{Usage, VisualTokens, pixels};
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
@@ -38,23 +38,23 @@ impl Serialize for TokenizerQuality {
 ///
 /// # Errors
 ///
-/// The data or the device.
+/// A tokenizer that cannot draw, the data or the device.
 pub fn tokenizer_quality<O: Ops>(
     ops: &O,
-    tokenizer: &Tokenizer<O::Tensor>,
+    tokenizer: &impl VisualTokens<O>,
     image: [usize; 2],
     loader: &Loader<Vec<f32>>,
 ) -> Result<TokenizerQuality> {
-    let config = tokenizer.config();
-    let grid = config.grid(image)?;
-    let mut usage = Usage::new(config.vocab);
+    let codebook = tokenizer.codebook();
+    let grid = codebook.grid(image)?;
+    let mut usage = Usage::new(codebook.vocab);
     let (mut images, mut error, mut elements) = (0, 0.0, 0);
     for batch in loader.epoch(0)? {
         let batch = batch?;
         let b = batch.indices.len();
         let pixels = ops.upload([b, 3, image[0], image[1]], &batch.data);
-        let codes = ops.read_ids(&tokenizer.encoder.encode(ops, &pixels))?;
-        let decoded = tokenizer.decoder.decode(ops, &codes, grid)?;
+        let codes = ops.read_ids(&tokenizer.codes(ops, &pixels))?;
+        let decoded = tokenizer.pictures(ops, &codes, grid)?.ok_or(Error::NoDecoder)?;
         let differences =
             decoded.iter().zip(&batch.data).map(|(d, &x)| f64::from((d - pixels::unmap(x)).abs()));
         error += differences.sum::<f64>();

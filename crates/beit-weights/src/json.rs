@@ -30,7 +30,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("number.json");
         // Where digits are multiplied by a rounded power of ten, these come back one step beside themselves.
-        for number in [1e-24, 1.0000000000000001e-24, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 1.0 / 3.0e9] {
+        for number in [
+            1e-24,
+            1.0000000000000001e-24,
+            5e-324,
+            2.2250738585072014e-308,
+            1.7976931348623157e308,
+            1.0 / 3.0e9,
+        ] {
             write_json(&path, &number).unwrap();
             assert_eq!(read_json::<f64>(&path).unwrap(), number);
         }
