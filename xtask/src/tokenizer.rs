@@ -1,4 +1,4 @@
-//! `tokenizer`: train the discrete VAE, encode, decode, inspect.
+//! `tokenizer`: train one, encode, decode, inspect.
 
 use crate::device;
 use crate::output::Output;
@@ -12,7 +12,7 @@ use clap::{Args as ClapArgs, Subcommand};
 use serde_json::json;
 use std::path::PathBuf;
 
-/// The discrete VAE: train it, pictures to visual tokens, visual tokens to pictures
+/// Tokenizers, a discrete VAE or k-means: train one, pictures to visual tokens, visual tokens to pictures
 #[derive(Subcommand)]
 pub(crate) enum Verb {
     Train(TrainArgs),
@@ -23,8 +23,9 @@ pub(crate) enum Verb {
 
 /// Train a tokenizer on images
 #[derive(ClapArgs)]
-#[command(after_help = "Example:
-  cargo xtask tokenizer train --data folder:photos --image-size 112 --vocab 1024 --steps 20000 --out runs/tokenizer")]
+#[command(after_help = "Examples:
+  cargo xtask tokenizer train --data folder:photos --image-size 112 --vocab 1024 --steps 20000 --out runs/tokenizer
+  cargo xtask tokenizer train --kind kmeans --data folder:photos --image-size 112 --token-size 8 --vocab 1024")]
 pub(crate) struct TrainArgs {
     #[command(flatten)]
     settings: TokenizerSettings,
@@ -145,10 +146,10 @@ fn decode(args: &DecodeArgs) -> anyhow::Result<()> {
     if codes.is_empty() {
         anyhow::bail!("{file}: codes [{batch}, {h}, {w}] has no visual tokens");
     }
-    if let Some(code) = codes.iter().find(|&&code| code as usize >= tokenizer.config().vocab) {
+    if let Some(code) = codes.iter().find(|&&code| code as usize >= tokenizer.vocab()) {
         anyhow::bail!(
             "{file}: visual token {code}, expected less than {}: these codes are of another tokenizer",
-            tokenizer.config().vocab
+            tokenizer.vocab()
         );
     }
     let pictures = tokenizer.decode_all(&codes, [h, w])?;
@@ -165,14 +166,9 @@ fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
     let tokenizer = Tokenizer::open_with(&args.common.tokenizer, &device, &watch)?;
     let picture = args.picture.as_deref();
     let (quality, split) = tokenizer.inspect(&args.data, args.image_size, picture, &device, &watch)?;
-    let (config, side) = (tokenizer.config(), tokenizer.config().downsampling());
     let text = format!(
-        "{} groups of {} blocks, width {}, {} visual tokens of {side}x{side} pixels\n\
-         on {} {split} images: {}",
-        config.groups,
-        config.blocks_per_group,
-        config.hidden,
-        config.vocab,
+        "{}\non {} {split} images: {}",
+        tokenizer.describe(),
         quality.images,
         quality_sentence(&quality),
     );

@@ -41,6 +41,18 @@ fn flags_that_make_no_run() {
     place.bad(2, "pretrain --data webdataset:photos --out run", &["webdataset:photos", "folder:DIR"]);
     place.bad(2, "tokenizer train --data folder:photos --out run --image-size 30", &["divisible by 4", "30"]);
     place.bad(2, "tokenizer train --data folder:photos --out run --hidden 6", &["divisible by 4", "6"]);
+    let tokenizer = "tokenizer train --data folder:photos --out run";
+    for (flags, says) in [
+        ("--token-size 4", "--token-size says nothing of a tokenizer of --kind dvae"),
+        ("--kind kmeans --lr 1", "--lr says nothing of a tokenizer of --kind kmeans"),
+        ("--kind kmeans --vocab 0", "a positive vocabulary"),
+        ("--kind kmeans --token-size 0", "a positive side of a token"),
+        ("--kind kmeans --token-size 5", "divisible by 5, found 28"),
+        ("--kind kmeans --mean-weight NaN", "weight of the mean"),
+        ("--kind kmeans --steps 0", "0 steps"),
+    ] {
+        place.bad(2, &format!("{tokenizer} {flags}"), &[says]);
+    }
     place.bad(2, "show masks --data folder:photos --out run --image-size 30", &["30x30"]);
     let finetune = "finetune --from-scratch --data folder:photos --out run";
     for (flags, says) in [

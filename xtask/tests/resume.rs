@@ -86,6 +86,27 @@ fn pre_training_goes_on_after_it_was_killed() {
     assert_same_end(&place, "whole", "killed");
 }
 
+/// The tokens of k-means instead of those of a discrete VAE.
+#[test]
+fn a_run_on_k_means_goes_on() {
+    let place = Place::with_photos();
+    let args = "pretrain --data folder:photos --tokenizer-kind kmeans --tokenizer-steps 2 --steps 4 --batch-size 8 \
+                --save-every 2 --out";
+    place.good(&format!("{args} whole"));
+    place.copy("whole", "stopped");
+    rewind(&place, "stopped", 2);
+    place.good(&format!("{args} stopped --resume"));
+    assert_same_end(&place, "whole", "stopped");
+    place.good(&format!("{args} alone --threads 1"));
+    assert_same_end(&place, "whole", "alone");
+    assert_eq!(place.contents("whole/tokenizer"), place.contents("alone/tokenizer"));
+    assert_eq!(place.contents("whole/pictures"), place.contents("alone/pictures"));
+
+    let finetune =
+        "finetune --init whole --data folder:photos --labels 24 --steps 2 --batch-size 8 --out tuned";
+    assert!(place.good(finetune).stderr.contains("tensors taken"));
+}
+
 #[test]
 fn fine_tuning_goes_on() {
     let place = Place::with_photos();

@@ -153,6 +153,47 @@ fn from_images_to_visual_tokens_and_back() {
     assert!(!place.path("run/tokenizer").exists());
 }
 
+/// The same by k-means, with tokens that are no squares.
+#[test]
+fn visual_tokens_by_k_means() {
+    let place = Place::with_photos();
+    let train =
+        "tokenizer train --kind kmeans --token-size 4x7 --vocab 16 --data folder:photos --steps 3 --json";
+    let run = place.good(&format!("{train} --out tokens"));
+    assert!(run.stderr.contains("k-means of "), "{run}");
+    let quality = &run.answer()["quality"];
+    assert_eq!((&quality["vocab"], &quality["used"]), (&16.into(), &16.into()));
+    assert_eq!(place.names("tokens"), ["metrics.jsonl", "pictures", "run.toml", "tokenizer"]);
+    assert_eq!(place.names("tokens/tokenizer"), ["config.json", "model.safetensors"]);
+    assert_eq!(sides(&place.path("tokens/pictures/tokenizer.png")), [4 + 2 * 88, 4 + 8 * 88]);
+    place.good(&format!("{train} --threads 1 --out alone"));
+    assert_eq!(place.contents("tokens/tokenizer"), place.contents("alone/tokenizer"));
+
+    let use_it = "--tokenizer tokens --data folder:photos";
+    let answer = place.good(&format!("tokenizer encode {use_it} --images 10 --out codes.st --json")).answer();
+    assert_eq!(answer["codes"], Value::from(vec![10, 7, 4]));
+    place.good("tokenizer decode --tokenizer tokens --codes codes.st --out pictures.png");
+    assert_eq!(sides(&place.path("pictures.png")), [4 + 2 * 88, 4 + 8 * 88]);
+    let inspected = place.good(&format!("tokenizer inspect {use_it} --json")).answer();
+    assert_eq!(inspected, *quality, "what training measured at its end");
+    let text = place.good(&format!("tokenizer inspect {use_it}")).stdout;
+    assert!(text.starts_with("k-means, weight of the mean 1, 16 visual tokens of 4x7 pixels\n"), "{text}");
+    let text = place.good("weights inspect tokens").stdout;
+    for says in ["a tokenizer by k-means", "4x7", "config.json of this project", "scores.weight"] {
+        assert!(text.contains(says), "{says} in {text}");
+    }
+    write_tensors(&place.path("pixels.st"), &[floats("pixel_values", &[2, 3, 8, 14])]);
+    place.good("infer --model tokens --pixels pixels.st --out out.st");
+    assert_eq!(finite(&place.path("out.st"), "logits"), [2, 16, 2, 2]);
+
+    // Patches of five pixels, of which a discrete VAE has no tokens, see what tokens of any other sides are of.
+    let pretrain = "pretrain --image-size 25 --patch-size 5 --data folder:photos --steps 2 --batch-size 8";
+    place.good(&format!("{pretrain} --tokenizer tokens --out given"));
+    place.good(&format!("{pretrain} --tokenizer-kind kmeans --tokenizer-steps 2 --out own"));
+    assert_eq!(read_json(&place.path("given/last/config.json"))["vocab_size"], 16);
+    assert_eq!(place.names("own/pictures"), ["masks.png", "reconstruction.png"]);
+}
+
 #[test]
 fn every_kind_of_mask_is_drawn() {
     let place = Place::with_photos();

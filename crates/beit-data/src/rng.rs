@@ -24,6 +24,8 @@ pub enum Purpose {
     Init,
     /// Noise inside the model (Gumbel, dropout).
     Noise,
+    /// Which patches of an image are looked at.
+    Patches,
 }
 
 /// A generator for one purpose of one sample in one epoch. `index` may as well be a step or a rank: whatever numbers the

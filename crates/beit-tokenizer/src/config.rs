@@ -1,6 +1,6 @@
 //! What a tokenizer looks like.
 
-use crate::Error;
+use crate::{Codebook, Error};
 
 /// Width of a block over the width of its residual path (openai/DALL-E `encoder.py`, `n_hid = n_out // 4`).
 pub(crate) const BOTTLENECK: usize = 4;
@@ -81,33 +81,15 @@ impl Config {
         Ok(())
     }
 
-    /// Height and width of the grid of tokens of an image of this height and width.
+    /// How many tokens there are, and how much of an image is one.
     ///
     /// ```
     /// use beit_tokenizer::Config;
-    /// assert_eq!(Config::dalle().grid([112, 112]), Ok([14, 14]));
-    /// assert!(Config::dalle().grid([112, 100]).is_err());
+    /// assert_eq!(Config::dalle().codebook().grid([112, 112]), Ok([14, 14]));
     /// ```
-    pub fn grid(&self, image: [usize; 2]) -> Result<[usize; 2], Error> {
-        let multiple = self.downsampling();
-        for side in image {
-            if side == 0 || !side.is_multiple_of(multiple) {
-                return Err(Error::Side { side, multiple });
-            }
-        }
-        Ok(image.map(|side| side / multiple))
-    }
-
-    /// Whether these are visual tokens of whole images with this grid.
-    pub fn check_codes(&self, codes: &[u32], [h, w]: [usize; 2]) -> Result<(), Error> {
-        let positions = h * w;
-        if positions == 0 || !codes.len().is_multiple_of(positions) {
-            return Err(Error::Codes { codes: codes.len(), positions });
-        }
-        match codes.iter().find(|&&code| code as usize >= self.vocab) {
-            Some(&code) => Err(Error::Code { code, vocab: self.vocab }),
-            None => Ok(()),
-        }
+    #[must_use]
+    pub const fn codebook(&self) -> Codebook {
+        Codebook { vocab: self.vocab, sides: [self.downsampling(); 2] }
     }
 
     /// Width of the group that works at `1 / 2^level` of the full resolution.
@@ -126,7 +108,7 @@ mod tests {
             assert_eq!(config.validate(), Ok(()));
         }
         assert_eq!(Config::dalle().downsampling(), 8);
-        assert_eq!(Config::small().grid([28, 28]), Ok([7, 7]));
+        assert_eq!(Config::small().codebook(), Codebook { vocab: 256, sides: [4, 4] });
     }
 
     #[test]
@@ -135,10 +117,5 @@ mod tests {
         assert_eq!(Config { vocab: 0, ..good }.validate(), Err(Error::Zero("vocabulary")));
         assert_eq!(Config { hidden: 6, ..good }.validate(), Err(Error::Hidden(6)));
         assert_eq!(Config { groups: 17, ..good }.validate(), Err(Error::Groups(17)));
-        assert_eq!(good.grid([28, 30]), Err(Error::Side { side: 30, multiple: 4 }));
-        assert_eq!(good.check_codes(&[0, 15], [1, 2]), Ok(()));
-        assert_eq!(good.check_codes(&[0, 16], [1, 2]), Err(Error::Code { code: 16, vocab: 16 }));
-        assert_eq!(good.check_codes(&[0; 3], [1, 2]), Err(Error::Codes { codes: 3, positions: 2 }));
-        assert_eq!(good.grid([0, 28]), Err(Error::Side { side: 0, multiple: 4 }));
     }
 }

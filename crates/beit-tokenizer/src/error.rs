@@ -1,7 +1,7 @@
 use core::fmt;
 
-/// Why a tokenizer cannot be made from a [`Config`](crate::Config), or cannot take an input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a tokenizer cannot be made from its configuration, or cannot take an input.
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
     /// A count that must be positive is zero.
@@ -10,7 +10,9 @@ pub enum Error {
     Groups(usize),
     /// The width is not a multiple of four, so the residual path has no whole width.
     Hidden(usize),
-    /// A side of the image is zero or not a multiple of the downsampling.
+    /// The weight of the mean is negative or no number.
+    MeanWeight(f32),
+    /// A side of the image is zero or no whole number of tokens.
     Side {
         /// Pixels.
         side: usize,
@@ -39,6 +41,9 @@ impl fmt::Display for Error {
             Self::Zero(field) => write!(f, "expected a positive {field}, found 0"),
             Self::Groups(groups) => write!(f, "expected at most 16 groups, found {groups}"),
             Self::Hidden(hidden) => write!(f, "expected a hidden width divisible by 4, found {hidden}"),
+            Self::MeanWeight(weight) => {
+                write!(f, "expected a weight of the mean of at least 0, found {weight}")
+            }
             Self::Side { side, multiple } => {
                 write!(f, "expected an image side divisible by {multiple}, found {side}")
             }

@@ -21,6 +21,9 @@ pub enum Error {
     /// The tokenizer's configuration.
     #[error("tokenizer: {0}")]
     Tokenizer(#[from] beit_tokenizer::Error),
+    /// A tokenizer that is to draw and cannot.
+    #[error("this tokenizer has no decoder: it names visual tokens and cannot draw them")]
+    NoDecoder,
     /// A checkpoint.
     #[error(transparent)]
     Weights(#[from] beit_weights::Error),

@@ -2,7 +2,7 @@
 
 use beit_heads::masked_rows;
 use beit_ops::Ops;
-use beit_tokenizer::Encoder;
+use beit_tokenizer::VisualTokens;
 
 /// A batch on the device.
 pub(crate) struct Masked<O: Ops> {
@@ -19,24 +19,20 @@ pub(crate) struct Masked<O: Ops> {
 }
 
 impl<O: Ops> Masked<O> {
+    /// `token` is the height and width in pixels of a visual token.
     pub(crate) fn new(
         ops: &O,
         vit: &beit_vit::Config,
+        token: [usize; 2],
         data: &beit_data::PretrainBatch,
         batch: usize,
     ) -> Self {
-        let [height, width] = vit.image;
-        let grid = vit.grid();
-        let token_side = |axis: usize| {
-            // View B has the aspect of view A: both are the token grid times a whole number of pixels.
-            let area = data.token_pixels.len() / (batch * 3);
-            let per_patch = ((area / (grid[0] * grid[1])) as f64).sqrt().round() as usize;
-            grid[axis] * per_patch
-        };
+        let ([height, width], [rows, cols]) = (vit.image, vit.grid());
+        let token_view = [batch, 3, rows * token[0], cols * token[1]];
         let masks: Vec<f32> = data.masks.iter().map(|&m| f32::from(m)).collect();
         Self {
             images: ops.upload([batch, 3, height, width], &data.pixels),
-            token_pixels: ops.upload([batch, 3, token_side(0), token_side(1)], &data.token_pixels),
+            token_pixels: ops.upload(token_view, &data.token_pixels),
             mask: ops.upload([batch, vit.patches()], &masks),
             rows: ops.upload_ids(&masked_rows(&data.masks, vit.patches())),
             positions: (0..data.masks.len()).filter(|&i| data.masks[i]).collect(),
@@ -44,8 +40,8 @@ impl<O: Ops> Masked<O> {
     }
 
     /// The visual tokens of the masked patches (paper §2.1), in the order of `rows`. They stay on the device.
-    pub(crate) fn codes(&self, ops: &O, tokenizer: &Encoder<O::Tensor>) -> O::Ids {
+    pub(crate) fn codes(&self, ops: &O, tokenizer: &impl VisualTokens<O>) -> O::Ids {
         let positions: Vec<u32> = self.positions.iter().map(|&i| i as u32).collect();
-        tokenizer.encode_positions(ops, &self.token_pixels, &ops.upload_ids(&positions))
+        tokenizer.codes_at(ops, &self.token_pixels, &ops.upload_ids(&positions))
     }
 }

@@ -6,7 +6,7 @@ use crate::position_usage::PositionUsage;
 use beit_data::{Loader, PretrainSample};
 use beit_heads::Mim;
 use beit_ops::{Ops, Targets};
-use beit_tokenizer::{Encoder, Usage};
+use beit_tokenizer::{Usage, VisualTokens};
 use beit_vit::Input;
 use serde::Serialize;
 
@@ -62,15 +62,16 @@ pub fn share_of_gap(accuracy: f64, baseline: f64) -> f64 {
 pub fn evaluate_tokens<O: Ops>(
     ops: &O,
     params: &Mim<O::Tensor>,
-    tokenizer: &Encoder<O::Tensor>,
+    tokenizer: &impl VisualTokens<O>,
     loader: &Loader<PretrainSample>,
 ) -> Result<TokenAccuracy> {
     let config = params.config();
     let mut tally = Tally::new(config.vocab, config.vit.grid());
     for batch in loader.epoch(0)? {
         let batch = batch?;
-        let masked = Masked::new(ops, &config.vit, &batch.data, batch.indices.len());
-        let codes = ops.read_ids(&tokenizer.encode(ops, &masked.token_pixels))?;
+        let token = tokenizer.codebook().sides;
+        let masked = Masked::new(ops, &config.vit, token, &batch.data, batch.indices.len());
+        let codes = ops.read_ids(&tokenizer.codes(ops, &masked.token_pixels))?;
         let wanted: Vec<u32> = masked.positions.iter().map(|&position| codes[position]).collect();
         let ids = ops.upload_ids(&wanted);
         let input = Input { images: &masked.images, mask: Some(&masked.mask), drop_path: None };

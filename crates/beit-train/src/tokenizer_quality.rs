@@ -5,7 +5,7 @@ use crate::position_usage::PositionUsage;
 use crate::token_accuracy::share_of_gap;
 use beit_data::Loader;
 use beit_ops::Ops;
-use beit_tokenizer::{Decoder, Encoder, Usage, pixels};
+use beit_tokenizer::{Usage, VisualTokens, pixels};
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
@@ -103,29 +103,28 @@ impl Serialize for TokenizerQuality {
     }
 }
 
-/// Encodes every image, and decodes it where there is a decoder, of a loader of `[B, 3, height, width]`.
+/// Encodes every image, and draws it where the tokenizer draws, of a loader of `[B, 3, height, width]`.
 ///
 /// # Errors
 ///
 /// The data or the device.
 pub fn tokenizer_quality<O: Ops>(
     ops: &O,
-    encoder: &Encoder<O::Tensor>,
-    decoder: Option<&Decoder<O::Tensor>>,
+    tokenizer: &impl VisualTokens<O>,
     image: [usize; 2],
     loader: &Loader<Vec<f32>>,
 ) -> Result<TokenizerQuality> {
-    let config = encoder.config();
-    let grid = config.grid(image)?;
-    let mut tokens = PositionUsage::new(config.vocab, grid);
+    let codebook = tokenizer.codebook();
+    let grid = codebook.grid(image)?;
+    let mut tokens = PositionUsage::new(codebook.vocab, grid);
     let (mut images, mut sums) = (0, PixelSums::new(3, image[0] * image[1]));
     for batch in loader.epoch(0)? {
         let batch = batch?;
         let b = batch.indices.len();
         let pixels = ops.upload([b, 3, image[0], image[1]], &batch.data);
-        let codes = ops.read_ids(&encoder.encode(ops, &pixels))?;
-        if let Some(decoder) = decoder {
-            sums.add(&batch.data, &decoder.decode(ops, &codes, grid)?);
+        let codes = ops.read_ids(&tokenizer.codes(ops, &pixels))?;
+        if let Some(decoded) = tokenizer.pictures(ops, &codes, grid)? {
+            sums.add(&batch.data, &decoded);
         }
         tokens.add(&codes);
         images += b;
@@ -135,7 +134,7 @@ pub fn tokenizer_quality<O: Ops>(
         position_majority: tokens.position_majority(),
         repeated: tokens.repeated(),
         usage: tokens.into_usage(),
-        pixels: decoder.map(|_| sums.quality()),
+        pixels: tokenizer.draws().then(|| sums.quality()),
     })
 }
 

@@ -3,6 +3,7 @@
 use beit_data::{Image, Item, Loader, LoaderConfig, PretrainSample, SampleRng, Source};
 use beit_heads::{Mim, MimConfig};
 use beit_ops::{Host, Tree};
+use beit_tokenizer::Encoder;
 use beit_train::{
     Hooks, Hyper, Listeners, MaskedImages, Recipe, Record, Result, Schedule, Silent, StepReport, Sums,
     Trainer,
@@ -56,7 +57,7 @@ struct Look {
     rows: usize,
 }
 
-impl<'a> Hooks<Host<f32>, MaskedImages<'a, Array>> for Look {
+impl<'a> Hooks<Host<f32>, MaskedImages<'a, Encoder<Array>>> for Look {
     fn reduce(&mut self, _: &Host<f32>, grads: &mut Mim<Array>, sums: &mut Sums<Array>) -> Result<()> {
         self.grads = grads.leaves().into_iter().flatten().copied().collect();
         self.rows = sums.rows();

@@ -11,7 +11,7 @@ use crate::weights::Weights;
 use beit_data::Preprocessing;
 use beit_heads::{Classifier, Mim};
 use beit_ops::{Device, Shape, Tree};
-use beit_tokenizer::{Decoder, Encoder, Tokenizer};
+use beit_tokenizer::{Decoder, Encoder, KMeans, Tokenizer};
 use std::path::{Path, PathBuf};
 
 /// The files that may hold the parameters of a folder, in the order in which they are looked for.
@@ -33,6 +33,8 @@ pub enum Origin {
     Transformers,
     /// `config.json` of timm, with the name of the architecture.
     Timm(String),
+    /// `config.json` of this project, for what no other tool has.
+    Ours,
     /// The shapes of the tensors.
     Shapes,
 }
@@ -81,6 +83,7 @@ impl Checkpoint {
         let weights = Weights::open(file)?;
         let decoder = DECODERS.iter().find_map(|name| inside(name)).map(Weights::open).transpose()?;
         let origin = match (&described, &timm) {
+            (Some(Model::KMeans(_)), _) => Origin::Ours,
             (Some(_), _) => Origin::Transformers,
             (None, Some((timm, _))) => Origin::Timm(timm.architecture().to_owned()),
             (None, None) => Origin::Shapes,
@@ -183,7 +186,9 @@ impl Checkpoint {
     ///
     /// When this is something else, or file and configuration do not fit.
     pub fn encoder<O: Device>(&self, ops: &O, options: LoadOptions) -> Result<Loaded<Encoder<O::Tensor>>> {
-        let Model::Tokenizer(config) = self.model else { return Err(self.wrong_kind("a tokenizer")) };
+        let Model::Tokenizer(config) = self.model else {
+            return Err(self.wrong_kind("a tokenizer that is a discrete VAE"));
+        };
         let (params, report) = self.strict(ops, &Encoder::<Shape>::of(&config), options, [[0; 2]; 2])?;
         Ok(Loaded { params, report })
     }
@@ -204,6 +209,17 @@ impl Checkpoint {
         let decoder =
             source.params(ops, &Decoder::<Shape>::of(encoder.config()), &Allowance::NONE, &mut initial)?;
         Ok(Loaded { params: Tokenizer { encoder, decoder }, report })
+    }
+
+    /// A tokenizer by k-means.
+    ///
+    /// # Errors
+    ///
+    /// When this is something else, or file and configuration do not fit.
+    pub fn kmeans<O: Device>(&self, ops: &O, options: LoadOptions) -> Result<Loaded<KMeans<O::Tensor>>> {
+        let Model::KMeans(config) = self.model else { return Err(self.wrong_kind("a tokenizer by k-means")) };
+        let (params, report) = self.strict(ops, &KMeans::<Shape>::of(&config), options, [[0; 2]; 2])?;
+        Ok(Loaded { params, report })
     }
 
     /// Parameters of these shapes and no others.
@@ -324,4 +340,13 @@ pub fn load_tokenizer<O: Device>(ops: &O, path: impl AsRef<Path>) -> Result<Load
 /// See there.
 pub fn load_encoder<O: Device>(ops: &O, path: impl AsRef<Path>) -> Result<Loaded<Encoder<O::Tensor>>> {
     Checkpoint::open(path)?.encoder(ops, LoadOptions::default())
+}
+
+/// Loads a tokenizer by k-means; see [`Checkpoint::kmeans`].
+///
+/// # Errors
+///
+/// See there.
+pub fn load_kmeans<O: Device>(ops: &O, path: impl AsRef<Path>) -> Result<Loaded<KMeans<O::Tensor>>> {
+    Checkpoint::open(path)?.kmeans(ops, LoadOptions::default())
 }

@@ -63,6 +63,9 @@ impl Checkpoint {
         let out = out.as_ref();
         let tokenizer = matches!(self.model(), Model::Tokenizer(_));
         match target {
+            _ if matches!(self.model(), Model::KMeans(_)) => {
+                return Err(self.wrong_kind("a model that other tools have, too"));
+            }
             Target::Transformers => self.to_transformers(out)?,
             _ if tokenizer => return Err(self.wrong_kind("a transformer, as this layout has no tokenizers")),
             Target::Timm => self.to_timm(out)?,

@@ -24,7 +24,8 @@ mod weights;
 
 pub use catalogue::{Entry, catalogue};
 pub use checkpoint::{
-    Checkpoint, Loaded, Origin, has_weights, load_classifier, load_encoder, load_mim, load_tokenizer,
+    Checkpoint, Loaded, Origin, has_weights, load_classifier, load_encoder, load_kmeans, load_mim,
+    load_tokenizer,
 };
 pub use config::{CONFIG, Labelled, Model, Segmenter};
 pub use convert::{Converted, Target};
@@ -40,6 +41,6 @@ pub use names::{Kind, Layout};
 pub use preprocessor::{PREPROCESSOR, read_preprocessing, write_preprocessing};
 pub use report::{Report, Resized, compact};
 pub use resize::{PositionResize, Resizing, TableResize, resize_positions, resize_relative_table};
-pub use save::{save_classifier, save_mim, save_params, save_tokenizer};
+pub use save::{save_classifier, save_kmeans, save_mim, save_params, save_tokenizer};
 pub use tensors::{TensorFile, TensorWriter};
 pub use weights::Weights;

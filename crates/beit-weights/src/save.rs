@@ -9,7 +9,7 @@ use crate::names::{Kind, Layout};
 use crate::tensors::TensorWriter;
 use beit_heads::{Classifier, Mim};
 use beit_ops::{Device, Tree};
-use beit_tokenizer::Tokenizer;
+use beit_tokenizer::{KMeans, Tokenizer};
 use std::path::Path;
 
 /// Saves a model for masked image modelling in one step; see [`replace_folder`]. `more` may add files.
@@ -65,6 +65,24 @@ pub fn save_tokenizer<O: Device, E: From<Error>>(
         Model::Tokenizer(*params.config()).write(folder)?;
         save_file(ops, &folder.join(WEIGHTS[0]), &params.encoder, Layout::Flava, Kind::Tokenizer)?;
         save_file(ops, &folder.join(DECODERS[0]), &params.decoder, Layout::Flava, Kind::Tokenizer)?;
+        more(folder)
+    })
+}
+
+/// Saves a tokenizer by k-means in one step; see [`replace_folder`]. `more` may add files.
+///
+/// # Errors
+///
+/// When the device or the disk fails, and whatever `more` returns.
+pub fn save_kmeans<O: Device, E: From<Error>>(
+    ops: &O,
+    folder: impl AsRef<Path>,
+    params: &KMeans<O::Tensor>,
+    more: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
+    replace_folder(folder, |folder| {
+        Model::KMeans(*params.config()).write(folder)?;
+        save_file(ops, &folder.join(WEIGHTS[0]), params, Layout::KMeans, Kind::Tokenizer)?;
         more(folder)
     })
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod any_tokenizer;
 mod classifier;
 mod device;
 mod embedder;
@@ -36,12 +37,12 @@ pub use progress::{Progress, Task, Watch};
 pub use run::tokenizer_of;
 pub use settings::{
     Batches, DataSettings, DeviceSettings, MaskSettings, ModelSettings, OpenSettings, OptimisationSettings,
-    RunSettings, Sides,
+    RunSettings, Sides, TokenizerKind,
 };
 pub use tokenizer::{Tokenizer, Tokens};
 pub use train::{
     FinetuneSettings, Finetuned, Finetuning, PlannedRun, PretrainSettings, Pretrained, Pretraining,
-    TokenizerSettings, TokenizerTraining, TrainedTokenizer, quality_sentence, tokenizer_for,
+    TokenizerSettings, TokenizerTraining, TrainedTokenizer, kmeans_for, quality_sentence, tokenizer_for,
 };
 pub use verify::{Check, Verified, verify};
 

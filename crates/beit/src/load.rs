@@ -1,5 +1,6 @@
 //! Models from checkpoints, with how pictures become their pixels.
 
+use crate::any_tokenizer::AnyTokenizer;
 use crate::error::{Result, unfit};
 use crate::locate::{Located, locate, locate_tokenizer};
 use crate::progress::Watch;
@@ -7,7 +8,7 @@ use crate::settings::{OpenSettings, PreprocessingRule};
 use beit_data::Preprocessing;
 use beit_heads::{Classifier, Mim};
 use beit_ops::Ops;
-use beit_tokenizer::{Encoder, Tokenizer};
+use beit_tokenizer::Codebook;
 use beit_weights::catalogue::Entry;
 use beit_weights::{Checkpoint, LoadOptions, Loaded, Model, Report};
 use std::path::Path;
@@ -29,30 +30,7 @@ pub(crate) struct ClassifierModel<T> {
 pub(crate) enum Any<T> {
     Mim(Box<MimModel<T>>),
     Classifier(Box<ClassifierModel<T>>),
-    Tokenizer(Box<Encoder<T>>),
-}
-
-/// What a tokenizer can do: name visual tokens, and draw them if its decoder is there.
-pub(crate) enum AnyTokenizer<T> {
-    Whole(Box<Tokenizer<T>>),
-    Encoder(Box<Encoder<T>>),
-}
-
-impl<T> AnyTokenizer<T> {
-    pub(crate) fn encoder(&self) -> &Encoder<T> {
-        match self {
-            Self::Whole(tokenizer) => &tokenizer.encoder,
-            Self::Encoder(encoder) => encoder,
-        }
-    }
-
-    /// With its decoder, if that is there.
-    pub(crate) fn whole(&self) -> Option<&Tokenizer<T>> {
-        match self {
-            Self::Whole(tokenizer) => Some(tokenizer),
-            Self::Encoder(_) => None,
-        }
-    }
+    Tokenizer(AnyTokenizer<T>),
 }
 
 /// A checkpoint that was found by a name, and how it shall be used.
@@ -94,7 +72,12 @@ impl<'a> Opened<'a> {
             Model::Mim(_) => Any::Mim(Box::new(self.mim(ops)?)),
             Model::Classifier(_) => Any::Classifier(Box::new(self.classifier(ops)?)),
             Model::Tokenizer(_) => {
-                Any::Tokenizer(Box::new(self.checkpoint.encoder(ops, self.options())?.params))
+                let encoder = self.checkpoint.encoder(ops, self.options())?.params;
+                Any::Tokenizer(AnyTokenizer::Encoder(Box::new(encoder)))
+            }
+            Model::KMeans(_) => {
+                let kmeans = self.checkpoint.kmeans(ops, self.options())?.params;
+                Any::Tokenizer(AnyTokenizer::KMeans(Box::new(kmeans)))
             }
             other => unfit!(
                 "{}: this is {}, which cannot be run here",
@@ -138,21 +121,23 @@ pub(crate) fn preprocessing(checkpoint: &Checkpoint, size: [usize; 2]) -> Prepro
     }
 }
 
-/// The tokenizer that `name` means, with or without its decoder.
+/// The tokenizer that `name` means: of a discrete VAE both halves, or the encoder where the decoder is not there.
 pub(crate) fn tokenizer<O: Ops>(ops: &O, name: &Path, watch: &Watch) -> Result<AnyTokenizer<O::Tensor>> {
     let checkpoint = Checkpoint::open(locate_tokenizer(name, watch)?)?;
     let options = LoadOptions::default();
-    Ok(match checkpoint.decoder() {
-        Some(_) => AnyTokenizer::Whole(Box::new(checkpoint.tokenizer(ops, options)?.params)),
-        None => AnyTokenizer::Encoder(Box::new(checkpoint.encoder(ops, options)?.params)),
+    Ok(match (checkpoint.model(), checkpoint.decoder()) {
+        (Model::KMeans(_), _) => AnyTokenizer::KMeans(Box::new(checkpoint.kmeans(ops, options)?.params)),
+        (_, Some(_)) => AnyTokenizer::Dvae(Box::new(checkpoint.tokenizer(ops, options)?.params)),
+        (_, None) => AnyTokenizer::Encoder(Box::new(checkpoint.encoder(ops, options)?.params)),
     })
 }
 
-/// The sizes of the tokenizer that `name` means.
-pub(crate) fn tokenizer_config(name: &Path, watch: &Watch) -> Result<beit_tokenizer::Config> {
+/// The visual tokens of the tokenizer that `name` means.
+pub(crate) fn codebook(name: &Path, watch: &Watch) -> Result<Codebook> {
     let path = locate_tokenizer(name, watch)?;
-    match Checkpoint::open(&path)?.model() {
-        Model::Tokenizer(config) => Ok(*config),
-        other => unfit!("{}: this is {}, expected a tokenizer", path.display(), other.name()),
-    }
+    let checkpoint = Checkpoint::open(&path)?;
+    let Some(codebook) = checkpoint.model().codebook() else {
+        unfit!("{}: this is {}, expected a tokenizer", path.display(), checkpoint.model().name())
+    };
+    Ok(codebook)
 }

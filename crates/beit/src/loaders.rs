@@ -85,6 +85,16 @@ impl Loading {
         self.loader(source, all(source), self.training(source.len()), make)
     }
 
+    /// Augmented batches for making a tokenizer by k-means.
+    pub(crate) fn augmented(
+        &self,
+        source: &Arc<dyn Source>,
+        transform: TokenizerTransform,
+    ) -> Result<Loader<Vec<f32>>> {
+        let make = move |item: Item, rng: &mut SampleRng| transform.apply(item.image, rng);
+        self.loader(source, all(source), self.training(source.len()), make)
+    }
+
     /// Batches of whole images for measuring a tokenizer.
     pub(crate) fn token_views(
         &self,

@@ -170,7 +170,7 @@ impl MaskedModel {
     }
 
     fn check(&self, tokenizer: &Tokenizer) -> Result<()> {
-        let (names, predicts) = (tokenizer.config().vocab, self.config.vocab);
+        let (names, predicts) = (tokenizer.vocab(), self.config.vocab);
         if names != predicts {
             unfit!(
                 "the tokenizer has {names} visual tokens, the model predicts {predicts}: they do not belong together"

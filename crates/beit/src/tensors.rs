@@ -8,6 +8,7 @@ use crate::progress::Watch;
 use crate::settings::{Batches, OpenSettings};
 use beit_heads::patch_rows;
 use beit_ops::Ops;
+use beit_tokenizer::VisualTokens;
 use beit_vit::Input;
 use beit_weights::{TensorFile, TensorWriter};
 use std::path::{Path, PathBuf};
@@ -186,8 +187,8 @@ impl<O: Ops> Engine for On<O, Any<O::Tensor>> {
             Any::Classifier(model) => {
                 outputs.logits.extend(ops.read(&model.params.infer(ops, &images))?);
             }
-            Any::Tokenizer(encoder) => {
-                let logits = encoder.logits(ops, &images);
+            Any::Tokenizer(tokenizer) => {
+                let logits = tokenizer.logits(ops, &images);
                 let codes = ops.read_ids(&ops.argmax_rows(&logits))?;
                 outputs.codes.get_or_insert_default().extend(codes);
                 outputs.logits.extend(ops.read(&logits)?);
@@ -203,9 +204,10 @@ impl<O: Ops> Engine for On<O, Any<O::Tensor>> {
                 vec![b, config.vit.patches(), config.vocab]
             }
             Any::Classifier(model) => vec![b, model.params.config().classes],
-            Any::Tokenizer(encoder) => {
-                let [rows, cols] = encoder.config().grid(size)?;
-                vec![b, encoder.config().vocab, rows, cols]
+            Any::Tokenizer(tokenizer) => {
+                let codebook = VisualTokens::<O>::codebook(tokenizer);
+                let [rows, cols] = codebook.grid(size)?;
+                vec![b, codebook.vocab, rows, cols]
             }
         })
     }
@@ -219,7 +221,7 @@ impl<O: Ops> Engine for On<O, Any<O::Tensor>> {
         let vit = match &*self.params {
             Any::Mim(model) => model.params.vit.config(),
             Any::Classifier(model) => model.params.vit.config(),
-            Any::Tokenizer(encoder) => match encoder.config().grid([h, w]) {
+            Any::Tokenizer(tokenizer) => match VisualTokens::<O>::codebook(tokenizer).grid([h, w]) {
                 Ok(_) => return Ok(()),
                 Err(error) => unfit!("{file}: pixel_values is {h}x{w}: {error}"),
             },

@@ -1,15 +1,17 @@
 //! Tokenizers: pictures to visual tokens and back.
 
+use crate::any_tokenizer::AnyTokenizer;
 use crate::device::{Device, Work};
-use crate::error::{Error, Result, unfit};
-use crate::load::{self, AnyTokenizer};
+use crate::error::{Result, unfit};
+use crate::load;
 use crate::loaders::{Loading, decodable};
 use crate::on::On;
 use crate::picture;
 use crate::progress::Watch;
-use crate::settings::Sides;
+use crate::settings::{Sides, TokenizerKind};
 use beit_data::{Filter, Image, Loader, Preprocessing, Source, TokenizerTransform, logit_laplace};
 use beit_ops::Ops;
+use beit_tokenizer::{Codebook, VisualTokens};
 use beit_train::{TokenizerQuality, tokenizer_quality};
 use std::path::Path;
 use std::rc::Rc;
@@ -26,7 +28,9 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Tokenizer {
     engine: Rc<dyn Engine>,
-    config: beit_tokenizer::Config,
+    kind: TokenizerKind,
+    description: Rc<str>,
+    codebook: Codebook,
     draws: bool,
 }
 
@@ -51,21 +55,17 @@ impl<O: Ops> Engine for On<O, AnyTokenizer<O::Tensor>> {
     fn codes(&self, pixels: &[f32], [height, width]: [usize; 2]) -> Result<Vec<u32>> {
         let batch = pixels.len() / (3 * height * width);
         let pixels = self.ops.upload([batch, 3, height, width], pixels);
-        Ok(self.ops.read_ids(&self.params.encoder().encode(&*self.ops, &pixels))?)
+        Ok(self.ops.read_ids(&self.params.codes(&*self.ops, &pixels))?)
     }
 
     fn pictures(&self, codes: &[u32], grid: [usize; 2]) -> Result<Vec<f32>> {
-        Ok(self.params.whole().ok_or_else(no_decoder)?.decoder.decode(&*self.ops, codes, grid)?)
+        let pictures = self.params.pictures(&*self.ops, codes, grid)?;
+        Ok(pictures.ok_or(beit_train::Error::NoDecoder)?)
     }
 
     fn quality(&self, size: [usize; 2], loader: &Loader<Vec<f32>>) -> Result<TokenizerQuality> {
-        let decoder = self.params.whole().map(|tokenizer| &tokenizer.decoder);
-        Ok(tokenizer_quality(&*self.ops, self.params.encoder(), decoder, size, loader)?)
+        Ok(tokenizer_quality(&*self.ops, &*self.params, size, loader)?)
     }
-}
-
-fn no_decoder() -> Error {
-    Error::Unfit("this tokenizer has no decoder: it names visual tokens and cannot draw them".to_owned())
 }
 
 impl Tokenizer {
@@ -92,18 +92,38 @@ impl Tokenizer {
 
     /// A tokenizer that is on a device already.
     pub(crate) fn on<O: Ops + 'static>(ops: &Rc<O>, params: &Rc<AnyTokenizer<O::Tensor>>) -> Self {
-        let (config, draws) = (*params.encoder().config(), params.whole().is_some());
+        let (kind, description) = (params.kind(), params.describe().into());
+        let codebook = VisualTokens::<O>::codebook(&**params);
+        let draws = VisualTokens::<O>::draws(&**params);
         let engine = Rc::new(On { ops: Rc::clone(ops), params: Rc::clone(params) });
-        Self { engine, config, draws }
+        Self { engine, kind, description, codebook, draws }
     }
 
-    /// Its sizes.
+    /// How it names visual tokens.
     #[must_use]
-    pub fn config(&self) -> &beit_tokenizer::Config {
-        &self.config
+    pub fn kind(&self) -> TokenizerKind {
+        self.kind
     }
 
-    /// Whether its decoder is there, so that it can draw what it sees.
+    /// One line about its kind and its sizes, for a person.
+    #[must_use]
+    pub fn describe(&self) -> &str {
+        &self.description
+    }
+
+    /// Number of visual tokens V.
+    #[must_use]
+    pub fn vocab(&self) -> usize {
+        self.codebook.vocab
+    }
+
+    /// Height and width in pixels of what becomes one token.
+    #[must_use]
+    pub fn token_sides(&self) -> [usize; 2] {
+        self.codebook.sides
+    }
+
+    /// Whether it can draw what it sees: a discrete VAE can where its decoder is there.
     #[must_use]
     pub fn draws(&self) -> bool {
         self.draws
@@ -116,7 +136,7 @@ impl Tokenizer {
     /// Sides that are no whole number of tokens, or the device.
     pub fn encode(&self, image: &Image, sides: impl Into<Sides>) -> Result<Tokens> {
         let Sides(size) = sides.into();
-        let grid = self.config.grid(size)?;
+        let grid = self.codebook.grid(size)?;
         let pixels = logit_laplace(&image.resize(size, Filter::Lanczos));
         Ok(Tokens { codes: self.engine.codes(&pixels, size)?, grid })
     }
@@ -133,7 +153,7 @@ impl Tokenizer {
         count: usize,
     ) -> Result<(Vec<u32>, [usize; 3])> {
         let Sides(size) = sides.into();
-        let [rows, cols] = self.config.grid(size)?;
+        let [rows, cols] = self.codebook.grid(size)?;
         let transform = transform(size);
         let (mut codes, count) = (Vec::new(), count.min(source.len()));
         for start in (0..count).step_by(Self::BATCH) {
@@ -165,7 +185,7 @@ impl Tokenizer {
     ///
     /// As [`decode`](Self::decode).
     pub fn decode_all(&self, codes: &[u32], grid: [usize; 2]) -> Result<Vec<Image>> {
-        self.config.check_codes(codes, grid)?;
+        self.codebook.check_codes(codes, grid)?;
         let (size, positions) = (self.size(grid), grid[0] * grid[1]);
         let mut pictures = Vec::new();
         for codes in codes.chunks(Self::BATCH / 2 * positions) {
@@ -178,7 +198,7 @@ impl Tokenizer {
     /// Height and width of the picture of a grid.
     #[must_use]
     pub fn size(&self, grid: [usize; 2]) -> [usize; 2] {
-        grid.map(|side| side * self.config.downsampling())
+        self.codebook.image(grid)
     }
 
     /// Usage of the codebook and error of reconstruction on every image of a source.
@@ -188,7 +208,7 @@ impl Tokenizer {
         source: &Arc<dyn Source>,
         loading: &Loading,
     ) -> Result<TokenizerQuality> {
-        self.config.grid(size)?;
+        self.codebook.grid(size)?;
         self.engine.quality(size, &loading.token_views(source, transform(size))?)
     }
 
@@ -200,7 +220,7 @@ impl Tokenizer {
         path: &Path,
         watch: &Watch,
     ) -> Result<()> {
-        let grid = self.config.grid(size)?;
+        let grid = self.codebook.grid(size)?;
         let transform = transform(size);
         let found = decodable(source, 0..source.len(), watch).take(8);
         let pixels: Vec<f32> = found.flat_map(|(_, image)| transform.whole(&image)).collect();

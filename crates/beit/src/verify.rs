@@ -80,7 +80,10 @@ fn kind(entry: &Entry, checkpoint: &Checkpoint) -> Check {
     };
     let (grid, width) = found.vit().map_or(([0; 2], 0), |vit| (vit.grid(), vit.width));
     let found = match found {
-        Model::Tokenizer(config) => format!("{} of {} visual tokens", found.name(), config.vocab),
+        Model::Tokenizer(_) | Model::KMeans(_) => {
+            let vocab = found.codebook().map_or(0, |codebook| codebook.vocab);
+            format!("{} of {vocab} visual tokens", found.name())
+        }
         _ => format!("{}, width {width}, {}x{} patches", found.name(), grid[0], grid[1]),
     };
     Check { what: "model", passed: Some(passed), found }
@@ -91,8 +94,7 @@ fn sizes(model: &Model) -> String {
     let heads = match model {
         Model::Mim(config) => config.vocab,
         Model::Classifier(config) => config.classifier.classes,
-        Model::Tokenizer(config) => config.vocab,
-        _ => 0,
+        _ => model.codebook().map_or(0, |codebook| codebook.vocab),
     };
     let vit = model.vit().map(|vit| {
         (

@@ -132,6 +132,11 @@ impl<'a> Summary<'a> {
             rows.push(("LayerScale", vit.layer_scale.map_or("no", |_| "yes").to_owned()));
             rows.push(("layer norm epsilon", format!("{:e}", vit.layer_norm_eps)));
         }
+        if let Some(codebook) = model.codebook() {
+            let [height, width] = codebook.sides;
+            rows.push(("visual tokens", codebook.vocab.to_string()));
+            rows.push(("pixels of a token", format!("{height}x{width}")));
+        }
         match model {
             Model::Mim(config) => rows.push(("visual tokens", config.vocab.to_string())),
             Model::Classifier(config) => {
@@ -140,12 +145,11 @@ impl<'a> Summary<'a> {
                 rows.push(("pooling", format!("{:?}", config.classifier.pooling)));
             }
             Model::Segmenter(config) => rows.push(("classes", config.labels.len().to_string())),
-            Model::Tokenizer(config) => {
-                rows.push(("visual tokens", config.vocab.to_string()));
-                rows.push(("pixels of a token", format!("{0}x{0}", config.downsampling())));
+            Model::Tokenizer(_) => {
                 let decoder = if self.checkpoint.decoder().is_some() { "yes" } else { "no" };
                 rows.push(("decoder", decoder.to_owned()));
             }
+            Model::KMeans(config) => rows.push(("weight of the mean", config.mean_weight.to_string())),
             _ => {}
         }
         rows
@@ -199,6 +203,7 @@ fn origin(origin: &Origin) -> String {
     match origin {
         Origin::Transformers => "config.json of transformers".into(),
         Origin::Timm(architecture) => format!("config.json of timm ({architecture})"),
+        Origin::Ours => "config.json of this project".into(),
         _ => "from the shapes of the tensors".into(),
     }
 }

@@ -9,15 +9,15 @@ use crate::task::{Changes, Moment, Outcome, Task};
 use beit_data::{Batch, PretrainSample};
 use beit_heads::Mim;
 use beit_ops::{Ops, Targets};
-use beit_tokenizer::Encoder;
+use beit_tokenizer::VisualTokens;
 use beit_vit::Input;
 use serde::Serialize;
 
 /// Masked image modelling: cross-entropy of the visual tokens of masked patches. The rows are those patches.
 #[derive(Debug)]
-pub struct MaskedImages<'a, T> {
-    /// Names the visual tokens.
-    pub tokenizer: &'a Encoder<T>,
+pub struct MaskedImages<'a, K> {
+    /// Names the visual tokens: a [`VisualTokens`] of any kind.
+    pub tokenizer: &'a K,
     /// Keep the inputs of the blocks only and compute the rest again: the same numbers for a third more work and a fraction of
     /// the memory.
     pub recompute: bool,
@@ -32,7 +32,7 @@ pub struct MaskedImagesSettings {
     recompute: bool,
 }
 
-impl<O: Ops> Task<O> for MaskedImages<'_, O::Tensor> {
+impl<O: Ops, K: VisualTokens<O>> Task<O> for MaskedImages<'_, K> {
     type Params = Mim<O::Tensor>;
     type Buffers = ();
     type Sample = PretrainSample;
@@ -59,7 +59,7 @@ impl<O: Ops> Task<O> for MaskedImages<'_, O::Tensor> {
         changes: Changes<'_, Self::Params, ()>,
     ) -> Result<Outcome<O::Tensor>> {
         let (vit, images) = (params.vit.config(), batch.indices.len());
-        let masked = Masked::new(ops, vit, &batch.data, images);
+        let masked = Masked::new(ops, vit, self.tokenizer.codebook().sides, &batch.data, images);
         let codes = masked.codes(ops, self.tokenizer);
         let drop_path = drop_path(ops, vit, moment.seed, batch.epoch, &batch.indices);
         let input = Input { images: &masked.images, mask: Some(&masked.mask), drop_path: drop_path.as_ref() };

@@ -33,7 +33,7 @@ impl Tokenization {
     /// A configuration that describes no tokenizer, or sides that it cannot halve.
     pub fn new(config: &Config, recipe: Recipe, image: [usize; 2]) -> Result<Self> {
         config.validate()?;
-        config.grid(image)?;
+        config.codebook().grid(image)?;
         Ok(Self { recipe, image })
     }
 

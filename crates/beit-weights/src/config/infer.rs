@@ -1,11 +1,11 @@
 //! What model the tensors of a file are, where no configuration says it.
 
-use super::codebook;
 use super::labelled::{Labelled, Segmenter, unnamed};
 use super::measure::{extents, has, number, rows};
 use super::model::Model;
+use super::{codebook, kmeans};
 use crate::error::{Error, Result};
-use crate::names::Kind;
+use crate::names::{Kind, Layout};
 use crate::weights::Weights;
 use beit_heads::{ClassifierConfig, MimConfig, Pooling};
 use beit_vit::{Config, RelativePositions};
@@ -18,6 +18,7 @@ const EPS: f64 = 1e-6;
 /// The model whose parameters these are. Patches are taken to form a square; pictures are as large as the positions say.
 pub(crate) fn infer(weights: &Weights) -> Result<Model> {
     Ok(match weights.kind() {
+        Kind::Tokenizer if weights.layout() == Layout::KMeans => Model::KMeans(kmeans::infer(weights)?),
         Kind::Tokenizer => Model::Tokenizer(codebook::infer(weights)?),
         Kind::Mim => Model::Mim(MimConfig { vit: vit(weights)?, vocab: rows(weights, "lm_head.weight")? }),
         Kind::Classifier => Model::Classifier(classifier(weights)?),

@@ -3,6 +3,7 @@
 mod beit;
 mod codebook;
 mod infer;
+mod kmeans;
 mod labelled;
 mod limit;
 mod measure;

@@ -1,10 +1,11 @@
 //! `config.json` of transformers: what kind of model a folder holds.
 
 use super::labelled::{Labelled, Segmenter};
-use super::{beit, codebook};
+use super::{beit, codebook, kmeans};
 use crate::error::{Error, Result};
 use crate::json::{read_json, write_json};
 use beit_heads::MimConfig;
+use beit_tokenizer::{Codebook, KMeansConfig};
 use std::path::Path;
 
 /// The name of the file.
@@ -24,6 +25,8 @@ pub enum Model {
     Encoder(beit_vit::Config),
     /// `FlavaImageCodebook`
     Tokenizer(beit_tokenizer::Config),
+    /// A tokenizer by k-means, which transformers does not have
+    KMeans(KMeansConfig),
 }
 
 impl Model {
@@ -49,6 +52,10 @@ impl Model {
             [] if kind.model_type.as_deref() == Some(codebook::MODEL_TYPE) => {
                 Ok(Self::Tokenizer(read_json::<codebook::Config>(path)?.tokenizer(path)?))
             }
+            [kmeans::ARCHITECTURE] => Ok(Self::KMeans(kmeans::Config::read(path)?.tokenizer(path)?)),
+            [] if kind.model_type.as_deref() == Some(kmeans::MODEL_TYPE) => {
+                Ok(Self::KMeans(kmeans::Config::read(path)?.tokenizer(path)?))
+            }
             ref other => Err(unknown(path, other)),
         }
     }
@@ -66,6 +73,7 @@ impl Model {
             Self::Segmenter(config) => write_json(path, &beit::Config::describing_segmenter(config)),
             Self::Encoder(vit) => write_json(path, &beit::Config::describing_encoder(vit)),
             Self::Tokenizer(config) => write_json(path, &codebook::Config::describing(config)),
+            Self::KMeans(config) => write_json(path, &kmeans::Config::describing(config)),
         }
     }
 
@@ -77,7 +85,7 @@ impl Model {
             Self::Classifier(config) => Some(&config.classifier.vit),
             Self::Segmenter(config) => Some(&config.vit),
             Self::Encoder(vit) => Some(vit),
-            Self::Tokenizer(_) => None,
+            Self::Tokenizer(_) | Self::KMeans(_) => None,
         }
     }
 
@@ -89,7 +97,17 @@ impl Model {
             Self::Classifier(config) => Some(&mut config.classifier.vit),
             Self::Segmenter(config) => Some(&mut config.vit),
             Self::Encoder(vit) => Some(vit),
-            Self::Tokenizer(_) => None,
+            Self::Tokenizer(_) | Self::KMeans(_) => None,
+        }
+    }
+
+    /// The visual tokens of a tokenizer of any kind. None for a transformer.
+    #[must_use]
+    pub const fn codebook(&self) -> Option<Codebook> {
+        match self {
+            Self::Tokenizer(config) => Some(config.codebook()),
+            Self::KMeans(config) => Some(config.codebook()),
+            _ => None,
         }
     }
 
@@ -102,6 +120,7 @@ impl Model {
             Self::Segmenter(_) => "a model for semantic segmentation",
             Self::Encoder(_) => "a transformer without a head",
             Self::Tokenizer(_) => "a tokenizer",
+            Self::KMeans(_) => "a tokenizer by k-means",
         }
     }
 }
@@ -114,7 +133,7 @@ struct Kind {
 }
 
 fn unknown(path: &Path, found: &[&str]) -> Error {
-    let known =
-        [beit::MIM, beit::CLASSIFIER, beit::SEGMENTER, beit::ENCODER, codebook::ARCHITECTURE].join(", ");
-    Error::config(path, format_args!("`architectures` is {found:?}, expected one of {known}"))
+    let tokenizers = [codebook::ARCHITECTURE, kmeans::ARCHITECTURE].join(", ");
+    let known = [beit::MIM, beit::CLASSIFIER, beit::SEGMENTER, beit::ENCODER].join(", ");
+    Error::config(path, format_args!("`architectures` is {found:?}, expected one of {known}, {tokenizers}"))
 }

@@ -12,6 +12,6 @@ pub enum Kind {
     Segmenter,
     /// A transformer without a head.
     Encoder,
-    /// The encoder or the decoder of a tokenizer.
+    /// A tokenizer, or the encoder or the decoder of one.
     Tokenizer,
 }

@@ -21,6 +21,8 @@ pub enum Layout {
     Flava,
     /// The tokenizer of openai/DALL-E.
     Dalle,
+    /// Ours for tokenizers by k-means.
+    KMeans,
 }
 
 impl fmt::Display for Layout {
@@ -32,6 +34,7 @@ impl fmt::Display for Layout {
             Self::Transformers5 => "transformers 5, in memory",
             Self::Flava => "transformers (FlavaImageCodebook)",
             Self::Dalle => "openai/DALL-E",
+            Self::KMeans => "this project (k-means)",
         })
     }
 }
@@ -88,7 +91,7 @@ impl Layout {
             Box::new(rows.map(move |row| (row.ours, theirs(row))))
         };
         match self {
-            Self::Unilm | Self::Timm | Self::Flava => Box::new(std::iter::empty()),
+            Self::Unilm | Self::Timm | Self::Flava | Self::KMeans => Box::new(std::iter::empty()),
             Self::Transformers => beit(|row| row.transformers),
             Self::Transformers5 => beit(|row| row.transformers5),
             Self::Dalle => Box::new(table::TOKENIZER.iter().copied()),

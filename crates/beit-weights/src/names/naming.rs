@@ -93,13 +93,15 @@ fn landmark(names: &[&str]) -> Option<(Layout, bool)> {
         Some((Layout::Dalle, false))
     } else if has("blocks.input.weight") {
         Some((Layout::Flava, false))
+    } else if has("scores.weight") && has("pictures") {
+        Some((Layout::KMeans, false))
     } else {
         None
     }
 }
 
 fn kind<'a>(layout: Layout, names: impl Iterator<Item = &'a str>) -> Kind {
-    if matches!(layout, Layout::Flava | Layout::Dalle) {
+    if matches!(layout, Layout::Flava | Layout::Dalle | Layout::KMeans) {
         return Kind::Tokenizer;
     }
     // The last layer of each head; `classifier.` is a head of its own only at the beginning of a name.
@@ -123,7 +125,7 @@ mod tests {
 
     #[test]
     fn layouts_are_recognised_by_names() {
-        let rows: [(&[&str], Layout, Kind, &str); 9] = [
+        let rows: [(&[&str], Layout, Kind, &str); 10] = [
             (&["cls_token", "blocks.0.gamma_1", "head.bias"], Layout::Timm, Kind::Classifier, ""),
             (
                 &["model.blocks.0.gamma_1", "model.blocks.0.attn.relative_position_index", "epoch"],
@@ -142,6 +144,7 @@ mod tests {
             (&["beit.layers.0.lambda_1", "classifier.bias"], Layout::Transformers5, Kind::Classifier, ""),
             (&["embeddings.cls_token", "encoder.layer.0.lambda_1"], Layout::Transformers, Kind::Encoder, ""),
             (&["blocks.input.w"], Layout::Dalle, Kind::Tokenizer, ""),
+            (&["pictures", "scores.bias", "scores.weight"], Layout::KMeans, Kind::Tokenizer, ""),
             (&["image_codebook.blocks.input.weight"], Layout::Flava, Kind::Tokenizer, "image_codebook."),
         ];
         for (names, layout, kind, wrapper) in rows {

@@ -4,6 +4,7 @@ mod convert;
 mod errors;
 mod finetuning;
 mod folders;
+mod kmeans;
 mod layouts;
 mod models;
 mod resizing;

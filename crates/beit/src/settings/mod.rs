@@ -8,6 +8,7 @@ mod open;
 mod optimisation;
 mod run;
 mod sides;
+mod tokenizer;
 
 pub use data::{Batches, DataSettings};
 pub use device::{DeviceSettings, Precision};
@@ -17,6 +18,7 @@ pub use open::{LoadSettings, OpenSettings, PreprocessingRule, ResizingRule};
 pub use optimisation::OptimisationSettings;
 pub use run::{FolderSettings, RunSettings};
 pub use sides::Sides;
+pub use tokenizer::TokenizerKind;
 
 /// The parser of seeds: `run.toml` holds signed numbers.
 #[cfg(feature = "clap")]

@@ -3,13 +3,12 @@
 mod finetune;
 mod pretrain;
 mod tokenizer;
+mod tokenizer_kinds;
 
 pub use finetune::{FinetuneSettings, Finetuned, Finetuning};
 pub use pretrain::{PlannedRun, PretrainSettings, Pretrained, Pretraining};
-pub use tokenizer::{
-    TokenizerSettings, TokenizerTraining, TrainedTokenizer, config_for as tokenizer_for,
-    sentence as quality_sentence,
-};
+pub use tokenizer::{TokenizerSettings, TokenizerTraining, TrainedTokenizer, sentence as quality_sentence};
+pub use tokenizer_kinds::{config_for as tokenizer_for, kmeans_for};
 
 use crate::device::Device;
 use crate::error::Result;

@@ -1,21 +1,26 @@
 //! Masked image modelling.
 
-use super::tokenizer::{self, Job as TokenizerJob, REMEDIES, sentence};
+use super::tokenizer::{REMEDIES, sentence};
+use super::tokenizer_kinds::{Job as TokenizerJob, Plan as TokenizerPlan};
 use super::{Journal, Recorded, recipe, same_model};
+use crate::any_tokenizer::AnyTokenizer;
 use crate::device::{Device, Work};
 use crate::error::{Result, unfit};
-use crate::load::{self, AnyTokenizer, MimModel};
+use crate::load::{self, MimModel};
 use crate::loaders::Loading;
 use crate::masked::{MaskedModel, write_masks};
 use crate::progress::Watch;
 use crate::run::Run;
-use crate::settings::{DataSettings, MaskSettings, ModelSettings, OptimisationSettings, RunSettings, Size};
+use crate::settings::{
+    DataSettings, MaskSettings, ModelSettings, OptimisationSettings, RunSettings, Size, TokenizerKind,
+};
 use crate::tokenizer::Tokenizer;
 use beit_data::{ColourJitter, Loader, Preprocessing, PretrainSample, Source, Split};
 use beit_heads::{Mim, MimConfig};
 use beit_mask::Masker;
 use beit_ops::prelude::*;
 use beit_ops::{Footprint, Plan, Tree};
+use beit_tokenizer::{Codebook, VisualTokens};
 use beit_train::{
     Hyper, MaskedImages, Record, Sink, TokenAccuracy, TokenizerQuality, Trainer, evaluate_tokens,
 };
@@ -48,6 +53,9 @@ pub struct PretrainSettings {
     /// on the same images first
     #[cfg_attr(feature = "clap", arg(long, alias = "discrete-vae-weight-path", value_name = "MODEL"))]
     pub tokenizer: Option<PathBuf>,
+    /// Which kind of tokenizer is trained where none is given
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Self::default().tokenizer_kind))]
+    pub tokenizer_kind: TokenizerKind,
     /// Steps of training the tokenizer where none is given; the recipe's where not given
     #[cfg_attr(feature = "clap", arg(long))]
     pub tokenizer_steps: Option<u64>,
@@ -68,6 +76,7 @@ impl Default for PretrainSettings {
             training: OptimisationSettings::default(),
             run: RunSettings::default(),
             tokenizer: None,
+            tokenizer_kind: TokenizerKind::default(),
             tokenizer_steps: None,
             accept_tokenizer: false,
             colour_jitter: 0.4,
@@ -79,7 +88,9 @@ impl Default for PretrainSettings {
 pub struct Pretraining {
     settings: PretrainSettings,
     config: MimConfig,
-    tokenizer: beit_tokenizer::Config,
+    codebook: Codebook,
+    /// The tokenizer that is trained first; none where one was given.
+    tokenizer: Option<TokenizerPlan>,
     preprocessing: Preprocessing,
     masker: Masker,
     hyper: Hyper,
@@ -129,18 +140,22 @@ impl Pretraining {
         let masker = settings.mask.masker(vit.grid())?;
         settings.training.check()?;
         let source = settings.data.open(Split::Train)?;
-        let tokenizer = match &settings.tokenizer {
-            Some(name) => load::tokenizer_config(name, watch)?,
-            None => tokenizer::config_for(&vit)?,
+        let (codebook, tokenizer) = match &settings.tokenizer {
+            Some(name) => (load::codebook(name, watch)?, None),
+            None => {
+                let PretrainSettings { tokenizer_kind, tokenizer_steps, training, .. } = &settings;
+                let plan = TokenizerPlan::for_vit(*tokenizer_kind, &vit, *tokenizer_steps, training.seed)?;
+                (plan.codebook(), Some(plan))
+            }
         };
         let preprocessing = settings.model.preprocessing(&vit);
-        let config = MimConfig { vit, vocab: tokenizer.vocab };
+        let config = MimConfig { vit, vocab: codebook.vocab };
         // The paper's rate is for batches of 2048; tiny models take more in batches of 64.
         let lr = if settings.model.preset == Size::Tiny { 4e-3 } else { 1.5e-3 };
         let loading = Loading::for_training(&settings.training, &settings.data, 1, watch);
         let hyper = settings.training.hyper(loading.training(source.len()).batches(source.len())?, lr)?;
         let watch = watch.clone();
-        Ok(Self { settings, config, tokenizer, preprocessing, masker, hyper, source, watch })
+        Ok(Self { settings, config, codebook, tokenizer, preprocessing, masker, hyper, source, watch })
     }
 
     /// One sentence about model, data and length, for a person.
@@ -202,7 +217,7 @@ impl Pretraining {
 
     /// Height and width of what the tokenizer sees.
     fn token_size(&self) -> [usize; 2] {
-        self.config.vit.grid().map(|side| side * self.tokenizer.downsampling())
+        self.codebook.image(self.config.vit.grid())
     }
 
     /// Images augmented and masked, to train on or to be measured on.
@@ -236,7 +251,7 @@ impl Work for Job<'_> {
 
         let baseline = quality.usage.majority().max(quality.position_majority);
         let recompute = settings.training.recompute;
-        let task = MaskedImages { tokenizer: tokenizer.encoder(), recompute, baseline };
+        let task = MaskedImages { tokenizer: &*tokenizer, recompute, baseline };
         let recipe = recipe(&settings.training, &settings.run, job.hyper, device);
         let params = Mim::init(&**ops, &job.config, recipe.seed);
         let mut trainer = Trainer::new(&**ops, task, recipe, params);
@@ -263,15 +278,16 @@ impl Job<'_> {
         let (settings, watch, size) = (&job.settings, &job.watch, job.token_size());
         let own = journal.run.path("tokenizer");
         let folder = settings.tokenizer.clone().unwrap_or_else(|| own.clone());
-        if settings.tokenizer.is_none() && !own.join("config.json").is_file() {
+        if let Some(plan) = &job.tokenizer
+            && !own.join("config.json").is_file()
+        {
             watch.note("no --tokenizer: training one on these images first");
-            let recipe = tokenizer::recipe(&job.tokenizer, settings.tokenizer_steps, None, None)?;
-            let report_every = settings.run.folder.report_every();
-            let (config, seed) = (&job.tokenizer, settings.training.seed);
-            let training = TokenizerJob { config, recipe: &recipe, size, seed, report_every };
+            let (seed, report_every) = (settings.training.seed, settings.run.folder.report_every());
+            let training = TokenizerJob { plan, size, seed, report_every };
             training.train(&**ops, device, (&job.source, loading), journal, &own)?;
         }
         let tokenizer = Rc::new(load::tokenizer(&**ops, &folder, watch)?);
+        same_tokens(&folder, VisualTokens::<O>::codebook(&*tokenizer), job.codebook)?;
         let door = Tokenizer::on(ops, &tokenizer);
         let (held_out, split) = settings.data.held_out()?;
         let quality = door.quality(size, &held_out, loading)?;
@@ -315,7 +331,7 @@ impl Job<'_> {
         let (held_out, split) = settings.data.held_out()?;
         // Held-out images, augmented as in training, but the same way in every evaluation.
         let loader = job.loader(&held_out, loading, false)?;
-        let tokens = evaluate_tokens(&**ops, &params, tokenizer.encoder(), &loader)?;
+        let tokens = evaluate_tokens(&**ops, &params, &**tokenizer, &loader)?;
         let split = split.to_string();
         journal.metrics.record(&Record::Tokens { split: &split, tokens: &tokens })?;
 
@@ -332,9 +348,23 @@ impl Job<'_> {
     }
 }
 
+/// The task of a run, whatever the kind of its tokenizer.
+type PretrainTask<'a, O> = MaskedImages<'a, AnyTokenizer<<O as beit_ops::Device>::Tensor>>;
+
+/// Refuses the tokenizer of a run that began with other flags.
+fn same_tokens(folder: &Path, found: Codebook, expected: Codebook) -> Result<()> {
+    if found != expected {
+        unfit!(
+            "{} is another tokenizer than this run's; found {found:?}, expected {expected:?}; resume with the flags of the run",
+            folder.display()
+        );
+    }
+    Ok(())
+}
+
 /// Saves a run so that it can go on.
 fn save<O: Ops>(
-    trainer: &Trainer<'_, O, MaskedImages<'_, O::Tensor>>,
+    trainer: &Trainer<'_, O, PretrainTask<'_, O>>,
     preprocessing: &Preprocessing,
     dir: &Path,
 ) -> Result<()> {
@@ -345,7 +375,7 @@ fn save<O: Ops>(
 }
 
 /// Continues a run.
-fn resume<O: Ops>(trainer: &mut Trainer<'_, O, MaskedImages<'_, O::Tensor>>, dir: &Path) -> Result<()> {
+fn resume<O: Ops>(trainer: &mut Trainer<'_, O, PretrainTask<'_, O>>, dir: &Path) -> Result<()> {
     let loaded = beit_weights::load_mim(trainer.ops, dir)?;
     same_model(dir, &loaded.params.config(), &trainer.params.config())?;
     trainer.params = loaded.params;

@@ -1,0 +1,121 @@
+//! The second kind of tokenizer: a visual token is the nearest of V typical patches.
+
+mod config;
+mod features;
+
+pub use config::KMeansConfig;
+pub use features::Features;
+
+use crate::{Codebook, VisualTokens};
+use alloc::vec;
+use alloc::vec::Vec;
+use beit_ops::{Device, DeviceError, Linear, LinearOps, RowOps, Shape, TokenOps, tree};
+
+tree! {
+    /// Typical patches, as k-means finds them: a patch becomes the token whose centroid `a_k` is nearest to its
+    /// [features](Features) `f(x)`. Of
+    ///
+    /// `|f(x) - a_k|² = |f(x)|² - 2 (a_k · f(x) - |a_k|²/2)`
+    ///
+    /// only the bracket depends on k, and `f` is linear. So the nearest is the largest of V logits `w_k · x + b_k`: one linear
+    /// map over patches.
+    pub struct KMeans {
+        /// The extents that the parameters have.
+        config: KMeansConfig = plain,
+        /// `weight [V, 3, h, w]` and `bias [V]` of the logits.
+        pub scores: Linear<T> = tree "scores.",
+        /// `[V, 3, h, w]`: the mean of the patches of each token, in pixels from 0 to 1.
+        pub pictures: T = leaf "pictures" as Weight,
+    }
+}
+
+/// What k-means found, on the host.
+#[derive(Clone, Copy, Debug)]
+pub struct Centroids<'a> {
+    /// How patches became features.
+    pub features: &'a Features,
+    /// `[V, 3·h·w]`, in the space of the features.
+    pub centroids: &'a [f32],
+    /// `[V, 3·h·w]`, in pixels from 0 to 1.
+    pub pictures: &'a [f32],
+}
+
+impl KMeans<Shape> {
+    /// The shapes of the parameters.
+    pub fn of(config: &KMeansConfig) -> Self {
+        let Codebook { vocab, sides: [h, w] } = config.codebook();
+        let patches = Shape::from([vocab, 3, h, w]);
+        let scores = Linear { weight: patches, bias: Some(Shape::from([vocab])) };
+        Self { config: *config, scores, pictures: patches }
+    }
+}
+
+impl KMeans<Vec<f32>> {
+    /// The tokenizer of these centroids.
+    #[must_use]
+    pub fn new(config: &KMeansConfig, found: Centroids<'_>) -> Self {
+        let elements = config.elements();
+        let (mut weight, mut bias) = (Vec::new(), Vec::new());
+        for centroid in found.centroids.chunks_exact(elements) {
+            let (w, b) = found.features.logit(centroid);
+            weight.extend(w);
+            bias.push(b);
+        }
+        let scores = Linear { weight, bias: Some(bias) };
+        Self { config: *config, scores, pictures: found.pictures.to_vec() }
+    }
+
+    /// The same parameters on a device.
+    pub fn upload<O: Device>(&self, ops: &O) -> KMeans<O::Tensor> {
+        let patches = KMeans::of(&self.config).pictures;
+        let weight = ops.upload(patches, &self.scores.weight);
+        let bias = self.scores.bias.as_ref().map(|bias| ops.upload([self.config.vocab], bias));
+        let scores = Linear { weight, bias };
+        KMeans { config: self.config, scores, pictures: ops.upload(patches, &self.pictures) }
+    }
+}
+
+impl<T> KMeans<T> {
+    /// The configuration that the parameters were made for.
+    pub fn config(&self) -> &KMeansConfig {
+        &self.config
+    }
+}
+
+impl<O: TokenOps + LinearOps + RowOps> VisualTokens<O> for KMeans<O::Tensor> {
+    fn codebook(&self) -> Codebook {
+        self.config.codebook()
+    }
+    fn logits(&self, ops: &O, pixels: &O::Tensor) -> O::Tensor {
+        ops.linear(&ops.patchify(pixels, self.config.sides), &self.scores)
+    }
+    fn codes_at(&self, ops: &O, pixels: &O::Tensor, positions: &O::Ids) -> O::Ids {
+        let patches = ops.gather_rows(&ops.patchify(pixels, self.config.sides), positions);
+        ops.argmax_rows(&ops.linear(&patches, &self.scores))
+    }
+    fn draws(&self) -> bool {
+        true
+    }
+    fn pictures(&self, ops: &O, codes: &[u32], grid: [usize; 2]) -> Result<Option<Vec<f32>>, DeviceError> {
+        Ok(Some(lay_out(&ops.read(&self.pictures)?, codes, grid, self.config.sides)))
+    }
+}
+
+/// Puts patches in their places: row `codes[i]` of `patches [V, 3·h·w]` becomes patch `i` of the images `[B, 3, height, width]`.
+fn lay_out(patches: &[f32], codes: &[u32], [rows, cols]: [usize; 2], [h, w]: [usize; 2]) -> Vec<f32> {
+    let (elements, width) = (3 * h * w, cols * w);
+    let mut images = vec![0.0; codes.len() * elements];
+    for (i, &code) in codes.iter().enumerate() {
+        let (image, row, col) = (i / (rows * cols), i / cols % rows, i % cols);
+        let patch = &patches[code as usize * elements..][..elements];
+        for (line, pixels) in patch.chunks_exact(w).enumerate() {
+            let (channel, y) = (line / h, line % h);
+            let top = (image * 3 + channel) * rows * h + row * h + y;
+            images[top * width + col * w..][..w].copy_from_slice(pixels);
+        }
+    }
+    images
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,76 @@
+use super::*;
+use alloc::string::String;
+use beit_ops::init::Stream;
+use beit_ops::{Host, Tree};
+
+const OPS: Host<f32> = Host::new();
+const SIDES: [usize; 2] = [2, 5];
+const ELEMENTS: usize = 30;
+
+fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
+}
+
+/// The linear map against the search through all centroids, for rectangular tokens and several weights of the mean.
+#[test]
+fn the_largest_logit_is_the_nearest_centroid() {
+    let mut stream = Stream::new(1, 0);
+    let images: Vec<f32> = (0..2 * 3 * 6 * 10).map(|_| 0.1 + 0.8 * stream.uniform()).collect();
+    let pixels = OPS.upload([2, 3, 6, 10], &images);
+    let patches = OPS.patchify(&pixels, SIDES);
+    for mean_weight in [1.0, 0.3, 0.0] {
+        let config = KMeansConfig { vocab: 7, mean_weight, ..KMeansConfig::new(SIDES) };
+        let features = Features::new(&patches, ELEMENTS / 3, mean_weight);
+        let centroids = stream.normals(7 * ELEMENTS, 0.2);
+        let nearest = |patch: &[f32]| {
+            let of_patch = features.of(patch);
+            let distances: Vec<f32> =
+                centroids.chunks_exact(ELEMENTS).map(|a| squared_distance(a, &of_patch)).collect();
+            (0..7).min_by(|&i, &j| distances[i].total_cmp(&distances[j])).unwrap() as u32
+        };
+        let wanted: Vec<u32> = patches.chunks_exact(ELEMENTS).map(nearest).collect();
+        let found = Centroids { features: &features, centroids: &centroids, pictures: &centroids };
+        let kmeans = KMeans::new(&config, found).upload(&OPS);
+        assert_eq!(kmeans.codes(&OPS, &pixels), wanted, "{mean_weight}");
+        let positions = vec![11, 0, 7];
+        let some = kmeans.codes_at(&OPS, &pixels, &positions);
+        assert_eq!(some, [wanted[11], wanted[0], wanted[7]], "{mean_weight}");
+    }
+}
+
+/// The formula of the distance that the documentation gives.
+#[test]
+fn brightness_counts_by_the_square_of_its_weight() {
+    let mut stream = Stream::new(2, 0);
+    let mut patch = || -> Vec<f32> { (0..ELEMENTS).map(|_| stream.uniform()).collect() };
+    let [a, b] = [patch(), patch()];
+    let difference: Vec<f32> = a.iter().zip(&b).map(|(a, b)| a - b).collect();
+    let n = (ELEMENTS / 3) as f32;
+    let means = difference.chunks_exact(ELEMENTS / 3).map(|channel| channel.iter().sum::<f32>() / n);
+    let brightness: f32 = means.map(|mean| mean * mean * n).sum();
+    for mean_weight in [1.0f32, 0.5, 0.0] {
+        let features = Features::new(&a, ELEMENTS / 3, mean_weight);
+        let got = squared_distance(&features.of(&a), &features.of(&b));
+        let want = squared_distance(&a, &b) - (1.0 - mean_weight * mean_weight) * brightness;
+        // Thirty rounded squares of numbers below 1.
+        assert!((got - want).abs() < 1e-5, "{mean_weight}: got {got}, wanted {want}");
+    }
+}
+
+/// Cutting an image into patches, naming each by itself, and putting them back gives the image.
+#[test]
+fn pictures_lie_where_patches_were() {
+    let images: Vec<f32> = (0..2 * 3 * 4 * 10).map(|i| i as f32).collect();
+    let patches = OPS.patchify(&OPS.upload([2, 3, 4, 10], &images), SIDES);
+    let codes: Vec<u32> = (0..8).collect();
+    assert_eq!(lay_out(&patches, &codes, [2, 2], SIDES), images);
+}
+
+#[test]
+fn names_and_shapes() {
+    let shapes = KMeans::of(&KMeansConfig::new([4, 6]));
+    let named: Vec<_> = shapes.named().into_iter().map(|(name, shape)| (name, shape.to_vec())).collect();
+    let wanted =
+        [("scores.weight", vec![256, 3, 4, 6]), ("scores.bias", vec![256]), ("pictures", vec![256, 3, 4, 6])];
+    assert_eq!(named, wanted.map(|(name, shape)| (String::from(name), shape)));
+}

@@ -1,0 +1,78 @@
+//! A tokenizer by k-means: a folder of this project's, which no other tool has.
+
+use super::limit::limit;
+use super::measure::extents;
+use crate::error::{Error, Result};
+use crate::json::read_json;
+use crate::weights::Weights;
+use beit_tokenizer::KMeansConfig;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+pub(super) const ARCHITECTURE: &str = "BeitKMeansTokenizer";
+pub(super) const MODEL_TYPE: &str = "beit_kmeans_tokenizer";
+
+/// The keys, none of which may be absent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Config {
+    #[serde(skip_deserializing)]
+    architectures: Vec<String>,
+    #[serde(skip_deserializing)]
+    model_type: String,
+    #[serde(skip_deserializing)]
+    dtype: String,
+    vocab_size: usize,
+    token_height: usize,
+    token_width: usize,
+    mean_weight: f32,
+}
+
+impl Config {
+    /// Reads a `config.json`.
+    pub(super) fn read(path: &Path) -> Result<Self> {
+        let value: serde_json::Value = read_json(path)?;
+        serde_json::from_value(value).map_err(|error| Error::config(path, error))
+    }
+
+    /// The tokenizer that is described.
+    pub(super) fn tokenizer(&self, path: &Path) -> Result<KMeansConfig> {
+        let extents = [
+            ("vocab_size", self.vocab_size),
+            ("token_height", self.token_height),
+            ("token_width", self.token_width),
+        ];
+        limit(path, &extents)?;
+        let config = KMeansConfig {
+            vocab: self.vocab_size,
+            sides: [self.token_height, self.token_width],
+            mean_weight: self.mean_weight,
+        };
+        config.validate().map_err(|error| Error::config(path, error))?;
+        Ok(config)
+    }
+
+    /// The description of a tokenizer.
+    pub(super) fn describing(config: &KMeansConfig) -> Self {
+        Self {
+            architectures: vec![ARCHITECTURE.into()],
+            model_type: MODEL_TYPE.into(),
+            dtype: "float32".into(),
+            vocab_size: config.vocab,
+            token_height: config.sides[0],
+            token_width: config.sides[1],
+            mean_weight: config.mean_weight,
+        }
+    }
+}
+
+/// The tokenizer whose parameters these are. The weight of the mean is folded into them, so that it is forgotten and does not matter.
+pub(super) fn infer(weights: &Weights) -> Result<KMeansConfig> {
+    let [vocab, channels, height, width] = extents(weights, "scores.weight")?;
+    if channels != 3 {
+        let problem = format!("`scores.weight` has patches of {channels} channels, expected 3");
+        return Err(Error::malformed(weights.path(), problem));
+    }
+    let config = KMeansConfig { vocab, ..KMeansConfig::new([height, width]) };
+    config.validate().map_err(|error| Error::malformed(weights.path(), error))?;
+    Ok(config)
+}
