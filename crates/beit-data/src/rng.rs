@@ -24,6 +24,8 @@ pub enum Purpose {
     Init,
     /// Noise inside the model (Gumbel, dropout).
     Noise,
+    /// Which training images are held out for validation.
+    Validation,
 }
 
 /// A generator for one purpose of one sample in one epoch. `index` may as well be a step or a rank: whatever numbers the

@@ -9,6 +9,7 @@ mod evaluate;
 mod files;
 #[cfg(feature = "hub")]
 mod hub;
+mod labelled;
 mod load;
 mod loaders;
 mod locate;
@@ -16,6 +17,7 @@ mod masked;
 mod npy;
 mod on;
 pub mod picture;
+pub mod probe;
 mod progress;
 mod run;
 pub mod settings;
@@ -32,11 +34,12 @@ pub use evaluate::{Evaluated, EvaluationSettings};
 pub use files::Files;
 pub use locate::{Located, locate};
 pub use masked::{MaskedModel, Reconstruction, write_masks};
+pub use probe::{Judge, Probe, ProbeSettings, Probed};
 pub use progress::{Progress, Task, Watch};
 pub use run::tokenizer_of;
 pub use settings::{
-    Batches, DataSettings, DeviceSettings, MaskSettings, ModelSettings, OpenSettings, OptimisationSettings,
-    RunSettings, Sides,
+    Batches, DataSettings, DeviceSettings, JudgeSettings, MaskSettings, ModelSettings, OpenSettings,
+    OptimisationSettings, RunSettings, Sides,
 };
 pub use tokenizer::{Tokenizer, Tokens};
 pub use train::{
