@@ -1,7 +1,7 @@
 //! The nearest neighbours of images.
 
 use super::rows::Rows;
-use crate::error::{Result, setting};
+use crate::error::{Result, unfit};
 use beit_ops::prelude::*;
 use beit_ops::{Host, Linear};
 use rayon::prelude::*;
@@ -22,7 +22,7 @@ pub fn knn(train: Rows<'_>, labels: &[u32], test: Rows<'_>, k: usize) -> Result<
     train.check(labels, Some(test))?;
     let (n, width) = (train.images(), train.width());
     if !(1..=n).contains(&k) {
-        setting!("--k {k}: expected 1 to {n} neighbours, of so many images with labels");
+        unfit!("--k {k}: expected 1 to {n} neighbours, of so many images with labels");
     }
     let host = Host::<f32>::new();
     let train = Linear { weight: host.upload([n, width], &unit_rows(train.values(), width)), bias: None };
