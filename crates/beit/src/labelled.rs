@@ -2,7 +2,7 @@
 
 use crate::error::{Place, Result, setting};
 use crate::loaders::same_classes;
-use crate::settings::{DataSettings, JudgeSettings};
+use crate::settings::{DataSettings, HeldOutSettings};
 use beit_data::{Part, Source, Split, Validation, stratified_subset, training_labels, validation_split};
 use std::fmt;
 use std::sync::Arc;
@@ -16,19 +16,19 @@ pub(crate) struct Labelled {
     /// Those that judge.
     pub(crate) held_out: Arc<dyn Source>,
     /// What those are.
-    pub(crate) judges: Judges,
+    pub(crate) split: HeldOut,
 }
 
 /// Which images judge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Judges {
+pub(crate) enum HeldOut {
     /// Of this split: the training images themselves where there is no test split.
     Split(Split),
     /// A part of the training images that is not learnt from.
     Validation,
 }
 
-impl fmt::Display for Judges {
+impl fmt::Display for HeldOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Split(split) => split.fmt(f),
@@ -46,7 +46,7 @@ impl Labelled {
     pub(crate) fn open(
         data: &DataSettings,
         labels: Option<usize>,
-        judging: JudgeSettings,
+        held_out: HeldOutSettings,
         seed: u64,
     ) -> Result<Self> {
         if labels == Some(0) {
@@ -54,22 +54,22 @@ impl Labelled {
         }
         let source = data.open(Split::Train)?;
         let all = training_labels(source.as_ref()).at(|| data.data.clone())?;
-        let (mut indices, held_out, judges) = match judging.validation {
+        let (mut indices, held_out, split) = match held_out.validation {
             Some(share) => {
                 let Validation { train, held_out } = validation(&all, share)?;
                 let held_out: Arc<dyn Source> = Arc::new(Part::new(Arc::clone(&source), held_out));
-                (train, held_out, Judges::Validation)
+                (train, held_out, HeldOut::Validation)
             }
             None => {
-                let (held_out, split) = held_out(data, source.as_ref())?;
-                ((0..source.len()).collect(), held_out, Judges::Split(split))
+                let (held_out, split) = test_images(data, source.as_ref())?;
+                ((0..source.len()).collect(), held_out, HeldOut::Split(split))
             }
         };
         if let Some(n) = labels {
             let labels: Vec<u32> = indices.iter().map(|&index| all[index]).collect();
             indices = stratified_subset(&labels, n, seed)?.into_iter().map(|i| indices[i]).collect();
         }
-        Ok(Self { source, indices, held_out, judges })
+        Ok(Self { source, indices, held_out, split })
     }
 
     /// The images that are learnt from, and those that judge.
@@ -89,7 +89,7 @@ fn validation(labels: &[u32], share: f64) -> Result<Validation> {
 }
 
 /// The images that were held out by whoever made the set, with the classes of the training images.
-fn held_out(data: &DataSettings, train: &dyn Source) -> Result<(Arc<dyn Source>, Split)> {
+fn test_images(data: &DataSettings, train: &dyn Source) -> Result<(Arc<dyn Source>, Split)> {
     let (held_out, split) = data.held_out()?;
     let name = format!("{}, {split} images", data.data);
     beit_data::labels(held_out.as_ref()).at(|| name.clone())?;

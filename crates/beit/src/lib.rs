@@ -38,7 +38,7 @@ pub use probe::{Judge, Probe, ProbeSettings, Probed};
 pub use progress::{Progress, Task, Watch};
 pub use run::tokenizer_of;
 pub use settings::{
-    Batches, DataSettings, DeviceSettings, JudgeSettings, MaskSettings, ModelSettings, OpenSettings,
+    Batches, DataSettings, DeviceSettings, HeldOutSettings, MaskSettings, ModelSettings, OpenSettings,
     OptimisationSettings, RunSettings, Sides,
 };
 pub use tokenizer::{Tokenizer, Tokens};

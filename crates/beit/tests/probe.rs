@@ -53,7 +53,6 @@ fn logistic_regressions_are_scikit_learns() {
         ];
         for (part, got, allowed) in parts {
             let difference = greatest_difference(got, &floats(&format!("{name}.{part}")));
-            println!("C = {c}, {part}: {difference:.1e} of {allowed:.1e}, {} steps", fitted.iterations);
             assert!(difference <= allowed, "{part} with C = {c}: {difference} apart, {allowed} allowed");
         }
         let likeliest = |row: &[f32]| (0..CLASSES).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap() as u32;

@@ -14,21 +14,22 @@ pub use rows::{Rows, standardise};
 
 use crate::device::Device;
 use crate::error::{Result, setting, unfit};
-use crate::labelled::{Judges, Labelled};
+use crate::labelled::{HeldOut, Labelled};
 use crate::load::Opened;
 use crate::loaders::Loading;
 use crate::progress::Watch;
-use crate::settings::{Batches, DataSettings, JudgeSettings, OpenSettings, Sides};
-use beit_data::{Preprocessing, Split};
+use crate::settings::{Batches, DataSettings, HeldOutSettings, OpenSettings, Sides};
+use beit_data::{MAX_DECODED_BYTES, Preprocessing, Split};
 use beit_vit::{Config, Preset};
 use layer::Layer;
 use seen::{Look, LookThrough, Sight};
 use serde::Serialize;
 
-/// Values of pixels that fine-tuning's own comparison learns from at most, a matter of seconds: 16,000 images of 28x28, grey.
+/// Values of pixels that fine-tuning's own comparison learns from or judges by at most, a matter of seconds: 16,000 grey images of
+/// 28x28.
 pub(crate) const MOST_PIXELS: usize = 16_000 * 28 * 28;
 /// Bytes of pixels that a probe keeps at most.
-const MOST_BYTES: usize = 1 << 30;
+const MOST_BYTES: usize = 1 << 28;
 
 /// What is probed, and by which images.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -42,7 +43,7 @@ pub struct ProbeSettings {
     pub labels: Option<usize>,
     /// Which images judge.
     #[cfg_attr(feature = "clap", command(flatten))]
-    pub judging: JudgeSettings,
+    pub held_out: HeldOutSettings,
     /// What represents an image
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t))]
     pub pool: ProbePool,
@@ -112,7 +113,7 @@ impl Judge {
 pub struct Probe {
     model: Option<String>,
     data: String,
-    judges: Judges,
+    split: HeldOut,
     pool: ProbePool,
     classes: usize,
     /// Of the images to learn from, and of those that judge.
@@ -165,9 +166,9 @@ impl Probe {
         device: &Device,
         watch: &Watch,
     ) -> Result<Self> {
-        let ProbeSettings { data, labels, judging, pool, batches, seed } = settings;
-        let images = Labelled::open(data, *labels, *judging, *seed)?;
-        if images.judges == Judges::Split(Split::Train) {
+        let ProbeSettings { data, labels, held_out, pool, batches, seed } = settings;
+        let images = Labelled::open(data, *labels, *held_out, *seed)?;
+        if images.split == HeldOut::Split(Split::Train) {
             unfit!(
                 "{}: no test images to judge by; hold out training images with --validation 0.2",
                 data.data
@@ -182,7 +183,7 @@ impl Probe {
         Ok(Self {
             model: name.map(str::to_owned),
             data: data.data.clone(),
-            judges: images.judges,
+            split: images.split,
             pool: *pool,
             classes: images.source.class_names().len(),
             labels: sight.labels().map(<[u32]>::to_vec),
@@ -212,7 +213,7 @@ impl Probe {
             judge: *judge,
             pool: self.pool,
             labels: labels[0].len(),
-            split: self.judges.to_string(),
+            split: self.split.to_string(),
             images: labels[1].len(),
             layers,
         })
@@ -252,8 +253,9 @@ fn through_model(
 /// Pixels alone, prepared as for a new model.
 fn without_model(open: &OpenSettings, look: &Look<'_>) -> Result<Sight> {
     let size = open.image_size.map_or(Config::new(Preset::Tiny).image, |Sides(size)| size);
-    if size.contains(&0) {
-        setting!("--image-size {}x{}: expected sides of at least 1 pixel", size[0], size[1]);
+    let bytes = size.iter().try_fold(3_usize, |bytes, &side| bytes.checked_mul(side));
+    if bytes.is_none_or(|bytes| bytes == 0 || bytes as u64 > MAX_DECODED_BYTES) {
+        setting!("--image-size {}x{}: expected from 1 pixel to {MAX_DECODED_BYTES} bytes", size[0], size[1]);
     }
     if open.preprocess.is_some() {
         setting!("--preprocess: expected a --model with it");
@@ -262,19 +264,20 @@ fn without_model(open: &OpenSettings, look: &Look<'_>) -> Result<Sight> {
 }
 
 /// The share of the images that judge which logistic regression on the pixels names rightly, having learnt from those that a model is
-/// fine-tuned on. `None` where these have more than [`MOST_PIXELS`] values.
+/// fine-tuned on. `None` where either have more than [`MOST_PIXELS`] values.
 pub(crate) fn pixels_baseline(
     images: &Labelled,
     preprocessing: Preprocessing,
     loading: &Loading,
 ) -> Result<Option<f64>> {
     let [height, width] = preprocessing.size;
-    if images.indices.len() * height * width > MOST_PIXELS {
+    let sources = images.sources();
+    if sources.iter().any(|source| source.len().saturating_mul(height * width) > MOST_PIXELS) {
         return Ok(None);
     }
     // Whoever watches has heard of what cannot be decoded.
     let loading = Loading { watch: Watch::silent(), ..loading.clone() };
-    let look = Look { sources: images.sources(), loading: &loading, most_bytes: usize::MAX };
+    let look = Look { sources, loading: &loading, most_bytes: usize::MAX };
     let sight = look.see(preprocessing, &mut |_| Ok(Vec::new()))?;
     let labels = sight.labels();
     let pixels = Layer::of_pixels(&sight);

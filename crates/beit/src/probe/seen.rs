@@ -57,7 +57,7 @@ impl Look<'_> {
     /// Every image once.
     pub(super) fn see(&self, preprocessing: Preprocessing, layers: &mut Layers<'_>) -> Result<Sight> {
         let (size, [train, test]) = (preprocessing.size, &self.sources);
-        let bytes = (train.len() + test.len()).saturating_mul(3 * size[0] * size[1]);
+        let bytes = (train.len() + test.len()).saturating_mul(size[0] * size[1]).saturating_mul(3);
         let keep = bytes <= self.most_bytes;
         if !keep {
             self.loading.watch.note(&format!("pixels are left out: they would take {bytes} bytes"));

@@ -9,7 +9,7 @@ mod optimisation;
 mod run;
 mod sides;
 
-pub use data::{Batches, DataSettings, JudgeSettings};
+pub use data::{Batches, DataSettings, HeldOutSettings};
 pub use device::{DeviceSettings, Precision};
 pub use mask::{MaskKind, MaskSettings};
 pub use model::{ModelSettings, Size};

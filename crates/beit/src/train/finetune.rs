@@ -13,7 +13,7 @@ use crate::probe::{MOST_PIXELS, pixels_baseline};
 use crate::progress::Watch;
 use crate::run::Run;
 use crate::settings::{
-    DataSettings, JudgeSettings, LoadSettings, ModelSettings, OptimisationSettings, RunSettings, Sides,
+    DataSettings, HeldOutSettings, LoadSettings, ModelSettings, OptimisationSettings, RunSettings, Sides,
 };
 use beit_data::{LabelledSample, Loader, Normalise, Preprocessing};
 use beit_heads::{Classifier, ClassifierConfig, Pooling};
@@ -46,7 +46,7 @@ pub struct FinetuneSettings {
     pub labels: Option<usize>,
     /// Which images judge it.
     #[cfg_attr(feature = "clap", command(flatten))]
-    pub judging: JudgeSettings,
+    pub held_out: HeldOutSettings,
     /// The model, where it starts from random values.
     #[cfg_attr(feature = "clap", command(flatten))]
     pub model: ModelSettings,
@@ -77,7 +77,7 @@ impl Default for FinetuneSettings {
             from_scratch: false,
             data: DataSettings::default(),
             labels: None,
-            judging: JudgeSettings::default(),
+            held_out: HeldOutSettings::default(),
             model: ModelSettings::default(),
             loading: LoadSettings::default(),
             training: OptimisationSettings::default(),
@@ -146,7 +146,7 @@ impl Finetuning {
         settings.run.folder.settle();
         settings.check()?;
         let (data, training) = (&settings.data, &settings.training);
-        let images = Labelled::open(data, settings.labels, settings.judging, training.seed)?;
+        let images = Labelled::open(data, settings.labels, settings.held_out, training.seed)?;
         let n = images.indices.len();
         let batches = Loading::for_training(training, data, 1, watch).training(n).batches(n)?;
         let layer_decay = (settings.layer_decay < 1.0).then_some(settings.layer_decay);
@@ -319,7 +319,7 @@ impl Work for Job<'_> {
         let model = ClassifierModel { params: trainer.params, class_names: names.to_vec(), preprocessing };
         let classifier = Door::on(ops, model, device);
         let evaluation = classifier.engine().evaluate(&loader, None, &mut |_| Ok(()))?;
-        let (split, accuracy) = (job.images.judges.to_string(), evaluation.accuracy());
+        let (split, accuracy) = (job.images.split.to_string(), evaluation.accuracy());
         journal.metrics.record(&Record::Classes { split: &split, accuracy: &accuracy })?;
         let pixels_baseline = pixels_baseline(&job.images, preprocessing, &loading)?;
         Ok(Finetuned {
@@ -345,9 +345,7 @@ impl Finetuned {
     pub fn baseline_sentence(&self) -> String {
         match self.pixels_baseline {
             Some(top1) => format!("the same with logistic regression on pixels: top-1 {top1:.4}"),
-            None => format!(
-                "no logistic regression on pixels beside it: more than {MOST_PIXELS} values to learn from"
-            ),
+            None => format!("no logistic regression on pixels beside it: more than {MOST_PIXELS} values"),
         }
     }
 }
