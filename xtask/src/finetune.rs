@@ -39,8 +39,9 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<()> {
     }
     let done = finetuning.run(&device)?;
     let sentence = format!(
-        "{}\ncheckpoint: {}\nnext: cargo xtask evaluate --model {}",
+        "{}\n{}\ncheckpoint: {}\nnext: cargo xtask evaluate --model {}",
         done.sentence(),
+        done.baseline_sentence(),
         done.checkpoint.display(),
         done.run.display(),
     );

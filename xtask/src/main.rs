@@ -13,6 +13,7 @@ mod model;
 mod output;
 mod predict;
 mod pretrain;
+mod probe;
 mod show;
 mod tokenizer;
 mod usage;
@@ -43,6 +44,8 @@ enum Verb {
     Predict(predict::Args),
     Embed(embed::Args),
     #[command(subcommand)]
+    Probe(probe::Verb),
+    #[command(subcommand)]
     Tokenizer(tokenizer::Verb),
     #[command(subcommand)]
     Show(show::Verb),
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Verb::Evaluate(args) => evaluate::run(&args),
         Verb::Predict(args) => predict::run(&args),
         Verb::Embed(args) => embed::run(&args),
+        Verb::Probe(verb) => probe::run(&verb),
         Verb::Tokenizer(verb) => tokenizer::run(verb),
         Verb::Show(verb) => show::run(verb),
         Verb::Infer(args) => infer::run(&args),

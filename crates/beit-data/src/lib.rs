@@ -20,9 +20,9 @@ pub use error::{BadFile, Error, Result};
 pub use image::{CropBox, Image};
 pub use loader::{Batch, Batches, Item, Loader, LoaderConfig, Shard};
 pub use rng::{Purpose, SampleRng, sample_rng, shuffled};
-pub use source::{Cached, Folder, Idx, SCHEMES, Source, open};
+pub use source::{Cached, Folder, Idx, Part, SCHEMES, Source, open};
 pub use split::Split;
-pub use subset::{labels, stratified_subset, training_labels};
+pub use subset::{Validation, labels, stratified_subset, training_labels, validation_split};
 pub use transform::{
     ColourJitter, Filter, FinetuneTransform, Fit, LOGIT_LAPLACE_EPS, Normalise, Preprocessing,
     PretrainTransform, RandomErasing, RandomResizedCrop, TokenizerTransform, logit_laplace,

@@ -26,6 +26,8 @@ pub enum Purpose {
     Noise,
     /// Which patches of an image are looked at.
     Patches,
+    /// Which training images are held out for validation.
+    Validation,
 }
 
 /// A generator for one purpose of one sample in one epoch. `index` may as well be a step or a rank: whatever numbers the

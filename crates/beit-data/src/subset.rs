@@ -66,6 +66,47 @@ pub fn stratified_subset(labels: &[u32], n: usize, seed: u64) -> Result<Vec<usiz
     Ok(chosen)
 }
 
+/// A training set in two parts, as indices in ascending order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Validation {
+    /// To learn from.
+    pub train: Vec<usize>,
+    /// Held out, so that choices are made without the test set.
+    pub held_out: Vec<usize>,
+}
+
+/// Holds out `share` of the images of each class, rounded; each class keeps an image to learn from. The images are the same in
+/// every call and at every seed of training, so that nothing that is judged by them was trained on them.
+///
+/// # Errors
+///
+/// [`Error::Subset`] where no image would be held out.
+pub fn validation_split(labels: &[u32], share: f64) -> Result<Validation> {
+    let mut order: Vec<usize> = (0..labels.len()).collect();
+    shuffle(&mut order, &mut sample_rng(0, 0, 0, Purpose::Validation));
+    let classes = labels.iter().max().map_or(0, |&greatest| greatest as usize + 1);
+    let mut left = vec![0_usize; classes];
+    labels.iter().for_each(|&label| left[label as usize] += 1);
+    left.iter_mut().for_each(|n| *n = ((*n as f64 * share).round() as usize).min(n.saturating_sub(1)));
+
+    let (mut train, mut held_out) = (Vec::new(), Vec::new());
+    for index in order {
+        match &mut left[labels[index] as usize] {
+            0 => train.push(index),
+            n => {
+                *n -= 1;
+                held_out.push(index);
+            }
+        }
+    }
+    if held_out.is_empty() {
+        return Err(Error::Subset { asked: 0, available: labels.len() });
+    }
+    train.sort_unstable();
+    held_out.sort_unstable();
+    Ok(Validation { train, held_out })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +134,21 @@ mod tests {
         assert!(small.iter().all(|index| large.binary_search(index).is_ok()));
         assert_eq!(small, stratified_subset(&labels, 20, 1).unwrap());
         assert_ne!(small, stratified_subset(&labels, 20, 2).unwrap());
+    }
+
+    #[test]
+    fn a_share_of_each_class_is_held_out() {
+        let labels: Vec<u32> = [vec![0; 50], vec![1; 10], vec![2; 1]].concat();
+        let Validation { train, held_out } = validation_split(&labels, 0.2).unwrap();
+        assert_eq!((counts(&labels, &train), counts(&labels, &held_out)), (vec![40, 8, 1], vec![10, 2, 0]));
+        let mut all = [train, held_out].concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..61).collect::<Vec<_>>());
+        // Whatever the share, something is left to learn from; and something must be held out.
+        assert_eq!(counts(&labels, &validation_split(&labels, 7.0).unwrap().train), [1, 1, 1]);
+        for share in [0.0, 0.001, -1.0, f64::NAN] {
+            assert!(validation_split(&labels, share).is_err(), "{share}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::device::{Device, Work};
 use crate::error::{Result, setting, unfit};
 use crate::files;
-use crate::load::{Any, Opened};
+use crate::load::{Any, ClassifierModel, MimModel, Opened};
 use crate::loaders::Loading;
 use crate::npy;
 use crate::on::On;
@@ -132,14 +132,46 @@ impl<O: Ops> Engine for On<O, Params<O::Tensor>> {
         let tokens = vit.infer(ops, &input, &mut |_, _| {});
         let pooled = match pool {
             Pool::Mean | Pool::Model => ops.mean_pool(&tokens, config.tokens()),
-            Pool::Cls => {
-                let rows: Vec<u32> = (0..b).map(|image| (image * config.tokens()) as u32).collect();
-                ops.gather_rows(&tokens, &ops.upload_ids(&rows))
-            }
+            Pool::Cls => cls_tokens(ops, &tokens, config.tokens()),
             Pool::None => ops.gather_rows(&tokens, &ops.upload_ids(&patch_rows(b, config.patches()))),
         };
         let normed = norm.as_ref().map(|norm| ops.layer_norm(&pooled, norm, config.layer_norm_eps));
         Ok(ops.read(normed.as_ref().unwrap_or(&pooled))?)
+    }
+}
+
+/// The class token of each image: `tokens [B·T, C] -> [B, C]`.
+pub(crate) fn cls_tokens<O: Ops>(ops: &O, tokens: &O::Tensor, t: usize) -> O::Tensor {
+    let rows: Vec<u32> = (0..ops.shape(tokens).matrix()[0]).step_by(t).map(|row| row as u32).collect();
+    ops.gather_rows(tokens, &ops.upload_ids(&rows))
+}
+
+/// The transformer in a model, and what a classifier's head sees of it.
+pub(crate) struct Transformer<T> {
+    pub(crate) vit: Vit<T>,
+    pub(crate) preprocessing: Preprocessing,
+    /// How the head pools, where whole images have one.
+    pooling: Option<Pooling>,
+    fc_norm: Option<Norm<T>>,
+}
+
+impl<T: Clone> Transformer<T> {
+    /// Whatever `name` is, but no tokenizer.
+    pub(crate) fn load<O: Ops<Tensor = T>>(ops: &O, name: &str, opened: &Opened<'_>) -> Result<Self> {
+        Ok(match opened.any(ops)? {
+            Any::Mim(model) => {
+                let MimModel { params, preprocessing } = *model;
+                Self { vit: params.vit, preprocessing, pooling: None, fc_norm: None }
+            }
+            Any::Classifier(model) => {
+                let ClassifierModel { params, preprocessing, .. } = *model;
+                let pooling = Some(params.config().pooling);
+                Self { vit: params.vit, preprocessing, pooling, fc_norm: params.fc_norm }
+            }
+            Any::Tokenizer(_) => unfit!(
+                "{name}: a tokenizer has no layers of features; expected a pre-trained model or a classifier"
+            ),
+        })
     }
 }
 
@@ -230,18 +262,9 @@ impl Work for Open<'_> {
 
     fn run<O: Ops + 'static>(self, ops: &Rc<O>, device: &Device) -> Result<Embedder> {
         let Self { name, opened, features } = self;
-        let (vit, fc_norm, pooling, preprocessing) = match opened.any(&**ops)? {
-            Any::Mim(model) => (model.params.vit, None, None, model.preprocessing),
-            Any::Classifier(model) => {
-                let pooling = model.params.config().pooling;
-                (model.params.vit, model.params.fc_norm, Some(pooling), model.preprocessing)
-            }
-            Any::Tokenizer(_) => unfit!(
-                "{name}: a tokenizer has no layers of features; expected a pre-trained model or a classifier"
-            ),
-        };
-        let config = vit.config().clone();
-        let params = Params::new(name, vit, fc_norm, pooling, features)?;
+        let transformer = Transformer::load(&**ops, name, opened)?;
+        let (config, preprocessing) = (transformer.vit.config().clone(), transformer.preprocessing);
+        let params = Params::new(name, transformer, features)?;
         let rows = if features.pool == Pool::None { config.patches() } else { 1 };
         let engine = Rc::new(On::new(ops, params));
         Ok(Embedder { engine, config, rows, preprocessing, device: device.clone() })
@@ -250,13 +273,8 @@ impl Work for Open<'_> {
 
 impl<T> Params<T> {
     /// The blocks up to the layer asked for; the others are dropped, they would be work for nothing.
-    fn new(
-        name: &str,
-        mut vit: Vit<T>,
-        fc_norm: Option<Norm<T>>,
-        pooling: Option<Pooling>,
-        features: &FeatureSettings,
-    ) -> Result<Self> {
+    fn new(name: &str, transformer: Transformer<T>, features: &FeatureSettings) -> Result<Self> {
+        let Transformer { mut vit, pooling, fc_norm, .. } = transformer;
         let (depth, pool) = (vit.blocks.len(), features.pool);
         match features.layer {
             Some(layer) if !(1..=depth).contains(&layer) => {

@@ -10,6 +10,7 @@ mod evaluate;
 mod files;
 #[cfg(feature = "hub")]
 mod hub;
+mod labelled;
 mod load;
 mod loaders;
 mod locate;
@@ -17,6 +18,7 @@ mod masked;
 mod npy;
 mod on;
 pub mod picture;
+pub mod probe;
 mod progress;
 mod run;
 pub mod settings;
@@ -33,11 +35,12 @@ pub use evaluate::{Evaluated, EvaluationSettings};
 pub use files::Files;
 pub use locate::{Located, locate};
 pub use masked::{MaskedModel, Reconstruction, write_masks};
+pub use probe::{Judge, Probe, ProbeSettings, Probed};
 pub use progress::{Progress, Task, Watch};
 pub use run::tokenizer_of;
 pub use settings::{
-    Batches, DataSettings, DeviceSettings, MaskSettings, ModelSettings, OpenSettings, OptimisationSettings,
-    RunSettings, Sides, TokenizerKind,
+    Batches, DataSettings, DeviceSettings, HeldOutSettings, MaskSettings, ModelSettings, OpenSettings,
+    OptimisationSettings, RunSettings, Sides, TokenizerKind,
 };
 pub use tokenizer::{Tokenizer, Tokens};
 pub use train::{

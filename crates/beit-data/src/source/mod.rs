@@ -6,6 +6,7 @@ mod embedded;
 mod folder;
 mod idx;
 mod open;
+mod part;
 mod paths;
 mod scan;
 
@@ -15,6 +16,7 @@ pub use embedded::fashion_mnist;
 pub use folder::Folder;
 pub use idx::Idx;
 pub use open::{SCHEMES, open};
+pub use part::Part;
 
 use crate::error::Result;
 use crate::image::Image;

@@ -64,6 +64,24 @@ impl DataSettings {
     }
 }
 
+/// Which images judge what was learnt.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+pub struct HeldOutSettings {
+    /// Judge by this share of the training images instead of the test images, to choose a recipe without these: a part of each class,
+    /// the same in every run, which is not learnt from
+    #[cfg_attr(feature = "clap", arg(long, value_name = "SHARE"))]
+    pub validation: Option<f64>,
+}
+
+impl HeldOutSettings {
+    /// By so large a share of the training images.
+    #[must_use]
+    pub fn validation(share: f64) -> Self {
+        Self { validation: Some(share) }
+    }
+}
+
 /// How many images a device sees at once.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]

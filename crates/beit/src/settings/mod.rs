@@ -10,7 +10,7 @@ mod run;
 mod sides;
 mod tokenizer;
 
-pub use data::{Batches, DataSettings};
+pub use data::{Batches, DataSettings, HeldOutSettings};
 pub use device::{DeviceSettings, Precision};
 pub use mask::{MaskKind, MaskSettings};
 pub use model::{ModelSettings, Size};

@@ -3,17 +3,19 @@
 use super::{Journal, Recorded, recipe, same_model};
 use crate::classifier::Classifier as Door;
 use crate::device::{Device, Work};
-use crate::error::{Error, Place, Result, setting, unfit};
+use crate::error::{Error, Result, setting, unfit};
 use crate::evaluate;
+use crate::labelled::Labelled;
 use crate::load::{self, ClassifierModel};
-use crate::loaders::{Loading, same_classes};
+use crate::loaders::Loading;
 use crate::locate::{Located, locate};
+use crate::probe::{MOST_PIXELS, pixels_baseline};
 use crate::progress::Watch;
 use crate::run::Run;
-use crate::settings::{DataSettings, LoadSettings, ModelSettings, OptimisationSettings, RunSettings, Sides};
-use beit_data::{
-    LabelledSample, Loader, Normalise, Preprocessing, Source, Split, stratified_subset, training_labels,
+use crate::settings::{
+    DataSettings, HeldOutSettings, LoadSettings, ModelSettings, OptimisationSettings, RunSettings, Sides,
 };
+use beit_data::{LabelledSample, Loader, Normalise, Preprocessing};
 use beit_heads::{Classifier, ClassifierConfig, Pooling};
 use beit_ops::Ops;
 use beit_train::{Accuracy, Classification, Hyper, Record, Sink, Trainer};
@@ -22,7 +24,6 @@ use beit_weights::{Checkpoint, load_classifier, save_classifier, write_preproces
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
 
 /// The rate of the released ImageNet-1k fine-tuning of the base model.
 const LR: f64 = 4e-3;
@@ -43,6 +44,9 @@ pub struct FinetuneSettings {
     /// Use only this many labels, equally many of each class, drawn by the seed
     #[cfg_attr(feature = "clap", arg(long, value_name = "N"))]
     pub labels: Option<usize>,
+    /// Which images judge it.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub held_out: HeldOutSettings,
     /// The model, where it starts from random values.
     #[cfg_attr(feature = "clap", command(flatten))]
     pub model: ModelSettings,
@@ -73,6 +77,7 @@ impl Default for FinetuneSettings {
             from_scratch: false,
             data: DataSettings::default(),
             labels: None,
+            held_out: HeldOutSettings::default(),
             model: ModelSettings::default(),
             loading: LoadSettings::default(),
             training: OptimisationSettings::default(),
@@ -87,11 +92,7 @@ impl Default for FinetuneSettings {
 /// A run of fine-tuning of which everything is checked that can be without a device.
 pub struct Finetuning {
     settings: FinetuneSettings,
-    /// The images to train on, and which of them.
-    source: Arc<dyn Source>,
-    indices: Vec<usize>,
-    held_out: Arc<dyn Source>,
-    split: Split,
+    images: Labelled,
     hyper: Hyper,
     watch: Watch,
 }
@@ -110,6 +111,9 @@ pub struct Finetuned {
     /// How it does on these.
     #[serde(flatten)]
     pub accuracy: Accuracy,
+    /// The share of these that logistic regression on the pixels of the same labelled images names rightly; none where those are
+    /// too many for seconds of work.
+    pub pixels_baseline: Option<f64>,
 }
 
 impl FinetuneSettings {
@@ -127,9 +131,6 @@ impl FinetuneSettings {
         if !(0.0..1.0).contains(&self.smoothing) {
             setting!("--smoothing {}: expected at least 0 and less than 1", self.smoothing);
         }
-        if self.labels == Some(0) {
-            setting!("--labels 0: expected at least 1");
-        }
         self.training.check()
     }
 }
@@ -145,28 +146,18 @@ impl Finetuning {
         settings.run.folder.settle();
         settings.check()?;
         let (data, training) = (&settings.data, &settings.training);
-        let source = data.open(Split::Train)?;
-        let labels = training_labels(source.as_ref()).at(|| data.data.clone())?;
-        let indices = match settings.labels {
-            Some(n) => stratified_subset(&labels, n, training.seed)?,
-            None => (0..source.len()).collect(),
-        };
-        // Looked at before training, so that hours of it are not followed by images that cannot be judged.
-        let (held_out, split) = data.held_out()?;
-        let name = format!("{}, {split} images", data.data);
-        beit_data::labels(held_out.as_ref()).at(|| name.clone())?;
-        same_classes(held_out.as_ref(), source.class_names(), &format!("{name},"))?;
-        let batches =
-            Loading::for_training(training, data, 1, watch).training(indices.len()).batches(indices.len())?;
+        let images = Labelled::open(data, settings.labels, settings.held_out, training.seed)?;
+        let n = images.indices.len();
+        let batches = Loading::for_training(training, data, 1, watch).training(n).batches(n)?;
         let layer_decay = (settings.layer_decay < 1.0).then_some(settings.layer_decay);
         let hyper = Hyper { layer_decay, ..training.hyper(batches, LR)? };
-        Ok(Self { settings, source, indices, held_out, split, hyper, watch: watch.clone() })
+        Ok(Self { settings, images, hyper, watch: watch.clone() })
     }
 
     /// One sentence about data and length, for a person.
     #[must_use]
     pub fn describe(&self) -> String {
-        let Self { settings, source, indices, hyper, .. } = self;
+        let Self { settings, images: Labelled { source, indices, .. }, hyper, .. } = self;
         format!(
             "{} labelled images from {} in {} classes; {} steps of {} images",
             indices.len(),
@@ -254,7 +245,7 @@ impl Finetuning {
     }
 
     fn classes(&self) -> usize {
-        self.source.class_names().len()
+        self.images.source.class_names().len()
     }
 
     fn pooling(&self) -> Pooling {
@@ -309,7 +300,7 @@ impl Work for Job<'_> {
         }
         let loading = Loading::for_training(&settings.training, &settings.data, device.workers(), watch);
         let loader: Loader<LabelledSample> =
-            loading.finetune(&job.source, job.indices.clone(), preprocessing.finetune())?;
+            loading.finetune(&job.images.source, job.images.indices.clone(), preprocessing.finetune())?;
 
         let recorded = Recorded::new(settings, device);
         let run = Run::begin_or_resume(&settings.run, "finetune", &recorded, watch)?;
@@ -320,17 +311,25 @@ impl Work for Job<'_> {
             resume(&mut trainer, &run.path("last"))?;
         }
         let mut journal = Journal::open(&run, watch)?;
-        let names = job.source.class_names();
+        let names = job.images.source.class_names();
         let save = |trainer: &Trainer<'_, O, _>, dir: &Path| save(trainer, &preprocessing, names, dir);
         let checkpoint = journal.train_to_the_end(&mut trainer, &loader, &settings.run, save)?;
 
-        let loader = loading.labelled(&job.held_out, preprocessing, |class| class)?;
+        let loader = loading.labelled(&job.images.held_out, preprocessing, |class| class)?;
         let model = ClassifierModel { params: trainer.params, class_names: names.to_vec(), preprocessing };
         let classifier = Door::on(ops, model, device);
         let evaluation = classifier.engine().evaluate(&loader, None, &mut |_| Ok(()))?;
-        let (split, accuracy) = (job.split.to_string(), evaluation.accuracy());
+        let (split, accuracy) = (job.images.split.to_string(), evaluation.accuracy());
         journal.metrics.record(&Record::Classes { split: &split, accuracy: &accuracy })?;
-        Ok(Finetuned { run: run.dir, checkpoint, labels: job.indices.len(), split, accuracy })
+        let pixels_baseline = pixels_baseline(&job.images, preprocessing, &loading)?;
+        Ok(Finetuned {
+            run: run.dir,
+            checkpoint,
+            labels: job.images.indices.len(),
+            split,
+            accuracy,
+            pixels_baseline,
+        })
     }
 }
 
@@ -339,6 +338,15 @@ impl Finetuned {
     #[must_use]
     pub fn sentence(&self) -> String {
         evaluate::sentence(&self.split, &self.accuracy)
+    }
+
+    /// What the pixels alone are good for, as one line for a person.
+    #[must_use]
+    pub fn baseline_sentence(&self) -> String {
+        match self.pixels_baseline {
+            Some(top1) => format!("the same with logistic regression on pixels: top-1 {top1:.4}"),
+            None => format!("no logistic regression on pixels beside it: more than {MOST_PIXELS} values"),
+        }
     }
 }
 

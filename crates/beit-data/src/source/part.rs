@@ -1,0 +1,46 @@
+use std::sync::Arc;
+
+use super::Source;
+use crate::error::Result;
+use crate::image::Image;
+
+/// Some pictures of another source, under numbers of their own: what was held out, or drawn.
+pub struct Part {
+    source: Arc<dyn Source>,
+    indices: Vec<usize>,
+}
+
+impl Part {
+    /// The pictures `indices` of a source, in that order.
+    ///
+    /// # Panics
+    ///
+    /// If an index is not one of the source's.
+    #[must_use]
+    pub fn new(source: Arc<dyn Source>, indices: Vec<usize>) -> Self {
+        assert!(indices.iter().all(|&index| index < source.len()), "an index is outside the source");
+        Self { source, indices }
+    }
+}
+
+impl Source for Part {
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    fn image(&self, index: usize) -> Result<Image> {
+        self.source.image(self.indices[index])
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        self.source.label(self.indices[index])
+    }
+
+    fn class_names(&self) -> &[String] {
+        self.source.class_names()
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.source.name(self.indices[index])
+    }
+}

@@ -1,0 +1,171 @@
+//! What is known of images that were looked at once: their classes, their pixels, and the features of every layer.
+
+use super::ProbePool;
+use crate::device::{Device, Work};
+use crate::embedder::{Transformer, cls_tokens};
+use crate::error::Result;
+use crate::load::Opened;
+use crate::loaders::Loading;
+use crate::progress::Task;
+use beit_data::{Normalise, Preprocessing, Source};
+use beit_ops::Ops;
+use beit_vit::{Input, Vit};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Images in the order of their source, without those that cannot be decoded.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// `[images]`
+    pub(super) labels: Vec<u32>,
+    /// What the model sees before it is normalised, `[images, 3, H, W]`, if it is kept.
+    pub(super) pixels: Vec<u8>,
+    /// A layer: `[images, width]`.
+    pub(super) layers: Vec<Vec<f32>>,
+}
+
+/// All images of a probe, as they were seen.
+pub(super) struct Sight {
+    /// `[H, W]`
+    pub(super) size: [usize; 2],
+    /// To learn from.
+    pub(super) train: Seen,
+    /// To judge by.
+    pub(super) test: Seen,
+}
+
+impl Sight {
+    /// Of the images to learn from, and of those that judge.
+    pub(super) fn labels(&self) -> [&[u32]; 2] {
+        [&self.train.labels, &self.test.labels]
+    }
+}
+
+/// How images are looked at.
+pub(super) struct Look<'a> {
+    /// To learn from, and to judge by; all have labels.
+    pub(super) sources: [Arc<dyn Source>; 2],
+    pub(super) loading: &'a Loading,
+    /// Bytes of pixels that may be kept.
+    pub(super) most_bytes: usize,
+}
+
+/// Makes the features of all layers of a batch: `[B, 3, H, W]` to `[B, width]` each.
+type Layers<'a> = dyn FnMut(&[f32]) -> Result<Vec<Vec<f32>>> + 'a;
+
+impl Look<'_> {
+    /// Every image once.
+    pub(super) fn see(&self, preprocessing: Preprocessing, layers: &mut Layers<'_>) -> Result<Sight> {
+        let (size, [train, test]) = (preprocessing.size, &self.sources);
+        let bytes = (train.len() + test.len()).saturating_mul(size[0] * size[1]).saturating_mul(3);
+        let keep = bytes <= self.most_bytes;
+        if !keep {
+            self.loading.watch.note(&format!("pixels are left out: they would take {bytes} bytes"));
+        }
+        let (train, test) = (
+            self.see_all(train, preprocessing, keep, layers)?,
+            self.see_all(test, preprocessing, keep, layers)?,
+        );
+        Ok(Sight { size, train, test })
+    }
+
+    fn see_all(
+        &self,
+        source: &Arc<dyn Source>,
+        preprocessing: Preprocessing,
+        keep_pixels: bool,
+        layers: &mut Layers<'_>,
+    ) -> Result<Seen> {
+        let (loading, mut seen) = (self.loading, Seen::default());
+        let plane = preprocessing.size[0] * preprocessing.size[1];
+        let loader = loading.pixels(source, preprocessing)?;
+        loading.watch.begin(&Task::Images { total: loader.images() as u64 });
+        for batch in loader.epoch(0)? {
+            let batch = batch?;
+            let features = layers(&batch.data)?;
+            seen.layers.resize_with(features.len(), Vec::new);
+            seen.layers.iter_mut().zip(features).for_each(|(all, some)| all.extend(some));
+            if keep_pixels {
+                seen.pixels.extend(bytes(&batch.data, plane, &preprocessing.normalise));
+            }
+            seen.labels.extend(batch.indices.iter().filter_map(|&index| source.label(index)));
+            loading.watch.done(seen.labels.len() as u64);
+        }
+        loading.watch.end();
+        Ok(seen)
+    }
+}
+
+/// The bytes that were normalised, exactly: channels of `plane` values.
+fn bytes(normal: &[f32], plane: usize, normalise: &Normalise) -> impl Iterator<Item = u8> {
+    let Normalise { mean, std } = *normalise;
+    normal.iter().enumerate().map(move |(i, x)| {
+        let channel = i / plane % 3;
+        (255.0 * (x * std[channel] + mean[channel])).round() as u8
+    })
+}
+
+/// [`Look::see`] with a model.
+pub(super) struct LookThrough<'a> {
+    pub(super) look: Look<'a>,
+    pub(super) name: &'a str,
+    pub(super) opened: &'a Opened<'a>,
+    pub(super) pool: ProbePool,
+}
+
+impl Work for LookThrough<'_> {
+    type Output = Sight;
+
+    fn run<O: Ops + 'static>(self, ops: &Rc<O>, _: &Device) -> Result<Sight> {
+        let Self { look, name, opened, pool } = self;
+        let Transformer { vit, preprocessing, .. } = Transformer::load(&**ops, name, opened)?;
+        look.loading.watch.note(&format!("preprocessing: {preprocessing}"));
+        look.see(preprocessing, &mut |pixels| layers(&**ops, &vit, pool, pixels))
+    }
+}
+
+/// The pooled output of every block, `[B, width]` each, by one pass through the model.
+fn layers<O: Ops>(ops: &O, vit: &Vit<O::Tensor>, pool: ProbePool, pixels: &[f32]) -> Result<Vec<Vec<f32>>> {
+    let ([height, width], tokens) = (vit.config().image, vit.config().tokens());
+    let images = ops.upload([pixels.len() / (3 * height * width), 3, height, width], pixels);
+    let input = Input { images: &images, mask: None, drop_path: None };
+    let mut pooled = Vec::new();
+    vit.infer(ops, &input, &mut |_, x| {
+        let cls = (pool != ProbePool::Mean).then(|| cls_tokens(ops, x, tokens));
+        let mean = (pool != ProbePool::Cls).then(|| ops.mean_pool(x, tokens));
+        pooled.push([cls, mean]);
+    });
+    let read = |part: Option<O::Tensor>| part.map(|part| ops.read(&part)).transpose();
+    let joined = |[cls, mean]: [Option<O::Tensor>; 2]| match (read(cls)?, read(mean)?) {
+        (Some(cls), Some(mean)) => Ok(side_by_side(&cls, &mean, vit.config().width)),
+        (one, other) => Ok(one.or(other).unwrap_or_default()),
+    };
+    pooled.into_iter().map(joined).collect()
+}
+
+/// `a [B, C], b [B, C] -> [B, 2C]`
+fn side_by_side(a: &[f32], b: &[f32], width: usize) -> Vec<f32> {
+    a.chunks_exact(width).zip(b.chunks_exact(width)).flat_map(|(a, b)| [a, b].concat()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use beit_data::Image;
+
+    #[test]
+    fn pixels_come_back_from_normalised_ones() {
+        let image = Image::new(16, 16, (0..=255).flat_map(|x| [x, 255 - x, x / 2]).collect());
+        for normalise in [Normalise::HALF, Normalise::IMAGENET] {
+            let back: Vec<u8> = bytes(&normalise.planes(&image), 256, &normalise).collect();
+            for (pixel, rgb) in image.pixels().chunks_exact(3).enumerate() {
+                assert_eq!([back[pixel], back[256 + pixel], back[512 + pixel]], rgb);
+            }
+        }
+    }
+
+    #[test]
+    fn parts_of_an_image_stay_together() {
+        assert_eq!(side_by_side(&[1.0, 2.0], &[3.0, 4.0], 1), [1.0, 3.0, 2.0, 4.0]);
+    }
+}

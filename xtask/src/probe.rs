@@ -1,0 +1,75 @@
+//! `probe`: what frozen features are worth.
+
+use crate::device;
+use crate::output::Output;
+use beit::{DeviceSettings, Judge, OpenSettings, Probe, ProbeSettings};
+use clap::{Args as ClapArgs, Subcommand};
+
+/// How well a simple judge classifies with the frozen features of every layer, and with the pixels
+///
+/// The features of a block are its output before the final norm, standardised by the training images. The judge learns from the labels
+/// of the training images and names the test images, or a part of the training images (--validation).
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    Knn(Knn),
+    Linear(Linear),
+}
+
+/// By a majority of the nearest training images, nearest by the cosine
+///
+/// Of classes with equally many votes the one with the smallest number wins.
+#[derive(ClapArgs)]
+#[command(after_help = "Examples:
+  cargo xtask probe knn --model runs/pretrain-001
+  cargo xtask probe knn --model runs/pretrain-001 --labels 2000 --validation 0.2 --pool cls-mean")]
+pub(crate) struct Knn {
+    /// Nearest training images that vote
+    #[arg(long, default_value_t = 10)]
+    k: usize,
+    #[command(flatten)]
+    args: Args,
+}
+
+/// By multinomial logistic regression, fitted to its end
+///
+/// It has the least C · Σ cross-entropy + |weights|² / 2, which is what scikit-learn minimises.
+#[derive(ClapArgs)]
+#[command(after_help = "Examples:
+  cargo xtask probe linear --model runs/pretrain-001
+  cargo xtask probe linear --model microsoft/beit-base-patch16-224-pt22k --data folder:photos --pool cls-mean --c 0.1")]
+pub(crate) struct Linear {
+    /// Weight of the losses against the penalty; where not given, 0.05 for pixels and 1 for blocks
+    #[arg(long)]
+    c: Option<f64>,
+    #[command(flatten)]
+    args: Args,
+}
+
+#[derive(ClapArgs)]
+struct Args {
+    /// Run, checkpoint folder, file, official name or name on the hub; pixels alone where it is left out
+    #[arg(long, value_name = "MODEL")]
+    model: Option<String>,
+    #[command(flatten)]
+    open: OpenSettings,
+    #[command(flatten)]
+    settings: ProbeSettings,
+    #[command(flatten)]
+    device: DeviceSettings,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub(crate) fn run(verb: &Verb) -> anyhow::Result<()> {
+    let (judge, args) = match verb {
+        Verb::Knn(Knn { k, args }) => (Judge::Knn { k: *k }, args),
+        Verb::Linear(Linear { c, args }) => (Judge::Linear { c: *c }, args),
+    };
+    judge.check()?;
+    let Args { model, open, settings, device, output } = args;
+    let watch = output.watch();
+    let device = device::open(device, &watch)?;
+    let probe = Probe::open_with(model.as_deref(), open, settings, &device, &watch)?;
+    let probed = probe.judged(&judge, &watch)?;
+    output.answer(&probed, &probed.table())
+}
