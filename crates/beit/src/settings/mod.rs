@@ -1,5 +1,6 @@
 //! Settings: what can be chosen, with its defaults. Under the feature `clap` they are the flags of a command line.
 
+mod crop;
 mod data;
 pub(crate) mod device;
 mod mask;
@@ -10,6 +11,7 @@ mod run;
 mod sides;
 mod tokenizer;
 
+pub use crop::CropSettings;
 pub use data::{Batches, DataSettings, HeldOutSettings};
 pub use device::{DeviceSettings, Precision};
 pub use mask::{MaskKind, MaskSettings};

@@ -13,9 +13,10 @@ use crate::probe::{MOST_PIXELS, pixels_baseline};
 use crate::progress::Watch;
 use crate::run::Run;
 use crate::settings::{
-    DataSettings, HeldOutSettings, LoadSettings, ModelSettings, OptimisationSettings, RunSettings, Sides,
+    CropSettings, DataSettings, HeldOutSettings, LoadSettings, ModelSettings, OptimisationSettings,
+    RunSettings, Sides,
 };
-use beit_data::{LabelledSample, Loader, Normalise, Preprocessing};
+use beit_data::{FinetuneTransform, LabelledSample, Loader, Normalise, Preprocessing};
 use beit_heads::{Classifier, ClassifierConfig, Pooling};
 use beit_ops::Ops;
 use beit_train::{Accuracy, Classification, Hyper, Record, Sink, Trainer};
@@ -62,6 +63,10 @@ pub struct FinetuneSettings {
     /// Label smoothing
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().smoothing))]
     pub smoothing: f32,
+    /// The views.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    #[serde(flatten)]
+    pub crop: CropSettings,
     /// Classify by the CLS token instead of the mean of the patches
     #[cfg_attr(feature = "clap", arg(long))]
     pub use_cls: bool,
@@ -83,6 +88,7 @@ impl Default for FinetuneSettings {
             training: OptimisationSettings::default(),
             layer_decay: 0.65,
             smoothing: 0.1,
+            crop: CropSettings::default(),
             use_cls: false,
             run: RunSettings::default(),
         }
@@ -131,6 +137,7 @@ impl FinetuneSettings {
         if !(0.0..1.0).contains(&self.smoothing) {
             setting!("--smoothing {}: expected at least 0 and less than 1", self.smoothing);
         }
+        self.crop.check()?;
         self.training.check()
     }
 }
@@ -299,8 +306,10 @@ impl Work for Job<'_> {
             watch.note(&report);
         }
         let loading = Loading::for_training(&settings.training, &settings.data, device.workers(), watch);
+        let usual = preprocessing.finetune();
+        let transform = FinetuneTransform { crop: settings.crop.or(usual.crop), ..usual };
         let loader: Loader<LabelledSample> =
-            loading.finetune(&job.images.source, job.images.indices.clone(), preprocessing.finetune())?;
+            loading.finetune(&job.images.source, job.images.indices.clone(), transform)?;
 
         let recorded = Recorded::new(settings, device);
         let run = Run::begin_or_resume(&settings.run, "finetune", &recorded, watch)?;

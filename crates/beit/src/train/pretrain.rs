@@ -12,10 +12,11 @@ use crate::masked::{MaskedModel, write_masks};
 use crate::progress::Watch;
 use crate::run::Run;
 use crate::settings::{
-    DataSettings, MaskSettings, ModelSettings, OptimisationSettings, RunSettings, Size, TokenizerKind,
+    CropSettings, DataSettings, MaskSettings, ModelSettings, OptimisationSettings, RunSettings, Size,
+    TokenizerKind,
 };
 use crate::tokenizer::Tokenizer;
-use beit_data::{ColourJitter, Loader, Preprocessing, PretrainSample, Source, Split};
+use beit_data::{ColourJitter, Loader, Preprocessing, PretrainSample, PretrainTransform, Source, Split};
 use beit_heads::{Mim, MimConfig};
 use beit_mask::Masker;
 use beit_ops::prelude::*;
@@ -62,6 +63,10 @@ pub struct PretrainSettings {
     /// Go on with a tokenizer whose tokens are found to be of no use on these images
     #[cfg_attr(feature = "clap", arg(long))]
     pub accept_tokenizer: bool,
+    /// The views.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    #[serde(flatten)]
+    pub crop: CropSettings,
     /// Colour jitter of the pre-training views
     #[cfg_attr(feature = "clap", arg(long, alias = "color-jitter", default_value_t = Self::default().colour_jitter))]
     pub colour_jitter: f64,
@@ -79,6 +84,7 @@ impl Default for PretrainSettings {
             tokenizer_kind: TokenizerKind::default(),
             tokenizer_steps: None,
             accept_tokenizer: false,
+            crop: CropSettings::default(),
             colour_jitter: 0.4,
         }
     }
@@ -139,6 +145,7 @@ impl Pretraining {
         let vit = settings.model.config()?;
         let masker = settings.mask.masker(vit.grid())?;
         settings.training.check()?;
+        settings.crop.check()?;
         let source = settings.data.open(Split::Train)?;
         let (codebook, tokenizer) = match &settings.tokenizer {
             Some(name) => (load::codebook(name, watch)?, None),
@@ -227,8 +234,9 @@ impl Pretraining {
         loading: &Loading,
         train: bool,
     ) -> Result<Loader<PretrainSample>> {
-        let transform =
-            self.preprocessing.pretrain(self.token_size(), ColourJitter::even(self.settings.colour_jitter));
+        let jitter = ColourJitter::even(self.settings.colour_jitter);
+        let usual = self.preprocessing.pretrain(self.token_size(), jitter);
+        let transform = PretrainTransform { crop: self.settings.crop.or(usual.crop), ..usual };
         let config = if train { loading.training(source.len()) } else { loading.evaluation() };
         loading.pretrain(source, config, transform, self.masker)
     }
