@@ -26,7 +26,7 @@ impl Model {
     pub(super) fn new(preset: Size, batch: usize, recompute: bool) -> anyhow::Result<Self> {
         let vit = Config { drop_path: 0.0, ..Config::new(preset.into()) };
         let tokenizer = match preset {
-            Size::Tiny => beit::tokenizer_for(&vit)?,
+            Size::Tiny | Size::Mini | Size::Midi => beit::tokenizer_for(&vit)?,
             _ => beit_tokenizer::Config::dalle(),
         };
         let name = format!("{preset:?}").to_lowercase();

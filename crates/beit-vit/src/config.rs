@@ -18,6 +18,10 @@ pub enum RelativePositions {
 pub enum Preset {
     /// 28x28 images in 7x7 patches, width 96, 4 layers of 4 heads: trains in minutes on a CPU. Ours.
     Tiny,
+    /// 64x64 images in 8x8 patches, width 192, 6 layers of 6 heads: 2.7 million parameters. Ours.
+    Mini,
+    /// 112x112 images in 14x14 patches of 8x8, width 256, 8 layers of 8 heads: 6.4 million parameters. Ours.
+    Midi,
     /// ViT-S: width 384, 12 layers of 6 heads. Ours.
     Small,
     /// BEiT-B (paper §3.1): width 768, 12 layers of 12 heads.
@@ -70,6 +74,8 @@ impl Config {
     pub fn new(preset: Preset) -> Self {
         let (image, patch, width, depth, heads) = match preset {
             Preset::Tiny => (28, 4, 96, 4, 4),
+            Preset::Mini => (64, 8, 192, 6, 6),
+            Preset::Midi => (112, 8, 256, 8, 8),
             Preset::Small => (224, 16, 384, 12, 6),
             Preset::Base => (224, 16, 768, 12, 12),
             Preset::Large => (224, 16, 1024, 24, 16),

@@ -20,9 +20,12 @@ pub struct ModelSettings {
     /// The paper's model: absolute positions, no relative bias, no LayerScale
     #[cfg_attr(feature = "clap", arg(long, conflicts_with_all = ["layer_scale_init_value", "abs_pos_emb", "no_rel_pos_bias"]))]
     pub paper: bool,
-    /// Learned absolute positions
+    /// Learned absolute positions, which tiny, mini and midi models have anyway
     #[cfg_attr(feature = "clap", arg(long))]
     pub abs_pos_emb: bool,
+    /// No absolute positions
+    #[cfg_attr(feature = "clap", arg(long, conflicts_with_all = ["abs_pos_emb", "paper"]))]
+    pub no_abs_pos_emb: bool,
     /// No shared relative position bias
     #[cfg_attr(feature = "clap", arg(long, alias = "disable-rel-pos-bias"))]
     pub no_rel_pos_bias: bool,
@@ -45,6 +48,10 @@ pub enum Size {
     /// 28x28 images in patches of 4x4, width 96, 4 blocks
     #[default]
     Tiny,
+    /// 64x64 images in patches of 8x8, width 192, 6 blocks: for a few thousand photographs
+    Mini,
+    /// 112x112 images in patches of 8x8, width 256, 8 blocks: for some ten thousand photographs
+    Midi,
     /// ViT-S: 224x224 in patches of 16x16, width 384, 12 blocks
     Small,
     /// BEiT-B: width 768, 12 blocks
@@ -57,10 +64,21 @@ impl From<Size> for Preset {
     fn from(size: Size) -> Self {
         match size {
             Size::Tiny => Self::Tiny,
+            Size::Mini => Self::Mini,
+            Size::Midi => Self::Midi,
             Size::Small => Self::Small,
             Size::Base => Self::Base,
             Size::Large => Self::Large,
         }
+    }
+}
+
+impl Size {
+    /// Whether models have absolute positions beside the relative bias of the released ones. The bias begins at zero and takes
+    /// thousands of steps to tell places apart; models of these sizes are trained in fewer.
+    #[must_use]
+    pub const fn has_absolute_positions(self) -> bool {
+        matches!(self, Self::Tiny | Self::Mini | Self::Midi)
     }
 }
 
@@ -80,7 +98,8 @@ impl ModelSettings {
             config.patch = patch;
         }
         if !self.paper {
-            config.absolute_positions = self.abs_pos_emb;
+            config.absolute_positions =
+                (self.abs_pos_emb || self.preset.has_absolute_positions()) && !self.no_abs_pos_emb;
             if self.no_rel_pos_bias {
                 config.relative_positions = RelativePositions::None;
             }
