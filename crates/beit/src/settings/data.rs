@@ -86,7 +86,7 @@ impl HeldOutSettings {
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 pub struct Batches {
-    /// Images of a batch; where not given, 64 in training and evaluation, 16 elsewhere, the recipe's for a tokenizer
+    /// Images of a batch; where not given, 64 in fine-tuning and evaluation, the preset's or the recipe's in other training, 16 elsewhere
     #[cfg_attr(feature = "clap", arg(long))]
     pub batch_size: Option<usize>,
 }

@@ -10,6 +10,7 @@ mod optimisation;
 mod run;
 mod sides;
 mod tokenizer;
+mod usual;
 
 pub use crop::CropSettings;
 pub use data::{Batches, DataSettings, HeldOutSettings};
@@ -21,6 +22,7 @@ pub use optimisation::OptimisationSettings;
 pub use run::{FolderSettings, RunSettings};
 pub use sides::Sides;
 pub use tokenizer::TokenizerKind;
+pub use usual::UsualPretraining;
 
 /// The parser of seeds: `run.toml` holds signed numbers.
 #[cfg(feature = "clap")]

@@ -32,7 +32,7 @@ pub struct ModelSettings {
     /// Initial value of LayerScale; 0 for none. The preset's where not given
     #[cfg_attr(feature = "clap", arg(long))]
     pub layer_scale_init_value: Option<f32>,
-    /// Stochastic depth rate of the last block; where not given, the checkpoint's, 0 for a new tiny model, 0.1 for others
+    /// Stochastic depth rate of the last block; where not given, the checkpoint's, 0 for a new tiny or mini model, 0.1 for others
     #[cfg_attr(feature = "clap", arg(long))]
     pub drop_path: Option<f32>,
     /// Normalise with the statistics of ImageNet instead of mean and deviation 0.5
@@ -107,7 +107,7 @@ impl ModelSettings {
                 config.layer_scale = (value != 0.0).then_some(value);
             }
         }
-        config.drop_path = self.drop_path.unwrap_or(if self.preset == Size::Tiny { 0.0 } else { 0.1 });
+        config.drop_path = self.drop_path.unwrap_or(self.preset.usual_drop_path());
         config.validate()?;
         Ok(config)
     }

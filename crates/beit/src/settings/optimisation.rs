@@ -8,9 +8,9 @@ use serde::Serialize;
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 pub struct OptimisationSettings {
-    /// Passes over the images
-    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().epochs))]
-    pub epochs: u64,
+    /// Passes over the images; where not given, 4 in fine-tuning, in pre-training what is usual for the preset
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub epochs: Option<u64>,
     /// Optimiser steps, instead of epochs
     #[cfg_attr(feature = "clap", arg(long))]
     pub steps: Option<u64>,
@@ -24,7 +24,7 @@ pub struct OptimisationSettings {
     /// Keep the inputs of the blocks only and compute the rest again for the gradients: the same numbers, less memory, more time
     #[cfg_attr(feature = "clap", arg(long))]
     pub recompute: bool,
-    /// Peak learning rate; where not given, 4e-3 for fine-tuning and for the tiny preset, 1.5e-3 for pre-training others
+    /// Peak learning rate; where not given, 4e-3 in fine-tuning, in pre-training what is usual for the preset
     #[cfg_attr(feature = "clap", arg(long))]
     pub lr: Option<f64>,
     /// Learning rate at the end
@@ -50,7 +50,7 @@ pub struct OptimisationSettings {
 impl Default for OptimisationSettings {
     fn default() -> Self {
         Self {
-            epochs: 4,
+            epochs: None,
             steps: None,
             batches: Batches::default(),
             update_freq: 1,
@@ -80,8 +80,11 @@ impl OptimisationSettings {
     }
 
     /// Puts the usual numbers in the place of those that were not given, so that they are written down with the run.
-    pub(crate) fn settle(&mut self) {
-        self.batches = self.batch_size().into();
+    pub(crate) fn settle(&mut self, batch_size: usize, epochs: u64) {
+        self.batches = self.batches.or(batch_size).into();
+        if self.steps.is_none() {
+            self.epochs.get_or_insert(epochs);
+        }
     }
 
     /// Refuses numbers that no run can have.
@@ -110,7 +113,7 @@ impl OptimisationSettings {
     /// The optimiser for a loader of so many batches in an epoch, with a learning rate for who gave none.
     pub(crate) fn hyper(&self, batches_per_epoch: u64, lr: f64) -> Result<Hyper> {
         let steps_per_epoch = (batches_per_epoch / self.update_freq.max(1)).max(1);
-        let total = self.steps.unwrap_or(self.epochs.saturating_mul(steps_per_epoch));
+        let total = self.steps.unwrap_or(self.epochs.unwrap_or(0).saturating_mul(steps_per_epoch));
         let batches = total.checked_mul(self.update_freq);
         let images = batches.and_then(|batches| batches.checked_mul(self.batch_size() as u64));
         if total == 0 || images.is_none() {

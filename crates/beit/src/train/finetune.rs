@@ -13,7 +13,7 @@ use crate::probe::{MOST_PIXELS, pixels_baseline};
 use crate::progress::Watch;
 use crate::run::Run;
 use crate::settings::{
-    CropSettings, DataSettings, HeldOutSettings, LoadSettings, ModelSettings, OptimisationSettings,
+    Batches, CropSettings, DataSettings, HeldOutSettings, LoadSettings, ModelSettings, OptimisationSettings,
     RunSettings, Sides,
 };
 use beit_data::{FinetuneTransform, LabelledSample, Loader, Normalise, Preprocessing};
@@ -28,6 +28,9 @@ use std::rc::Rc;
 
 /// The rate of the released ImageNet-1k fine-tuning of the base model.
 const LR: f64 = 4e-3;
+
+/// Passes over the images where nothing is said.
+const EPOCHS: u64 = 4;
 
 /// Which model is fine-tuned, on what, and how.
 #[derive(Clone, Debug, Serialize)]
@@ -149,7 +152,7 @@ impl Finetuning {
     ///
     /// Settings that do not fit together, or data that is not there or has no labels.
     pub fn new(mut settings: FinetuneSettings, watch: &Watch) -> Result<Self> {
-        settings.training.settle();
+        settings.training.settle(Batches::LARGE, EPOCHS);
         settings.run.folder.settle();
         settings.check()?;
         let (data, training) = (&settings.data, &settings.training);

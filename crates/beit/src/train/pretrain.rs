@@ -12,8 +12,7 @@ use crate::masked::{MaskedModel, write_masks};
 use crate::progress::Watch;
 use crate::run::Run;
 use crate::settings::{
-    CropSettings, DataSettings, MaskSettings, ModelSettings, OptimisationSettings, RunSettings, Size,
-    TokenizerKind,
+    CropSettings, DataSettings, MaskSettings, ModelSettings, OptimisationSettings, RunSettings, TokenizerKind,
 };
 use crate::tokenizer::Tokenizer;
 use beit_data::{ColourJitter, Loader, Preprocessing, PretrainSample, PretrainTransform, Source, Split};
@@ -67,9 +66,9 @@ pub struct PretrainSettings {
     #[cfg_attr(feature = "clap", command(flatten))]
     #[serde(flatten)]
     pub crop: CropSettings,
-    /// Colour jitter of the pre-training views
-    #[cfg_attr(feature = "clap", arg(long, alias = "color-jitter", default_value_t = Self::default().colour_jitter))]
-    pub colour_jitter: f64,
+    /// Colour jitter of the pre-training views; where not given, 0 for the tiny preset, 0.4 for others
+    #[cfg_attr(feature = "clap", arg(long, alias = "color-jitter"))]
+    pub colour_jitter: Option<f64>,
 }
 
 impl Default for PretrainSettings {
@@ -85,7 +84,7 @@ impl Default for PretrainSettings {
             tokenizer_steps: None,
             accept_tokenizer: false,
             crop: CropSettings::default(),
-            colour_jitter: 0.4,
+            colour_jitter: None,
         }
     }
 }
@@ -140,7 +139,10 @@ impl Pretraining {
     ///
     /// Settings that do not fit together, data or a tokenizer that is not there.
     pub fn new(mut settings: PretrainSettings, watch: &Watch) -> Result<Self> {
-        settings.training.settle();
+        let usual = settings.model.preset.usual_pretraining();
+        settings.training.settle(usual.batch_size, usual.epochs);
+        settings.colour_jitter.get_or_insert(usual.colour_jitter);
+        settings.crop.min_crop_scale = settings.crop.min_crop_scale.or(usual.min_crop_scale);
         settings.run.folder.settle();
         let vit = settings.model.config()?;
         let masker = settings.mask.masker(vit.grid())?;
@@ -157,10 +159,9 @@ impl Pretraining {
         };
         let preprocessing = settings.model.preprocessing(&vit);
         let config = MimConfig { vit, vocab: codebook.vocab };
-        // The paper's rate is for batches of 2048; tiny models take more in batches of 64.
-        let lr = if settings.model.preset == Size::Tiny { 4e-3 } else { 1.5e-3 };
         let loading = Loading::for_training(&settings.training, &settings.data, 1, watch);
-        let hyper = settings.training.hyper(loading.training(source.len()).batches(source.len())?, lr)?;
+        let hyper =
+            settings.training.hyper(loading.training(source.len()).batches(source.len())?, usual.lr)?;
         let watch = watch.clone();
         Ok(Self { settings, config, codebook, tokenizer, preprocessing, masker, hyper, source, watch })
     }
@@ -234,7 +235,7 @@ impl Pretraining {
         loading: &Loading,
         train: bool,
     ) -> Result<Loader<PretrainSample>> {
-        let jitter = ColourJitter::even(self.settings.colour_jitter);
+        let jitter = ColourJitter::even(self.settings.colour_jitter.unwrap_or(0.0));
         let usual = self.preprocessing.pretrain(self.token_size(), jitter);
         let transform = PretrainTransform { crop: self.settings.crop.or(usual.crop), ..usual };
         let config = if train { loading.training(source.len()) } else { loading.evaluation() };
