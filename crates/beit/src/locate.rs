@@ -44,6 +44,9 @@ pub fn locate(name: &str, watch: &Watch) -> Result<Located> {
     Ok(Located { path: fetch(name, watch)?, entry: None })
 }
 
+/// The official name of the tokenizer that the released models were trained with; `dalle` means it too.
+const DALLE: &str = "dalle_encoder";
+
 /// Finds a tokenizer: a folder, the folder `tokenizer` of a run, an encoder's file, an official name or a name on the hub.
 pub(crate) fn locate_tokenizer(name: &Path, watch: &Watch) -> Result<PathBuf> {
     let nested = name.join("tokenizer");
@@ -51,6 +54,7 @@ pub(crate) fn locate_tokenizer(name: &Path, watch: &Watch) -> Result<PathBuf> {
         return Ok(nested);
     }
     match name.to_str() {
+        Some("dalle") if !name.exists() => Ok(locate(DALLE, watch)?.path),
         Some(text) if !name.exists() => Ok(locate(text, watch)?.path),
         _ => Ok(name.to_owned()),
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 pub struct OptimisationSettings {
-    /// Passes over the images; where not given, 4 in fine-tuning, in pre-training what is usual for the preset
+    /// Passes over the images; where not given, in fine-tuning 4, and of few images as many as make 800 steps, in pre-training what is usual for the preset
     #[cfg_attr(feature = "clap", arg(long))]
     pub epochs: Option<u64>,
     /// Optimiser steps, instead of epochs

@@ -29,8 +29,10 @@ use std::rc::Rc;
 /// The rate of the released ImageNet-1k fine-tuning of the base model.
 const LR: f64 = 4e-3;
 
-/// Passes over the images where nothing is said.
+/// Passes over the images where nothing is said: so many, and more of few images.
 const EPOCHS: u64 = 4;
+/// Steps where nothing is said, at least.
+const STEPS: u64 = 800;
 
 /// Which model is fine-tuned, on what, and how.
 #[derive(Clone, Debug, Serialize)]
@@ -152,13 +154,15 @@ impl Finetuning {
     ///
     /// Settings that do not fit together, or data that is not there or has no labels.
     pub fn new(mut settings: FinetuneSettings, watch: &Watch) -> Result<Self> {
-        settings.training.settle(Batches::LARGE, EPOCHS);
         settings.run.folder.settle();
         settings.check()?;
-        let (data, training) = (&settings.data, &settings.training);
-        let images = Labelled::open(data, settings.labels, settings.held_out, training.seed)?;
+        let data = &settings.data;
+        let images = Labelled::open(data, settings.labels, settings.held_out, settings.training.seed)?;
         let n = images.indices.len();
-        let batches = Loading::for_training(training, data, 1, watch).training(n).batches(n)?;
+        let batches = Loading::for_training(&settings.training, data, 1, watch).training(n).batches(n)?;
+        let epochs = EPOCHS.max(STEPS.div_ceil((batches / settings.training.update_freq).max(1)));
+        let training = &mut settings.training;
+        training.settle(Batches::LARGE, epochs);
         let layer_decay = (settings.layer_decay < 1.0).then_some(settings.layer_decay);
         let hyper = Hyper { layer_decay, ..training.hyper(batches, LR)? };
         Ok(Self { settings, images, hyper, watch: watch.clone() })

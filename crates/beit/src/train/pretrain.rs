@@ -49,7 +49,7 @@ pub struct PretrainSettings {
     /// The folder of the run.
     #[cfg_attr(feature = "clap", command(flatten))]
     pub run: RunSettings,
-    /// Tokenizer: folder, encoder's file (encoder.pkl, .safetensors), official name or name on the hub. Without it, one is trained
+    /// Tokenizer: folder, encoder's file (encoder.pkl, .safetensors), official name (dalle), or name on the hub. Without it, one is trained
     /// on the same images first
     #[cfg_attr(feature = "clap", arg(long, alias = "discrete-vae-weight-path", value_name = "MODEL"))]
     pub tokenizer: Option<PathBuf>,
