@@ -46,5 +46,6 @@ for c in (0.05, 1.0):
     print(f"C = {c}: {model.n_iter_[0]} steps, accuracy {model.score(exact, labels)}")
 
 single = {"float64": numpy.float32}
-golden = {name: value.astype(single.get(str(value.dtype), value.dtype)) for name, value in golden.items()}
+# Row by row: safetensors writes the memory as it lies, and scikit-learn's coefficients lie column by column.
+golden = {name: value.astype(single.get(str(value.dtype), value.dtype), order="C") for name, value in golden.items()}
 save_file(golden, pathlib.Path(sys.argv[1]) / "probe.safetensors")
