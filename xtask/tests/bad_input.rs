@@ -138,7 +138,7 @@ fn some_files_are_broken() {
     let broken = ["photos/train/class-0/broken.jpg", "photos/test/class-0/00-broken.jpg"];
     broken.iter().for_each(|name| place.broken_jpeg(name));
 
-    let pretrain = "pretrain --data folder:photos --tokenizer-steps 6 --steps 6 --batch-size 8";
+    let pretrain = "pretrain --data folder:photos --tokenizer-kind dvae --accept-tokenizer --tokenizer-steps 6 --steps 6 --batch-size 8";
     let finetune = "finetune --init run --data folder:photos --epochs 2 --batch-size 8";
     let run = place.good(&format!("{pretrain} --max-bad-share 0.1 --out run"));
     for name in broken {

@@ -61,8 +61,7 @@ fn one_seed_one_result() {
 #[test]
 fn pre_training_goes_on_after_it_was_killed() {
     let place = Place::with_photos();
-    let args =
-        "pretrain --data folder:photos --tokenizer-steps 2 --steps 8 --batch-size 8 --save-every 2 --out";
+    let args = "pretrain --data folder:photos --tokenizer-kind dvae --accept-tokenizer --tokenizer-steps 2 --steps 8 --batch-size 8 --save-every 2 --out";
     place.good(&format!("{args} whole"));
     assert_eq!(place.names("whole/checkpoints"), ["step-0000006", "step-0000008"], "the newest two are kept");
 
@@ -90,7 +89,7 @@ fn pre_training_goes_on_after_it_was_killed() {
 #[test]
 fn a_run_on_k_means_goes_on() {
     let place = Place::with_photos();
-    let args = "pretrain --data folder:photos --tokenizer-kind kmeans --tokenizer-steps 2 --steps 4 --batch-size 8 \
+    let args = "pretrain --data folder:photos --tokenizer-kind kmeans --accept-tokenizer --tokenizer-steps 2 --steps 4 --batch-size 8 \
                 --save-every 2 --out";
     place.good(&format!("{args} whole"));
     place.copy("whole", "stopped");
@@ -131,8 +130,7 @@ fn fine_tuning_goes_on() {
 #[test]
 fn a_full_disk_costs_the_last_steps_only() {
     let place = Place::with_photos();
-    let args =
-        "pretrain --data folder:photos --tokenizer-steps 2 --steps 4 --batch-size 8 --save-every 2 --out";
+    let args = "pretrain --data folder:photos --tokenizer-kind dvae --accept-tokenizer --tokenizer-steps 2 --steps 4 --batch-size 8 --save-every 2 --out";
     place.good(&format!("{args} whole"));
     place.copy("whole", "stopped");
     rewind(&place, "stopped", 2);

@@ -29,7 +29,7 @@ fn reported(lines: &[Value], phase: &str) -> Vec<u64> {
 #[test]
 fn from_images_to_a_classifier() {
     let place = Place::with_photos();
-    let flags = "--data folder:photos --tokenizer-steps 4 --steps 6 --batch-size 8 --report-every 2";
+    let flags = "--data folder:photos --tokenizer-kind dvae --accept-tokenizer --tokenizer-steps 4 --steps 6 --batch-size 8 --report-every 2";
     let run = place.good(&format!("pretrain {flags} --out run --json"));
     pre_training_left_a_run(&place, &run.json());
 
@@ -148,7 +148,7 @@ fn from_images_to_visual_tokens_and_back() {
     place.good("infer --model tokens --pixels pixels.st --out out.st");
     assert_eq!(finite(&place.path("out.st"), "logits"), [2, 16, 2, 3]);
     assert_eq!(read_tensor(&place.path("out.st"), "codes").0, [2, 2, 3]);
-    place.good("pretrain --tokenizer tokens --data folder:photos --steps 2 --batch-size 8 --out run");
+    place.good("pretrain --accept-tokenizer --tokenizer tokens --data folder:photos --steps 2 --batch-size 8 --out run");
     assert_eq!(read_json(&place.path("run/last/config.json"))["vocab_size"], 16);
     assert!(!place.path("run/tokenizer").exists());
 }
@@ -190,8 +190,10 @@ fn visual_tokens_by_k_means() {
 
     // Patches of five pixels, of which a discrete VAE has no tokens, see what tokens of any other sides are of.
     let pretrain = "pretrain --image-size 25 --patch-size 5 --data folder:photos --steps 2 --batch-size 8";
-    place.good(&format!("{pretrain} --tokenizer tokens --out given"));
-    place.good(&format!("{pretrain} --tokenizer-kind kmeans --tokenizer-steps 2 --out own"));
+    place.good(&format!("{pretrain} --accept-tokenizer --tokenizer tokens --out given"));
+    place.good(&format!(
+        "{pretrain} --tokenizer-kind kmeans --accept-tokenizer --tokenizer-steps 2 --out own"
+    ));
     assert_eq!(read_json(&place.path("given/last/config.json"))["vocab_size"], 16);
     assert_eq!(place.names("own/pictures"), ["masks.png", "reconstruction.png"]);
 }

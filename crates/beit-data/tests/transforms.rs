@@ -140,6 +140,7 @@ fn normalisations_are_those_of_the_released_code() {
 #[test]
 fn small_images_are_cropped_less() {
     for (size, crop, erase) in [
+        ([32, 28], RandomResizedCrop::TINY, None),
         ([64, 64], RandomResizedCrop::SMALL, None),
         ([65, 28], RandomResizedCrop::STANDARD, Some(RandomErasing::STANDARD)),
     ] {

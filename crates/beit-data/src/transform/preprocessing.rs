@@ -5,6 +5,8 @@ use crate::image::{CropBox, Image};
 
 /// Images no larger than this have no border to cut away and no detail to zoom into.
 const SMALL: usize = 64;
+/// Images up to this side are tiny.
+const TINY: usize = 32;
 /// From this size on, the libraries keep the whole shorter side.
 const LARGE: usize = 384;
 /// How much of the shorter side the released code keeps of images that are neither small nor large.
@@ -119,6 +121,11 @@ impl Preprocessing {
     /// Whether the model's images are small: these are cropped less in training, and not at all in the released code's way.
     pub(super) const fn is_small(&self) -> bool {
         is_small(self.size)
+    }
+
+    /// Whether they are so small that every view is nearly the whole.
+    pub(super) const fn is_tiny(&self) -> bool {
+        self.size[0] <= TINY && self.size[1] <= TINY
     }
 
     fn shorter(&self) -> usize {

@@ -43,6 +43,12 @@ impl Preprocessing {
 
     /// Small images are cropped less.
     const fn crop(&self) -> RandomResizedCrop {
-        if self.is_small() { RandomResizedCrop::SMALL } else { RandomResizedCrop::STANDARD }
+        if self.is_tiny() {
+            RandomResizedCrop::TINY
+        } else if self.is_small() {
+            RandomResizedCrop::SMALL
+        } else {
+            RandomResizedCrop::STANDARD
+        }
     }
 }

@@ -12,30 +12,15 @@ pub struct UsualPretraining {
     pub lr: f64,
     /// Colour jitter of the views.
     pub colour_jitter: f64,
-    /// Least share of an image that a view shows; `None` for what is usual for images of its size.
-    pub min_crop_scale: Option<f64>,
 }
 
 impl Size {
     /// What is usual in pre-training a model of this size.
     #[must_use]
     pub const fn usual_pretraining(self) -> UsualPretraining {
-        let released = UsualPretraining {
-            batch_size: 64,
-            epochs: 4,
-            lr: 1.5e-3,
-            colour_jitter: 0.4,
-            min_crop_scale: None,
-        };
+        let released = UsualPretraining { batch_size: 64, epochs: 4, lr: 1.5e-3, colour_jitter: 0.4 };
         match self {
-            // Small images lose by every view that is not the whole.
-            Self::Tiny => UsualPretraining {
-                batch_size: 32,
-                epochs: 8,
-                lr: 4e-3,
-                colour_jitter: 0.0,
-                min_crop_scale: Some(0.9),
-            },
+            Self::Tiny => UsualPretraining { batch_size: 32, epochs: 7, lr: 4e-3, colour_jitter: 0.0 },
             Self::Mini | Self::Midi => UsualPretraining { batch_size: 32, epochs: 40, ..released },
             Self::Small | Self::Base | Self::Large => released,
         }

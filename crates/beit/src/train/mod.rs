@@ -1,5 +1,6 @@
 //! Training: runs in folders, which save, go on and are measured.
 
+mod advice;
 mod finetune;
 mod pretrain;
 mod tokenizer;

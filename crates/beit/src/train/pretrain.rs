@@ -1,5 +1,6 @@
 //! Masked image modelling.
 
+use super::advice::{advice, duration_sentence};
 use super::tokenizer::{REMEDIES, sentence};
 use super::tokenizer_kinds::{Job as TokenizerJob, Plan as TokenizerPlan};
 use super::{Journal, Recorded, recipe, same_model};
@@ -80,7 +81,8 @@ impl Default for PretrainSettings {
             training: OptimisationSettings::default(),
             run: RunSettings::default(),
             tokenizer: None,
-            tokenizer_kind: TokenizerKind::default(),
+            // Made in seconds, and it cannot fail to learn: the time goes into the transformer (docs/results/recipes.md).
+            tokenizer_kind: TokenizerKind::KMeans,
             tokenizer_steps: None,
             accept_tokenizer: false,
             crop: CropSettings::default(),
@@ -142,7 +144,6 @@ impl Pretraining {
         let usual = settings.model.preset.usual_pretraining();
         settings.training.settle(usual.batch_size, usual.epochs);
         settings.colour_jitter.get_or_insert(usual.colour_jitter);
-        settings.crop.min_crop_scale = settings.crop.min_crop_scale.or(usual.min_crop_scale);
         settings.run.folder.settle();
         let vit = settings.model.config()?;
         let masker = settings.mask.masker(vit.grid())?;
@@ -162,6 +163,9 @@ impl Pretraining {
         let loading = Loading::for_training(&settings.training, &settings.data, 1, watch);
         let hyper =
             settings.training.hyper(loading.training(source.len()).batches(source.len())?, usual.lr)?;
+        if let Some(advice) = advice(&settings.model, source.as_ref()) {
+            watch.note(&advice);
+        }
         let watch = watch.clone();
         Ok(Self { settings, config, codebook, tokenizer, preprocessing, masker, hyper, source, watch })
     }
@@ -267,6 +271,8 @@ impl Work for Job<'_> {
         if settings.run.resume {
             resume(&mut trainer, &run.path("last"))?;
         }
+        let left = trainer.recipe.hyper.schedule.total.saturating_sub(trainer.optimiser.steps());
+        watch.note(&duration_sentence(left, trainer.step_time(&loader)?));
         let save = |trainer: &Trainer<'_, O, _>, dir: &Path| save(trainer, &job.preprocessing, dir);
         let checkpoint = journal.train_to_the_end(&mut trainer, &loader, &settings.run, save)?;
         let params = trainer.params;
