@@ -49,7 +49,7 @@ impl<T: Clone> Decoder<T> {
     /// The first convolution of a one-hot input picks columns of its weight, so no one-hot is made.
     ///
     /// # Panics
-    /// On a code outside the vocabulary; [`Config::check_codes`] finds it.
+    /// On a code outside the vocabulary; [`Codebook::check_codes`](crate::Codebook::check_codes) finds it.
     pub fn decode<O: TokenizerOps<Tensor = T>>(
         &self,
         ops: &O,
