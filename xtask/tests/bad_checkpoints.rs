@@ -71,7 +71,7 @@ fn another_model() {
             "--no-rel-pos-bias",
             &["run/last", "another model", "relative_positions: Shared", "relative_positions: None"],
         ),
-        ("--patch-size 2", &["run/last", "another model", "patch: [4, 4]", "patch: [2, 2]"]),
+        ("--patch-size 2", &["run/tokenizer", "another tokenizer", "sides: [4, 4]", "sides: [2, 2]"]),
     ];
     for (flags, says) in resume {
         place.bad(1, &format!("pretrain {SHORT} --resume --out run {flags}"), says);

@@ -12,7 +12,7 @@ fn flags_that_make_no_run() {
     let rows: &[(&str, &[&str])] = &[
         ("--image-size 30", &["30x30", "not divisible", "patch size 4x4"]),
         ("--patch-size 0", &["patch height is 0"]),
-        ("--image-size 25 --patch-size 5", &["patches of 5x5", "--tokenizer"]),
+        ("--tokenizer-kind dvae --image-size 25 --patch-size 5", &["patches of 5x5", "--tokenizer"]),
         ("--num-mask-patches 0", &["--num-mask-patches", "at least 1 masked cell", "found a target of 0"]),
         ("--num-mask-patches 49", &["--num-mask-patches", "at most 48 cells", "found 49"]),
         ("--mask random --num-mask-patches 49", &["at most 48 cells", "found 49"]),

@@ -85,8 +85,7 @@ fn other_sizes(place: &Place) {
     place.good("weights convert run mim.pth --layout unilm");
     let args = "--data folder:photos --steps 1 --batch-size 8 --image-size 56";
     let run = place.good(&format!("finetune --init mim.pth {args} --out larger"));
-    let said =
-        "resized from 7x7 to 14x14 patches (unilm's way): blocks.{0-3}.attn.relative_position_bias_table";
+    let said = "resized from 7x7 to 14x14 patches (unilm's way): pos_embed, blocks.{0-3}.attn.relative_position_bias_table";
     assert!(run.stderr.contains(said), "{run}");
     assert_eq!(inspected(place, "larger")["sizes"]["images"], "56x56 in 14x14 patches of 4x4 pixels");
     place.good("evaluate --model larger --data folder:photos");

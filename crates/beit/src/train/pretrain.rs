@@ -310,7 +310,9 @@ impl Job<'_> {
         if !door.draws() {
             watch.note("the tokenizer has no decoder: no reconstructions are drawn");
         }
-        journal.metrics.record(&Record::Tokenizer { split: &split.to_string(), quality: &quality })?;
+        if !settings.run.resume {
+            journal.metrics.record(&Record::Tokenizer { split: &split.to_string(), quality: &quality })?;
+        }
         self.accept(&folder, &quality)?;
         Ok((tokenizer, quality))
     }
