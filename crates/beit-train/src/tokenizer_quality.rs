@@ -42,8 +42,8 @@ const LEAST_PERPLEXITY: f64 = 0.01;
 const LEAST_TOKENS: f64 = 4.0;
 /// Nor where more than this share of patches has the token of the patch to its left.
 const MOST_REPEATED: f64 = 0.95;
-/// Nor where less than this share is explained of the variance that the position does not explain. Of photographs it is above
-/// 0.8, of noise below 0.25.
+/// Nor where less than this share is explained of the variance that the position does not explain. K-means has above 0.8 of
+/// photographs, and 0.04 of noise in tokens of 8x8 pixels.
 const LEAST_EXPLAINED: f64 = 0.3;
 
 impl TokenizerQuality {

@@ -1,5 +1,6 @@
 //! What a person should know before a run begins.
 
+use crate::progress::Watch;
 use crate::settings::{ModelSettings, Size};
 use beit_data::Source;
 use std::time::Duration;
@@ -7,8 +8,14 @@ use std::time::Duration;
 /// Images that are looked at to learn how large those of a set are.
 const LOOKED_AT: usize = 9;
 
-/// One line where another preset suits the images better than the one that is taken when nothing is said.
-pub(super) fn advice(model: &ModelSettings, source: &dyn Source) -> Option<String> {
+/// Says so where another preset suits the images better than the one that is taken when nothing is said.
+pub(super) fn advise(model: &ModelSettings, source: &dyn Source, watch: &Watch) {
+    if let Some(advice) = advice(model, source) {
+        watch.note(&advice);
+    }
+}
+
+fn advice(model: &ModelSettings, source: &dyn Source) -> Option<String> {
     if model.preset != Size::default() || model.image_size.is_some() {
         return None;
     }

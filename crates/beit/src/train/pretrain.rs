@@ -1,6 +1,6 @@
 //! Masked image modelling.
 
-use super::advice::{advice, duration_sentence};
+use super::advice::{advise, duration_sentence};
 use super::tokenizer::{REMEDIES, sentence};
 use super::tokenizer_kinds::{Job as TokenizerJob, Plan as TokenizerPlan};
 use super::{Journal, Recorded, recipe, same_model};
@@ -163,9 +163,7 @@ impl Pretraining {
         let loading = Loading::for_training(&settings.training, &settings.data, 1, watch);
         let hyper =
             settings.training.hyper(loading.training(source.len()).batches(source.len())?, usual.lr)?;
-        if let Some(advice) = advice(&settings.model, source.as_ref()) {
-            watch.note(&advice);
-        }
+        advise(&settings.model, source.as_ref(), watch);
         let watch = watch.clone();
         Ok(Self { settings, config, codebook, tokenizer, preprocessing, masker, hyper, source, watch })
     }
@@ -272,7 +270,9 @@ impl Work for Job<'_> {
             resume(&mut trainer, &run.path("last"))?;
         }
         let left = trainer.recipe.hyper.schedule.total.saturating_sub(trainer.optimiser.steps());
-        watch.note(&duration_sentence(left, trainer.step_time(&loader)?));
+        if left > 0 {
+            watch.note(&duration_sentence(left, trainer.step_time(&loader)?));
+        }
         let save = |trainer: &Trainer<'_, O, _>, dir: &Path| save(trainer, &job.preprocessing, dir);
         let checkpoint = journal.train_to_the_end(&mut trainer, &loader, &settings.run, save)?;
         let params = trainer.params;
