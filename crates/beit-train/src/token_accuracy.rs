@@ -65,28 +65,61 @@ pub fn evaluate_tokens<O: Ops>(
     tokenizer: &impl VisualTokens<O>,
     loader: &Loader<PretrainSample>,
 ) -> Result<TokenAccuracy> {
-    let config = params.config();
-    let mut tally = Tally::new(config.vocab, config.vit.grid());
-    for batch in loader.epoch(0)? {
-        let batch = batch?;
-        let token = tokenizer.codebook().sides;
-        let masked = Masked::new(ops, &config.vit, token, &batch.data, batch.indices.len());
-        let codes = ops.read_ids(&tokenizer.codes(ops, &masked.token_pixels))?;
-        let wanted: Vec<u32> = masked.positions.iter().map(|&position| codes[position]).collect();
-        let ids = ops.upload_ids(&wanted);
+    tally(ops, &params.config().vit, tokenizer, loader, |masked, wanted| {
+        let ids = ops.upload_ids(wanted);
         let input = Input { images: &masked.images, mask: Some(&masked.mask), drop_path: None };
         let logits = params.infer(ops, &input, &masked.rows);
         let (metrics, _) = ops.cross_entropy(&logits, &Targets::Classes { ids: &ids, smoothing: 0.0 });
-        tally.loss += f64::from(ops.read(&metrics)?[0]) * wanted.len() as f64;
-        let named = ops.read_ids(&ops.argmax_rows(&logits))?;
+        let loss = f64::from(ops.read(&metrics)?[0]) * wanted.len() as f64;
+        Ok(Some(Named { loss, tokens: ops.read_ids(&ops.argmax_rows(&logits))? }))
+    })
+}
+
+/// What needs no model of [`evaluate_tokens`]: loss and accuracies are 0.
+///
+/// # Errors
+///
+/// The data or the device.
+pub fn token_baselines<O: Ops>(
+    ops: &O,
+    vit: &beit_vit::Config,
+    tokenizer: &impl VisualTokens<O>,
+    loader: &Loader<PretrainSample>,
+) -> Result<TokenAccuracy> {
+    tally(ops, vit, tokenizer, loader, |_, _| Ok(None))
+}
+
+/// What a model says of the masked patches of a batch.
+struct Named {
+    /// The sum over the patches.
+    loss: f64,
+    /// The most likely token of each.
+    tokens: Vec<u32>,
+}
+
+/// Counts the tokens of the masked patches of every image, and what `name` says of those of a batch.
+fn tally<O: Ops>(
+    ops: &O,
+    vit: &beit_vit::Config,
+    tokenizer: &impl VisualTokens<O>,
+    loader: &Loader<PretrainSample>,
+    name: impl Fn(&Masked<O>, &[u32]) -> Result<Option<Named>>,
+) -> Result<TokenAccuracy> {
+    let codebook = tokenizer.codebook();
+    let mut tally = Tally::new(codebook.vocab, vit.grid());
+    for batch in loader.epoch(0)? {
+        let batch = batch?;
+        let masked = Masked::new(ops, vit, codebook.sides, &batch.data, batch.indices.len());
+        let codes = ops.read_ids(&tokenizer.codes(ops, &masked.token_pixels))?;
+        let wanted: Vec<u32> = masked.positions.iter().map(|&position| codes[position]).collect();
+        let named = name(&masked, &wanted)?;
+        tally.loss += named.as_ref().map_or(0.0, |named| named.loss);
         let size = ops.shape(&masked.token_pixels);
-        let flat = FlatPatches {
-            pixels: &batch.data.token_pixels,
-            size: [size[2], size[3]],
-            grid: config.vit.grid(),
-        };
+        let flat =
+            FlatPatches { pixels: &batch.data.token_pixels, size: [size[2], size[3]], grid: vit.grid() };
         tally.add_nearest(&codes, &batch.data.masks);
-        for ((&named, &code), &position) in named.iter().zip(&wanted).zip(&masked.positions) {
+        for (i, (&code, &position)) in wanted.iter().zip(&masked.positions).enumerate() {
+            let named = named.as_ref().map(|named| named.tokens[i]);
             tally.add(named, code, position, flat.is_flat(position));
         }
     }
@@ -111,12 +144,13 @@ impl Tally {
     }
 
     /// Counts the patch at `position` of `[B·N]`.
-    fn add(&mut self, named: u32, code: u32, position: usize, flat: bool) {
+    fn add(&mut self, named: Option<u32>, code: u32, position: usize, flat: bool) {
+        let right = usize::from(named == Some(code));
         self.all.add_at(position, code);
-        self.right += usize::from(named == code);
+        self.right += right;
         if !flat {
             self.content.add(&[code]);
-            self.content_right += usize::from(named == code);
+            self.content_right += right;
         }
     }
 
@@ -206,8 +240,8 @@ mod tests {
         let mut tally = Tally::new(3, [1, 2]);
         // Two images; the second patch of each is masked. One has the token of its neighbour; one is named.
         tally.add_nearest(&[1, 1, 0, 2], &[false, true, false, true]);
-        tally.add(1, 1, 1, false);
-        tally.add(0, 2, 3, true);
+        tally.add(Some(1), 1, 1, false);
+        tally.add(Some(0), 2, 3, true);
         let found = tally.accuracy();
         assert_eq!((found.patches, found.content_patches), (2, 1));
         assert_eq!((found.accuracy, found.nearest_visible, found.position_majority), (0.5, 0.5, 0.5));

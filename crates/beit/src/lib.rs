@@ -39,8 +39,8 @@ pub use probe::{Judge, Probe, ProbeSettings, Probed};
 pub use progress::{Progress, Task, Watch};
 pub use run::tokenizer_of;
 pub use settings::{
-    Batches, CropSettings, DataSettings, DeviceSettings, HeldOutSettings, MaskSettings, ModelSettings,
-    OpenSettings, OptimisationSettings, RunSettings, Sides, TokenizerKind,
+    Batches, CropSettings, DataSettings, DeviceSettings, HeldOutSettings, MaskSettings, MeasureSettings,
+    ModelSettings, OpenSettings, OptimisationSettings, RunSettings, Sides, TokenizerKind,
 };
 pub use tokenizer::{Tokenizer, Tokens};
 pub use train::{

@@ -113,7 +113,8 @@ fn add_param_gradients<F: Real>(dy: &[F], x: &[F], stats: &RowStats<F>, dp: &mut
     let c = dp.weight.len();
     let mut sums = [data_mut(&mut dp.weight), data_mut(&mut dp.bias)];
     add_partials(x.len() / c, &mut sums, |rows, out| {
-        let [d_weight, d_bias] = out;
+        // Of known length, so that the loop below needs no checks and becomes vector instructions.
+        let [d_weight, d_bias] = out.each_mut().map(|sum| &mut data_mut(sum)[..c]);
         par::simd(
             #[inline(always)]
             || {

@@ -169,7 +169,9 @@ pub(super) fn backward<F: Real>(
     });
     if let Some(d_gamma) = d_gamma {
         let branch = data(branch);
-        add_partials(dy.len() / c, &mut [data_mut(d_gamma)], |rows, out| {
+        add_partials(dy.len() / c, &mut [data_mut(d_gamma)], |rows, [out]| {
+            // Of known length, so that the loop below needs no checks and becomes vector instructions.
+            let d_gamma = &mut data_mut(out)[..c];
             par::simd(
                 #[inline(always)]
                 || {
@@ -177,7 +179,7 @@ pub(super) fn backward<F: Real>(
                         let keep = factor.keep(row);
                         let (dy, branch) = (&dy[row * c..][..c], &branch[row * c..][..c]);
                         for k in 0..c {
-                            out[0][k] += keep * dy[k] * branch[k];
+                            d_gamma[k] += keep * dy[k] * branch[k];
                         }
                     }
                 },

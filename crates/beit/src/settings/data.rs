@@ -1,5 +1,5 @@
 use crate::error::{Error, Result};
-use beit_data::{Cached, Source, Split, open};
+use beit_data::{Cached, Part, Source, Split, open};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -80,6 +80,40 @@ impl HeldOutSettings {
     pub fn validation(share: f64) -> Self {
         Self { validation: Some(share) }
     }
+}
+
+/// How many images tell how good tokens are and how well they are named.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+pub struct MeasureSettings {
+    /// Measure tokens on so many of the images that were held out at most; of more, so many are taken at even distances
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().measure_images, value_name = "N", value_parser = at_least_one()))]
+    pub measure_images: usize,
+}
+
+impl Default for MeasureSettings {
+    fn default() -> Self {
+        Self { measure_images: 5000 }
+    }
+}
+
+impl MeasureSettings {
+    /// The images that are measured, and of which split they are.
+    pub(crate) fn held_out(self, data: &DataSettings) -> Result<(Arc<dyn Source>, Split)> {
+        let (source, split) = data.held_out()?;
+        let (all, some) = (source.len(), self.measure_images.max(1));
+        if all <= some {
+            return Ok((source, split));
+        }
+        let indices = (0..some).map(|i| (i as u128 * all as u128 / some as u128) as usize).collect();
+        Ok((Arc::new(Part::new(source, indices)), split))
+    }
+}
+
+#[cfg(feature = "clap")]
+fn at_least_one() -> impl clap::builder::TypedValueParser<Value = usize> {
+    use clap::builder::TypedValueParser;
+    clap::value_parser!(u32).range(1..).map(|images| images as usize)
 }
 
 /// How many images a device sees at once.

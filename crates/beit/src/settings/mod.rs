@@ -13,7 +13,7 @@ mod tokenizer;
 mod usual;
 
 pub use crop::CropSettings;
-pub use data::{Batches, DataSettings, HeldOutSettings};
+pub use data::{Batches, DataSettings, HeldOutSettings, MeasureSettings};
 pub use device::{DeviceSettings, Precision};
 pub use mask::{MaskKind, MaskSettings};
 pub use model::{ModelSettings, Size};

@@ -7,7 +7,7 @@ use crate::error::{Result, setting};
 use crate::loaders::Loading;
 use crate::progress::Watch;
 use crate::run::Run;
-use crate::settings::{Batches, DataSettings, FolderSettings, Sides, TokenizerKind};
+use crate::settings::{Batches, DataSettings, FolderSettings, MeasureSettings, Sides, TokenizerKind};
 use crate::tokenizer::Tokenizer;
 use beit_data::{Source, Split};
 use beit_ops::Ops;
@@ -34,15 +34,15 @@ pub struct TokenizerSettings {
     /// Visual tokens
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::small().vocab))]
     pub vocab: usize,
-    /// Width at full resolution (dvae)
-    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::small().hidden))]
-    pub hidden: usize,
-    /// Groups of blocks; the sides are halved between two of them (dvae)
-    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::small().groups))]
-    pub groups: usize,
-    /// Blocks of a group (dvae)
-    #[cfg_attr(feature = "clap", arg(long, default_value_t = Config::small().blocks_per_group))]
-    pub blocks_per_group: usize,
+    /// Width at full resolution; 32 where not given (dvae)
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub hidden: Option<usize>,
+    /// Groups of blocks; the sides are halved between two of them; 3 where not given (dvae)
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub groups: Option<usize>,
+    /// Blocks of a group; 1 where not given (dvae)
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub blocks_per_group: Option<usize>,
     /// DALL-E's architecture and recipe: 8192 tokens of 8x8 pixels, width 256. Not for a CPU (dvae)
     #[cfg_attr(feature = "clap", arg(long, conflicts_with_all = ["vocab", "hidden", "groups", "blocks_per_group"]))]
     pub dalle: bool,
@@ -65,6 +65,10 @@ pub struct TokenizerSettings {
     /// Weight of the divergence of the mean posterior from uniform; the recipe's where not given (dvae)
     #[cfg_attr(feature = "clap", arg(long))]
     pub usage_weight: Option<f64>,
+    /// What is measured.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    #[serde(flatten)]
+    pub measure: MeasureSettings,
     /// Seed of everything random
     #[cfg_attr(feature = "clap", arg(long, default_value_t = 0, value_parser = crate::settings::seeds()))]
     pub seed: u64,
@@ -76,15 +80,14 @@ pub struct TokenizerSettings {
 
 impl Default for TokenizerSettings {
     fn default() -> Self {
-        let Config { vocab, hidden, groups, blocks_per_group, .. } = Config::small();
         Self {
             data: DataSettings::default(),
             kind: TokenizerKind::default(),
             image_size: Sides([28; 2]),
-            vocab,
-            hidden,
-            groups,
-            blocks_per_group,
+            vocab: Config::small().vocab,
+            hidden: None,
+            groups: None,
+            blocks_per_group: None,
             dalle: false,
             token_size: None,
             mean_weight: None,
@@ -92,6 +95,7 @@ impl Default for TokenizerSettings {
             batches: Batches::default(),
             lr: None,
             usage_weight: None,
+            measure: MeasureSettings::default(),
             seed: 0,
             folder: FolderSettings::default(),
         }
@@ -99,13 +103,16 @@ impl Default for TokenizerSettings {
 }
 
 impl TokenizerSettings {
-    /// Flags with a usual value of their own cannot be told from those that were given.
+    /// A flag that is of no effect is a mistake of who gave it.
     fn refuse_flags_of_the_other_kind(&self) -> Result<()> {
         let given = match self.kind {
             TokenizerKind::Dvae => {
                 vec![("token-size", self.token_size.is_some()), ("mean-weight", self.mean_weight.is_some())]
             }
             TokenizerKind::KMeans => vec![
+                ("hidden", self.hidden.is_some()),
+                ("groups", self.groups.is_some()),
+                ("blocks-per-group", self.blocks_per_group.is_some()),
                 ("dalle", self.dalle),
                 ("batch-size", self.batches.batch_size.is_some()),
                 ("lr", self.lr.is_some()),
@@ -119,10 +126,16 @@ impl TokenizerSettings {
     }
 
     fn dvae(&self) -> Result<Plan> {
-        let Self { vocab, hidden, groups, blocks_per_group, .. } = *self;
+        let small = Config::small();
         let config = match self.dalle {
             true => Config::dalle(),
-            false => Config { vocab, hidden, groups, blocks_per_group, ..Config::small() },
+            false => Config {
+                vocab: self.vocab,
+                hidden: self.hidden.unwrap_or(small.hidden),
+                groups: self.groups.unwrap_or(small.groups),
+                blocks_per_group: self.blocks_per_group.unwrap_or(small.blocks_per_group),
+                ..small
+            },
         };
         config.validate()?;
         let mut recipe = dvae_recipe(&config, self.steps, self.lr, self.usage_weight)?;
@@ -207,7 +220,7 @@ impl TokenizerTraining {
             folder: &folder,
         })?;
 
-        let (held_out, split) = settings.data.held_out()?;
+        let (held_out, split) = settings.measure.held_out(&settings.data)?;
         let quality = tokenizer.quality(size, &held_out, &loading)?;
         tokenizer.write_reconstructions(size, &held_out, &run.pictures()?.join("tokenizer.png"), watch)?;
         if let Some(fault) = quality.fault() {

@@ -1,34 +1,28 @@
 //! Masked image modelling.
 
-use super::advice::{advise, duration_sentence};
-use super::tokenizer::{REMEDIES, sentence};
-use super::tokenizer_kinds::{Job as TokenizerJob, Plan as TokenizerPlan};
-use super::{Journal, Recorded, recipe, same_model};
-use crate::any_tokenizer::AnyTokenizer;
-use crate::device::{Device, Work};
-use crate::error::{Result, unfit};
-use crate::load::{self, MimModel};
+mod job;
+
+use super::advice::advise;
+use super::tokenizer_kinds::Plan as TokenizerPlan;
+use crate::device::Device;
+use crate::error::Result;
+use crate::load;
 use crate::loaders::Loading;
-use crate::masked::{MaskedModel, write_masks};
 use crate::progress::Watch;
 use crate::run::Run;
 use crate::settings::{
-    CropSettings, DataSettings, MaskSettings, ModelSettings, OptimisationSettings, RunSettings, TokenizerKind,
+    CropSettings, DataSettings, MaskSettings, MeasureSettings, ModelSettings, OptimisationSettings,
+    RunSettings, TokenizerKind,
 };
-use crate::tokenizer::Tokenizer;
 use beit_data::{ColourJitter, Loader, Preprocessing, PretrainSample, PretrainTransform, Source, Split};
 use beit_heads::{Mim, MimConfig};
 use beit_mask::Masker;
 use beit_ops::prelude::*;
 use beit_ops::{Footprint, Plan, Tree};
-use beit_tokenizer::{Codebook, VisualTokens};
-use beit_train::{
-    Hyper, MaskedImages, Record, Sink, TokenAccuracy, TokenizerQuality, Trainer, evaluate_tokens,
-};
-use beit_weights::{save_mim, write_preprocessing};
+use beit_tokenizer::Codebook;
+use beit_train::{Hyper, TokenAccuracy};
 use serde::Serialize;
-use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Which model is pre-trained, on what, and how.
@@ -63,6 +57,10 @@ pub struct PretrainSettings {
     /// Go on with a tokenizer whose tokens are found to be of no use on these images
     #[cfg_attr(feature = "clap", arg(long))]
     pub accept_tokenizer: bool,
+    /// What is measured.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    #[serde(flatten)]
+    pub measure: MeasureSettings,
     /// The views.
     #[cfg_attr(feature = "clap", command(flatten))]
     #[serde(flatten)]
@@ -85,6 +83,7 @@ impl Default for PretrainSettings {
             tokenizer_kind: TokenizerKind::KMeans,
             tokenizer_steps: None,
             accept_tokenizer: false,
+            measure: MeasureSettings::default(),
             crop: CropSettings::default(),
             colour_jitter: None,
         }
@@ -222,7 +221,7 @@ impl Pretraining {
     ///
     /// The data, the folder, the device, or a number that is not finite.
     pub fn run(&self, device: &Device) -> Result<Pretrained> {
-        device.run(Job(self))
+        device.run(job::Job(self))
     }
 
     /// Height and width of what the tokenizer sees.
@@ -243,158 +242,4 @@ impl Pretraining {
         let config = if train { loading.training(source.len()) } else { loading.evaluation() };
         loading.pretrain(source, config, transform, self.masker)
     }
-}
-
-struct Job<'a>(&'a Pretraining);
-
-impl Work for Job<'_> {
-    type Output = Pretrained;
-
-    fn run<O: Ops + 'static>(self, ops: &Rc<O>, device: &Device) -> Result<Pretrained> {
-        let Self(job) = self;
-        let (settings, watch) = (&job.settings, &job.watch);
-        let loading = Loading::for_training(&settings.training, &settings.data, device.workers(), watch);
-        let loader = job.loader(&job.source, &loading, true)?;
-        let recorded = Recorded::new(settings, device);
-        let run = Run::begin_or_resume(&settings.run, "pretrain", &recorded, watch)?;
-        let mut journal = Journal::open(&run, watch)?;
-        let (tokenizer, quality) = self.tokenizer(ops, device, &loading, &mut journal)?;
-
-        let baseline = quality.usage.majority().max(quality.position_majority);
-        let recompute = settings.training.recompute;
-        let task = MaskedImages { tokenizer: &*tokenizer, recompute, baseline };
-        let recipe = recipe(&settings.training, &settings.run, job.hyper, device);
-        let params = Mim::init(&**ops, &job.config, recipe.seed);
-        let mut trainer = Trainer::new(&**ops, task, recipe, params);
-        if settings.run.resume {
-            resume(&mut trainer, &run.path("last"))?;
-        }
-        let left = trainer.recipe.hyper.schedule.total.saturating_sub(trainer.optimiser.steps());
-        if left > 0 {
-            watch.note(&duration_sentence(left, trainer.step_time(&loader)?));
-        }
-        let save = |trainer: &Trainer<'_, O, _>, dir: &Path| save(trainer, &job.preprocessing, dir);
-        let checkpoint = journal.train_to_the_end(&mut trainer, &loader, &settings.run, save)?;
-        let params = trainer.params;
-        self.finish(ops, params, &tokenizer, &loading, &mut journal, checkpoint)
-    }
-}
-
-impl Job<'_> {
-    /// The tokenizer that was given, or the one in the run folder, or a new one.
-    fn tokenizer<O: Ops + 'static>(
-        &self,
-        ops: &Rc<O>,
-        device: &Device,
-        loading: &Loading,
-        journal: &mut Journal<'_>,
-    ) -> Result<(Rc<AnyTokenizer<O::Tensor>>, TokenizerQuality)> {
-        let Self(job) = self;
-        let (settings, watch, size) = (&job.settings, &job.watch, job.token_size());
-        let own = journal.run.path("tokenizer");
-        let folder = settings.tokenizer.clone().unwrap_or_else(|| own.clone());
-        if let Some(plan) = &job.tokenizer
-            && !own.join("config.json").is_file()
-        {
-            watch.note("no --tokenizer: training one on these images first");
-            let (seed, report_every) = (settings.training.seed, settings.run.folder.report_every());
-            let training = TokenizerJob { plan, size, seed, report_every };
-            training.train(&**ops, device, (&job.source, loading), journal, &own)?;
-        }
-        let tokenizer = Rc::new(load::tokenizer(&**ops, &folder, watch)?);
-        same_tokens(&folder, VisualTokens::<O>::codebook(&*tokenizer), job.codebook)?;
-        let door = Tokenizer::on(ops, &tokenizer);
-        let (held_out, split) = settings.data.held_out()?;
-        let quality = door.quality(size, &held_out, loading)?;
-        watch.note(&format!("tokenizer on {} {split} images: {}", quality.images, sentence(&quality)));
-        if !door.draws() {
-            watch.note("the tokenizer has no decoder: no reconstructions are drawn");
-        }
-        if !settings.run.resume {
-            journal.metrics.record(&Record::Tokenizer { split: &split.to_string(), quality: &quality })?;
-        }
-        self.accept(&folder, &quality)?;
-        Ok((tokenizer, quality))
-    }
-
-    /// Refuses tokens that are of no use as targets, unless they were asked for.
-    fn accept(&self, folder: &Path, quality: &TokenizerQuality) -> Result<()> {
-        let Self(job) = self;
-        match quality.fault() {
-            Some(fault) if job.settings.accept_tokenizer => {
-                job.watch.note(&format!("going on with --accept-tokenizer: {fault}"));
-                Ok(())
-            }
-            Some(fault) => unfit!(
-                "the tokenizer {} is of no use on these images: {fault}; {REMEDIES}, or go on with --accept-tokenizer",
-                folder.display()
-            ),
-            None => Ok(()),
-        }
-    }
-
-    /// Measures on images that were held out, and draws pictures.
-    fn finish<O: Ops + 'static>(
-        &self,
-        ops: &Rc<O>,
-        params: Mim<O::Tensor>,
-        tokenizer: &Rc<AnyTokenizer<O::Tensor>>,
-        loading: &Loading,
-        journal: &mut Journal<'_>,
-        checkpoint: PathBuf,
-    ) -> Result<Pretrained> {
-        let Self(job) = self;
-        let (settings, watch) = (&job.settings, &job.watch);
-        let (held_out, split) = settings.data.held_out()?;
-        // Held-out images, augmented as in training, but the same way in every evaluation.
-        let loader = job.loader(&held_out, loading, false)?;
-        let tokens = evaluate_tokens(&**ops, &params, &**tokenizer, &loader)?;
-        let split = split.to_string();
-        journal.metrics.record(&Record::Tokens { split: &split, tokens: &tokens })?;
-
-        let (pictures, grid) = (journal.run.pictures()?, job.config.vit.grid());
-        let masks = pictures.join("masks.png");
-        write_masks(&masks, &held_out, &job.preprocessing, &settings.mask, grid, watch)?;
-        let door = Tokenizer::on(ops, tokenizer);
-        if door.draws() {
-            let model = MaskedModel::on(ops, MimModel { params, preprocessing: job.preprocessing });
-            let (path, seed) = (pictures.join("reconstruction.png"), settings.training.seed);
-            model.write_reconstructions(&path, &held_out, &door, &settings.mask, 8, seed, watch)?;
-        }
-        Ok(Pretrained { run: journal.run.dir.clone(), checkpoint, tokens, split, pictures })
-    }
-}
-
-/// The task of a run, whatever the kind of its tokenizer.
-type PretrainTask<'a, O> = MaskedImages<'a, AnyTokenizer<<O as beit_ops::Device>::Tensor>>;
-
-/// Refuses the tokenizer of a run that began with other flags.
-fn same_tokens(folder: &Path, found: Codebook, expected: Codebook) -> Result<()> {
-    if found != expected {
-        unfit!(
-            "{} is another tokenizer than this run's; found {found:?}, expected {expected:?}; resume with the flags of the run",
-            folder.display()
-        );
-    }
-    Ok(())
-}
-
-/// Saves a run so that it can go on.
-fn save<O: Ops>(
-    trainer: &Trainer<'_, O, PretrainTask<'_, O>>,
-    preprocessing: &Preprocessing,
-    dir: &Path,
-) -> Result<()> {
-    save_mim(trainer.ops, dir, &trainer.params, |dir: &Path| -> Result<()> {
-        write_preprocessing(dir, preprocessing)?;
-        Ok(trainer.save_state(dir)?)
-    })
-}
-
-/// Continues a run.
-fn resume<O: Ops>(trainer: &mut Trainer<'_, O, PretrainTask<'_, O>>, dir: &Path) -> Result<()> {
-    let loaded = beit_weights::load_mim(trainer.ops, dir)?;
-    same_model(dir, &loaded.params.config(), &trainer.params.config())?;
-    trainer.params = loaded.params;
-    Ok(trainer.load_state(dir)?)
 }

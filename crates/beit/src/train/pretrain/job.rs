@@ -1,0 +1,191 @@
+//! A run of masked image modelling on a device.
+
+use super::{Pretrained, Pretraining};
+use crate::any_tokenizer::AnyTokenizer;
+use crate::device::{Device, Work};
+use crate::error::{Result, unfit};
+use crate::load::{self, MimModel};
+use crate::loaders::Loading;
+use crate::masked::{MaskedModel, write_masks};
+use crate::run::Run;
+use crate::tokenizer::Tokenizer;
+use crate::train::advice::duration_sentence;
+use crate::train::tokenizer::{REMEDIES, sentence};
+use crate::train::tokenizer_kinds::Job as TokenizerJob;
+use crate::train::{Journal, Recorded, recipe, same_model};
+use beit_data::Preprocessing;
+use beit_heads::Mim;
+use beit_ops::prelude::*;
+use beit_tokenizer::{Codebook, VisualTokens};
+use beit_train::{MaskedImages, Record, Sink, TokenizerQuality, Trainer, evaluate_tokens, token_baselines};
+use beit_weights::{save_mim, write_preprocessing};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+pub(super) struct Job<'a>(pub(super) &'a Pretraining);
+
+impl Work for Job<'_> {
+    type Output = Pretrained;
+
+    fn run<O: Ops + 'static>(self, ops: &Rc<O>, device: &Device) -> Result<Pretrained> {
+        let Self(job) = self;
+        let (settings, watch) = (&job.settings, &job.watch);
+        let loading = Loading::for_training(&settings.training, &settings.data, device.workers(), watch);
+        let loader = job.loader(&job.source, &loading, true)?;
+        let recorded = Recorded::new(settings, device);
+        let run = Run::begin_or_resume(&settings.run, "pretrain", &recorded, watch)?;
+        let mut journal = Journal::open(&run, watch)?;
+        let tokenizer = self.tokenizer(ops, device, &loading, &mut journal)?;
+
+        let baseline = self.baseline(ops, &tokenizer, &loading)?;
+        let recompute = settings.training.recompute;
+        let task = MaskedImages { tokenizer: &*tokenizer, recompute, baseline };
+        let recipe = recipe(&settings.training, &settings.run, job.hyper, device);
+        let params = Mim::init(&**ops, &job.config, recipe.seed);
+        let mut trainer = Trainer::new(&**ops, task, recipe, params);
+        if settings.run.resume {
+            resume(&mut trainer, &run.path("last"))?;
+        }
+        let left = trainer.recipe.hyper.schedule.total.saturating_sub(trainer.optimiser.steps());
+        if left > 0 {
+            watch.note(&duration_sentence(left, trainer.step_time(&loader)?));
+        }
+        let save = |trainer: &Trainer<'_, O, _>, dir: &Path| save(trainer, &job.preprocessing, dir);
+        let checkpoint = journal.train_to_the_end(&mut trainer, &loader, &settings.run, save)?;
+        let params = trainer.params;
+        self.finish(ops, params, &tokenizer, &loading, &mut journal, checkpoint)
+    }
+}
+
+impl Job<'_> {
+    /// The tokenizer that was given, or the one in the run folder, or a new one.
+    fn tokenizer<O: Ops + 'static>(
+        &self,
+        ops: &Rc<O>,
+        device: &Device,
+        loading: &Loading,
+        journal: &mut Journal<'_>,
+    ) -> Result<Rc<AnyTokenizer<O::Tensor>>> {
+        let Self(job) = self;
+        let (settings, watch, size) = (&job.settings, &job.watch, job.token_size());
+        let own = journal.run.path("tokenizer");
+        let folder = settings.tokenizer.clone().unwrap_or_else(|| own.clone());
+        if let Some(plan) = &job.tokenizer
+            && !own.join("config.json").is_file()
+        {
+            watch.note("no --tokenizer: training one on these images first");
+            let (seed, report_every) = (settings.training.seed, settings.run.folder.report_every());
+            let training = TokenizerJob { plan, size, seed, report_every };
+            training.train(&**ops, device, (&job.source, loading), journal, &own)?;
+        }
+        let tokenizer = Rc::new(load::tokenizer(&**ops, &folder, watch)?);
+        same_tokens(&folder, VisualTokens::<O>::codebook(&*tokenizer), job.codebook)?;
+        let door = Tokenizer::on(ops, &tokenizer);
+        let (held_out, split) = settings.measure.held_out(&settings.data)?;
+        let quality = door.quality(size, &held_out, loading)?;
+        watch.note(&format!("tokenizer on {} {split} images: {}", quality.images, sentence(&quality)));
+        if !door.draws() {
+            watch.note("the tokenizer has no decoder: no reconstructions are drawn");
+        }
+        if !settings.run.resume {
+            journal.metrics.record(&Record::Tokenizer { split: &split.to_string(), quality: &quality })?;
+        }
+        self.accept(&folder, &quality)?;
+        Ok(tokenizer)
+    }
+
+    /// The share of masked patches of held-out images whose token is named without a model: what accuracy is compared with while
+    /// the model learns.
+    fn baseline<O: Ops + 'static>(
+        &self,
+        ops: &Rc<O>,
+        tokenizer: &Rc<AnyTokenizer<O::Tensor>>,
+        loading: &Loading,
+    ) -> Result<f64> {
+        let Self(job) = self;
+        let (held_out, _) = job.settings.measure.held_out(&job.settings.data)?;
+        let loader = job.loader(&held_out, loading, false)?;
+        Ok(token_baselines(&**ops, &job.config.vit, &**tokenizer, &loader)?.baseline())
+    }
+
+    /// Refuses tokens that are of no use as targets, unless they were asked for.
+    fn accept(&self, folder: &Path, quality: &TokenizerQuality) -> Result<()> {
+        let Self(job) = self;
+        match quality.fault() {
+            Some(fault) if job.settings.accept_tokenizer => {
+                job.watch.note(&format!("going on with --accept-tokenizer: {fault}"));
+                Ok(())
+            }
+            Some(fault) => unfit!(
+                "the tokenizer {} is of no use on these images: {fault}; {REMEDIES}, or go on with --accept-tokenizer",
+                folder.display()
+            ),
+            None => Ok(()),
+        }
+    }
+
+    /// Measures on images that were held out, and draws pictures.
+    fn finish<O: Ops + 'static>(
+        &self,
+        ops: &Rc<O>,
+        params: Mim<O::Tensor>,
+        tokenizer: &Rc<AnyTokenizer<O::Tensor>>,
+        loading: &Loading,
+        journal: &mut Journal<'_>,
+        checkpoint: PathBuf,
+    ) -> Result<Pretrained> {
+        let Self(job) = self;
+        let (settings, watch) = (&job.settings, &job.watch);
+        let (held_out, split) = settings.measure.held_out(&settings.data)?;
+        // Held-out images, augmented as in training, but the same way in every evaluation.
+        let loader = job.loader(&held_out, loading, false)?;
+        let tokens = evaluate_tokens(&**ops, &params, &**tokenizer, &loader)?;
+        let split = split.to_string();
+        journal.metrics.record(&Record::Tokens { split: &split, tokens: &tokens })?;
+
+        let (pictures, grid) = (journal.run.pictures()?, job.config.vit.grid());
+        let masks = pictures.join("masks.png");
+        write_masks(&masks, &held_out, &job.preprocessing, &settings.mask, grid, watch)?;
+        let door = Tokenizer::on(ops, tokenizer);
+        if door.draws() {
+            let model = MaskedModel::on(ops, MimModel { params, preprocessing: job.preprocessing });
+            let (path, seed) = (pictures.join("reconstruction.png"), settings.training.seed);
+            model.write_reconstructions(&path, &held_out, &door, &settings.mask, 8, seed, watch)?;
+        }
+        Ok(Pretrained { run: journal.run.dir.clone(), checkpoint, tokens, split, pictures })
+    }
+}
+
+/// The task of a run, whatever the kind of its tokenizer.
+type PretrainTask<'a, O> = MaskedImages<'a, AnyTokenizer<<O as beit_ops::Device>::Tensor>>;
+
+/// Refuses the tokenizer of a run that began with other flags.
+fn same_tokens(folder: &Path, found: Codebook, expected: Codebook) -> Result<()> {
+    if found != expected {
+        unfit!(
+            "{} is another tokenizer than this run's; found {found:?}, expected {expected:?}; resume with the flags of the run",
+            folder.display()
+        );
+    }
+    Ok(())
+}
+
+/// Saves a run so that it can go on.
+fn save<O: Ops>(
+    trainer: &Trainer<'_, O, PretrainTask<'_, O>>,
+    preprocessing: &Preprocessing,
+    dir: &Path,
+) -> Result<()> {
+    save_mim(trainer.ops, dir, &trainer.params, |dir: &Path| -> Result<()> {
+        write_preprocessing(dir, preprocessing)?;
+        Ok(trainer.save_state(dir)?)
+    })
+}
+
+/// Continues a run.
+fn resume<O: Ops>(trainer: &mut Trainer<'_, O, PretrainTask<'_, O>>, dir: &Path) -> Result<()> {
+    let loaded = beit_weights::load_mim(trainer.ops, dir)?;
+    same_model(dir, &loaded.params.config(), &trainer.params.config())?;
+    trainer.params = loaded.params;
+    Ok(trainer.load_state(dir)?)
+}
