@@ -2,7 +2,8 @@
 
 use crate::device;
 use crate::output::{Output, note};
-use crate::usage::command;
+use crate::signals;
+use crate::usage::{Given, command};
 use beit::{DeviceSettings, FinetuneSettings, Finetuning};
 use clap::Args as ClapArgs;
 use serde_json::json;
@@ -26,10 +27,15 @@ pub(crate) struct Args {
     output: Output,
 }
 
-pub(crate) fn run(mut args: Args) -> anyhow::Result<()> {
+pub(crate) fn run(mut args: Args, given: &Given) -> anyhow::Result<()> {
+    if let Some(out) = args.settings.run.resumed() {
+        (args.settings, args.device) =
+            beit::settings_of_run(&args.settings, &args.device, out, |name| given.has(name))?;
+    }
     args.settings.run.folder.command = Some(command());
     args.device.check()?;
     let watch = args.output.watch();
+    signals::catch();
     let finetuning = Finetuning::new(args.settings, &watch)?;
     let device = device::open(&args.device, &watch)?;
     note(&finetuning.describe());

@@ -15,11 +15,12 @@ mod predict;
 mod pretrain;
 mod probe;
 mod show;
+mod signals;
 mod tokenizer;
 mod usage;
 mod weights;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// BEiT in Rust: pre-train an image transformer without labels, fine-tune it, use it.
@@ -57,10 +58,12 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse_from(usage::dashes(std::env::args_os()));
+    let matches = Cli::command().get_matches_from(usage::dashes(std::env::args_os()));
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let given = usage::Given::of(matches.subcommand().map_or(&matches, |(_, verb)| verb));
     let done = match cli.verb {
-        Verb::Pretrain(args) => pretrain::run(args),
-        Verb::Finetune(args) => finetune::run(args),
+        Verb::Pretrain(args) => pretrain::run(args, &given),
+        Verb::Finetune(args) => finetune::run(args, &given),
         Verb::Evaluate(args) => evaluate::run(&args),
         Verb::Predict(args) => predict::run(&args),
         Verb::Embed(args) => embed::run(&args),

@@ -119,6 +119,10 @@ impl Progress for Terminal {
         });
     }
 
+    fn stops(&self) -> bool {
+        crate::signals::received().is_some()
+    }
+
     fn done(&self, amount: u64) {
         self.with(|shown| shown.bar.set_position(amount));
     }

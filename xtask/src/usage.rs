@@ -1,5 +1,9 @@
 //! Wrong usage is told from failure: exit code 2 for what the flags alone make impossible, 1 for what went wrong.
 
+use crate::signals;
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fmt;
 
@@ -21,13 +25,31 @@ macro_rules! usage {
 }
 pub(crate) use usage;
 
-/// 2 for wrong usage, 1 for failure.
+/// 2 for wrong usage, 128 and the number of the signal where one ended it, 1 for failure.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.chain().any(is_usage) { 2 } else { 1 }
+    match error.chain().find_map(|cause| cause.downcast_ref()) {
+        Some(beit::Error::Stopped(_)) => 128 + signals::received().unwrap_or_default(),
+        _ if error.chain().any(is_usage) => 2,
+        _ => 1,
+    }
 }
 
 fn is_usage(error: &(dyn std::error::Error + 'static)) -> bool {
     error.is::<Usage>() || error.downcast_ref().is_some_and(beit::Error::is_setting)
+}
+
+/// The flags that stand on the command line, as opposed to those that have a usual value: by the names of their fields.
+pub(crate) struct Given(HashSet<String>);
+
+impl Given {
+    pub(crate) fn of(matches: &ArgMatches) -> Self {
+        let given = |id: &&clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+        Self(matches.ids().filter(given).map(|id| id.as_str().to_owned()).collect())
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.contains(name)
+    }
 }
 
 /// `--batch_size` is `--batch-size`: the flags of the official scripts work as they are written there.

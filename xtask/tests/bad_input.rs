@@ -205,7 +205,7 @@ fn places_that_cannot_be_written() {
         place.bad(2, &format!("{verb} --out full"), &["full is not empty", "--overwrite"]);
         place.bad(2, &format!("{verb} --overwrite --out mixed"), &["mixed/notes.txt"]);
     }
-    place.bad(1, &format!("pretrain {SHORT} --resume --out full"), &["full", "no checkpoint to resume"]);
+    place.bad(1, &format!("pretrain {SHORT} --resume --out full"), &["full", "no run to resume"]);
     place.bad(1, "show masks --data folder:photos --out file/masks.png", &["cannot write file/masks.png"]);
     place.bad(
         1,

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::optimiser::Optimiser;
 use crate::recipe::Recipe;
 use beit_ops::{Ops, Tree};
-use beit_weights::{TensorFile, TensorWriter};
+use beit_weights::{Checkpoint, TensorFile, TensorWriter};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs;
@@ -71,6 +71,17 @@ fn write<'a, O: Ops<Tensor: 'a>>(
         writer.floats(name, &ops.shape(tensor), &ops.read(tensor)?);
     }
     Ok(writer.write(path)?)
+}
+
+/// How many steps a checkpoint has done from which training can go on; none where something of it is missing or cut off.
+#[must_use]
+pub fn checkpoint_step(checkpoint: &Path) -> Option<u64> {
+    let dir = checkpoint.join(TRAINING);
+    let state: State<Value> = serde_json::from_slice(&fs::read(dir.join(STATE)).ok()?).ok()?;
+    // A file that is shorter than its header says is refused.
+    TensorFile::open(dir.join(OPTIMISER)).ok()?;
+    Checkpoint::open(checkpoint).ok()?;
+    Some(state.step)
 }
 
 /// Reads `training/` of a checkpoint into the optimiser and the buffers of a run with these settings.

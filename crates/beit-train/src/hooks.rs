@@ -12,6 +12,13 @@ pub trait Hooks<O: Ops, K: Task<O>> {
         Shard { rank: 0, of: 1 }
     }
 
+    /// Whether [`run`](crate::Trainer::run) is to return once `step` steps are done, before the step that it was asked for: to
+    /// save, or because somebody wants it to stop. It can be called again and goes on as if it had not returned.
+    fn pause(&mut self, step: u64) -> bool {
+        let _ = step;
+        false
+    }
+
     /// Changes a micro-batch before the model sees it, as Mixup does. The random numbers are a function of the seed and the
     /// [number of the micro-batch](crate::Moment::number), and nobody else draws them.
     fn batch(&mut self, batch: &mut Batch<K::Sample>, rng: &mut SampleRng) {

@@ -26,7 +26,7 @@ mod token_accuracy;
 mod tokenizer_quality;
 mod trainer;
 
-pub use checkpoint::TRAINING;
+pub use checkpoint::{TRAINING, checkpoint_step};
 pub use drop_path::drop_path;
 pub use error::{Error, Result};
 pub use evaluation::{Accuracy, ClassCounts, Evaluation, evaluate};

@@ -3,8 +3,10 @@
 use crate::error::{Error, Result};
 use crate::record::Record;
 use crate::sink::Sink;
+use beit_weights::write_file;
+use serde_json::Value;
 use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// Appends lines to a file, each flushed, so that a run that is killed keeps what it measured.
@@ -25,6 +27,45 @@ impl Metrics {
         let file = file.map_err(|source| Error::Write { path: path.to_owned(), source })?;
         Ok(Self { path: path.to_owned(), file: BufWriter::new(file) })
     }
+
+    /// Opens `path` for appending what comes after `step` steps of `phase`: what a run that was stopped measured beyond these is
+    /// taken out, and so is a last line that was cut off. A file that is not there is made.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] or [`Error::Write`].
+    pub fn resume(path: &Path, phase: &str, step: u64) -> Result<Self> {
+        let text = match std::fs::read(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Self::append(path),
+            Err(source) => return Err(Error::Read { path: path.to_owned(), source }),
+        };
+        let kept = kept(&text, phase, step);
+        if kept < text.len() {
+            write_file(path, &text[..kept])
+                .map_err(|source| Error::Write { path: path.to_owned(), source })?;
+        }
+        Self::append(path)
+    }
+}
+
+/// How many bytes of a metrics file belong to a run that has done `step` steps of `phase`.
+fn kept(text: &[u8], phase: &str, step: u64) -> usize {
+    let whole = |line: &[u8]| serde_json::from_slice::<Value>(line.strip_suffix(b"\n")?).ok();
+    let lines = text.split_inclusive(|&byte| byte == b'\n');
+    lines
+        .take_while(|line| whole(line).is_some_and(|record| !beyond(&record, phase, step)))
+        .map(<[u8]>::len)
+        .sum()
+}
+
+/// Whether a record was made after these steps: of a later one, or of the model at the end. Before its first checkpoint a run
+/// measures its tokenizer again.
+fn beyond(record: &Value, phase: &str, step: u64) -> bool {
+    let of = record["phase"].as_str().unwrap_or_default();
+    of.starts_with("evaluate")
+        || (of == "tokenizer_quality" && step == 0)
+        || (of == phase && record["step"].as_u64().is_none_or(|of| of > step))
 }
 
 /// Writes one line; the error is [`Error::Write`].
@@ -55,6 +96,26 @@ mod tests {
     use super::*;
     use crate::{Accuracy, PixelQuality, StepReport, TokenAccuracy, TokenizerQuality};
     use beit_tokenizer::Usage;
+
+    #[test]
+    fn what_comes_after_the_checkpoint_is_taken_out() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("metrics.jsonl");
+        let line = |phase: &str, step: u64| format!("{{\"phase\":\"{phase}\",\"step\":{step}}}\n");
+        let before = [line("tokenizer", 9), line("pretrain", 2), line("pretrain", 4)].concat();
+        let after = [line("pretrain", 6), line("evaluate_tokens", 0), "{\"phase\":\"pre".to_owned()].concat();
+        std::fs::write(&path, before.clone() + &after).expect("a file");
+        Metrics::resume(&path, "pretrain", 4).expect("it can be written");
+        assert_eq!(std::fs::read_to_string(&path).expect("it is there"), before);
+        // Cut off by a full disk: the next line must not be joined to it.
+        std::fs::write(&path, before.clone() + "{\"phase\":\"pre").expect("a file");
+        let mut metrics = Metrics::resume(&path, "pretrain", 4).expect("it can be written");
+        let report = StepReport { phase: "pretrain", step: 6, ..Default::default() };
+        metrics.record(&Record::Step(&report)).expect("the disk has room");
+        assert_eq!(read_metrics(&path).expect("it is there").len(), 4);
+        Metrics::resume(&path, "pretrain", 0).expect("it can be written");
+        assert_eq!(std::fs::read_to_string(&path).expect("it is there"), line("tokenizer", 9));
+    }
 
     /// Programs read these lines: names, and where they stand.
     #[test]

@@ -13,7 +13,8 @@ use beit_ops::{Ops, Tree};
 use std::time::{Duration, Instant};
 
 impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
-    /// Trains from the optimiser's step up to step `until`, or to the end of the schedule if that comes first.
+    /// Trains from the optimiser's step up to step `until`, or to the end of the schedule if that comes first, or until
+    /// [`Hooks::pause`] says so.
     ///
     /// Between two looks at the numbers nothing waits for the device. The optimiser does not take a step whose gradients are not
     /// finite, so a look that comes later finds the parameters unharmed.
@@ -41,12 +42,13 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
         let mut pending = Vec::new();
         listeners.progress.begin(phase, begin, total);
         for step in begin..until {
+            let paused = hooks.pause(step + 1);
             let (sums, epoch) = self.gradients(step, &mut feed, &mut meter, hooks, &mut grads)?;
             meter.count(&sums);
             let scale = if self.alone(hooks) { 1.0 } else { 1.0 / sums.rows().max(1) as f32 };
             let clip = self.optimiser.clip_scaled(self.ops, &grads, scale);
             pending.push(Pending { step, epoch, lr: self.optimiser.lr(), sums, clip: clip.clone() });
-            let looks = self.looks_after(step + 1, until);
+            let looks = paused || self.looks_after(step + 1, until);
             let measured = if looks { self.look(&mut pending, &grads)? } else { Vec::new() };
             self.optimiser.step(self.ops, &mut self.params, &mut grads, &clip);
             hooks.stepped(self.ops, &self.params, &self.buffers, step + 1)?;
@@ -56,6 +58,9 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
                     listeners.progress.report(&report);
                     listeners.sinks.record(&Record::Step(&report))?;
                 }
+            }
+            if paused && step + 1 < until {
+                return Ok(());
             }
         }
         listeners.progress.end();

@@ -9,6 +9,7 @@ mod error;
 mod file;
 mod finetune;
 mod folder;
+mod foreign;
 #[cfg(feature = "hub")]
 mod hub;
 mod json;
@@ -33,6 +34,7 @@ pub use error::{Error, Problem, Result};
 pub use file::write_file;
 pub use finetune::load_for_finetuning;
 pub use folder::{no_more_files, replace_folder};
+pub use foreign::foreign_file;
 #[cfg(feature = "hub")]
 pub use hub::{Hub, HubConfig, HubId, HubProblem, NoProgress, Progress};
 pub use labels::{Labels, imagenet_1k, imagenet_22k};

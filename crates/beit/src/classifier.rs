@@ -8,9 +8,8 @@ use crate::on::On;
 use crate::progress::Watch;
 use crate::settings::{Batches, DataSettings, OpenSettings};
 use beit_data::{Image, LabelledSample, Loader, Preprocessing, Source};
-use beit_ops::{Ops, Tree};
+use beit_ops::Ops;
 use beit_train::Evaluation;
-use flate2::Crc;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -66,12 +65,7 @@ impl<O: Ops> Engine for On<O, beit_heads::Classifier<O::Tensor>> {
     }
 
     fn checksum(&self) -> Result<String> {
-        let mut crc = Crc::new();
-        for leaf in self.params.leaves() {
-            let bytes: Vec<u8> = self.ops.read(leaf)?.into_iter().flat_map(f32::to_le_bytes).collect();
-            crc.update(&bytes);
-        }
-        Ok(format!("{:08x}", crc.sum()))
+        crate::checksum::of(&*self.ops, &*self.params)
     }
 }
 

@@ -45,6 +45,9 @@ pub enum Error {
         /// What it reported.
         problem: String,
     },
+    /// Whoever watches wanted it to stop; see [`Progress::stops`](crate::Progress::stops). What is saved and how to go on.
+    #[error("stopped: {0}")]
+    Stopped(String),
     /// A file or a folder.
     #[error("cannot {doing} {}", .path.display())]
     File {

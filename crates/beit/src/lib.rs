@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod any_tokenizer;
+mod checksum;
 mod classifier;
 mod device;
 mod embedder;
@@ -37,7 +38,7 @@ pub use locate::{Located, locate};
 pub use masked::{MaskedModel, Reconstruction, write_masks};
 pub use probe::{Judge, Probe, ProbeSettings, Probed};
 pub use progress::{Progress, Task, Watch};
-pub use run::tokenizer_of;
+pub use run::{merged as settings_of_run, tokenizer_of};
 pub use settings::{
     Batches, CropSettings, DataSettings, DeviceSettings, HeldOutSettings, MaskSettings, MeasureSettings,
     ModelSettings, OpenSettings, OptimisationSettings, RunSettings, Sides, TokenizerKind,

@@ -26,6 +26,11 @@ pub trait Progress: Send + Sync {
     }
     /// What began has ended.
     fn end(&self) {}
+    /// Whether training or evaluation is to stop: it then saves what it has, and ends with [`Error::Stopped`](crate::Error::Stopped).
+    /// Asked after every step and every batch.
+    fn stops(&self) -> bool {
+        false
+    }
 }
 
 /// What takes a while.

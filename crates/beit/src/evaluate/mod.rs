@@ -9,6 +9,7 @@ use crate::error::{Error, Place, Result, setting};
 use crate::files;
 use crate::loaders::Loading;
 use crate::progress::{Task, Watch};
+use crate::run::data_stamp;
 use crate::settings::{Batches, DataSettings};
 use beit_data::{Source, Split};
 use beit_train::{Accuracy, ClassCounts, Evaluation};
@@ -191,7 +192,7 @@ impl Job<'_> {
         let Some(out) = &settings.out else { return Ok(None) };
         let what = What {
             model: classifier.engine().checksum()?,
-            data: store::data(&settings.data.data, source.as_ref()),
+            data: format!("{} with {}", settings.data.data, data_stamp(source.as_ref())),
             preprocessing: classifier.preprocessing().to_string(),
             batch_size: settings.batch_size(),
         };

@@ -2,9 +2,7 @@
 
 use crate::error::{Error, Place, Result, unfit};
 use crate::files;
-use beit_data::Source;
 use beit_train::Evaluation;
-use flate2::Crc;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -84,14 +82,4 @@ impl What {
         let different = rows.into_iter().find(|(_, before, now)| before != now);
         different.map(|(name, before, now)| format!("the {name} was {before}, is {now}"))
     }
-}
-
-/// A source, by the names and classes of its images.
-pub(super) fn data(spec: &str, source: &dyn Source) -> String {
-    let mut crc = Crc::new();
-    for index in 0..source.len() {
-        let class = source.label(index).and_then(|class| source.class_names().get(class as usize));
-        crc.update(format!("{}\t{}\n", source.name(index), class.map_or("", String::as_str)).as_bytes());
-    }
-    format!("{spec} with {} images, {:08x}", source.len(), crc.sum())
 }

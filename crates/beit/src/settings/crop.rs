@@ -1,10 +1,11 @@
 use crate::error::{Result, setting};
 use beit_data::RandomResizedCrop;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Which regions of the images a model is trained on.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
+#[serde(default)]
 pub struct CropSettings {
     /// Least share of an image's area that a random region has; 0.08 where not given, of small images more
     #[cfg_attr(feature = "clap", arg(long, value_name = "SHARE"))]

@@ -1,14 +1,16 @@
 use crate::error::{Error, Result};
 use beit_data::{Cached, Part, Source, Split, open};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Decoded images up to this many bytes stay in memory.
 const CACHE_BYTES: usize = 1 << 30;
 
 /// Where images come from.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
+#[serde(default)]
 pub struct DataSettings {
     /// Where images come from: fashion-mnist (embedded), folder:DIR, idx:DIR
     #[cfg_attr(feature = "clap", arg(long, alias = "data-path", default_value_t = Self::default().data, value_name = "SPEC"))]
@@ -29,6 +31,11 @@ impl DataSettings {
     #[must_use]
     pub fn of_spec(data: impl Into<String>) -> Self {
         Self { data: data.into(), ..Self::default() }
+    }
+
+    /// The folder that images come from, if it is one.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        self.data.split_once(':').map(|(_, folder)| Path::new(folder))
     }
 
     /// Opens a split.
@@ -65,8 +72,9 @@ impl DataSettings {
 }
 
 /// Which images judge what was learnt.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
+#[serde(default)]
 pub struct HeldOutSettings {
     /// Judge by this share of the training images instead of the test images, to choose a recipe without these: a part of each class,
     /// the same in every run, which is not learnt from
@@ -83,8 +91,9 @@ impl HeldOutSettings {
 }
 
 /// How many images tell how good tokens are and how well they are named.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
+#[serde(default)]
 pub struct MeasureSettings {
     /// Measure tokens on so many of the images that were held out at most; of more, so many are taken at even distances
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().measure_images, value_name = "N", value_parser = at_least_one()))]
@@ -117,8 +126,9 @@ fn at_least_one() -> impl clap::builder::TypedValueParser<Value = usize> {
 }
 
 /// How many images a device sees at once.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
+#[serde(default)]
 pub struct Batches {
     /// Images of a batch; where not given, 64 in fine-tuning and evaluation, the preset's or the recipe's in other training, 16 elsewhere
     #[cfg_attr(feature = "clap", arg(long))]

@@ -1,10 +1,11 @@
 use crate::error::{Result, setting};
 use beit_ops::Footprint;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Where and how models compute.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
+#[serde(default)]
 pub struct DeviceSettings {
     /// Device: auto, cpu, cuda, cuda:N (the GPU with this number) or wgpu; auto is cuda where this build and this machine have it,
     /// else cpu
@@ -26,7 +27,7 @@ impl Default for DeviceSettings {
 }
 
 /// Of activations and matrix products.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
@@ -37,6 +38,17 @@ pub enum Precision {
     F32,
     /// Eight bits of precision, accumulated in f32.
     Bf16,
+}
+
+impl Precision {
+    /// As [`Device::precision`](crate::Device::precision) names it.
+    pub(crate) fn named(name: &str) -> Self {
+        match name {
+            "f32" => Self::F32,
+            "bf16" => Self::Bf16,
+            _ => Self::Auto,
+        }
+    }
 }
 
 /// What a device is called in [`device`](DeviceSettings::device).

@@ -1,10 +1,11 @@
 use crate::error::{Place, Result, setting};
 use beit_mask::{BlockShape, Grid, Masker, Strategy};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Which patches are masked.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
+#[serde(default)]
 pub struct MaskSettings {
     /// How patches are chosen
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t))]
@@ -24,7 +25,7 @@ pub struct MaskSettings {
 }
 
 /// How patches are chosen to be masked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum MaskKind {

@@ -2,11 +2,12 @@ use super::Sides;
 use crate::error::Result;
 use beit_data::{Normalise, Preprocessing};
 use beit_vit::{Config, Preset, RelativePositions};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What a new model looks like.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
+#[serde(default)]
 pub struct ModelSettings {
     /// Size of the model
     #[cfg_attr(feature = "clap", arg(long, alias = "model", value_enum, default_value_t))]
@@ -41,7 +42,7 @@ pub struct ModelSettings {
 }
 
 /// The sizes of models.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum Size {

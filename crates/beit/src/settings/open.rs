@@ -1,10 +1,11 @@
 use super::Sides;
 use beit_weights::{LoadOptions, Resizing};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How a model is opened that is used as it is.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
+#[serde(default)]
 pub struct OpenSettings {
     /// How pictures become the model's pixels: as the checkpoint says, or a family's way. What the published number of an official
     /// checkpoint was measured with, where nothing is given
@@ -19,8 +20,9 @@ pub struct OpenSettings {
 }
 
 /// How a checkpoint is loaded.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
+#[serde(default)]
 pub struct LoadSettings {
     /// Whose way of bringing positions to another image size
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t))]
@@ -31,7 +33,7 @@ pub struct LoadSettings {
 }
 
 /// Whose way of making pixels of pictures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum PreprocessingRule {
@@ -46,7 +48,7 @@ pub enum PreprocessingRule {
 }
 
 /// Whose way of resizing positions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum ResizingRule {

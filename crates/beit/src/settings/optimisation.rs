@@ -2,11 +2,12 @@ use super::Batches;
 use crate::error::{Result, setting};
 use beit_train::{Hyper, Schedule};
 use beit_vit::Keep;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How the parameters of a transformer are trained.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
+#[serde(default)]
 pub struct OptimisationSettings {
     /// Passes over the images; where not given, in fine-tuning 4, and of few images as many as make 800 steps, in pre-training what is usual for the preset
     #[cfg_attr(feature = "clap", arg(long))]

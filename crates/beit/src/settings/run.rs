@@ -1,9 +1,10 @@
-use serde::Serialize;
-use std::path::PathBuf;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
 
 /// Where a run is written.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
+#[serde(default)]
 pub struct FolderSettings {
     /// Folder of the run; runs/VERB-N where not given
     #[cfg_attr(feature = "clap", arg(long, alias = "output-dir", value_name = "DIR"))]
@@ -34,8 +35,9 @@ impl FolderSettings {
 }
 
 /// Where a run is written, and what of it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
+#[serde(default)]
 pub struct RunSettings {
     /// The folder.
     #[cfg_attr(feature = "clap", command(flatten))]
@@ -47,7 +49,8 @@ pub struct RunSettings {
         arg(long, alias = "auto-resume", requires = "out", conflicts_with = "overwrite")
     )]
     pub resume: bool,
-    /// Steps between two checkpoints; one at the end where not given
+    /// Steps between two checkpoints. Where not given or 0, they are saved by time: after a minute or more, so that saving takes
+    /// less than 1 % of the run
     #[cfg_attr(feature = "clap", arg(long))]
     pub save_every: Option<u64>,
     /// Checkpoints to keep
@@ -67,6 +70,17 @@ impl RunSettings {
     pub fn in_folder(out: impl Into<PathBuf>) -> Self {
         let folder = FolderSettings { out: Some(out.into()), ..FolderSettings::default() };
         Self { folder, ..Self::default() }
+    }
+
+    /// The folder of the run that is to go on, if one is.
+    #[must_use]
+    pub fn resumed(&self) -> Option<&Path> {
+        self.folder.out.as_deref().filter(|_| self.resume)
+    }
+
+    /// Whether checkpoints are saved by time.
+    pub(crate) fn saves_by_time(&self) -> bool {
+        self.save_every.unwrap_or(0) == 0
     }
 
     /// Where to stop next, after `step` of `total` steps.

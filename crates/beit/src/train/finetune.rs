@@ -1,6 +1,6 @@
 //! Fine-tuning for classification.
 
-use super::{Journal, Recorded, recipe, same_model};
+use super::{Journal, recipe};
 use crate::classifier::Classifier as Door;
 use crate::device::{Device, Work};
 use crate::error::{Error, Result, setting, unfit};
@@ -11,7 +11,7 @@ use crate::loaders::Loading;
 use crate::locate::{Located, locate};
 use crate::probe::{MOST_PIXELS, pixels_baseline};
 use crate::progress::Watch;
-use crate::run::Run;
+use crate::run::{Recorded, Run, data_stamp, newest};
 use crate::settings::{
     Batches, CropSettings, DataSettings, HeldOutSettings, LoadSettings, ModelSettings, OptimisationSettings,
     RunSettings, Sides,
@@ -22,7 +22,7 @@ use beit_ops::Ops;
 use beit_train::{Accuracy, Classification, Hyper, Record, Sink, Trainer};
 use beit_vit::RelativePositions;
 use beit_weights::{Checkpoint, load_classifier, save_classifier, write_preprocessing};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -35,8 +35,9 @@ const EPOCHS: u64 = 4;
 const STEPS: u64 = 800;
 
 /// Which model is fine-tuned, on what, and how.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
+#[serde(default)]
 pub struct FinetuneSettings {
     /// Where to start: run, checkpoint folder, file (.safetensors, .pth, .bin), official name or name on the hub
     #[cfg_attr(feature = "clap", arg(long, alias = "finetune", value_name = "MODEL", required_unless_present_any = ["from_scratch", "resume"], conflicts_with = "from_scratch"))]
@@ -202,12 +203,36 @@ impl Finetuning {
         device.run(Job(self))
     }
 
-    /// Where fine-tuning starts.
+    /// The files and folders that it reads.
+    fn inputs(&self) -> Vec<&Path> {
+        self.settings.init.as_deref().into_iter().chain(self.settings.data.folder()).collect()
+    }
+
+    /// The checkpoint of this very run to go on from.
+    fn newest(&self) -> Option<PathBuf> {
+        self.settings.run.resumed().and_then(newest)
+    }
+
+    /// Where fine-tuning starts, or goes on.
     fn start<O: Ops>(&self, ops: &O) -> Result<Start<O::Tensor>> {
-        match &self.settings.init {
-            Some(init) => self.start_from_checkpoint(ops, init),
-            None => self.start_from_scratch(ops),
+        match (self.newest(), &self.settings.init) {
+            (Some(own), _) => self.start_from_own(ops, &own),
+            (None, Some(init)) => self.start_from_checkpoint(ops, init),
+            (None, None) => self.start_from_scratch(ops),
         }
+    }
+
+    /// Goes on with what this run had learnt: what it began with is not needed any more.
+    fn start_from_own<O: Ops>(&self, ops: &O, own: &Path) -> Result<Start<O::Tensor>> {
+        let loaded = load_classifier(ops, own)?;
+        let config = loaded.params.config();
+        if config.classes != self.classes() {
+            let (path, found, expected) = (own.display(), config.classes, self.classes());
+            unfit!("{path} has {found} classes, the data have {expected}; resume with the data of the run");
+        }
+        let preprocessing = load::preprocessing(&Checkpoint::open(own)?, config.vit.image);
+        let report = format!("{}: all of it", own.display());
+        Ok(Start { params: loaded.params, preprocessing, report })
     }
 
     fn start_from_scratch<O: Ops>(&self, ops: &O) -> Result<Start<O::Tensor>> {
@@ -318,15 +343,16 @@ impl Work for Job<'_> {
         let loader: Loader<LabelledSample> =
             loading.finetune(&job.images.source, job.images.indices.clone(), transform)?;
 
-        let recorded = Recorded::new(settings, device);
-        let run = Run::begin_or_resume(&settings.run, "finetune", &recorded, watch)?;
+        let recorded = Recorded::new(settings, device).with("data", data_stamp(job.images.source.as_ref()));
+        let mut run = Run::begin_or_resume(&settings.run, "finetune", &job.inputs(), &recorded, watch)?;
         let task = Classification { smoothing: settings.smoothing, recompute: settings.training.recompute };
         let recipe = recipe(&settings.training, &settings.run, job.hyper, device);
         let mut trainer = Trainer::new(&**ops, task, recipe, params);
-        if settings.run.resume {
-            resume(&mut trainer, &run.path("last"))?;
+        if let Some(newest) = run.newest() {
+            trainer.load_state(&newest)?;
         }
-        let mut journal = Journal::open(&run, watch)?;
+        let step = trainer.optimiser.steps();
+        let mut journal = Journal::open(&mut run, watch, "finetune", step)?;
         let names = job.images.source.class_names();
         let save = |trainer: &Trainer<'_, O, _>, dir: &Path| save(trainer, &preprocessing, names, dir);
         let checkpoint = journal.train_to_the_end(&mut trainer, &loader, &settings.run, save)?;
@@ -339,7 +365,7 @@ impl Work for Job<'_> {
         journal.metrics.record(&Record::Classes { split: &split, accuracy: &accuracy })?;
         let pixels_baseline = pixels_baseline(&job.images, preprocessing, &loading)?;
         Ok(Finetuned {
-            run: run.dir,
+            run: run.dir.clone(),
             checkpoint,
             labels: job.images.indices.len(),
             split,
@@ -377,12 +403,4 @@ fn save<O: Ops>(
         write_preprocessing(dir, preprocessing)?;
         Ok(trainer.save_state(dir)?)
     })
-}
-
-/// Continues a run.
-fn resume<O: Ops>(trainer: &mut Trainer<'_, O, Classification>, dir: &Path) -> Result<()> {
-    let loaded = load_classifier(trainer.ops, dir)?;
-    same_model(dir, &loaded.params.config(), &trainer.params.config())?;
-    trainer.params = loaded.params;
-    Ok(trainer.load_state(dir)?)
 }

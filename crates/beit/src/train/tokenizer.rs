@@ -1,26 +1,27 @@
 //! Training a tokenizer.
 
+use super::Journal;
 use super::tokenizer_kinds::{Job, Plan, dvae_recipe, kmeans_recipe};
-use super::{Journal, Recorded};
 use crate::device::{Device, Work};
 use crate::error::{Result, setting};
 use crate::loaders::Loading;
 use crate::progress::Watch;
-use crate::run::Run;
+use crate::run::{Recorded, Run, data_stamp};
 use crate::settings::{Batches, DataSettings, FolderSettings, MeasureSettings, Sides, TokenizerKind};
 use crate::tokenizer::Tokenizer;
 use beit_data::{Source, Split};
 use beit_ops::Ops;
 use beit_tokenizer::{Config, KMeansConfig};
 use beit_train::{PixelQuality, Record, Sink, TokenizerQuality};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
 /// Which tokenizer is trained, on what, and how.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
+#[serde(default)]
 pub struct TokenizerSettings {
     /// The images.
     #[cfg_attr(feature = "clap", command(flatten))]
@@ -200,15 +201,12 @@ impl TokenizerTraining {
     pub fn run(&self, device: &Device, watch: &Watch) -> Result<TrainedTokenizer> {
         let Self { settings, plan } = self;
         let source = settings.data.open(Split::Train)?;
-        let run = Run::begin(&settings.folder, "tokenizer", &Recorded::new(settings, device))?;
-        watch.note(&format!(
-            "{} images from {}; run folder: {}",
-            source.len(),
-            settings.data.data,
-            run.dir.display()
-        ));
-        let mut journal = Journal::open(&run, watch)?;
+        watch.note(&format!("{} images from {}", source.len(), settings.data.data));
+        let recorded = Recorded::new(settings, device).with("data", data_stamp(source.as_ref()));
+        let inputs: Vec<_> = settings.data.folder().into_iter().collect();
+        let mut run = Run::begin(&settings.folder, "tokenizer", &inputs, &recorded, watch)?;
         let (Sides(size), folder) = (settings.image_size, run.path("tokenizer"));
+        let mut journal = Journal::open(&mut run, watch, "tokenizer", 0)?;
         let report_every = settings.folder.report_every();
         let job = Job { plan, size, seed: settings.seed, report_every };
         let loading = Loading::new(Batches::LARGE, settings.seed, &settings.data, device, watch);
@@ -220,9 +218,16 @@ impl TokenizerTraining {
             folder: &folder,
         })?;
 
+        journal.run.commit()?;
+
         let (held_out, split) = settings.measure.held_out(&settings.data)?;
         let quality = tokenizer.quality(size, &held_out, &loading)?;
-        tokenizer.write_reconstructions(size, &held_out, &run.pictures()?.join("tokenizer.png"), watch)?;
+        tokenizer.write_reconstructions(
+            size,
+            &held_out,
+            &journal.run.pictures()?.join("tokenizer.png"),
+            watch,
+        )?;
         if let Some(fault) = quality.fault() {
             watch.note(&format!("{fault}: pretrain will refuse this tokenizer for such images; {REMEDIES}"));
         }

@@ -7,17 +7,19 @@ use crate::error::{Result, unfit};
 use crate::load::{self, MimModel};
 use crate::loaders::Loading;
 use crate::masked::{MaskedModel, write_masks};
-use crate::run::Run;
+use crate::run::{Recorded, Run, data_stamp};
 use crate::tokenizer::Tokenizer;
 use crate::train::advice::duration_sentence;
 use crate::train::tokenizer::{REMEDIES, sentence};
 use crate::train::tokenizer_kinds::Job as TokenizerJob;
-use crate::train::{Journal, Recorded, recipe, same_model};
+use crate::train::{Journal, recipe, same_model};
 use beit_data::Preprocessing;
 use beit_heads::Mim;
 use beit_ops::prelude::*;
 use beit_tokenizer::{Codebook, VisualTokens};
-use beit_train::{MaskedImages, Record, Sink, TokenizerQuality, Trainer, evaluate_tokens, token_baselines};
+use beit_train::{
+    MaskedImages, Record, Sink, TokenizerQuality, Trainer, checkpoint_step, evaluate_tokens, token_baselines,
+};
 use beit_weights::{save_mim, write_preprocessing};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -32,10 +34,35 @@ impl Work for Job<'_> {
         let (settings, watch) = (&job.settings, &job.watch);
         let loading = Loading::for_training(&settings.training, &settings.data, device.workers(), watch);
         let loader = job.loader(&job.source, &loading, true)?;
-        let recorded = Recorded::new(settings, device);
-        let run = Run::begin_or_resume(&settings.run, "pretrain", &recorded, watch)?;
-        let mut journal = Journal::open(&run, watch)?;
-        let tokenizer = self.tokenizer(ops, device, &loading, &mut journal)?;
+        // Before anything is written, so that what cannot be read costs nothing.
+        let given = match &settings.tokenizer {
+            Some(name) => Some(Rc::new(load::tokenizer(&**ops, name, watch)?)),
+            None => None,
+        };
+        let mut recorded = Recorded::new(settings, device).with("data", data_stamp(job.source.as_ref()));
+        if let Some(tokenizer) = &given {
+            recorded = recorded.with("tokenizer", checksum(&**ops, &**tokenizer)?);
+        }
+        let (verb, inputs) = ("pretrain", job.inputs());
+        let mut run = Run::begin_or_resume(&settings.run, verb, &inputs, &recorded, watch)?;
+        let own = run.path("tokenizer");
+        let newest = run.newest();
+        let step = newest.as_deref().and_then(checkpoint_step).unwrap_or(0);
+        let untrained = given.is_none() && !own.join("config.json").is_file();
+        let phase = if untrained { "tokenizer" } else { verb };
+        let mut journal = Journal::open(&mut run, watch, phase, step)?;
+        let tokenizer = match given {
+            Some(tokenizer) => tokenizer,
+            None => self.own_tokenizer(ops, device, &loading, &mut journal)?,
+        };
+        if settings.tokenizer.is_none() {
+            recorded = recorded.with("tokenizer", checksum(&**ops, &*tokenizer)?);
+            recorded.refuse_other(&journal.run.path("run.toml"))?;
+            if newest.is_none() {
+                recorded.write(&journal.run.path("run.toml"), settings.run.folder.command.as_deref())?;
+            }
+        }
+        self.judge(ops, &tokenizer, &loading, &mut journal, newest.is_none())?;
 
         let baseline = self.baseline(ops, &tokenizer, &loading)?;
         let recompute = settings.training.recompute;
@@ -43,8 +70,8 @@ impl Work for Job<'_> {
         let recipe = recipe(&settings.training, &settings.run, job.hyper, device);
         let params = Mim::init(&**ops, &job.config, recipe.seed);
         let mut trainer = Trainer::new(&**ops, task, recipe, params);
-        if settings.run.resume {
-            resume(&mut trainer, &run.path("last"))?;
+        if let Some(newest) = &newest {
+            resume(&mut trainer, newest)?;
         }
         let left = trainer.recipe.hyper.schedule.total.saturating_sub(trainer.optimiser.steps());
         if left > 0 {
@@ -58,8 +85,8 @@ impl Work for Job<'_> {
 }
 
 impl Job<'_> {
-    /// The tokenizer that was given, or the one in the run folder, or a new one.
-    fn tokenizer<O: Ops + 'static>(
+    /// The tokenizer in the run folder, or a new one.
+    fn own_tokenizer<O: Ops + 'static>(
         &self,
         ops: &Rc<O>,
         device: &Device,
@@ -69,7 +96,6 @@ impl Job<'_> {
         let Self(job) = self;
         let (settings, watch, size) = (&job.settings, &job.watch, job.token_size());
         let own = journal.run.path("tokenizer");
-        let folder = settings.tokenizer.clone().unwrap_or_else(|| own.clone());
         if let Some(plan) = &job.tokenizer
             && !own.join("config.json").is_file()
         {
@@ -78,20 +104,33 @@ impl Job<'_> {
             let training = TokenizerJob { plan, size, seed, report_every };
             training.train(&**ops, device, (&job.source, loading), journal, &own)?;
         }
-        let tokenizer = Rc::new(load::tokenizer(&**ops, &folder, watch)?);
-        same_tokens(&folder, VisualTokens::<O>::codebook(&*tokenizer), job.codebook)?;
-        let door = Tokenizer::on(ops, &tokenizer);
+        Ok(Rc::new(load::tokenizer(&**ops, &own, watch)?))
+    }
+
+    /// Measures the tokenizer on images that were held out, and refuses one that is of no use.
+    fn judge<O: Ops + 'static>(
+        &self,
+        ops: &Rc<O>,
+        tokenizer: &Rc<AnyTokenizer<O::Tensor>>,
+        loading: &Loading,
+        journal: &mut Journal<'_>,
+        first: bool,
+    ) -> Result<()> {
+        let Self(job) = self;
+        let (settings, watch) = (&job.settings, &job.watch);
+        let folder = settings.tokenizer.clone().unwrap_or_else(|| journal.run.path("tokenizer"));
+        same_tokens(&folder, VisualTokens::<O>::codebook(&**tokenizer), job.codebook)?;
+        let door = Tokenizer::on(ops, tokenizer);
         let (held_out, split) = settings.measure.held_out(&settings.data)?;
-        let quality = door.quality(size, &held_out, loading)?;
+        let quality = door.quality(job.token_size(), &held_out, loading)?;
         watch.note(&format!("tokenizer on {} {split} images: {}", quality.images, sentence(&quality)));
         if !door.draws() {
             watch.note("the tokenizer has no decoder: no reconstructions are drawn");
         }
-        if !settings.run.resume {
+        if first {
             journal.metrics.record(&Record::Tokenizer { split: &split.to_string(), quality: &quality })?;
         }
-        self.accept(&folder, &quality)?;
-        Ok(tokenizer)
+        self.accept(&folder, &quality)
     }
 
     /// The share of masked patches of held-out images whose token is named without a model: what accuracy is compared with while
@@ -153,6 +192,15 @@ impl Job<'_> {
             model.write_reconstructions(&path, &held_out, &door, &settings.mask, 8, seed, watch)?;
         }
         Ok(Pretrained { run: journal.run.dir.clone(), checkpoint, tokens, split, pictures })
+    }
+}
+
+/// A checksum of a tokenizer's parameters, wherever they come from.
+fn checksum<O: Ops>(ops: &O, tokenizer: &AnyTokenizer<O::Tensor>) -> Result<String> {
+    match tokenizer {
+        AnyTokenizer::Dvae(params) => crate::checksum::of(ops, &**params),
+        AnyTokenizer::Encoder(params) => crate::checksum::of(ops, &**params),
+        AnyTokenizer::KMeans(params) => crate::checksum::of(ops, &**params),
     }
 }
 

@@ -21,13 +21,14 @@ use beit_ops::prelude::*;
 use beit_ops::{Footprint, Plan, Tree};
 use beit_tokenizer::Codebook;
 use beit_train::{Hyper, TokenAccuracy};
-use serde::Serialize;
-use std::path::PathBuf;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Which model is pre-trained, on what, and how.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
+#[serde(default)]
 pub struct PretrainSettings {
     /// The images.
     #[cfg_attr(feature = "clap", command(flatten))]
@@ -222,6 +223,12 @@ impl Pretraining {
     /// The data, the folder, the device, or a number that is not finite.
     pub fn run(&self, device: &Device) -> Result<Pretrained> {
         device.run(job::Job(self))
+    }
+
+    /// The files and folders that it reads.
+    fn inputs(&self) -> Vec<&Path> {
+        let data = self.settings.data.folder();
+        self.settings.tokenizer.as_deref().into_iter().chain(data).collect()
     }
 
     /// Height and width of what the tokenizer sees.

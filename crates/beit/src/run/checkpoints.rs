@@ -1,0 +1,75 @@
+//! The checkpoints of a run.
+
+use super::parts::{self, CHECKPOINTS, entries, is_checkpoint_name, name, remove};
+use super::replaced::ASIDE;
+use crate::error::{Error, Result, unfit};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The newest checkpoint of a run that is whole, whatever `last` says.
+pub(crate) fn newest(dir: &Path) -> Option<PathBuf> {
+    let mut all = all(dir).ok()?;
+    all.reverse();
+    all.into_iter().find(|path| beit_train::checkpoint_step(path).is_some())
+}
+
+/// The checkpoints of a run, oldest first.
+fn all(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut all = entries(&dir.join(CHECKPOINTS))?;
+    all.retain(|path| is_checkpoint_name(&name(path)));
+    all.sort();
+    Ok(all)
+}
+
+/// Points `last` at a checkpoint.
+pub(super) fn point(dir: &Path, checkpoint: &Path) -> Result<()> {
+    let (link, new) = (dir.join(parts::LAST), dir.join(parts::NEW_LAST));
+    remove(&new)?;
+    link_folder(&Path::new(CHECKPOINTS).join(name(checkpoint)), &new)
+        .and_then(|()| fs::rename(&new, &link))
+        .map_err(Error::file("write", &link))
+}
+
+/// Deletes the oldest checkpoints but for the newest `keep`, and never `current`.
+pub(super) fn delete_old(dir: &Path, keep: usize, current: &Path) -> Result<()> {
+    let all = all(dir)?;
+    let old = all.len().saturating_sub(keep.max(1));
+    all[..old].iter().filter(|path| *path != current).try_for_each(|path| remove(path))
+}
+
+/// The checkpoint that a user means: a file, a checkpoint folder, or a run folder, whose newest it is.
+pub(crate) fn checkpoint_of(path: &Path) -> Result<PathBuf> {
+    if path.is_file() {
+        return Ok(path.to_owned());
+    }
+    let last = path.join(parts::LAST);
+    if let Some(found) = [path.to_owned(), last].into_iter().find(|path| is_checkpoint(path)) {
+        return Ok(found);
+    }
+    // A run that was killed between two steps of saving, or before it replaced another.
+    let beside = || Some(path.join(ASIDE).join(parts::LAST)).filter(|path| is_checkpoint(path));
+    if let Some(found) = newest(path).or_else(beside) {
+        return Ok(found);
+    }
+    if !path.exists() {
+        unfit!("{}: no such file or folder; expected a run or a checkpoint", path.display());
+    }
+    unfit!(
+        "{}: neither a checkpoint (no config.json, no weights) nor a run (no last/config.json)",
+        path.display()
+    )
+}
+
+fn is_checkpoint(folder: &Path) -> bool {
+    folder.join("config.json").is_file() || beit_weights::has_weights(folder)
+}
+
+#[cfg(unix)]
+fn link_folder(target: &Path, link: &Path) -> std::io::Result<()> {
+    std::os::unix::fs::symlink(target, link)
+}
+
+#[cfg(windows)]
+fn link_folder(target: &Path, link: &Path) -> std::io::Result<()> {
+    std::os::windows::fs::symlink_dir(target, link)
+}

@@ -1,0 +1,73 @@
+//! One process at a time in a folder.
+
+use crate::error::{Error, Result, unfit};
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+/// The file that is locked. A process that is killed leaves it, unlocked.
+pub(super) const NAME: &str = "run.lock";
+
+/// A folder that nobody else may write to. The lock ends with the process at the latest; then the file is removed.
+pub(super) struct Lock {
+    path: PathBuf,
+    /// None where the file system has no locks.
+    _file: Option<File>,
+}
+
+impl Lock {
+    /// Takes the lock of a folder, which must exist.
+    pub(super) fn take(dir: &Path) -> Result<Self> {
+        let path = dir.join(NAME);
+        loop {
+            let opened = File::options().create(true).truncate(false).write(true).open(&path);
+            let file = opened.map_err(Error::file("create", &path))?;
+            match file.try_lock() {
+                Ok(()) if is_at(&file, &path) => return Ok(Self { path, _file: Some(file) }),
+                // Another process removed it between the two: its lock is of no use.
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => unfit!(
+                    "{}: another process writes to this folder; wait until it ends, or choose another --out",
+                    dir.display()
+                ),
+                Err(TryLockError::Error(_)) => return Ok(Self { path, _file: None }),
+            }
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // While it is locked, so that nobody locks a file that is gone. A file that stays does no harm.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Whether an open file is the one of this name.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let id = |data: fs::Metadata| (data.dev(), data.ino());
+    file.metadata().ok().map(id).is_some_and(|own| fs::metadata(path).ok().map(id) == Some(own))
+}
+
+/// Where open files cannot be removed it always is.
+#[cfg(not(unix))]
+fn is_at(_: &File, _: &Path) -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_at_a_time() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let first = Lock::take(dir.path()).expect("nobody else is there");
+        let refused = Lock::take(dir.path()).err().expect("it is taken").to_string();
+        assert!(refused.contains("another process"), "{refused}");
+        drop(first);
+        assert!(!dir.path().join(NAME).exists());
+        drop(Lock::take(dir.path()).expect("it is free again"));
+    }
+}

@@ -1,0 +1,240 @@
+//! A run is a folder: `run.toml`, `metrics.jsonl`, `pictures/`, `checkpoints/`, and `last`, a link to the newest of those.
+
+mod checkpoints;
+mod lock;
+mod parts;
+mod record;
+mod replaced;
+
+pub(crate) use checkpoints::{checkpoint_of, newest};
+pub use record::merged;
+pub(crate) use record::{Recorded, data_stamp};
+
+use crate::error::{Error, Result, setting, unfit};
+use crate::progress::Watch;
+use crate::settings::{FolderSettings, RunSettings};
+use lock::Lock;
+use serde::Serialize;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The folder of a run, which nobody else writes to.
+pub(crate) struct Run {
+    pub(crate) dir: PathBuf,
+    /// Made for this run, so that it is removed if nothing gets into it.
+    made: bool,
+    /// Whether what it replaces must be put back if it ends now.
+    replaces: bool,
+    lock: Option<Lock>,
+}
+
+impl Run {
+    /// Opens the folder of a new run, and writes down its settings. `inputs` are what the run reads: none of them may lie in a
+    /// folder that is replaced.
+    pub(crate) fn begin(
+        folder: &FolderSettings,
+        verb: &str,
+        inputs: &[&Path],
+        recorded: &Recorded<'_, impl Serialize + Default>,
+        watch: &Watch,
+    ) -> Result<Self> {
+        let mut run = match &folder.out {
+            Some(out) => Self::lock(out)?,
+            None => Self::make_next(Path::new("runs"), verb)?,
+        };
+        run.recover(watch)?;
+        if folder.overwrite {
+            run.replace(inputs)?;
+        }
+        refuse_taken(&run.dir)?;
+        recorded.write(&run.path(parts::SETTINGS), folder.command.as_deref())?;
+        watch.note(&format!("run folder: {}", run.dir.display()));
+        Ok(run)
+    }
+
+    /// [`begin`](Run::begin), or the folder of the run that is to go on, whose settings must be these.
+    pub(crate) fn begin_or_resume(
+        settings: &RunSettings,
+        verb: &str,
+        inputs: &[&Path],
+        recorded: &Recorded<'_, impl Serialize + Default>,
+        watch: &Watch,
+    ) -> Result<Self> {
+        if !settings.resume {
+            return Self::begin(&settings.folder, verb, inputs, recorded, watch);
+        }
+        let run = Self::resume(&settings.folder, watch)?;
+        recorded.refuse_other(&run.path(parts::SETTINGS))?;
+        Ok(run)
+    }
+
+    fn resume(folder: &FolderSettings, watch: &Watch) -> Result<Self> {
+        let Some(out) = &folder.out else {
+            setting!("--resume needs --out: the folder of the run to continue");
+        };
+        if !out.join(parts::SETTINGS).is_file() && !out.join(replaced::ASIDE).is_dir() {
+            unfit!(
+                "{}: no run to resume; expected a run folder with {} in it",
+                out.display(),
+                parts::SETTINGS
+            );
+        }
+        let run = Self::lock(out)?;
+        run.recover(watch)?;
+        watch.note(&format!("run folder: {}", run.dir.display()));
+        match run.newest() {
+            Some(newest) => checkpoints::point(&run.dir, &newest)?,
+            None => watch.note("it was stopped before its first checkpoint: it begins with its first step"),
+        }
+        Ok(run)
+    }
+
+    /// What [`begin`](Run::begin) would refuse, without touching anything.
+    pub(crate) fn check(run: &RunSettings) -> Result<()> {
+        match &run.folder.out {
+            Some(out) if !run.resume && !run.folder.overwrite => refuse_taken(out),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes a folder, if it is not there, and locks it.
+    fn lock(dir: &Path) -> Result<Self> {
+        let made = !dir.exists();
+        fs::create_dir_all(dir).map_err(Error::file("create the run folder", dir))?;
+        Self::locked(dir.to_owned(), made)
+    }
+
+    /// Makes the folder with the next free number, exclusively.
+    fn make_next(parent: &Path, verb: &str) -> Result<Self> {
+        fs::create_dir_all(parent).map_err(Error::file("create the folder of runs", parent))?;
+        for number in 1..u32::MAX {
+            let dir = parent.join(format!("{verb}-{number:03}"));
+            match fs::create_dir(&dir) {
+                Ok(()) => return Self::locked(dir, true),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(Error::file("create the run folder", dir)(error)),
+            }
+        }
+        setting!("{}: every number of a run is taken; give --out", parent.display())
+    }
+
+    fn locked(dir: PathBuf, made: bool) -> Result<Self> {
+        let lock = Some(Lock::take(&dir)?);
+        Ok(Self { dir, made, replaces: false, lock })
+    }
+
+    /// Mends what a process left that was killed.
+    fn recover(&self, watch: &Watch) -> Result<()> {
+        if parts::foreign(&self.dir)?.is_some() {
+            // Not ours to touch: whoever asked for it is told elsewhere.
+            return Ok(());
+        }
+        parts::clean(&self.dir)?;
+        if replaced::recover(&self.dir)? {
+            let dir = self.dir.display();
+            watch.note(&format!("{dir}: the run that was to be replaced is in its place again"));
+        }
+        Ok(())
+    }
+
+    /// Moves what is there aside.
+    fn replace(&mut self, inputs: &[&Path]) -> Result<()> {
+        let dir = &self.dir;
+        if let Some(other) = parts::foreign(dir)? {
+            setting!(
+                "{} was not written by a run, so that {} is not replaced: choose another --out",
+                other.display(),
+                dir.display()
+            );
+        }
+        if let Some(input) = inputs.iter().find(|input| lies_in(input, dir)) {
+            setting!(
+                "--overwrite would delete {}, which this run reads: choose another --out",
+                input.display()
+            );
+        }
+        if refuse_taken(dir).is_err() {
+            replaced::set_aside(dir)?;
+            self.replaces = true;
+        }
+        Ok(())
+    }
+
+    /// Says that the run has something to show for itself: what it replaced is deleted.
+    pub(crate) fn commit(&mut self) -> Result<()> {
+        self.replaces = false;
+        replaced::forget(&self.dir)
+    }
+
+    pub(crate) fn path(&self, part: &str) -> PathBuf {
+        self.dir.join(part)
+    }
+
+    /// The newest checkpoint that is whole.
+    pub(crate) fn newest(&self) -> Option<PathBuf> {
+        checkpoints::newest(&self.dir)
+    }
+
+    /// The folder of the checkpoint after `step` steps.
+    pub(crate) fn checkpoint(&self, step: u64) -> Result<PathBuf> {
+        let dir = self.path(parts::CHECKPOINTS);
+        fs::create_dir_all(&dir).map_err(Error::file("create", &dir))?;
+        Ok(dir.join(format!("step-{step:07}")))
+    }
+
+    /// Points `last` at a checkpoint, and deletes older ones beyond the newest `keep`.
+    pub(crate) fn set_last(&mut self, checkpoint: &Path, keep: usize) -> Result<()> {
+        checkpoints::point(&self.dir, checkpoint)?;
+        self.commit()?;
+        checkpoints::delete_old(&self.dir, keep, checkpoint)
+    }
+
+    /// The folder for pictures.
+    pub(crate) fn pictures(&self) -> Result<PathBuf> {
+        let dir = self.path(parts::PICTURES);
+        fs::create_dir_all(&dir).map_err(Error::file("create", &dir))?;
+        Ok(dir)
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if self.replaces {
+            // A failure here must not hide the one that led here; the next run tries again.
+            let _ = replaced::put_back(&self.dir);
+        }
+        drop(self.lock.take());
+        if self.made {
+            // Only if nothing is in it.
+            let _ = fs::remove_dir(&self.dir);
+        }
+    }
+}
+
+/// The tokenizer in the folder of a run, or the one that the run was given, by its `run.toml`.
+#[must_use]
+pub fn tokenizer_of(run: &Path) -> Option<PathBuf> {
+    let own = run.join(parts::TOKENIZER);
+    if own.exists() {
+        return Some(own);
+    }
+    let config: toml::Table = toml::from_str(&fs::read_to_string(run.join(parts::SETTINGS)).ok()?).ok()?;
+    Some(PathBuf::from(config.get("tokenizer")?.as_str()?))
+}
+
+/// Whether a path leads into a folder.
+fn lies_in(path: &Path, dir: &Path) -> bool {
+    match (fs::canonicalize(path), fs::canonicalize(dir)) {
+        (Ok(path), Ok(dir)) => path.starts_with(dir),
+        _ => false,
+    }
+}
+
+/// A folder with something in it is not written to. What was moved aside is taken care of.
+fn refuse_taken(dir: &Path) -> Result<()> {
+    let mine = |path: &PathBuf| [lock::NAME, replaced::ASIDE].contains(&parts::name(path).as_str());
+    if !parts::entries(dir)?.iter().all(mine) {
+        setting!("{} is not empty: choose another --out, or --resume or --overwrite that run", dir.display());
+    }
+    Ok(())
+}

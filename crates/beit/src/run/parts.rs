@@ -1,0 +1,113 @@
+//! What a run writes into its folder, and how that is told from what others put there.
+
+use crate::error::{Error, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The settings: the first thing that a run writes.
+pub(super) const SETTINGS: &str = "run.toml";
+pub(super) const CHECKPOINTS: &str = "checkpoints";
+pub(super) const PICTURES: &str = "pictures";
+pub(super) const TOKENIZER: &str = "tokenizer";
+pub(super) const LAST: &str = "last";
+pub(super) const NEW_LAST: &str = "last.new";
+const METRICS: &str = "metrics.jsonl";
+/// Everything.
+pub(super) const ALL: [&str; 7] = [SETTINGS, METRICS, PICTURES, CHECKPOINTS, TOKENIZER, LAST, NEW_LAST];
+
+/// Deletes a file, a link or a folder, if it is there.
+pub(super) fn remove(path: &Path) -> Result<()> {
+    let Ok(kind) = fs::symlink_metadata(path) else { return Ok(()) };
+    let removed = if kind.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    removed.map_err(Error::file("delete", path))
+}
+
+/// The entries of a folder; none where it is not there.
+pub(super) fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
+    match fs::read_dir(dir) {
+        Ok(entries) => Ok(entries.filter_map(|entry| Some(entry.ok()?.path())).collect()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(Error::file("read", dir)(error)),
+    }
+}
+
+pub(super) fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Whether a name is that of a checkpoint: `step-` and digits.
+pub(super) fn is_checkpoint_name(name: &str) -> bool {
+    name.strip_prefix("step-").is_some_and(|step| step.len() >= 7 && step.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Whether a name is that of something half written that a process left when it was killed: a hidden sibling of a part or of a
+/// checkpoint.
+pub(super) fn is_left_over(name: &str) -> bool {
+    let Some((of, rest)) = name.strip_prefix('.').and_then(|name| name.rsplit_once('.')) else {
+        return false;
+    };
+    (rest.starts_with("new-") || rest.starts_with("old-")) && (ALL.contains(&of) || is_checkpoint_name(of))
+}
+
+/// Deletes what processes left that were killed. The folder must be locked.
+pub(super) fn clean(dir: &Path) -> Result<()> {
+    for folder in [dir.to_owned(), dir.join(CHECKPOINTS), dir.join(PICTURES)] {
+        for path in entries(&folder)? {
+            let hidden_picture = folder.ends_with(PICTURES) && name(&path).starts_with('.');
+            if is_left_over(&name(&path)) || hidden_picture {
+                remove(&path)?;
+            }
+        }
+    }
+    remove(&dir.join(NEW_LAST))
+}
+
+/// Something in the folder that no run writes, if there is any.
+pub(super) fn foreign(dir: &Path) -> Result<Option<PathBuf>> {
+    let ours = |name: &str| {
+        ALL.contains(&name)
+            || is_left_over(name)
+            || [super::lock::NAME, super::replaced::ASIDE, super::replaced::MOVING].contains(&name)
+    };
+    let find = |dir: PathBuf, ours: &dyn Fn(&str) -> bool| -> Result<Option<PathBuf>> {
+        Ok(entries(&dir)?.into_iter().find(|path| !ours(&name(path))))
+    };
+    if let Some(path) = find(dir.to_owned(), &ours)? {
+        return Ok(Some(path));
+    }
+    if !dir.join(SETTINGS).is_file() {
+        // Without settings it is no run, whatever the names are.
+        return Ok(entries(dir)?.into_iter().find(|path| name(path) != super::lock::NAME));
+    }
+    let picture = |name: &str| name.ends_with(".png") || name.starts_with('.');
+    if let Some(path) = find(dir.join(PICTURES), &picture)? {
+        return Ok(Some(path));
+    }
+    let checkpoint = |name: &str| is_checkpoint_name(name) || is_left_over(name);
+    if let Some(path) = find(dir.join(CHECKPOINTS), &checkpoint)? {
+        return Ok(Some(path));
+    }
+    for folder in entries(&dir.join(CHECKPOINTS))?.into_iter().chain([dir.join(TOKENIZER)]) {
+        if let Some(path) = beit_weights::foreign_file(&folder) {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        assert!(is_checkpoint_name("step-0000010"));
+        assert!(!is_checkpoint_name("step-7") && !is_checkpoint_name("step-00000x0"));
+        for left in [".tokenizer.new-77-0", ".step-0000010.old-1-2", ".run.toml.new-aB3"] {
+            assert!(is_left_over(left), "{left}");
+        }
+        for other in [".git", ".notes.new-1", "tokenizer.new-1", ".tokenizer"] {
+            assert!(!is_left_over(other), "{other}");
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! `run.toml`: what a run is written down as, and what must be the same when it goes on.
+
+use crate::device::Device;
+use crate::error::{Error, Place, Result, unfit};
+use crate::files;
+use crate::settings::{DeviceSettings, Precision};
+use beit_data::Source;
+use flate2::Crc;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use toml::{Table, Value};
+
+/// The settings of a run, where it computes, and checksums of what it reads.
+#[derive(Serialize)]
+pub(crate) struct Recorded<'a, S> {
+    #[serde(flatten)]
+    settings: &'a S,
+    device: Computed,
+    /// What the settings name, by what is in it.
+    found: BTreeMap<&'static str, String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Computed {
+    device: String,
+    precision: String,
+}
+
+/// Settings that change no number of a step: a run may go on with others. The name of a tokenizer may change as long as its
+/// parameters, whose checksum is compared, do not.
+const FREE: [&str; 13] = [
+    "out",
+    "overwrite",
+    "report_every",
+    "resume",
+    "save_every",
+    "keep",
+    "max_bad_share",
+    "recompute",
+    "accept_tokenizer",
+    "measure_images",
+    "tokenizer",
+    "device",
+    "lenient",
+];
+/// What is not a flag.
+const FOUND: &str = "found";
+
+impl<'a, S: Serialize + Default> Recorded<'a, S> {
+    pub(crate) fn new(settings: &'a S, device: &Device) -> Self {
+        let device = Computed { device: device.flag().to_owned(), precision: device.precision().to_owned() };
+        Self { settings, device, found: BTreeMap::new() }
+    }
+
+    /// Records the checksum of something that the run reads.
+    pub(crate) fn with(mut self, what: &'static str, checksum: impl Into<String>) -> Self {
+        self.found.insert(what, checksum.into());
+        self
+    }
+
+    /// Writes it, with the command that asked for the run.
+    pub(crate) fn write(&self, path: &Path, command: Option<&str>) -> Result<()> {
+        let settings = toml::to_string_pretty(self)
+            .map_err(std::io::Error::other)
+            .map_err(Error::file("write the settings to", path))?;
+        let command = command.unwrap_or("beit").replace(char::is_control, " ");
+        let text = format!("# {command}\n# version {}\n\n{settings}", env!("CARGO_PKG_VERSION"));
+        files::write(path, text.as_bytes())
+    }
+
+    /// Refuses to go on with a run that is written down with other settings.
+    pub(crate) fn refuse_other(&self, path: &Path) -> Result<()> {
+        let usual = table(&S::default()).map(leaves).unwrap_or_default();
+        let (before, now) = (leaves(read(path)?), leaves(table(self)?));
+        let names: std::collections::BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+        let different = names.into_iter().filter(|name| !is_free(name)).find_map(|name| {
+            let (was, is) = (before.get(name), now.get(name));
+            // Versions that did not have the setting yet did what is usual.
+            let unknown = was.is_none() && (is == usual.get(name) || name.starts_with(FOUND));
+            let later = is.is_none() && name.starts_with(FOUND);
+            (was != is && !unknown && !later).then(|| difference(name, was, is))
+        });
+        match different {
+            Some(difference) => unfit!(
+                "{} is of another run: {difference}; go on with the settings of the run (--resume and --out alone take them), or begin \
+                 another one",
+                path.display()
+            ),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A sentence about a setting that is not as it was.
+fn difference(name: &str, was: Option<&Value>, is: Option<&Value>) -> String {
+    let text = |value: Option<&Value>| match value {
+        Some(Value::String(text)) => text.clone(),
+        Some(value) => value.to_string(),
+        None => "not given".to_owned(),
+    };
+    let last = name.rsplit('.').next().unwrap_or(name);
+    let what = match name.starts_with(FOUND) {
+        true => format!("the {last}"),
+        false => format!("--{}", last.replace('_', "-")),
+    };
+    format!("{what} was {}, is {}", text(was), text(is))
+}
+
+fn is_free(name: &str) -> bool {
+    !name.starts_with(FOUND) && name.rsplit('.').next().is_some_and(|last| FREE.contains(&last))
+}
+
+/// The settings of the run in a folder, with those in their place that were given: `is_given` says which, by the names of their
+/// fields. Also where it computed.
+///
+/// # Errors
+///
+/// A folder without `run.toml`, or a damaged one.
+pub fn merged<S: Serialize + DeserializeOwned>(
+    given: &S,
+    device: &DeviceSettings,
+    out: &Path,
+    is_given: impl Fn(&str) -> bool,
+) -> Result<(S, DeviceSettings)> {
+    let path = super::replaced::in_force(out).join(super::parts::SETTINGS);
+    if !path.is_file() {
+        unfit!(
+            "{}: no run to resume; expected a run folder with {} in it",
+            out.display(),
+            super::parts::SETTINGS
+        );
+    }
+    let mut recorded = read(&path)?;
+    let mut device = device.clone();
+    if let Some(computed) = recorded.remove("device").and_then(|found| found.try_into::<Computed>().ok()) {
+        if !is_given("device") {
+            device.device = computed.device;
+        }
+        if !is_given("precision") {
+            device.precision = Precision::named(&computed.precision);
+        }
+    }
+    overlay(&mut recorded, table(given)?, &is_given);
+    let damaged =
+        |error: toml::de::Error| Error::Unfit(format!("{} is damaged: {}", path.display(), error.message()));
+    Ok((Value::Table(recorded).try_into().map_err(damaged)?, device))
+}
+
+/// Puts what was given in the place of what was recorded.
+fn overlay(recorded: &mut Table, given: Table, is_given: &impl Fn(&str) -> bool) {
+    for (name, value) in given {
+        match value {
+            Value::Table(given) => {
+                let inner = recorded.entry(name).or_insert_with(|| Value::Table(Table::new()));
+                if let Value::Table(inner) = inner {
+                    overlay(inner, given, is_given);
+                }
+            }
+            value if is_given(&name) => {
+                recorded.insert(name, value);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Table> {
+    let text = fs::read_to_string(path).map_err(Error::file("read", path))?;
+    let damaged = |error: toml::de::Error| Error::Unfit(error.message().to_owned());
+    toml::from_str(&text).map_err(damaged).at(|| format!("{} is damaged", path.display()))
+}
+
+/// What would be read back from a file: the digits of a number are fewer there than those of its nearest f64.
+fn table(settings: &impl Serialize) -> Result<Table> {
+    let unwritable =
+        |problem: String| Error::Unfit(format!("settings that cannot be written down: {problem}"));
+    let text = toml::to_string(settings).map_err(|error| unwritable(error.to_string()))?;
+    toml::from_str(&text).map_err(|error| unwritable(error.to_string()))
+}
+
+/// The values of a table and of those in it, by their names with dots.
+fn leaves(table: Table) -> BTreeMap<String, Value> {
+    let mut all = BTreeMap::new();
+    for (name, value) in table {
+        match value {
+            Value::Table(inner) => {
+                all.extend(
+                    leaves(inner).into_iter().map(|(inner, value)| (format!("{name}.{inner}"), value)),
+                );
+            }
+            value => {
+                all.insert(name, value);
+            }
+        }
+    }
+    all
+}
+
+/// A source, by the names and classes of its images.
+pub(crate) fn data_stamp(source: &dyn Source) -> String {
+    let mut crc = Crc::new();
+    for index in 0..source.len() {
+        let class = source.label(index).and_then(|class| source.class_names().get(class as usize));
+        crc.update(format!("{}\t{}\n", source.name(index), class.map_or("", String::as_str)).as_bytes());
+    }
+    format!("{} images, {:08x}", source.len(), crc.sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PretrainSettings;
+    use crate::settings::RunSettings;
+
+    fn settings(steps: u64) -> PretrainSettings {
+        let mut settings = PretrainSettings { run: RunSettings::in_folder("runs/a"), ..Default::default() };
+        settings.training.steps = Some(steps);
+        settings
+    }
+
+    fn recorded(settings: &PretrainSettings) -> Recorded<'_, PretrainSettings> {
+        let device = Computed { device: "cpu".to_owned(), precision: "f32".to_owned() };
+        Recorded { settings, device, found: [("data", "3 images, 00000000".to_owned())].into() }
+    }
+
+    #[test]
+    fn what_changes_a_step_must_be_the_same() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("run.toml");
+        let first = settings(5);
+        recorded(&first).write(&path, None).expect("it can be written");
+        recorded(&first).refuse_other(&path).expect("the same");
+
+        let mut free = first.clone();
+        (free.run.resume, free.run.keep, free.training.recompute) = (true, 9, true);
+        recorded(&free).refuse_other(&path).expect("these change no number");
+
+        let mut other = first.clone();
+        other.mask.mask_ratio = 0.75;
+        let error = recorded(&other).refuse_other(&path).expect_err("another mask").to_string();
+        assert!(error.contains("--mask-ratio was 0.4, is 0.75"), "{error}");
+
+        let mut given = first.clone();
+        given.training.lr = Some(1e-3);
+        let error = recorded(&given).refuse_other(&path).expect_err("a rate").to_string();
+        assert!(error.contains("--lr was not given, is 0.001"), "{error}");
+
+        let images = recorded(&first).with("data", "4 images, 00000000");
+        let error = images.refuse_other(&path).expect_err("other images").to_string();
+        assert!(error.contains("the data was 3 images"), "{error}");
+        recorded(&first).with("tokenizer", "1").refuse_other(&path).expect("it was not known then");
+    }
+
+    #[test]
+    fn what_is_not_given_is_that_of_the_run() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        recorded(&settings(5)).write(&dir.path().join("run.toml"), None).expect("it can be written");
+        let mut given = PretrainSettings::default();
+        (given.run.keep, given.mask.mask_ratio) = (7, 0.9);
+        let (merged, device) =
+            merged(&given, &DeviceSettings::default(), dir.path(), |name| name == "keep").expect("a run");
+        assert_eq!((merged.training.steps, merged.run.keep, merged.mask.mask_ratio), (Some(5), 7, 0.4));
+        assert_eq!((device.device.as_str(), device.precision), ("cpu", Precision::F32));
+    }
+}
