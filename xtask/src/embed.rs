@@ -2,9 +2,11 @@
 
 use crate::device;
 use crate::model::ModelArgs;
-use crate::output::Output;
+use crate::output::{Output, Overwrite};
 use crate::usage::usage;
-use beit::{Batches, DataSettings, DeviceSettings, Embedder, FeatureSettings, Files, Source, Split};
+use beit::{
+    Batches, Contents, DataSettings, DeviceSettings, Embedder, FeatureSettings, Files, Source, Split,
+};
 use clap::Args as ClapArgs;
 use serde_json::json;
 use std::path::PathBuf;
@@ -38,6 +40,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
+    overwrite: Overwrite,
+    #[command(flatten)]
     features: FeatureSettings,
     #[command(flatten)]
     batches: Batches,
@@ -48,8 +52,15 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    if !matches!(args.out.extension().and_then(|ending| ending.to_str()), Some("safetensors" | "npy")) {
-        usage!("--out {}: expected a name that ends in .safetensors or .npy", args.out.display());
+    let contents = match args.out.extension().and_then(|ending| ending.to_str()) {
+        Some("safetensors") => Contents::Tensors(&["features", "labels"]),
+        Some("npy") => Contents::Array,
+        _ => usage!("--out {}: expected a name that ends in .safetensors or .npy", args.out.display()),
+    };
+    args.overwrite.check(&args.out, contents)?;
+    let names = beit::names_beside(&args.out);
+    if names.exists() && !args.out.exists() {
+        usage!("{} is there already, and would be written beside {}", names.display(), args.out.display());
     }
     let watch = args.output.watch();
     let device = device::open(&args.device, &watch)?;

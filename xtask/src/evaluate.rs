@@ -3,6 +3,7 @@
 use crate::device;
 use crate::model::ModelArgs;
 use crate::output::Output;
+use crate::signals;
 use beit::{Classifier, DeviceSettings, Evaluated, EvaluationSettings};
 use beit_train::ClassCounts;
 use clap::Args as ClapArgs;
@@ -45,6 +46,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let watch = args.output.watch();
     let device = device::open(&args.device, &watch)?;
     let classifier = Classifier::open_with(&args.model.model, &args.model.open, &device, &watch)?;
+    signals::catch();
     let evaluated = classifier.evaluate(&args.model.model, &args.settings, &watch)?;
     let mut sentence = evaluated.sentence();
     if args.per_class {

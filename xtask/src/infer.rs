@@ -2,9 +2,9 @@
 
 use crate::device;
 use crate::model::ModelArgs;
-use crate::output::Output;
+use crate::output::{Output, Overwrite};
 use beit::tensors::{Inputs, TensorModel};
-use beit::{Batches, DeviceSettings};
+use beit::{Batches, Contents, DeviceSettings};
 use clap::Args as ClapArgs;
 use serde_json::json;
 use std::path::PathBuf;
@@ -24,6 +24,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
+    overwrite: Overwrite,
+    #[command(flatten)]
     batches: Batches,
     #[command(flatten)]
     device: DeviceSettings,
@@ -32,6 +34,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    args.overwrite.check(&args.out, Contents::Tensors(&["logits", "codes"]))?;
     let watch = args.output.watch();
     let device = device::open(&args.device, &watch)?;
     let model = TensorModel::open_with(&args.model.model, &args.model.open, &device, &watch)?;

@@ -1,10 +1,12 @@
 //! What a person or a program sees: answers on stdout, everything else on stderr.
 
-use beit::{Progress, StepReport, Task, Watch};
+use beit::{Contents, OutFile, Progress, StepReport, Task, Watch};
 use clap::Args;
 use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressStyle};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -19,7 +21,7 @@ pub(crate) struct Output {
 impl Output {
     /// The answer of a verb: JSON on stdout where a program reads, else a sentence.
     pub(crate) fn answer(self, value: &impl Serialize, sentence: &str) -> anyhow::Result<()> {
-        let line = if self.json { serde_json::to_string(value)? } else { sentence.to_owned() };
+        let line = if self.json { serde_json::to_string(value)?.into() } else { plain(sentence) };
         match writeln!(std::io::stdout(), "{line}") {
             // Whoever read our answer has heard enough.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
@@ -33,9 +35,40 @@ impl Output {
     }
 }
 
+/// Whether a file may be replaced.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Overwrite {
+    /// Replace the file if it is one of those that this verb writes
+    #[arg(long)]
+    overwrite: bool,
+}
+
+impl Overwrite {
+    /// Refuses a file that cannot be written or must not be replaced.
+    pub(crate) fn check(self, path: &Path, contents: Contents) -> beit::Result<()> {
+        OutFile { path: path.to_owned(), overwrite: self.overwrite }.check(contents)
+    }
+}
+
+/// What a file brings along must not command the terminal: characters that are no text are written out.
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_command) {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_command(c) { plain.extend(c.escape_default()) } else { plain.push(c) }
+    }
+    Cow::Owned(plain)
+}
+
+fn is_command(c: char) -> bool {
+    c.is_control() && c != '\n'
+}
+
 /// A line for the person who watches. That nobody listens any more is no reason to stop.
 pub(crate) fn note(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", plain(line));
 }
 
 /// A bar with rate and time left on a terminal; a plain line a report otherwise; JSON lines for a program.
@@ -169,4 +202,15 @@ fn measures(report: &StepReport) -> String {
         text += &format!(", {name} {value:.3}");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_commands_to_the_terminal() {
+        assert_eq!(plain("a\u{1b}[2Jb\r\u{9b}c\nd é"), "a\\u{1b}[2Jb\\r\\u{9b}c\nd é");
+        assert!(matches!(plain("photo é.jpg"), Cow::Borrowed(_)));
+    }
 }

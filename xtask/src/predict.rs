@@ -2,7 +2,7 @@
 
 use crate::device;
 use crate::model::ModelArgs;
-use crate::output::{Output, note};
+use crate::output::Output;
 use crate::usage::usage;
 use beit::{Batches, Classifier, DeviceSettings, Files, Prediction, Source};
 use clap::Args as ClapArgs;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// The most likely classes of images, with their probabilities
 ///
 /// Images come out in the order in which they are named, those of a folder in the order of their names. What cannot be decoded is
-/// named and left out.
+/// named and left out; the verb then fails after the others.
 #[derive(ClapArgs)]
 #[command(after_help = "Examples:
   cargo xtask predict photo.jpg --model runs/finetune-001
@@ -58,15 +58,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         args.output.answer(&answer, &table(&answer))
     })?;
     if bad > 0 {
-        note(&format!("{bad} of {} files cannot be decoded", source.len()));
+        anyhow::bail!("{bad} of {} files cannot be decoded", source.len());
     }
     Ok(())
 }
 
 fn table(answer: &Answer<'_>) -> String {
-    let mut text = answer.file.clone();
+    // One line each, whatever a name has in it.
+    let line = |name: &str| name.replace('\n', "\\n");
+    let mut text = line(&answer.file);
     for Prediction { label, probability, .. } in &answer.predictions {
-        let _ = write!(text, "\n  {probability:.4}  {label}");
+        let _ = write!(text, "\n  {probability:.4}  {}", line(label));
     }
     text
 }

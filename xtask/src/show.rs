@@ -2,11 +2,11 @@
 
 use crate::device;
 use crate::model::ModelArgs;
-use crate::output::Output;
+use crate::output::{Output, Overwrite};
 use crate::usage::usage;
 use beit::{
-    DataSettings, DeviceSettings, MaskSettings, MaskedModel, ModelSettings, Tokenizer, tokenizer_of,
-    write_masks,
+    Contents, DataSettings, DeviceSettings, MaskSettings, MaskedModel, ModelSettings, Tokenizer,
+    tokenizer_of, write_masks,
 };
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::json;
@@ -33,6 +33,8 @@ pub(crate) struct MasksArgs {
     /// Where to write the PNG
     #[arg(long, default_value = "masks.png", value_name = "FILE")]
     out: PathBuf,
+    #[command(flatten)]
+    overwrite: Overwrite,
     #[command(flatten)]
     output: Output,
 }
@@ -61,6 +63,8 @@ pub(crate) struct ReconstructionArgs {
     #[arg(long, default_value = "reconstruction.png", value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
+    overwrite: Overwrite,
+    #[command(flatten)]
     device: DeviceSettings,
     #[command(flatten)]
     output: Output,
@@ -74,6 +78,7 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
 }
 
 fn masks(args: &MasksArgs) -> anyhow::Result<()> {
+    args.overwrite.check(&args.out, Contents::Picture)?;
     let (config, watch) = (args.model.config()?, args.output.watch());
     let (source, _) = args.data.held_out()?;
     let preprocessing = args.model.preprocessing(&config);
@@ -83,6 +88,7 @@ fn masks(args: &MasksArgs) -> anyhow::Result<()> {
 
 fn reconstruction(args: &ReconstructionArgs) -> anyhow::Result<()> {
     let ReconstructionArgs { model, data, mask, images, seed, out, output, .. } = args;
+    args.overwrite.check(out, Contents::Picture)?;
     let watch = output.watch();
     let device = device::open(&args.device, &watch)?;
     let masked = MaskedModel::open_with(&model.model, &model.open, &device, &watch)?;

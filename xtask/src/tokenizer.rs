@@ -1,12 +1,12 @@
 //! `tokenizer`: train one, encode, decode, inspect.
 
 use crate::device;
-use crate::output::Output;
+use crate::output::{Output, Overwrite};
 use crate::usage::command;
 use beit::settings::Sides;
 use beit::{
-    DataSettings, DeviceSettings, Tokenizer, TokenizerSettings, TokenizerTraining, picture, quality_sentence,
-    tensors,
+    Contents, DataSettings, DeviceSettings, Tokenizer, TokenizerSettings, TokenizerTraining, picture,
+    quality_sentence, tensors,
 };
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::json;
@@ -64,6 +64,8 @@ pub(crate) struct EncodeArgs {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
+    overwrite: Overwrite,
+    #[command(flatten)]
     common: Common,
 }
 
@@ -78,6 +80,8 @@ pub(crate) struct DecodeArgs {
     /// Where to write the pictures, one PNG
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    #[command(flatten)]
+    overwrite: Overwrite,
     #[command(flatten)]
     common: Common,
 }
@@ -95,6 +99,8 @@ pub(crate) struct InspectArgs {
     /// Also write originals over reconstructions to this PNG
     #[arg(long, value_name = "FILE")]
     picture: Option<PathBuf>,
+    #[command(flatten)]
+    overwrite: Overwrite,
     #[command(flatten)]
     common: Common,
 }
@@ -124,6 +130,7 @@ fn train(mut args: TrainArgs) -> anyhow::Result<()> {
 }
 
 fn encode(args: &EncodeArgs) -> anyhow::Result<()> {
+    args.overwrite.check(&args.out, Contents::Tensors(&["codes"]))?;
     let Common { output, .. } = args.common;
     let watch = output.watch();
     let device = device::open(&args.common.device, &watch)?;
@@ -137,6 +144,7 @@ fn encode(args: &EncodeArgs) -> anyhow::Result<()> {
 }
 
 fn decode(args: &DecodeArgs) -> anyhow::Result<()> {
+    args.overwrite.check(&args.out, Contents::Picture)?;
     let Common { output, .. } = args.common;
     let watch = output.watch();
     let device = device::open(&args.common.device, &watch)?;
@@ -160,6 +168,9 @@ fn decode(args: &DecodeArgs) -> anyhow::Result<()> {
 }
 
 fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
+    if let Some(picture) = &args.picture {
+        args.overwrite.check(picture, Contents::Picture)?;
+    }
     let Common { output, .. } = args.common;
     let watch = output.watch();
     let device = device::open(&args.common.device, &watch)?;

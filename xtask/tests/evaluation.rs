@@ -84,13 +84,38 @@ fn resumes(place: &Place) {
 
     let run = place.good(&format!("{args} --out stopped --resume"));
     assert!(run.stderr.contains("resumed after 3 of 5 batches"), "{run}");
-    assert!(place.contents("whole") == place.contents("stopped"), "a file differs");
+    for name in ["confusion.csv", "evaluation.json", "per_class.csv"] {
+        let [whole, stopped] = ["whole", "stopped"].map(|dir| fs::read(place.path(dir).join(name)).unwrap());
+        assert!(whole == stopped, "{name} differs");
+    }
     // At its end there is nothing left to do, and nothing changes.
     assert_eq!(place.good(&format!("{args} --out stopped --resume")).answer(), run.answer());
     place.nothing_half_written("stopped");
 
     place.bad(2, &format!("{args} --out stopped"), &["stopped is not empty", "--resume"]);
     place.bad(1, &format!("{args} --out new --resume"), &["new: no progress.json to resume"]);
+    place.copy("stopped", "edited");
+    // The counts of a class, doubled: the sum is wrong. And one that fits, but was not counted.
+    let text = fs::read_to_string(place.path("edited/progress.json")).unwrap();
+    let state = |change: &dyn Fn(&mut Value)| {
+        let mut value: Value = serde_json::from_str(&text).unwrap();
+        change(&mut value["state"]);
+        place.write("edited/progress.json", value.to_string());
+        place.bad(1, &format!("{args} --out edited --resume"), &["edited/progress.json is damaged"]);
+    };
+    state(&|state| state["confusion"][0][2] = 80.into());
+    state(&|state| state["batches"] = 0.into());
+    state(&|state| state["batches"] = u64::MAX.into());
+    state(&|state| state["left_out"] = 7.into());
+    state(&|state| state["classes"] = 5.into());
+    state(&|state| state["in_5"][0][1] = 9.into());
+    state(&|state| state["loss_bits"] = 4_633_059_880_628_912_128_u64.into());
+    // Another picture under the name of one that was counted.
+    let first = "photos/test/class-0/00.png";
+    let kept = fs::read(place.path(first)).unwrap();
+    place.copy("photos/test/class-1/00.png", first);
+    place.bad(1, &format!("{args} --out stopped --resume"), &["has counts of other pictures"]);
+    place.write(first, kept);
     place.write("damaged/progress.json", "{");
     place.bad(1, &format!("{args} --out damaged --resume"), &["damaged/progress.json is damaged"]);
 }
@@ -135,9 +160,11 @@ fn predictions() {
     assert!(text.stdout.starts_with("photos/test/class-1/03.png\n  0."), "{text}");
 
     place.broken_jpeg("broken.jpg");
-    let run = place.good("predict broken.jpg photos/test/class-0/00.png missing.png --model tuned --json");
-    assert_eq!(run.json().len(), 1);
-    for says in ["cannot decode broken.jpg", "cannot decode missing.png", "2 of 3 files cannot be decoded"] {
+    let run = place.run("predict broken.jpg photos/test/class-0/00.png missing.png --model tuned --json");
+    assert_eq!((run.json().len(), run.code), (1, Some(1)));
+    for says in
+        ["cannot decode broken.jpg", "cannot decode missing.png", "error: 2 of 3 files cannot be decoded"]
+    {
         assert!(run.stderr.contains(says), "{run}");
     }
     place.bad(1, "predict broken.jpg missing.png --model tuned", &["2 of 2 files cannot be decoded"]);
@@ -160,7 +187,7 @@ fn features() {
         ("tuned", "--pool model", vec![24, width]),
     ];
     for (model, flags, shape) in shapes {
-        let args = format!("embed --model {model} {data} {flags} --out out.safetensors --json");
+        let args = format!("embed --model {model} {data} {flags} --out out.safetensors --overwrite --json");
         assert_eq!(place.good(&args).answer()["features"], serde_json::json!(shape), "{args}");
         assert_eq!(finite(&place.path("out.safetensors"), "features"), shape, "{args}");
     }
@@ -225,4 +252,50 @@ fn bad_features(place: &Place) {
     place.run("embed --model run --out new.npy").is_refused(&["IMAGE"]);
     place.run("embed photos --data folder:photos --model run --out new.npy").is_refused(&["--data"]);
     assert_eq!(place.names("."), before);
+}
+
+/// What this program would not have written there stays, whatever is asked for.
+#[test]
+fn files_of_others_are_not_replaced() {
+    let place = place_with_runs();
+    fs::write(place.path("mine.png"), fs::read(place.path("photos/test/class-0/00.png")).unwrap()).unwrap();
+    place.write("mine.npy", "notes");
+    place.copy("run/tokenizer/model.safetensors", "mine.safetensors");
+    place.good(
+        "tokenizer encode --tokenizer run/tokenizer --data folder:photos --images 2 --out codes.safetensors",
+    );
+    let weights = "run/last/model.safetensors";
+    let before = place.contents(".");
+    let verbs = [
+        ("embed photos/test --model run --out", "mine.npy"),
+        ("embed photos/test --model run --out", "mine.safetensors"),
+        ("embed photos/test --model run --out", weights),
+        ("tokenizer encode --tokenizer run/tokenizer --data folder:photos --out", weights),
+        ("tokenizer decode --tokenizer run/tokenizer --codes codes.safetensors --out", "mine.png"),
+        ("tokenizer inspect --tokenizer run/tokenizer --data folder:photos --picture", "mine.png"),
+        ("show masks --data folder:photos --out", "mine.png"),
+        ("show reconstruction --model run --data folder:photos --out", "mine.png"),
+        ("weights convert run --layout hf", "photos"),
+        ("weights convert run --layout hf", "run"),
+        ("weights convert run --layout hf", "run/last"),
+        ("weights convert run --layout unilm", "mine.safetensors"),
+    ];
+    for (verb, out) in verbs {
+        // An ending that the verb wants.
+        place.bad(2, &format!("{verb} {out}"), &["is there already", "--overwrite"]);
+        if out != "mine.safetensors" || verb.starts_with("embed") {
+            place.bad(2, &format!("{verb} {out} --overwrite"), &["not replaced"]);
+        }
+        assert!(place.contents(".") == before, "{verb} {out}");
+    }
+    for (verb, out) in [
+        ("show masks --data folder:photos --out", "new.png"),
+        ("embed photos/test --model run --out", "new.npy"),
+    ] {
+        place.good(&format!("{verb} {out}"));
+        place.bad(2, &format!("{verb} {out}"), &["is there already"]);
+        place.good(&format!("{verb} {out} --overwrite"));
+    }
+    // Before anything is computed.
+    place.bad(1, "embed photos/test --model run --out nowhere/new.npy", &["cannot write nowhere/new.npy"]);
 }

@@ -104,13 +104,13 @@ fn raw_tensors(place: &Place) {
     ];
     for (model, pixels, shape) in cases {
         // Two batches, the second smaller.
-        let args = format!("infer --model {model} --pixels {pixels} --batch-size 2 --json --out");
+        let args = format!("infer --model {model} --pixels {pixels} --batch-size 2 --overwrite --json --out");
         let answer = place.good(&format!("{args} out-{pixels}")).answer();
         assert_eq!(answer["logits"], Value::from(shape.clone()));
         assert_eq!(finite(&place.path(&format!("out-{pixels}")), "logits"), shape, "{model} on {pixels}");
     }
     assert_eq!(read_tensor(&place.path("out-plain.st"), "codes").0, [3, 7, 7]);
-    place.good("infer --model run --pixels plain.st --out out-plain.st");
+    place.good("infer --overwrite --model run --pixels plain.st --out out-plain.st");
     let logits = |file: &str| read_tensor(&place.path(file), "logits").1;
     assert_ne!(logits("out-plain.st"), logits("out-masked.st"), "the mask is without effect");
 }

@@ -56,6 +56,9 @@ pub enum Error {
         /// Counted from the first batch of the first epoch.
         number: u64,
     },
+    /// Whoever watches an evaluation wanted it to stop.
+    #[error("stopped")]
+    Stopped,
     /// A recipe that cannot work.
     #[error("{0}")]
     Recipe(String),

@@ -60,10 +60,43 @@ impl Evaluation {
         Self { classes, batches: 0, left_out: 0, loss: 0.0, confusion, in_5 }
     }
 
+    /// Images counted.
+    #[must_use]
+    pub fn images(&self) -> usize {
+        self.confusion.values().sum::<u64>() as usize
+    }
+
+    /// Whether these can be the counts of an evaluation of `classes` classes that has come to a batch before which there are
+    /// `before` images: what was found where they cannot.
+    ///
+    /// # Errors
+    ///
+    /// Counts that contradict each other.
+    pub fn check(&self, classes: usize, before: usize) -> std::result::Result<(), String> {
+        if self.classes != classes {
+            return Err(format!("counts of {} classes, expected {classes}", self.classes));
+        }
+        let counted = self.confusion.values().try_fold(self.left_out as u64, |sum, &n| sum.checked_add(n));
+        if counted != Some(before as u64) {
+            let found = counted.map_or_else(|| "more than can be".to_owned(), |found| found.to_string());
+            return Err(format!("{found} images in {} batches, expected {before}", self.batches));
+        }
+        let of =
+            |class: u32| self.confusion.range((class, 0)..=(class, u32::MAX)).map(|(_, n)| n).sum::<u64>();
+        match self.in_5.iter().find(|&(&class, &n)| n > of(class)) {
+            Some((class, n)) => Err(format!(
+                "class {class} is among the five most likely {n} times, in {} images",
+                of(*class)
+            )),
+            None if !self.loss.is_finite() => Err(format!("a loss of {}", self.loss)),
+            None => Ok(()),
+        }
+    }
+
     /// Over all classes.
     #[must_use]
     pub fn accuracy(&self) -> Accuracy {
-        let images: u64 = self.confusion.values().sum();
+        let images = self.images() as u64;
         let right: u64 = self.confusion().filter(|([label, named], _)| label == named).map(|(_, n)| n).sum();
         let share = |n: u64| n as f64 / images.max(1) as f64;
         let (top1, top5) = (share(right), share(self.in_5.values().sum()));
@@ -135,18 +168,18 @@ pub fn evaluate<O: Ops>(
     let classes = params.config().classes;
     let mut state = start.unwrap_or_else(|| Evaluation::new(classes));
     assert_eq!(state.classes, classes, "an evaluation of a model with other classes");
-    let before = state.left_out;
     for batch in loader.batches(state.batches..loader.batches_per_epoch().max(state.batches))? {
         let batch = batch?;
         let (logits, loss) = logits(ops, params, &batch)?;
         state.add(&logits, &batch.data.labels, loss);
         state.batches = batch.number + 1;
-        state.left_out = before + loader.bad_files().len();
+        // Files of later batches may have been met already: they are counted with their batch.
+        state.left_out = loader.images_before(state.batches) - state.images();
         on_batch(&state)?;
     }
     // Batches without an image that can be decoded are passed over: there may be some at the end.
-    state.left_out = before + loader.bad_files().len();
     state.batches = state.batches.max(loader.batches_per_epoch());
+    state.left_out = loader.images_before(state.batches) - state.images();
     Ok(state)
 }
 

@@ -30,6 +30,19 @@ pub(crate) fn write_file_with(path: &Path, fill: impl FnOnce(&Path) -> io::Resul
     sync_names(parent)
 }
 
+/// Finds out whether [`write_file`] could write a file, before there is anything to write: its folder must be there and take one.
+///
+/// # Errors
+///
+/// What `write_file` would say.
+pub fn check_writable(path: impl AsRef<Path>) -> io::Result<()> {
+    let path = path.as_ref();
+    if path.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "there is a folder of this name"));
+    }
+    sibling(path, parent(path)).map(drop)
+}
+
 /// The folder that a path lies in.
 pub(crate) fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))

@@ -31,7 +31,7 @@ pub use checkpoint::{
 pub use config::{CONFIG, Labelled, Model, Segmenter};
 pub use convert::{Converted, Target};
 pub use error::{Error, Problem, Result};
-pub use file::write_file;
+pub use file::{check_writable, write_file};
 pub use finetune::load_for_finetuning;
 pub use folder::{no_more_files, replace_folder};
 pub use foreign::foreign_file;

@@ -15,7 +15,7 @@ use beit_ops::{Norm, Ops};
 use beit_vit::{Config, Input, Vit};
 use beit_weights::TensorWriter;
 use serde::Serialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -91,9 +91,7 @@ impl Features {
         }
         let name = |&index: &usize| source.name(index).replace(char::is_control, " ") + "\n";
         let names: String = self.indices.iter().map(name).collect();
-        let mut path = out.as_os_str().to_owned();
-        path.push(".names.txt");
-        files::write(Path::new(&path), names.as_bytes())
+        files::write(&names_beside(out), names.as_bytes())
     }
 
     fn write_tensors(&self, out: &Path, source: &dyn Source) -> Result<()> {
@@ -106,6 +104,14 @@ impl Features {
         }
         Ok(writer.write(out)?)
     }
+}
+
+/// Where [`Features::write`] writes the names of the images.
+#[must_use]
+pub fn names_beside(out: &Path) -> PathBuf {
+    let mut path = out.as_os_str().to_owned();
+    path.push(".names.txt");
+    PathBuf::from(path)
 }
 
 trait Engine {

@@ -1,8 +1,9 @@
 //! Image files that a user names one by one or by their folders, and writing files.
 
 use crate::error::{Error, Result};
-use beit_data::{Folder, Image, Source};
+use beit_data::{Folder, Image, Source, file_version};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 pub(crate) use beit_weights::write_file as write_whole;
 
@@ -44,6 +45,9 @@ impl Source for Files {
     }
     fn name(&self, index: usize) -> String {
         self.0[index].display().to_string()
+    }
+    fn version(&self, index: usize) -> Option<(u64, SystemTime)> {
+        file_version(&self.0[index])
     }
 }
 

@@ -1,7 +1,11 @@
 //! Small images in a grid, as a PNG.
 
 use crate::error::{Error, Result};
+use crate::files;
 use beit_data::Image;
+use flate2::Crc;
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
 use std::path::Path;
 
 /// Pixels between two images.
@@ -36,8 +40,31 @@ pub fn write_grid(path: &Path, rows: &[Vec<Image>]) -> Result<()> {
             }
         }
     }
-    image::save_buffer(path, &canvas, width as u32, height as u32, image::ColorType::Rgb8)
-        .map_err(|error| Error::file("write", path)(std::io::Error::other(error)))
+    let mut bytes = Vec::new();
+    PngEncoder::new(&mut bytes)
+        .write_image(&canvas, width as u32, height as u32, ExtendedColorType::Rgb8)
+        .map_err(|error| Error::file("write", path)(std::io::Error::other(error)))?;
+    files::write(path, &signed(&bytes))
+}
+
+/// The text of a PNG by which it is known to be drawn here: key and value.
+const SOFTWARE: &[u8] = b"Software\0BEiT in Rust";
+/// Where the first chunk of a PNG ends, which has the sizes.
+const HEADER: usize = 33;
+
+/// A PNG with [`SOFTWARE`] in it, after its header.
+fn signed(png: &[u8]) -> Vec<u8> {
+    let (header, rest) = png.split_at(HEADER);
+    let chunk = [b"tEXt", SOFTWARE].concat();
+    let mut crc = Crc::new();
+    crc.update(&chunk);
+    let length = (SOFTWARE.len() as u32).to_be_bytes();
+    [header, &length, &chunk, &crc.sum().to_be_bytes(), rest].concat()
+}
+
+/// Whether a file that begins so was drawn here.
+pub(crate) fn is_drawn(begin: &[u8]) -> bool {
+    begin.get(HEADER + 8..).is_some_and(|text| text.starts_with(SOFTWARE))
 }
 
 /// Planes `[3, height, width]` of values that `byte` turns into 0..=255.
@@ -60,4 +87,22 @@ pub(crate) fn greyed(image: &Image, mask: &[bool], [rows, cols]: [usize; 2]) -> 
         }
     }
     painted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_is_known_again() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("grid.png");
+        write_grid(&path, &[vec![Image::new(2, 3, vec![7; 18])]]).expect("it can be written");
+        let bytes = std::fs::read(&path).expect("it is there");
+        assert!(is_drawn(&bytes));
+        // The checksum of the text is right: a strict reader takes it.
+        let read = Image::open(&path).expect("a PNG");
+        assert_eq!(read.pixels()[..3], [BACKGROUND; 3]);
+        assert!(!is_drawn(b"\x89PNG"));
+    }
 }

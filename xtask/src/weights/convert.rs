@@ -3,10 +3,10 @@
 use crate::output::{Output, note};
 use crate::usage::usage;
 use beit::locate;
-use beit_weights::{Checkpoint, Target, compact};
+use beit_weights::{Checkpoint, Target, compact, foreign_file};
 use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Write a checkpoint in the layout of another tool; the numbers stay as they are to the bit
 ///
@@ -50,9 +50,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         LayoutArg::Timm => Target::Timm,
         LayoutArg::Unilm => Target::Unilm,
     };
-    if args.out.exists() && !args.overwrite {
-        usage!("{} is there already: choose another OUT, or --overwrite it", args.out.display());
-    }
     let file = args.out.extension().is_some_and(|ending| ending == "pth" || ending == "safetensors");
     if file != (target == Target::Unilm) {
         usage!(
@@ -65,6 +62,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             }
         );
     }
+    refuse_to_replace(&args.out, args.overwrite)?;
     let checkpoint = Checkpoint::open(locate(&args.from, &args.output.watch())?.path)?;
     let converted = checkpoint.convert(target, &args.out)?;
     converted.notes.iter().for_each(|line| note(line));
@@ -86,4 +84,27 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         "notes": converted.notes,
     });
     args.output.answer(&value, &sentence)
+}
+
+/// Nothing is replaced without `--overwrite`, and with it a checkpoint only.
+fn refuse_to_replace(out: &Path, overwrite: bool) -> anyhow::Result<()> {
+    if out.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    if !overwrite {
+        usage!("{} is there already: choose another OUT, or --overwrite it", out.display());
+    }
+    let other = match out.is_dir() {
+        // What a run needs to go on is no part of what is written here.
+        true => foreign_file(out).or_else(|| Some(out.join("training")).filter(|state| state.exists())),
+        false => Checkpoint::open(out).is_err().then(|| out.to_owned()),
+    };
+    match other {
+        Some(other) => usage!(
+            "{} is no part of a checkpoint, so that {} is not replaced: choose another OUT",
+            other.display(),
+            out.display()
+        ),
+        None => Ok(()),
+    }
 }

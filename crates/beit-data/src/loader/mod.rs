@@ -97,6 +97,14 @@ impl<S: Sample> Loader<S> {
         self.shared.indices.len()
     }
 
+    /// Images of the batches before this one, those that cannot be decoded among them.
+    #[must_use]
+    pub fn images_before(&self, batch: u64) -> usize {
+        let images =
+            usize::try_from(batch).unwrap_or(usize::MAX).saturating_mul(self.shared.config.batch_size);
+        images.min(self.images())
+    }
+
     /// Files that could not be decoded so far, by index.
     #[must_use]
     pub fn bad_files(&self) -> Vec<BadFile> {

@@ -1,5 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use super::Source;
 use crate::error::Result;
@@ -55,5 +56,9 @@ impl Source for Cached {
 
     fn name(&self, index: usize) -> String {
         self.source.name(index)
+    }
+
+    fn version(&self, index: usize) -> Option<(u64, SystemTime)> {
+        self.source.version(index)
     }
 }

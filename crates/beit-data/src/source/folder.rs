@@ -1,9 +1,10 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use super::Source;
 use super::paths::Paths;
 use super::scan::{add_images_below, entries};
+use super::{Source, file_version};
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::split::Split;
@@ -141,5 +142,9 @@ impl Source for Folder {
 
     fn name(&self, index: usize) -> String {
         self.path(index).display().to_string()
+    }
+
+    fn version(&self, index: usize) -> Option<(u64, SystemTime)> {
+        file_version(&self.path(index))
     }
 }

@@ -20,6 +20,8 @@ pub use part::Part;
 
 use crate::error::Result;
 use crate::image::Image;
+use std::path::Path;
+use std::time::SystemTime;
 
 /// A numbered set of pictures, with or without classes. Threads share it.
 pub trait Source: Send + Sync {
@@ -46,4 +48,18 @@ pub trait Source: Send + Sync {
 
     /// Picture `index`, for people: a path, or a file and a number.
     fn name(&self, index: usize) -> String;
+
+    /// How long the file of picture `index` is, in bytes, and when it was last changed: what tells whether it is still the same. None
+    /// where it has no file of its own.
+    fn version(&self, index: usize) -> Option<(u64, SystemTime)> {
+        let _ = index;
+        None
+    }
+}
+
+/// The [version](Source::version) of a file.
+#[must_use]
+pub fn file_version(path: &Path) -> Option<(u64, SystemTime)> {
+    let data = std::fs::metadata(path).ok()?;
+    Some((data.len(), data.modified().ok()?))
 }

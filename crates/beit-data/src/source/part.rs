@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::Source;
 use crate::error::Result;
@@ -42,5 +43,9 @@ impl Source for Part {
 
     fn name(&self, index: usize) -> String {
         self.source.name(self.indices[index])
+    }
+
+    fn version(&self, index: usize) -> Option<(u64, SystemTime)> {
+        self.source.version(self.indices[index])
     }
 }

@@ -11,7 +11,7 @@ use crate::loaders::Loading;
 use crate::progress::{Task, Watch};
 use crate::run::data_stamp;
 use crate::settings::{Batches, DataSettings};
-use beit_data::{Source, Split};
+use beit_data::{LabelledSample, Loader, Source, Split};
 use beit_train::{Accuracy, ClassCounts, Evaluation};
 use classes::{ClassMap, wnids};
 use serde::Serialize;
@@ -166,7 +166,7 @@ impl Job<'_> {
         let loader =
             loading.labelled(source, *classifier.preprocessing(), move |class| map.model_class(class))?;
 
-        let mut store = self.store()?;
+        let mut store = self.store(&loader)?;
         watch.begin(&Task::Images { total: loader.images() as u64 });
         let start = store.as_mut().and_then(|store| store.start.take());
         if let Some(start) = &start {
@@ -174,20 +174,31 @@ impl Job<'_> {
         }
         let mut on_batch = |state: &Evaluation| {
             watch.done(state.batches * loading.batch_size as u64);
-            match &store {
-                Some(store) if state.batches.is_multiple_of(settings.save_every) => store.save(state),
+            let stops = watch.stops();
+            match &mut store {
+                Some(store) if stops || state.batches.is_multiple_of(settings.save_every) => {
+                    store.save(state)
+                }
                 _ => Ok(()),
-            }
+            }?;
+            if stops { Err(beit_train::Error::Stopped) } else { Ok(()) }
         };
-        let evaluation = classifier.engine().evaluate(&loader, start, &mut on_batch)?;
+        let evaluation =
+            classifier.engine().evaluate(&loader, start, &mut on_batch).map_err(|error| match error {
+                Error::Train(beit_train::Error::Stopped) => Error::Stopped(match &settings.out {
+                    Some(out) => format!("go on with --resume --out {}", out.display()),
+                    None => "with --out it could be gone on with".to_owned(),
+                }),
+                error => error,
+            })?;
         watch.end();
-        if let Some(store) = &store {
+        if let Some(store) = &mut store {
             store.save(&evaluation)?;
         }
         Ok(evaluation)
     }
 
-    fn store(&self) -> Result<Option<Store>> {
+    fn store(&self, loader: &Loader<LabelledSample>) -> Result<Option<Store>> {
         let Self { classifier, settings, source, .. } = self;
         let Some(out) = &settings.out else { return Ok(None) };
         let what = What {
@@ -196,7 +207,13 @@ impl Job<'_> {
             preprocessing: classifier.preprocessing().to_string(),
             batch_size: settings.batch_size(),
         };
-        Ok(Some(if settings.resume { Store::resume(out, what)? } else { Store::begin(out, what)? }))
+        Ok(Some(match settings.resume {
+            true => {
+                let (classes, before) = (classifier.labels().len(), |batch| loader.images_before(batch));
+                Store::resume(out, what, source, classes, before)?
+            }
+            false => Store::begin(out, what, source)?,
+        }))
     }
 }
 

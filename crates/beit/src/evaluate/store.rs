@@ -1,11 +1,15 @@
 //! How far an evaluation has come, and of what it is.
 
-use crate::error::{Error, Place, Result, unfit};
+use crate::error::{Error, Result, unfit};
 use crate::files;
+use beit_data::Source;
 use beit_train::Evaluation;
+use flate2::Crc;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 /// What is evaluated. An evaluation goes on only where all of this is the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,47 +27,107 @@ pub(super) struct What {
 struct Saved {
     what: What,
     state: Evaluation,
+    /// Of the files of the images that are counted.
+    files: u32,
+    /// Of all this as it is written, so that a count that somebody changed is not believed.
+    checksum: u32,
+}
+
+impl Saved {
+    fn new(what: &What, state: &Evaluation, files: u32) -> serde_json::Result<Self> {
+        let mut crc = Crc::new();
+        crc.update(&serde_json::to_vec(&(what, state, files))?);
+        Ok(Self { what: what.clone(), state: state.clone(), files, checksum: crc.sum() })
+    }
+}
+
+/// A checksum of the lengths of files and of when they were last changed, which goes on as images are counted.
+struct Versions {
+    source: Arc<dyn Source>,
+    crc: Crc,
+    images: usize,
+}
+
+impl Versions {
+    /// Of the first `images` images, which must be no fewer than before.
+    fn of_first(&mut self, images: usize) -> u32 {
+        for index in self.images..images {
+            let (length, changed) = self.source.version(index).unwrap_or((0, UNIX_EPOCH));
+            let since = changed.duration_since(UNIX_EPOCH).unwrap_or_default();
+            self.crc.update(&length.to_le_bytes());
+            self.crc.update(&since.as_nanos().to_le_bytes());
+        }
+        self.images = self.images.max(images);
+        self.crc.sum()
+    }
 }
 
 /// Where progress is kept.
 pub(super) struct Store {
     path: PathBuf,
     what: What,
+    versions: Versions,
     /// Where to go on.
     pub(super) start: Option<Evaluation>,
 }
 
 impl Store {
     /// A new evaluation.
-    pub(super) fn begin(dir: &Path, what: What) -> Result<Self> {
+    pub(super) fn begin(dir: &Path, what: What, source: &Arc<dyn Source>) -> Result<Self> {
         fs::create_dir_all(dir).map_err(Error::file("create the folder", dir))?;
-        Ok(Self { path: dir.join("progress.json"), what, start: None })
+        Ok(Self::at(dir, what, source))
     }
 
-    /// The evaluation in a folder, if it is of the same things.
-    pub(super) fn resume(dir: &Path, what: What) -> Result<Self> {
-        let path = dir.join("progress.json");
+    fn at(dir: &Path, what: What, source: &Arc<dyn Source>) -> Self {
+        let versions = Versions { source: Arc::clone(source), crc: Crc::new(), images: 0 };
+        Self { path: dir.join("progress.json"), what, versions, start: None }
+    }
+
+    /// The evaluation in a folder, if it is of the same things. `images_before` says how many images there are before a batch.
+    pub(super) fn resume(
+        dir: &Path,
+        what: What,
+        source: &Arc<dyn Source>,
+        classes: usize,
+        images_before: impl FnOnce(u64) -> usize,
+    ) -> Result<Self> {
+        let mut store = Self::at(dir, what, source);
+        let (path, what) = (&store.path, &store.what);
         let file = path.display();
-        let text = match fs::read(&path) {
+        let text = match fs::read(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 unfit!("{}: no progress.json to resume; leave --resume out to begin", dir.display())
             }
-            Err(error) => return Err(Error::file("read", &path)(error)),
+            Err(error) => return Err(Error::file("read", path)(error)),
         };
-        let saved: Saved = serde_json::from_slice(&text)
-            .map_err(|error| Error::Unfit(error.to_string()))
-            .at(|| format!("{file} is damaged; leave --resume out and choose another --out"))?;
+        let damaged = |problem: String| Error::At {
+            place: format!("{file} is damaged; leave --resume out and choose another --out"),
+            source: Box::new(Error::Unfit(problem)),
+        };
+        let saved: Saved = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
         if let Some(difference) = what.difference(&saved.what) {
             unfit!("{file} is of another evaluation: {difference}; resume with the flags of then");
         }
-        Ok(Self { path, what, start: Some(saved.state) })
+        let images = images_before(saved.state.batches);
+        saved.state.check(classes, images).map_err(damaged)?;
+        if !Saved::new(what, &saved.state, saved.files).is_ok_and(|whole| whole.checksum == saved.checksum) {
+            return Err(damaged("its checksum is another than that of its counts".to_owned()));
+        }
+        if store.versions.of_first(images) != saved.files {
+            unfit!(
+                "{file} has counts of other pictures: of the first {images}, files were changed since; begin again with another --out"
+            );
+        }
+        store.start = Some(saved.state);
+        Ok(store)
     }
 
     /// Replaces the file, at once.
-    pub(super) fn save(&self, state: &Evaluation) -> beit_train::Result<()> {
-        let saved = Saved { what: self.what.clone(), state: state.clone() };
-        let written = serde_json::to_vec(&saved)
+    pub(super) fn save(&mut self, state: &Evaluation) -> beit_train::Result<()> {
+        let files = self.versions.of_first(state.images() + state.left_out);
+        let written = Saved::new(&self.what, state, files)
+            .and_then(|saved| serde_json::to_vec(&saved))
             .map_err(std::io::Error::other)
             .and_then(|bytes| files::write_whole(&self.path, &bytes));
         written.map_err(|source| beit_train::Error::Write { path: self.path.clone(), source })
