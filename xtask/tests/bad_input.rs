@@ -244,3 +244,57 @@ fn names_that_are_no_text() {
     let output = place.command(&args).arg(OsStr::from_bytes(b"run-\xff")).output().unwrap();
     common::Outcome::of(&args, output).fails(1, &["run-", "UTF-8"]);
 }
+
+/// What no machine has the memory, the pixels or the threads for: said before anything is allocated.
+#[test]
+fn absurd_sizes() {
+    let place = Place::with_photos();
+    place.good(&format!("pretrain {SHORT} --out run"));
+    place.good("finetune --init run --data folder:photos --steps 1 --batch-size 8 --out tuned");
+    let needs = "of memory, and";
+    let absurd = [
+        (1, "pretrain --data folder:photos --preset base --image-size 16000 --out new", needs),
+        (
+            1,
+            "pretrain --data folder:photos --preset large --image-size 4096 --batch-size 48 --out new",
+            needs,
+        ),
+        (1, "finetune --init run --image-size 8000 --data folder:photos --batch-size 48 --out new", needs),
+        (
+            1,
+            "finetune --from-scratch --image-size 20000 --data folder:photos --batch-size 48 --out new",
+            needs,
+        ),
+        (1, "evaluate --model tuned --data folder:photos --image-size 40000x40000", needs),
+        (1, "predict photos/test --model tuned --image-size 24000", needs),
+        (1, "embed photos/test --model tuned --image-size 24000 --out new.npy", needs),
+        (1, "tokenizer inspect --tokenizer run/tokenizer --data folder:photos --image-size 60000", needs),
+        (
+            1,
+            "tokenizer encode --tokenizer run/tokenizer --data folder:photos --image-size 60000 --out new.st",
+            needs,
+        ),
+        (1, "tokenizer train --data folder:photos --image-size 1024 --vocab 1000000 --out new", needs),
+        (
+            2,
+            "tokenizer train --data folder:photos --vocab 1000000000 --out new",
+            "vocabulary is 1000000000, expected at most",
+        ),
+        (
+            2,
+            "pretrain --data folder:photos --threads 10000 --out new",
+            "--threads 10000: expected at most 1024",
+        ),
+    ];
+    for (code, args, says) in absurd {
+        place.bad(code, args, &[says]);
+        assert!(!place.path("new").exists(), "{args}");
+    }
+    for side in ["18446744073709551612", "100000"] {
+        let args = format!("pretrain --data folder:photos --image-size {side} --out new");
+        place.run(&args).is_refused(&["expected at most 65536 pixels"]);
+    }
+    // The dry run of a batch that nobody has the memory for counts it.
+    let dry = place.good("pretrain --dry-run --batch-size 10000000 --data fashion-mnist --steps 1 --json");
+    assert!(dry.answer()["peak_bytes"].as_u64().unwrap() > 1 << 43, "{dry}");
+}

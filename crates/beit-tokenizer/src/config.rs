@@ -28,6 +28,9 @@ pub struct Config {
     pub vocab: usize,
 }
 
+/// No published tokenizer has a count near this one, and what is computed from two of them can be counted.
+pub(crate) const MOST: usize = 1 << 20;
+
 impl Config {
     /// The tokenizer of DALL-E, which BEiT's released models were trained with: 8192 tokens of 8x8 pixels, 53,786,240
     /// parameters in the encoder and 43,829,766 in the decoder (openai/DALL-E 5be4b236).
@@ -69,6 +72,9 @@ impl Config {
         while i < counts.len() {
             if counts[i].0 == 0 {
                 return Err(Error::Zero(counts[i].1));
+            }
+            if counts[i].0 > MOST {
+                return Err(Error::TooLarge { what: counts[i].1, value: counts[i].0, most: MOST });
             }
             i += 1;
         }

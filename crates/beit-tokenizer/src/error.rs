@@ -6,6 +6,15 @@ use core::fmt;
 pub enum Error {
     /// A count that must be positive is zero.
     Zero(&'static str),
+    /// A count is absurd.
+    TooLarge {
+        /// Which.
+        what: &'static str,
+        /// What it is.
+        value: usize,
+        /// What it may be.
+        most: usize,
+    },
     /// There are more groups than a machine word has halvings.
     Groups(usize),
     /// The width is not a multiple of four, so the residual path has no whole width.
@@ -38,6 +47,9 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
+            Self::TooLarge { what, value, most } => {
+                write!(f, "the {what} is {value}, expected at most {most}")
+            }
             Self::Zero(field) => write!(f, "expected a positive {field}, found 0"),
             Self::Groups(groups) => write!(f, "expected at most 16 groups, found {groups}"),
             Self::Hidden(hidden) => write!(f, "expected a hidden width divisible by 4, found {hidden}"),

@@ -145,6 +145,9 @@ impl Config {
         if let Some(&(field, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(Error::Zero { field });
         }
+        if let Some(&(field, value)) = positive.iter().find(|(_, value)| *value > MOST) {
+            return Err(Error::TooLarge { field, value, most: MOST });
+        }
         for axis in 0..2 {
             if !self.image[axis].is_multiple_of(self.patch[axis]) {
                 return Err(Error::PatchesDoNotTile { image: self.image, patch: self.patch });
@@ -163,6 +166,9 @@ impl Config {
     }
 }
 
+/// No published model has an extent near this one, and what is computed from two of them can be counted.
+const MOST: usize = 1 << 16;
+
 /// Why a configuration describes no model.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -171,6 +177,15 @@ pub enum Error {
     Zero {
         /// Which.
         field: &'static str,
+    },
+    /// An extent is absurd.
+    TooLarge {
+        /// Which.
+        field: &'static str,
+        /// What it is.
+        value: usize,
+        /// What it may be.
+        most: usize,
     },
     /// The image is not a whole number of patches.
     PatchesDoNotTile {
@@ -196,6 +211,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Zero { field } => write!(f, "{field} is 0, expected at least 1"),
+            Self::TooLarge { field, value, most } => {
+                write!(f, "{field} is {value}, expected at most {most}")
+            }
             Self::PatchesDoNotTile { image: [h, w], patch: [ph, pw] } => {
                 write!(f, "the image size {h}x{w} is not divisible by the patch size {ph}x{pw}")
             }

@@ -20,6 +20,15 @@ impl<T> AnyTokenizer<T> {
         }
     }
 
+    /// The width of its first layer at full resolution; 0 where there is no such layer.
+    pub(crate) fn hidden(&self) -> usize {
+        match self {
+            Self::Dvae(tokenizer) => tokenizer.config().hidden,
+            Self::Encoder(encoder) => encoder.config().hidden,
+            Self::KMeans(_) => 0,
+        }
+    }
+
     /// One line for a person.
     pub(crate) fn describe(&self) -> String {
         let config = match self {

@@ -4,6 +4,7 @@ use crate::device::{Device, Work};
 use crate::error::{Error, Result};
 use crate::load::{ClassifierModel, Opened};
 use crate::loaders::Loading;
+use crate::memory;
 use crate::on::On;
 use crate::progress::Watch;
 use crate::settings::{Batches, DataSettings, OpenSettings};
@@ -88,6 +89,7 @@ impl Classifier {
     /// As [`open`](Self::open), or settings that do not fit.
     pub fn open_with(name: &str, settings: &OpenSettings, device: &Device, watch: &Watch) -> Result<Self> {
         let opened = Opened::new(name, settings, watch)?;
+        opened.refuse_beyond(device)?;
         let classifier = device.run(Open(&opened))?;
         watch.note(&format!("preprocessing: {}", classifier.preprocessing));
         Ok(classifier)
@@ -157,7 +159,9 @@ impl Classifier {
         mut each: impl FnMut(usize, Classification) -> Result<(), E>,
     ) -> Result<usize, E> {
         let data = DataSettings { max_bad_share: 1.0, ..DataSettings::default() };
-        let loading = Loading::new(batches.or(Batches::SMALL), 0, &data, &self.device, watch);
+        let batch = batches.or(Batches::SMALL);
+        self.refuse_beyond(batch.min(source.len()))?;
+        let loading = Loading::new(batch, 0, &data, &self.device, watch);
         let loader = loading.pixels(source, self.preprocessing)?;
         for batch in loader.epoch(0).map_err(Error::from)? {
             let batch = batch.map_err(Error::from)?;
@@ -165,6 +169,11 @@ impl Classifier {
             batch.indices.iter().zip(found).try_for_each(|(&index, found)| each(index, found))?;
         }
         Ok(loader.bad_files().len())
+    }
+
+    /// Refuses batches of images for which the machine has no memory.
+    pub(crate) fn refuse_beyond(&self, images: usize) -> Result<()> {
+        memory::refuse_images(&self.device, &self.config.vit, images)
     }
 
     fn classify_pixels(&self, pixels: &[f32]) -> Result<Vec<Classification>> {

@@ -47,6 +47,22 @@ pub trait Work {
     fn run<O: Ops + 'static>(self, ops: &Rc<O>, device: &Device) -> Result<Self::Output>;
 }
 
+/// Starts the threads that the CPU computes with. A second pool in one process is refused; then the first one's size holds.
+fn start_threads(threads: Option<usize>) -> Result<()> {
+    let pool = rayon::ThreadPoolBuilder::new();
+    let started = match threads {
+        Some(threads) => pool.num_threads(threads).build_global(),
+        None => pool.build_global(),
+    };
+    match started {
+        Err(error) if std::error::Error::source(&error).is_some() => Err(Error::OnDevice {
+            device: "cpu".to_owned(),
+            problem: format!("the system gives no more threads ({error}); lower --threads"),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// No more steps than this are trained on before their losses are looked at.
 const MOST_UNREAD: u64 = 100;
 
@@ -82,10 +98,7 @@ impl Device {
     /// Settings of no device, or of one that this build or this machine does not have.
     pub fn open(settings: &DeviceSettings) -> Result<Self> {
         settings.check()?;
-        if let Some(threads) = settings.threads {
-            // A second pool in one process is refused; then the first one's size holds.
-            let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-        }
+        start_threads(settings.threads)?;
         let opened = match settings.name()? {
             Name::Auto => Self::best(settings),
             Name::Cpu => Self::host(settings),
@@ -156,6 +169,11 @@ impl Device {
     #[must_use]
     pub fn flag(&self) -> &str {
         &self.flag
+    }
+
+    /// Whether its memory is the machine's.
+    pub(crate) fn is_cpu(&self) -> bool {
+        matches!(self.engine, Engine::Cpu(_))
     }
 
     /// The maker's name, or the number of threads.

@@ -5,6 +5,7 @@ use crate::error::{Result, setting, unfit};
 use crate::files;
 use crate::load::{Any, ClassifierModel, MimModel, Opened};
 use crate::loaders::Loading;
+use crate::memory;
 use crate::npy;
 use crate::on::On;
 use crate::progress::{Task, Watch};
@@ -206,6 +207,7 @@ impl Embedder {
         watch: &Watch,
     ) -> Result<Self> {
         let opened = Opened::new(name, open, watch)?;
+        opened.refuse_beyond(device)?;
         let embedder = device.run(Open { name, opened: &opened, features })?;
         watch.note(&format!("preprocessing: {}", embedder.preprocessing));
         Ok(embedder)
@@ -238,7 +240,9 @@ impl Embedder {
         batches: Batches,
         watch: &Watch,
     ) -> Result<Features> {
-        let loading = Loading::new(batches.or(Batches::SMALL), 0, data, &self.device, watch);
+        let batch = batches.or(Batches::SMALL);
+        memory::refuse_images(&self.device, &self.config, batch.min(source.len()))?;
+        let loading = Loading::new(batch, 0, data, &self.device, watch);
         let loader = loading.pixels(source, self.preprocessing)?;
         watch.begin(&Task::Images { total: loader.images() as u64 });
         let mut all = Features::default();

@@ -16,6 +16,7 @@ mod load;
 mod loaders;
 mod locate;
 mod masked;
+mod memory;
 mod npy;
 mod on;
 mod out_file;

@@ -1,8 +1,10 @@
 //! Models from checkpoints, with how pictures become their pixels.
 
 use crate::any_tokenizer::AnyTokenizer;
-use crate::error::{Result, unfit};
+use crate::device::Device;
+use crate::error::{Place, Result, unfit};
 use crate::locate::{Located, locate, locate_tokenizer};
+use crate::memory;
 use crate::progress::Watch;
 use crate::settings::{OpenSettings, PreprocessingRule};
 use beit_data::Preprocessing;
@@ -50,6 +52,25 @@ impl<'a> Opened<'a> {
     /// A checkpoint that is there, used as it says itself.
     pub(crate) fn as_it_is(checkpoint: Checkpoint, settings: &'a OpenSettings, watch: &'a Watch) -> Self {
         Self { checkpoint, entry: None, settings, watch }
+    }
+
+    /// The transformer that will be made, with the sides of images that were asked for; none of a tokenizer.
+    pub(crate) fn vit(&self) -> Option<beit_vit::Config> {
+        let mut vit = match self.checkpoint.model() {
+            Model::Mim(config) => config.vit.clone(),
+            Model::Classifier(config) => config.classifier.vit.clone(),
+            _ => return None,
+        };
+        vit.image = self.options().image.unwrap_or(vit.image);
+        Some(vit)
+    }
+
+    /// Refuses a model that cannot see even one image here, before its parameters are read.
+    pub(crate) fn refuse_beyond(&self, device: &Device) -> Result<()> {
+        let Some(vit) = self.vit() else { return Ok(()) };
+        let place = || self.checkpoint.path().display();
+        vit.validate().at(place)?;
+        memory::refuse_images(device, &vit, 1)
     }
 
     pub(crate) fn mim<O: Ops>(&self, ops: &O) -> Result<MimModel<O::Tensor>> {

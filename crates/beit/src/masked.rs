@@ -86,6 +86,7 @@ impl MaskedModel {
     /// As [`open`](Self::open), or settings that do not fit.
     pub fn open_with(name: &str, settings: &OpenSettings, device: &Device, watch: &Watch) -> Result<Self> {
         let opened = Opened::new(name, settings, watch)?;
+        opened.refuse_beyond(device)?;
         let model = device.run(Open(&opened))?;
         watch.note(&format!("preprocessing: {}", model.preprocessing));
         Ok(model)

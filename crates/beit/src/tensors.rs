@@ -130,6 +130,7 @@ impl TensorModel {
     /// Nothing of this name, a model that cannot be run here, or a device that fails.
     pub fn open_with(name: &str, settings: &OpenSettings, device: &Device, watch: &Watch) -> Result<Self> {
         let opened = Opened::new(name, settings, watch)?;
+        opened.refuse_beyond(device)?;
         device.run(Open(&opened))
     }
 

@@ -5,6 +5,7 @@ use crate::device::{Device, Work};
 use crate::error::{Result, unfit};
 use crate::load;
 use crate::loaders::{Loading, decodable};
+use crate::memory;
 use crate::on::On;
 use crate::picture;
 use crate::progress::Watch;
@@ -31,7 +32,10 @@ pub struct Tokenizer {
     kind: TokenizerKind,
     description: Rc<str>,
     codebook: Codebook,
+    /// Of the first layer.
+    hidden: usize,
     draws: bool,
+    device: Device,
 }
 
 /// The visual tokens of one image.
@@ -91,12 +95,17 @@ impl Tokenizer {
     }
 
     /// A tokenizer that is on a device already.
-    pub(crate) fn on<O: Ops + 'static>(ops: &Rc<O>, params: &Rc<AnyTokenizer<O::Tensor>>) -> Self {
+    pub(crate) fn on<O: Ops + 'static>(
+        ops: &Rc<O>,
+        params: &Rc<AnyTokenizer<O::Tensor>>,
+        device: &Device,
+    ) -> Self {
         let (kind, description) = (params.kind(), params.describe().into());
         let codebook = VisualTokens::<O>::codebook(&**params);
         let draws = VisualTokens::<O>::draws(&**params);
         let engine = Rc::new(On { ops: Rc::clone(ops), params: Rc::clone(params) });
-        Self { engine, kind, description, codebook, draws }
+        let (hidden, device) = (params.hidden(), device.clone());
+        Self { engine, kind, description, codebook, hidden, draws, device }
     }
 
     /// How it names visual tokens.
@@ -137,6 +146,7 @@ impl Tokenizer {
     pub fn encode(&self, image: &Image, sides: impl Into<Sides>) -> Result<Tokens> {
         let Sides(size) = sides.into();
         let grid = self.codebook.grid(size)?;
+        self.refuse_beyond(size, 1)?;
         let pixels = logit_laplace(&image.resize(size, Filter::Lanczos));
         Ok(Tokens { codes: self.engine.codes(&pixels, size)?, grid })
     }
@@ -154,6 +164,7 @@ impl Tokenizer {
     ) -> Result<(Vec<u32>, [usize; 3])> {
         let Sides(size) = sides.into();
         let [rows, cols] = self.codebook.grid(size)?;
+        self.refuse_beyond(size, count.min(Self::BATCH))?;
         let transform = transform(size);
         let (mut codes, count) = (Vec::new(), count.min(source.len()));
         for start in (0..count).step_by(Self::BATCH) {
@@ -201,6 +212,11 @@ impl Tokenizer {
         self.codebook.image(grid)
     }
 
+    /// Refuses batches of images for which the machine has no memory.
+    fn refuse_beyond(&self, size: [usize; 2], images: usize) -> Result<()> {
+        memory::refuse_views(&self.device, self.codebook, self.hidden, size, images)
+    }
+
     /// Usage of the codebook and error of reconstruction on every image of a source.
     pub(crate) fn quality(
         &self,
@@ -209,6 +225,7 @@ impl Tokenizer {
         loading: &Loading,
     ) -> Result<TokenizerQuality> {
         self.codebook.grid(size)?;
+        self.refuse_beyond(size, loading.batch_size.min(source.len()))?;
         self.engine.quality(size, &loading.token_views(source, transform(size))?)
     }
 
@@ -250,7 +267,7 @@ struct Open<'a> {
 impl Work for Open<'_> {
     type Output = Tokenizer;
 
-    fn run<O: Ops + 'static>(self, ops: &Rc<O>, _: &Device) -> Result<Tokenizer> {
-        Ok(Tokenizer::on(ops, &Rc::new(load::tokenizer(&**ops, self.name, self.watch)?)))
+    fn run<O: Ops + 'static>(self, ops: &Rc<O>, device: &Device) -> Result<Tokenizer> {
+        Ok(Tokenizer::on(ops, &Rc::new(load::tokenizer(&**ops, self.name, self.watch)?), device))
     }
 }

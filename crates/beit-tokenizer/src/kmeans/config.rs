@@ -1,5 +1,6 @@
 //! What a tokenizer by k-means looks like.
 
+use crate::config::MOST;
 use crate::{Codebook, Config, Error};
 
 /// The extents of a tokenizer by k-means. The fields are public; [`validate`](KMeansConfig::validate) before use.
@@ -38,6 +39,9 @@ impl KMeansConfig {
     ///
     /// A number that is zero, or a weight that is none.
     pub fn validate(&self) -> Result<(), Error> {
+        if self.vocab > MOST {
+            return Err(Error::TooLarge { what: "vocabulary", value: self.vocab, most: MOST });
+        }
         if self.vocab == 0 {
             return Err(Error::Zero("vocabulary"));
         }

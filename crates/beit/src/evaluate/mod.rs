@@ -125,6 +125,7 @@ impl Classifier {
     pub fn evaluate(&self, model: &str, settings: &EvaluationSettings, watch: &Watch) -> Result<Evaluated> {
         settings.check()?;
         let source = settings.data.open(settings.split())?;
+        self.refuse_beyond(settings.batch_size().min(source.len()))?;
         let loading = Loading::new(settings.batch_size(), 0, &settings.data, self.device(), watch);
         let job = Job { classifier: self, settings, source, loading, watch };
         let evaluation = job.whole()?;

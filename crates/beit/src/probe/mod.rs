@@ -247,6 +247,7 @@ fn through_model(
     device: &Device,
 ) -> Result<Sight> {
     let opened = Opened::new(name, open, &look.loading.watch)?;
+    opened.refuse_beyond(device)?;
     device.run(LookThrough { look, name, opened: &opened, pool })
 }
 

@@ -51,6 +51,9 @@ impl Precision {
     }
 }
 
+/// More threads than any machine has cores for.
+const MOST_THREADS: usize = 1024;
+
 /// What a device is called in [`device`](DeviceSettings::device).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Name {
@@ -94,6 +97,9 @@ impl DeviceSettings {
         }
         match self.threads {
             Some(0) => setting!("--threads 0: expected at least 1; leave the flag out to take all cores"),
+            Some(threads) if threads > MOST_THREADS => setting!(
+                "--threads {threads}: expected at most {MOST_THREADS}; leave the flag out to take all cores"
+            ),
             _ => Ok(()),
         }
     }

@@ -5,13 +5,18 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Sides(pub [usize; 2]);
 
+/// No picture that can be decoded has longer sides.
+const MOST: usize = 1 << 16;
+
 /// `224`, or `HEIGHTxWIDTH`.
 impl FromStr for Sides {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let side = |text: &str| {
-            text.parse::<usize>().map_err(|_| format!("expected pixels or HEIGHTxWIDTH, found {text}"))
+        let side = |text: &str| match text.parse::<usize>() {
+            Ok(side @ ..=MOST) => Ok(side),
+            Ok(side) => Err(format!("expected at most {MOST} pixels, found {side}")),
+            Err(_) => Err(format!("expected pixels or HEIGHTxWIDTH, found {text}")),
         };
         match text.split_once('x') {
             Some((height, width)) => Ok(Self([side(height)?, side(width)?])),

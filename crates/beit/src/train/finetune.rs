@@ -9,6 +9,7 @@ use crate::labelled::Labelled;
 use crate::load::{self, ClassifierModel};
 use crate::loaders::Loading;
 use crate::locate::{Located, locate};
+use crate::memory;
 use crate::probe::{MOST_PIXELS, pixels_baseline};
 use crate::progress::Watch;
 use crate::run::{Recorded, Run, data_stamp, newest};
@@ -18,7 +19,8 @@ use crate::settings::{
 };
 use beit_data::{FinetuneTransform, LabelledSample, Loader, Normalise, Preprocessing};
 use beit_heads::{Classifier, ClassifierConfig, Pooling};
-use beit_ops::Ops;
+use beit_ops::prelude::*;
+use beit_ops::{Ops, Tree};
 use beit_train::{Accuracy, Classification, Hyper, Record, Sink, Trainer};
 use beit_vit::RelativePositions;
 use beit_weights::{Checkpoint, load_classifier, save_classifier, write_preprocessing};
@@ -213,12 +215,31 @@ impl Finetuning {
         self.settings.run.resumed().and_then(newest)
     }
 
+    /// Refuses what the machine has no memory for.
+    fn refuse_beyond(&self, device: &Device, config: &ClassifierConfig) -> Result<()> {
+        let (vit, training) = (&config.vit, &self.settings.training);
+        let batch = training.batch_size();
+        let what = format!("a step of {batch} images of {}x{}", vit.image[0], vit.image[1]);
+        let lower = "--batch-size or --image-size, or take --recompute";
+        memory::refuse_beyond(device, &what, memory::least_of_vit(vit, batch), lower)?;
+        let planned = memory::plan(device.footprint(), batch, |ops, batch| {
+            let params = Classifier::of(config).map(&mut |shape| ops.zeros(*shape));
+            // Gradients and two moments.
+            let mut kept: Vec<_> = (0..3).map(|_| params.clone()).collect();
+            let images = ops.zeros([batch, 3, vit.image[0], vit.image[1]]);
+            let input = beit_vit::Input { images: &images, mask: None, drop_path: None };
+            let (logits, saved) = params.forward(ops, &input, training.keep());
+            params.backward(ops, &input, &logits, saved, &mut kept[0]);
+        });
+        memory::refuse_beyond(device, &what, planned.bytes, lower)
+    }
+
     /// Where fine-tuning starts, or goes on.
-    fn start<O: Ops>(&self, ops: &O) -> Result<Start<O::Tensor>> {
+    fn start<O: Ops>(&self, ops: &O, device: &Device) -> Result<Start<O::Tensor>> {
         match (self.newest(), &self.settings.init) {
             (Some(own), _) => self.start_from_own(ops, &own),
-            (None, Some(init)) => self.start_from_checkpoint(ops, init),
-            (None, None) => self.start_from_scratch(ops),
+            (None, Some(init)) => self.start_from_checkpoint(ops, device, init),
+            (None, None) => self.start_from_scratch(ops, device),
         }
     }
 
@@ -235,7 +256,7 @@ impl Finetuning {
         Ok(Start { params: loaded.params, preprocessing, report })
     }
 
-    fn start_from_scratch<O: Ops>(&self, ops: &O) -> Result<Start<O::Tensor>> {
+    fn start_from_scratch<O: Ops>(&self, ops: &O, device: &Device) -> Result<Start<O::Tensor>> {
         let FinetuneSettings { model, training, .. } = &self.settings;
         let mut vit = model.config()?;
         if vit.relative_positions == RelativePositions::Shared {
@@ -243,11 +264,17 @@ impl Finetuning {
         }
         let preprocessing = model.preprocessing(&vit);
         let config = ClassifierConfig::on(vit, self.classes(), self.pooling());
+        self.refuse_beyond(device, &config)?;
         let params = Classifier::init(ops, &config, training.seed);
         Ok(Start { params, preprocessing, report: "from scratch: every parameter is random".to_owned() })
     }
 
-    fn start_from_checkpoint<O: Ops>(&self, ops: &O, init: &Path) -> Result<Start<O::Tensor>> {
+    fn start_from_checkpoint<O: Ops>(
+        &self,
+        ops: &O,
+        device: &Device,
+        init: &Path,
+    ) -> Result<Start<O::Tensor>> {
         let FinetuneSettings { model, training, loading, .. } = &self.settings;
         let Located { path, entry } = locate(&init.to_string_lossy(), &self.watch)?;
         let options = loading.options(model.image_size);
@@ -262,6 +289,7 @@ impl Finetuning {
         // A fault of flag and checkpoint together, so no wrong usage.
         let unfit = |error: beit_vit::Error| Error::Unfit(format!("{}: {error}", path.display()));
         config.vit.validate().map_err(unfit)?;
+        self.refuse_beyond(device, &config)?;
         let loaded = checkpoint.finetuned(ops, &config, options, training.seed)?;
         let mut params = loaded.params;
         if let Some(rate) = model.drop_path {
@@ -318,8 +346,8 @@ struct Check<'a>(&'a Finetuning);
 impl Work for Check<'_> {
     type Output = ();
 
-    fn run<O: Ops + 'static>(self, ops: &Rc<O>, _: &Device) -> Result<()> {
-        let start = self.0.start(&**ops)?;
+    fn run<O: Ops + 'static>(self, ops: &Rc<O>, device: &Device) -> Result<()> {
+        let start = self.0.start(&**ops, device)?;
         self.0.watch.note(&start.report);
         Ok(())
     }
@@ -333,7 +361,7 @@ impl Work for Job<'_> {
     fn run<O: Ops + 'static>(self, ops: &Rc<O>, device: &Device) -> Result<Finetuned> {
         let Self(job) = self;
         let (settings, watch) = (&job.settings, &job.watch);
-        let Start { params, preprocessing, report } = job.start(&**ops)?;
+        let Start { params, preprocessing, report } = job.start(&**ops, device)?;
         if !settings.run.resume {
             watch.note(&report);
         }

@@ -5,6 +5,7 @@ use super::tokenizer_kinds::{Job, Plan, dvae_recipe, kmeans_recipe};
 use crate::device::{Device, Work};
 use crate::error::{Result, setting};
 use crate::loaders::Loading;
+use crate::memory;
 use crate::progress::Watch;
 use crate::run::{Recorded, Run, data_stamp};
 use crate::settings::{Batches, DataSettings, FolderSettings, MeasureSettings, Sides, TokenizerKind};
@@ -200,12 +201,14 @@ impl TokenizerTraining {
     /// The data, the folder, the device, or a number that is not finite.
     pub fn run(&self, device: &Device, watch: &Watch) -> Result<TrainedTokenizer> {
         let Self { settings, plan } = self;
+        let (Sides(size), hidden) = (settings.image_size, plan.hidden());
+        memory::refuse_views(device, plan.codebook(), hidden, size, settings.batches.or(Batches::LARGE))?;
         let source = settings.data.open(Split::Train)?;
         watch.note(&format!("{} images from {}", source.len(), settings.data.data));
         let recorded = Recorded::new(settings, device).with("data", data_stamp(source.as_ref()));
         let inputs: Vec<_> = settings.data.folder().into_iter().collect();
         let mut run = Run::begin(&settings.folder, "tokenizer", &inputs, &recorded, watch)?;
-        let (Sides(size), folder) = (settings.image_size, run.path("tokenizer"));
+        let folder = run.path("tokenizer");
         let mut journal = Journal::open(&mut run, watch, "tokenizer", 0)?;
         let report_every = settings.folder.report_every();
         let job = Job { plan, size, seed: settings.seed, report_every };
@@ -277,7 +280,7 @@ impl Work for Train<'_, '_> {
     fn run<O: Ops + 'static>(self, ops: &Rc<O>, device: &Device) -> Result<Tokenizer> {
         let Self { job, source, loading, journal, folder } = self;
         let params = job.train(&**ops, device, (source, loading), journal, folder)?;
-        Ok(Tokenizer::on(ops, &Rc::new(params)))
+        Ok(Tokenizer::on(ops, &Rc::new(params), device))
     }
 }
 

@@ -40,6 +40,14 @@ impl Plan {
         })
     }
 
+    /// The width of the first layer; 0 where there is none.
+    pub(super) fn hidden(&self) -> usize {
+        match self {
+            Self::Dvae { config, .. } => config.hidden,
+            Self::KMeans { .. } => 0,
+        }
+    }
+
     pub(super) fn codebook(&self) -> Codebook {
         match self {
             Self::Dvae { config, .. } => config.codebook(),

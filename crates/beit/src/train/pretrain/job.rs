@@ -62,7 +62,7 @@ impl Work for Job<'_> {
                 recorded.write(&journal.run.path("run.toml"), settings.run.folder.command.as_deref())?;
             }
         }
-        self.judge(ops, &tokenizer, &loading, &mut journal, newest.is_none())?;
+        self.judge(ops, device, &tokenizer, (&loading, &mut journal), newest.is_none())?;
 
         let baseline = self.baseline(ops, &tokenizer, &loading)?;
         let recompute = settings.training.recompute;
@@ -80,7 +80,7 @@ impl Work for Job<'_> {
         let save = |trainer: &Trainer<'_, O, _>, dir: &Path| save(trainer, &job.preprocessing, dir);
         let checkpoint = journal.train_to_the_end(&mut trainer, &loader, &settings.run, save)?;
         let params = trainer.params;
-        self.finish(ops, params, &tokenizer, &loading, &mut journal, checkpoint)
+        self.finish(ops, device, (params, &tokenizer), (&loading, &mut journal), checkpoint)
     }
 }
 
@@ -111,25 +111,28 @@ impl Job<'_> {
     fn judge<O: Ops + 'static>(
         &self,
         ops: &Rc<O>,
+        device: &Device,
         tokenizer: &Rc<AnyTokenizer<O::Tensor>>,
-        loading: &Loading,
-        journal: &mut Journal<'_>,
+        (loading, journal): (&Loading, &mut Journal<'_>),
         first: bool,
     ) -> Result<()> {
         let Self(job) = self;
         let (settings, watch) = (&job.settings, &job.watch);
         let folder = settings.tokenizer.clone().unwrap_or_else(|| journal.run.path("tokenizer"));
         same_tokens(&folder, VisualTokens::<O>::codebook(&**tokenizer), job.codebook)?;
-        let door = Tokenizer::on(ops, tokenizer);
-        let (held_out, split) = settings.measure.held_out(&settings.data)?;
-        let quality = door.quality(job.token_size(), &held_out, loading)?;
-        watch.note(&format!("tokenizer on {} {split} images: {}", quality.images, sentence(&quality)));
+        let door = Tokenizer::on(ops, tokenizer, device);
         if !door.draws() {
             watch.note("the tokenizer has no decoder: no reconstructions are drawn");
         }
-        if first {
-            journal.metrics.record(&Record::Tokenizer { split: &split.to_string(), quality: &quality })?;
+        if !first {
+            // It was judged when the run began, and its checksum is the same.
+            return Ok(());
         }
+        let (held_out, split) = settings.measure.held_out(&settings.data)?;
+        watch.note(&format!("measuring the tokenizer on {} {split} images", held_out.len()));
+        let quality = door.quality(job.token_size(), &held_out, loading)?;
+        watch.note(&format!("tokenizer on {} {split} images: {}", quality.images, sentence(&quality)));
+        journal.metrics.record(&Record::Tokenizer { split: &split.to_string(), quality: &quality })?;
         self.accept(&folder, &quality)
     }
 
@@ -167,10 +170,9 @@ impl Job<'_> {
     fn finish<O: Ops + 'static>(
         &self,
         ops: &Rc<O>,
-        params: Mim<O::Tensor>,
-        tokenizer: &Rc<AnyTokenizer<O::Tensor>>,
-        loading: &Loading,
-        journal: &mut Journal<'_>,
+        device: &Device,
+        (params, tokenizer): (Mim<O::Tensor>, &Rc<AnyTokenizer<O::Tensor>>),
+        (loading, journal): (&Loading, &mut Journal<'_>),
         checkpoint: PathBuf,
     ) -> Result<Pretrained> {
         let Self(job) = self;
@@ -185,7 +187,7 @@ impl Job<'_> {
         let (pictures, grid) = (journal.run.pictures()?, job.config.vit.grid());
         let masks = pictures.join("masks.png");
         write_masks(&masks, &held_out, &job.preprocessing, &settings.mask, grid, watch)?;
-        let door = Tokenizer::on(ops, tokenizer);
+        let door = Tokenizer::on(ops, tokenizer, device);
         if door.draws() {
             let model = MaskedModel::on(ops, MimModel { params, preprocessing: job.preprocessing });
             let (path, seed) = (pictures.join("reconstruction.png"), settings.training.seed);

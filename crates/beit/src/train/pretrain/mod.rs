@@ -8,6 +8,7 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::load;
 use crate::loaders::Loading;
+use crate::memory::{self, Planned};
 use crate::progress::Watch;
 use crate::run::Run;
 use crate::settings::{
@@ -18,7 +19,7 @@ use beit_data::{ColourJitter, Loader, Preprocessing, PretrainSample, PretrainTra
 use beit_heads::{Mim, MimConfig};
 use beit_mask::Masker;
 use beit_ops::prelude::*;
-use beit_ops::{Footprint, Plan, Tree};
+use beit_ops::{Footprint, Tree};
 use beit_tokenizer::Codebook;
 use beit_train::{Hyper, TokenAccuracy};
 use serde::{Deserialize, Serialize};
@@ -194,25 +195,40 @@ impl Pretraining {
     ///
     /// A folder that is in use.
     pub fn plan(&self, footprint: Footprint) -> Result<PlannedRun> {
-        let Self { settings, config, .. } = self;
-        Run::check(&settings.run)?;
-        let ops = Plan::new(footprint);
-        let (vit, batch) = (&config.vit, settings.training.batch_size());
-        let params = Mim::of(config).map(&mut |shape| ops.zeros(*shape));
-        // Gradients and two moments.
-        let mut kept: Vec<_> = (0..3).map(|_| params.clone()).collect();
-        let masked = self.masker.config().target * batch;
-        let images = ops.zeros([batch, 3, vit.image[0], vit.image[1]]);
-        let mask = ops.zeros([batch, vit.patches()]);
-        let rows = ops.upload_ids(&vec![1; masked]);
-        let input = beit_vit::Input { images: &images, mask: Some(&mask), drop_path: None };
-        let (logits, saved) = params.forward(&ops, &input, &rows, settings.training.keep());
-        params.backward(&ops, &input, &logits, saved, &mut kept[0]);
+        Run::check(&self.settings.run)?;
+        let Planned { flops, bytes } = self.planned(footprint);
         Ok(PlannedRun {
             steps: self.hyper.schedule.total,
-            flops_per_step: ops.flops() * settings.training.update_freq,
-            peak_bytes: ops.peak_bytes(),
+            flops_per_step: flops.saturating_mul(self.settings.training.update_freq),
+            peak_bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
         })
+    }
+
+    /// One micro-batch without numbers.
+    fn planned(&self, footprint: Footprint) -> Planned {
+        let Self { settings, config, .. } = self;
+        let vit = &config.vit;
+        memory::plan(footprint, settings.training.batch_size(), |ops, batch| {
+            let params = Mim::of(config).map(&mut |shape| ops.zeros(*shape));
+            // Gradients and two moments.
+            let mut kept: Vec<_> = (0..3).map(|_| params.clone()).collect();
+            let masked = self.masker.config().target * batch;
+            let images = ops.zeros([batch, 3, vit.image[0], vit.image[1]]);
+            let mask = ops.zeros([batch, vit.patches()]);
+            let rows = ops.upload_ids(&vec![1; masked]);
+            let input = beit_vit::Input { images: &images, mask: Some(&mask), drop_path: None };
+            let (logits, saved) = params.forward(ops, &input, &rows, settings.training.keep());
+            params.backward(ops, &input, &logits, saved, &mut kept[0]);
+        })
+    }
+
+    /// Refuses what the machine has no memory for.
+    fn refuse_beyond(&self, device: &Device) -> Result<()> {
+        let (vit, batch) = (&self.config.vit, self.settings.training.batch_size());
+        let what = format!("a step of {batch} images of {}x{}", vit.image[0], vit.image[1]);
+        let lower = "--batch-size, --image-size or --preset, or take --recompute";
+        memory::refuse_beyond(device, &what, memory::least_of_vit(vit, batch), lower)?;
+        memory::refuse_beyond(device, &what, self.planned(device.footprint()).bytes, lower)
     }
 
     /// Trains, or goes on, to the end: a tokenizer first where none is given, then the model; measures it on images that were held
@@ -222,6 +238,7 @@ impl Pretraining {
     ///
     /// The data, the folder, the device, or a number that is not finite.
     pub fn run(&self, device: &Device) -> Result<Pretrained> {
+        self.refuse_beyond(device)?;
         device.run(job::Job(self))
     }
 
