@@ -9,7 +9,7 @@ use crate::error::{Error, Place, Result, setting};
 use crate::files;
 use crate::loaders::Loading;
 use crate::progress::{Task, Watch};
-use crate::run::data_stamp;
+use crate::run::{data_stamp, is_taken};
 use crate::settings::{Batches, DataSettings};
 use beit_data::{LabelledSample, Loader, Source, Split};
 use beit_train::{Accuracy, ClassCounts, Evaluation};
@@ -93,7 +93,7 @@ impl EvaluationSettings {
     /// Such a folder.
     pub fn check(&self) -> Result<()> {
         match &self.out {
-            Some(out) if !self.resume && std::fs::read_dir(out).is_ok_and(|mut all| all.next().is_some()) => {
+            Some(out) if !self.resume && is_taken(out)? => {
                 setting!(
                     "{} is not empty: choose another --out, or --resume the evaluation in it",
                     out.display()

@@ -1,7 +1,8 @@
 //! How far an evaluation has come, and of what it is.
 
-use crate::error::{Error, Result, unfit};
+use crate::error::{Error, Result, setting, unfit};
 use crate::files;
+use crate::run::{Lock, is_taken};
 use beit_data::Source;
 use beit_train::Evaluation;
 use flate2::Crc;
@@ -67,6 +68,7 @@ pub(super) struct Store {
     path: PathBuf,
     what: What,
     versions: Versions,
+    _lock: Lock,
     /// Where to go on.
     pub(super) start: Option<Evaluation>,
 }
@@ -75,12 +77,17 @@ impl Store {
     /// A new evaluation.
     pub(super) fn begin(dir: &Path, what: What, source: &Arc<dyn Source>) -> Result<Self> {
         fs::create_dir_all(dir).map_err(Error::file("create the folder", dir))?;
-        Ok(Self::at(dir, what, source))
+        let store = Self::at(dir, what, source)?;
+        if is_taken(dir)? {
+            setting!("{}: another process has written to this folder: choose another --out", dir.display());
+        }
+        Ok(store)
     }
 
-    fn at(dir: &Path, what: What, source: &Arc<dyn Source>) -> Self {
+    fn at(dir: &Path, what: What, source: &Arc<dyn Source>) -> Result<Self> {
         let versions = Versions { source: Arc::clone(source), crc: Crc::new(), images: 0 };
-        Self { path: dir.join("progress.json"), what, versions, start: None }
+        let lock = Lock::take(dir)?;
+        Ok(Self { path: dir.join("progress.json"), what, versions, _lock: lock, start: None })
     }
 
     /// The evaluation in a folder, if it is of the same things. `images_before` says how many images there are before a batch.
@@ -91,7 +98,10 @@ impl Store {
         classes: usize,
         images_before: impl FnOnce(u64) -> usize,
     ) -> Result<Self> {
-        let mut store = Self::at(dir, what, source);
+        if !dir.is_dir() {
+            unfit!("{}: no progress.json to resume; leave --resume out to begin", dir.display());
+        }
+        let mut store = Self::at(dir, what, source)?;
         let (path, what) = (&store.path, &store.what);
         let file = path.display();
         let text = match fs::read(path) {

@@ -5,10 +5,10 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// The file that is locked. A process that is killed leaves it, unlocked.
-pub(super) const NAME: &str = "run.lock";
+pub(crate) const NAME: &str = "run.lock";
 
 /// A folder that nobody else may write to. The lock ends with the process at the latest; then the file is removed.
-pub(super) struct Lock {
+pub(crate) struct Lock {
     path: PathBuf,
     /// None where the file system has no locks.
     _file: Option<File>,
@@ -16,7 +16,7 @@ pub(super) struct Lock {
 
 impl Lock {
     /// Takes the lock of a folder, which must exist.
-    pub(super) fn take(dir: &Path) -> Result<Self> {
+    pub(crate) fn take(dir: &Path) -> Result<Self> {
         let path = dir.join(NAME);
         loop {
             let opened = File::options().create(true).truncate(false).write(true).open(&path);

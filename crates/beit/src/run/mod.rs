@@ -7,13 +7,13 @@ mod record;
 mod replaced;
 
 pub(crate) use checkpoints::{checkpoint_of, newest};
+pub(crate) use lock::Lock;
 pub use record::merged;
 pub(crate) use record::{Recorded, data_stamp};
 
 use crate::error::{Error, Result, setting, unfit};
 use crate::progress::Watch;
 use crate::settings::{FolderSettings, RunSettings};
-use lock::Lock;
 use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -153,7 +153,7 @@ impl Run {
                 input.display()
             );
         }
-        if refuse_taken(dir).is_err() {
+        if is_taken(dir)? {
             replaced::set_aside(dir)?;
             self.replaces = true;
         }
@@ -230,10 +230,15 @@ fn lies_in(path: &Path, dir: &Path) -> bool {
     }
 }
 
-/// A folder with something in it is not written to. What was moved aside is taken care of.
-fn refuse_taken(dir: &Path) -> Result<()> {
+/// Whether something is in a folder besides its lock. What was moved aside is taken care of.
+pub(crate) fn is_taken(dir: &Path) -> Result<bool> {
     let mine = |path: &PathBuf| [lock::NAME, replaced::ASIDE].contains(&parts::name(path).as_str());
-    if !parts::entries(dir)?.iter().all(mine) {
+    Ok(!parts::entries(dir)?.iter().all(mine))
+}
+
+/// A folder with something in it is not written to.
+fn refuse_taken(dir: &Path) -> Result<()> {
+    if is_taken(dir)? {
         setting!("{} is not empty: choose another --out, or --resume or --overwrite that run", dir.display());
     }
     Ok(())
