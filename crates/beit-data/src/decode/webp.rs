@@ -83,8 +83,8 @@ fn lossy(body: &[u8]) -> u64 {
 
 /// Pixels of a lossless picture by its header: a signature, and two sides less one of 14 bits.
 fn lossless_area(body: &[u8]) -> u64 {
-    let bits = word16(body, 1) | word16(body, 3) << 16;
-    ((bits & 0x3fff) + 1) * ((bits >> 14 & 0x3fff) + 1)
+    let bits = word16(body, 1) + (word16(body, 3) << 16);
+    ((bits & 0x3fff) + 1) * (((bits >> 14) & 0x3fff) + 1)
 }
 
 fn word16(bytes: &[u8], at: usize) -> u64 {
@@ -92,7 +92,7 @@ fn word16(bytes: &[u8], at: usize) -> u64 {
 }
 
 fn word24(bytes: &[u8], at: usize) -> u64 {
-    word16(bytes, at) | word16(bytes, at + 2) % 256 << 16
+    word16(bytes, at) + ((word16(bytes, at + 2) & 0xff) << 16)
 }
 
 /// The chunks one after another; each is padded to an even length.
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn each_kind_is_reckoned() {
-        let lossless = chunk(b"VP8L", &[&[0x2f][..], &(99_u32 | 49 << 14).to_le_bytes()].concat());
+        let lossless = chunk(b"VP8L", &[&[0x2f][..], &(99_u32 + (49 << 14)).to_le_bytes()].concat());
         let frame = |inside: &[u8]| {
             let header = [0, 0, 0, 0, 0, 0, 9, 0, 0, 4, 0, 0, 0, 0, 0, 0];
             chunk(b"ANMF", &[&header[..], inside].concat())
