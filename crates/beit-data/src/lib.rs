@@ -4,8 +4,8 @@
 mod batch;
 mod decode;
 mod error;
+mod files;
 mod image;
-mod jpeg;
 mod loader;
 mod ordered;
 mod rng;
@@ -15,8 +15,9 @@ mod subset;
 mod transform;
 
 pub use batch::{LabelledBatch, LabelledSample, PretrainBatch, PretrainSample, Sample};
-pub use decode::MAX_DECODED_BYTES;
+pub use decode::{MAX_DECODED_BYTES, MAX_PICTURE_BYTES};
 pub use error::{BadFile, Error, Result};
+pub use files::{open_regular, read_regular};
 pub use image::{CropBox, Image};
 pub use loader::{Batch, Batches, Item, Loader, LoaderConfig, Shard};
 pub use rng::{Purpose, SampleRng, sample_rng, shuffled};

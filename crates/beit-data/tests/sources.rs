@@ -260,10 +260,17 @@ fn hostile_idx_files_are_refused() {
         (b"\x1f\x8bnonsense".to_vec(), "is not a valid IDX file"),
         (b"GIF89a not an idx file".to_vec(), "expected the first bytes [0, 0, 8, 3], found [71, 73, 70, 56]"),
         (idx(&[4], &[1, 2, 3, 4]), "expected the first bytes"),
-        (huge.clone(), "expected at most 4 GiB"),
-        (gzip(&huge), "expected at most 4 GiB"),
-        (idx(&[60_000, 200, 200], &[0; 100]), "expected 2400000000 bytes for [60000, 200, 200], found 100"),
-        (gzip(&idx(&[60_000, 200, 200], &[0; 100])), "found 100"),
+        (huge.clone(), "expected at most 1 GiB"),
+        (gzip(&huge), "expected at most 1 GiB"),
+        (gzip(&idx(&[60_000, 200, 200], &[0; 100])), "expected at most 1 GiB, found sizes [60000, 200, 200]"),
+        (idx(&[6000, 200, 200], &[0; 100]), "for [6000, 200, 200], found a file that has at most 100"),
+        (
+            gzip(&idx(&[6000, 200, 200], &[0; 100])),
+            "expected 240000000 bytes for [6000, 200, 200], found a file",
+        ),
+        (gzip(&idx(&[6, 20, 20], &[0; 100])), "expected 2400 bytes for [6, 20, 20], found 100"),
+        // What is behind is not even decompressed.
+        (gzip(&idx(&[2, 2, 2], &[0; 1 << 24])), "expected 8 bytes for [2, 2, 2], found more"),
         (idx(&[2, 2, 2], &[0; 9]), "expected 8 bytes for [2, 2, 2], found more"),
         (idx(&[0, 28, 28], &[]), "expected images with pixels, found 0 of 28 x 28"),
         (idx(&[3, 0, 28], &[]), "expected images with pixels"),
@@ -278,6 +285,23 @@ fn hostile_idx_files_are_refused() {
             text.contains(expected) && text.contains("train-images-idx3-ubyte"),
             "{text}, not: {expected}"
         );
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let (images, labels) =
+        (dir.path().join("train-images-idx3-ubyte.gz"), dir.path().join("train-labels-idx1-ubyte"));
+    for (path, kind) in [(images, "a named pipe"), (labels, "a device")] {
+        match kind {
+            "a device" => std::os::unix::fs::symlink("/dev/zero", &path).unwrap(),
+            _ => pictures::pipe(&path),
+        }
+        let error = open(&format!("idx:{}", dir.path().display()), Split::Train).err().unwrap();
+        let Error::Read { path: named, source } = error else { panic!("{error}") };
+        assert_eq!((named, source.to_string()), (path, format!("it is {kind}, expected a regular file")));
     }
 }
 

@@ -71,7 +71,7 @@ impl Checkpoint {
         let path = path.as_ref();
         let (folder, file) = locate(path)?;
         let inside =
-            |name: &str| folder.as_ref().map(|folder| folder.join(name)).filter(|path| path.is_file());
+            |name: &str| folder.as_ref().map(|folder| folder.join(name)).filter(|path| path.exists());
         // The configuration is read first: what is wrong with it says more than what does not fit it.
         let (described, timm) = match inside(CONFIG) {
             None => (None, None),
@@ -281,9 +281,9 @@ pub fn has_weights(folder: &Path) -> bool {
 fn locate(path: &Path) -> Result<(Option<PathBuf>, PathBuf)> {
     let nothing = || Error::NoCheckpoint { path: path.to_owned() };
     if path.is_dir() {
-        let file = WEIGHTS.iter().map(|name| path.join(name)).find(|file| file.is_file());
+        let file = WEIGHTS.iter().map(|name| path.join(name)).find(|file| file.exists());
         // A folder with a configuration is meant as a checkpoint: what it lacks is the file.
-        let lacking = || path.join(CONFIG).is_file().then(|| path.join(WEIGHTS[0]));
+        let lacking = || path.join(CONFIG).exists().then(|| path.join(WEIGHTS[0]));
         return Ok((Some(path.to_owned()), file.or_else(lacking).ok_or_else(nothing)?));
     }
     if !path.exists() {

@@ -2,14 +2,17 @@
 
 use crate::error::{Error, Result};
 use crate::file::write_file;
+use beit_data::read_regular;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::fs;
 use std::path::Path;
 
-/// Reads a JSON file.
+/// Longest file that is read, in bytes. The names of 21,841 classes are half a megabyte.
+const MAX_JSON: u64 = 1 << 25;
+
+/// Reads a JSON file of at most [`MAX_JSON`].
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = fs::read(path).map_err(Error::read(path))?;
+    let text = read_regular(path, MAX_JSON).map_err(Error::read(path))?;
     serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.to_owned(), source })
 }
 

@@ -1,7 +1,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::Source;
-use super::idx::{Idx, read_idx};
+use super::idx::{Idx, Opened, read_idx};
 use crate::split::Split;
 
 /// Class names of Fashion-MNIST, in the order of its labels.
@@ -43,10 +43,11 @@ pub fn fashion_mnist(split: Split) -> Arc<dyn Source> {
     Arc::clone(source) as Arc<dyn Source>
 }
 
-fn read(split: Split, images: &[u8], labels: &[u8]) -> Arc<Idx> {
+fn read(split: Split, images: &'static [u8], labels: &'static [u8]) -> Arc<Idx> {
     let name = format!("fashion-mnist/{split}");
     let valid = "the embedded files are valid: a test reads them";
-    let ([_], labels) = read_idx(labels, &name).expect(valid);
+    let opened = |file: &'static [u8]| Opened { length: file.len() as u64, file };
+    let ([_], labels) = read_idx(opened(labels), &name).expect(valid);
     let class_names = CLASS_NAMES.map(str::to_owned).to_vec();
-    Arc::new(Idx::read(images, Some(labels), class_names, name).expect(valid))
+    Arc::new(Idx::read(opened(images), Some(labels), class_names, name).expect(valid))
 }

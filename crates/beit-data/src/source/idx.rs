@@ -7,13 +7,18 @@ use flate2::bufread::MultiGzDecoder;
 
 use super::Source;
 use crate::error::{Error, Result};
+use crate::files::open_regular;
 use crate::image::Image;
 use crate::split::Split;
 
 /// First bytes of a gzip file.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
-/// Most bytes that a file may claim to hold: 4 GiB.
-const MAX_BYTES: u64 = 1 << 32;
+/// Most bytes that a file may hold, compressed or not: 1 GiB. They are kept in memory.
+const MAX_BYTES: u64 = 1 << 30;
+/// A file is a header of some bytes longer than its contents.
+const MAX_HEADER: u64 = 64;
+/// Most bytes that one byte of gzip may become.
+const MAX_RATIO: u64 = 1032;
 /// IDX's code for unsigned bytes.
 const UNSIGNED_BYTE: u8 = 0x08;
 
@@ -32,8 +37,8 @@ pub struct Idx {
 
 impl Idx {
     /// Reads the files of a split in `dir`: `train-images-idx3-ubyte` and `train-labels-idx1-ubyte`, or `t10k-…` for the test
-    /// split, with or without `.gz`. The labels may be absent. Classes are named by their numbers, up to the greatest in
-    /// either split.
+    /// split, with or without `.gz`, of at most 1 GiB. The labels may be absent. Classes are named by their numbers, up to the
+    /// greatest in either split.
     ///
     /// # Errors
     ///
@@ -58,7 +63,7 @@ impl Idx {
 
     /// Reads pictures from an opened file; `labels`, if any, must be as many as they are.
     pub(crate) fn read(
-        images: impl BufRead,
+        images: Opened<impl BufRead>,
         labels: Option<Vec<u8>>,
         class_names: Vec<String>,
         name: String,
@@ -117,11 +122,20 @@ const fn file_names(split: Split) -> [&'static str; 2] {
 }
 
 fn find(dir: &Path, name: &str) -> Option<PathBuf> {
-    [name.to_owned(), format!("{name}.gz")].iter().map(|name| dir.join(name)).find(|path| path.is_file())
+    // What is no file is found too, so that opening it says what it is.
+    [name.to_owned(), format!("{name}.gz")].iter().map(|name| dir.join(name)).find(|path| path.exists())
 }
 
-fn open(path: &Path) -> Result<BufReader<File>> {
-    File::open(path).map(BufReader::new).map_err(|source| Error::Read { path: path.to_owned(), source })
+/// A file, and how long it is.
+pub(crate) struct Opened<R> {
+    pub(crate) file: R,
+    pub(crate) length: u64,
+}
+
+fn open(path: &Path) -> Result<Opened<BufReader<File>>> {
+    let opened = open_regular(path, MAX_BYTES + MAX_HEADER)
+        .and_then(|file| Ok(Opened { length: file.metadata()?.len(), file: BufReader::new(file) }));
+    opened.map_err(|source| Error::Read { path: path.to_owned(), source })
 }
 
 fn read_labels(dir: &Path, name: &str) -> Result<Option<Vec<u8>>> {
@@ -135,18 +149,26 @@ fn count_classes(labels: &[u8]) -> usize {
 }
 
 /// Reads a file of unsigned bytes in `D` dimensions, decompressing it if need be: the sizes, and the bytes.
-pub(crate) fn read_idx<const D: usize>(mut file: impl BufRead, name: &str) -> Result<([usize; D], Vec<u8>)> {
+pub(crate) fn read_idx<const D: usize>(
+    opened: Opened<impl BufRead>,
+    name: &str,
+) -> Result<([usize; D], Vec<u8>)> {
     let error = |problem: String| Error::Idx { file: name.to_owned(), problem };
+    let Opened { mut file, length } = opened;
     let start = file.fill_buf().map_err(|source| error(source.to_string()))?;
     if start.starts_with(&GZIP) {
-        read_plain(MultiGzDecoder::new(file)).map_err(error)
+        read_plain(MultiGzDecoder::new(file), length.saturating_mul(MAX_RATIO)).map_err(error)
     } else {
-        read_plain(file).map_err(error)
+        read_plain(file, length.saturating_sub(4 * (1 + D as u64))).map_err(error)
     }
 }
 
-/// Memory grows with the bytes that are really there, never with what the header claims.
-fn read_plain<const D: usize>(mut file: impl Read) -> std::result::Result<([usize; D], Vec<u8>), String> {
+/// Reads what the header claims, and one byte more to see that there is none. A claim of more than `most` bytes, which is all that
+/// there can be, is refused at once; memory grows with the bytes that are really there.
+fn read_plain<const D: usize>(
+    mut file: impl Read,
+    most: u64,
+) -> std::result::Result<([usize; D], Vec<u8>), String> {
     let magic = read_word(&mut file)?;
     let expected = [0, 0, UNSIGNED_BYTE, D as u8];
     if magic != expected {
@@ -158,7 +180,10 @@ fn read_plain<const D: usize>(mut file: impl Read) -> std::result::Result<([usiz
     }
     let claimed = sizes.iter().try_fold(1_u64, |product, &size| product.checked_mul(size as u64));
     let claimed = claimed.filter(|&bytes| bytes <= MAX_BYTES);
-    let claimed = claimed.ok_or_else(|| format!("expected at most 4 GiB, found sizes {sizes:?}"))?;
+    let claimed = claimed.ok_or_else(|| format!("expected at most 1 GiB, found sizes {sizes:?}"))?;
+    if claimed > most {
+        return Err(format!("expected {claimed} bytes for {sizes:?}, found a file that has at most {most}"));
+    }
     let mut bytes = Vec::new();
     file.take(claimed + 1).read_to_end(&mut bytes).map_err(|source| source.to_string())?;
     match (bytes.len() as u64).cmp(&claimed) {

@@ -97,13 +97,14 @@ impl Preprocessing {
         self.normalise.planes(&self.view(image))
     }
 
-    /// The picture that is normalised, `[H, W]`.
+    /// The picture that is normalised, `[H, W]`. Of a picture that covers more, the rest is not computed.
     #[must_use]
     pub fn view(&self, image: &Image) -> Image {
         match self.fit {
             Fit::Squash => image.resize(self.size, self.filter),
             Fit::CentreCrop { least } => {
-                centre(&image.resize(cover([image.height(), image.width()], least), self.filter), self.size)
+                let covering = cover([image.height(), image.width()], least);
+                image.resize_part(covering, centre(covering, self.size), self.filter)
             }
         }
     }
@@ -169,10 +170,9 @@ fn cover(from: [usize; 2], least: [usize; 2]) -> [usize; 2] {
     if from[0] * least[1] <= least[0] * from[1] { along(0) } else { along(1) }
 }
 
-/// The central part.
-fn centre(image: &Image, [height, width]: [usize; 2]) -> Image {
-    let (top, left) = (margin(image.height(), height), margin(image.width(), width));
-    image.crop(CropBox { top, left, height, width })
+/// The central part of a picture of `outer [H, W]` pixels.
+fn centre(outer: [usize; 2], [height, width]: [usize; 2]) -> CropBox {
+    CropBox { top: margin(outer[0], height), left: margin(outer[1], width), height, width }
 }
 
 /// What is cut away before the centre; an odd margin is halved half to even, as torchvision's `CenterCrop` does.

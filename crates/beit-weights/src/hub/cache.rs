@@ -11,11 +11,15 @@
 
 use super::id::{HubId, is_commit};
 use crate::error::{Error, Result};
+use beit_data::read_regular;
 use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Longest note of a commit, in bytes. A commit has forty letters.
+const MAX_NOTE: u64 = 1 << 10;
 
 /// The part of the cache that belongs to one model.
 pub(super) struct Store {
@@ -39,7 +43,8 @@ impl Store {
         if is_commit(&self.revision) {
             return Some(self.revision.clone());
         }
-        let text = fs::read_to_string(self.folder.join("refs").join(&self.revision)).ok()?;
+        let note = self.folder.join("refs").join(&self.revision);
+        let text = String::from_utf8(read_regular(note, MAX_NOTE).ok()?).ok()?;
         Some(text.trim().to_owned()).filter(|commit| is_commit(commit))
     }
 

@@ -8,6 +8,7 @@ use super::patience::Patience;
 use super::problem::HubProblem;
 use super::progress::Progress;
 use crate::error::Error;
+use beit_data::open_regular;
 use ring::digest::{Context, SHA256};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -175,7 +176,8 @@ fn open_at(path: &Path, first: u64) -> io::Result<File> {
 }
 
 fn sha256(path: &Path) -> io::Result<String> {
-    let (mut file, mut piece, mut context) = (File::open(path)?, vec![0; PIECE], Context::new(&SHA256));
+    let (mut file, mut piece, mut context) =
+        (open_regular(path, u64::MAX)?, vec![0; PIECE], Context::new(&SHA256));
     loop {
         match file.read(&mut piece)? {
             0 => break,

@@ -5,10 +5,10 @@ use super::safetensors::SafetensorsFile;
 use super::sharded::{Shards, is_index};
 use super::torch::{self, TorchFile, is_torch};
 use crate::error::{Error, Problem, Result};
+use beit_data::open_regular;
 use safetensors::Dtype;
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -233,7 +233,7 @@ const BEGINNING: u64 = 512;
 
 fn beginning(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(Error::read(path))?;
+    let file = open_regular(path, u64::MAX).map_err(Error::read(path))?;
     file.take(BEGINNING).read_to_end(&mut bytes).map_err(Error::read(path))?;
     Ok(bytes)
 }

@@ -1,8 +1,8 @@
 //! A file seen as memory: the only place of this crate with `unsafe`.
 #![allow(unsafe_code)]
 
+use beit_data::open_regular;
 use memmap2::Mmap;
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -12,10 +12,8 @@ pub(super) struct Mapped(Mmap);
 
 impl Mapped {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
-        }
+        // Of a device or a pipe there is nothing to map, and opening a pipe would wait for a writer.
+        let file = open_regular(path, u64::MAX)?;
         // SAFETY: the mapping is private and read-only, and lives as long as its slice is lent. What the language cannot rule out is
         // another process that shortens or rewrites the file meanwhile; checkpoints are replaced by renaming, here and in the tools
         // that write them, which leaves a mapped file as it is.

@@ -3,8 +3,8 @@
 use crate::models::{Device, classifier, classifier_config, mim};
 use beit_heads::Pooling;
 use beit_weights::{
-    Error, Labelled, Model, Problem, TensorFile, TensorWriter, load_classifier, load_encoder, load_mim,
-    load_tokenizer, no_more_files, save_classifier, save_mim,
+    Checkpoint, Error, Labelled, Model, Problem, TensorFile, TensorWriter, load_classifier, load_encoder,
+    load_mim, load_tokenizer, no_more_files, save_classifier, save_mim,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -202,4 +202,40 @@ fn tensors_by_name() {
     assert!(matches!(problem(file.floats("nothing").map(drop)), Problem::Missing { .. }));
     assert!(matches!(problem(file.integers("lm_head.bias").map(drop)), Problem::Type { .. }));
     assert!(matches!(problem(file.floats_of("lm_head.bias", &[7]).map(drop)), Problem::Shape { .. }));
+}
+
+/// Neither a pipe into which nobody writes nor a device without an end is waited for, in whichever place it stands.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_no_file_is_called_what_it_is() {
+    use rustix::fs::{CWD, FileType, mknodat};
+    let make = |kind: &str, path: &Path| match kind {
+        "a named pipe" => mknodat(CWD, path, FileType::Fifo, 0o600.into(), 0).unwrap(),
+        "a device" => std::os::unix::fs::symlink("/dev/zero", path).unwrap(),
+        _ => fs::create_dir(path).unwrap(),
+    };
+    for name in ["config.json", "preprocessor_config.json", "model.safetensors", "pytorch_model.bin"] {
+        for kind in ["a named pipe", "a device", "a folder"] {
+            let (_tmp, folder) = saved();
+            if name == "pytorch_model.bin" {
+                fs::remove_file(folder.join("model.safetensors")).unwrap();
+            }
+            let _ = fs::remove_file(folder.join(name));
+            make(kind, &folder.join(name));
+            let error = Checkpoint::open(&folder).map(|_| ()).unwrap_err();
+            let Error::Read { path, source } = error else { panic!("{name}: {error}") };
+            assert_eq!(path, folder.join(name));
+            assert_eq!(source.to_string(), format!("it is {kind}, expected a regular file"));
+        }
+    }
+}
+
+#[test]
+fn a_configuration_without_end_is_not_read() {
+    let (_tmp, folder) = saved();
+    // A hole, which takes no room on the disk.
+    fs::File::create(folder.join("config.json")).unwrap().set_len(1 << 36).unwrap();
+    let error = load_error(&folder);
+    let Error::Read { source, .. } = &error else { panic!("{error}") };
+    assert_eq!(source.to_string(), "expected at most 33554432 bytes, found 68719476736 bytes");
 }

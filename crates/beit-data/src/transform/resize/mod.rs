@@ -2,18 +2,19 @@
 
 mod filter;
 mod passes;
+mod side;
 mod taps;
-
-use std::borrow::Cow;
 
 pub use filter::Filter;
 
-use crate::image::Image;
-use taps::Taps;
+use crate::image::{CropBox, Image};
+use side::Side;
 
 impl Image {
     /// Resamples to `[height, width]`, along one side after the other, with 8 bits between: sharp edges overshoot and are cut, so
     /// that the other order differs by several steps. A side that keeps its length is not resampled.
+    ///
+    /// What is between takes no more memory than the larger of the two pictures.
     ///
     /// # Panics
     ///
@@ -21,27 +22,27 @@ impl Image {
     #[must_use]
     pub fn resize(&self, [height, width]: [usize; 2], filter: Filter) -> Self {
         assert!(height > 0 && width > 0, "expected a size with pixels, found {height} x {width}");
-        if columns_first([self.height(), self.width()], [height, width]) {
-            self.resize_height(height, filter).resize_width(width, filter).into_owned()
+        self.resize_part([height, width], CropBox { top: 0, left: 0, height, width }, filter)
+    }
+
+    /// The `part` of what [`resize`](Self::resize) to `size [height, width]` gives. Nothing else of it is computed: a thin picture
+    /// that is to cover a square becomes millions of pixels long, of which the square is seen.
+    ///
+    /// What is between takes no more memory than the larger of this picture and the part, but for a few rows.
+    pub(crate) fn resize_part(&self, size: [usize; 2], part: CropBox, filter: Filter) -> Self {
+        let CropBox { top, left, height, width } = part;
+        let rows = Side::new(self.height(), size[0], top..top + height, filter);
+        let columns = Side::new(self.width(), size[1], left..left + width, filter);
+        let pixels = if columns_first([self.height(), self.width()], size) {
+            let between = rows.down(self.pixels(), self.width());
+            columns.across(&between, self.width()).into_owned()
         } else {
-            self.resize_width(width, filter).resize_height(height, filter).into_owned()
-        }
-    }
-
-    fn resize_width(&self, width: usize, filter: Filter) -> Cow<'_, Self> {
-        if width == self.width() {
-            return Cow::Borrowed(self);
-        }
-        let taps = Taps::new(self.width(), width, filter);
-        Cow::Owned(Self::new(self.height(), width, passes::horizontal(self.pixels(), self.width(), &taps)))
-    }
-
-    fn resize_height(&self, height: usize, filter: Filter) -> Cow<'_, Self> {
-        if height == self.height() {
-            return Cow::Borrowed(self);
-        }
-        let taps = Taps::new(self.height(), height, filter);
-        Cow::Owned(Self::new(height, self.width(), passes::vertical(self.pixels(), self.width(), &taps)))
+            let (needed, stride) = (rows.inputs(), self.width() * 3);
+            let seen = &self.pixels()[needed.start * stride..needed.end * stride];
+            let between = columns.across(seen, self.width());
+            rows.behind(needed.start).down(&between, width).into_owned()
+        };
+        Self::new(height, width, pixels)
     }
 }
 
@@ -54,6 +55,7 @@ fn columns_first([height, width]: [usize; 2], [new_height, new_width]: [usize; 2
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn the_height_goes_first_where_it_loses_most() {
@@ -68,6 +70,22 @@ mod tests {
         ];
         for (from, to, expected) in cases {
             assert_eq!(columns_first(from, to), expected, "{from:?} to {to:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_part_has_the_bytes_that_the_whole_has_there(
+            from in [1_usize..50, 1..50], to in [1_usize..70, 1..70], places in [0.0..1.0, 0.0..1.0, 0.0..1.0, 0.0..1.0_f64],
+            kept: [bool; 2], filter in prop::sample::select(&Filter::ALL[..]),
+        ) {
+            let to = [0, 1].map(|side| if kept[side] { from[side] } else { to[side] });
+            let image = Image::new(from[0], from[1], (0..from[0] * from[1] * 3).map(|i| (i * i % 251) as u8).collect());
+            let place = |share: f64, of: usize| (share * of as f64) as usize;
+            let (top, left) = (place(places[0], to[0]), place(places[1], to[1]));
+            let (height, width) = (1 + place(places[2], to[0] - top), 1 + place(places[3], to[1] - left));
+            let part = CropBox { top, left, height: height.min(to[0] - top), width: width.min(to[1] - left) };
+            prop_assert_eq!(image.resize_part(to, part, filter), image.resize(to, filter).crop(part));
         }
     }
 }

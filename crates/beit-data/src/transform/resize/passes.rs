@@ -11,8 +11,9 @@ const STRIP: usize = 32;
 pub(super) fn horizontal(pixels: &[u8], width: usize, taps: &Taps) -> Vec<u8> {
     let height = pixels.len() / (width * 3);
     let mut out = vec![0; height * taps.len() * 3];
-    let (mut columns, mut sums) = (vec![0; STRIP * width * 3], vec![0; STRIP * taps.len() * 3]);
-    for (rows, out) in pixels.chunks(STRIP * width * 3).zip(out.chunks_mut(STRIP * taps.len() * 3)) {
+    let strip = STRIP.min(height);
+    let (mut columns, mut sums) = (vec![0; strip * width * 3], vec![0; strip * taps.len() * 3]);
+    for (rows, out) in pixels.chunks(strip * width * 3).zip(out.chunks_mut(strip * taps.len() * 3)) {
         let (columns, sums) = (&mut columns[..rows.len()], &mut sums[..out.len()]);
         turn(rows, width, columns);
         weigh(columns, taps, sums);

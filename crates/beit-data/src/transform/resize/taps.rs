@@ -1,3 +1,5 @@
+use core::ops::Range;
+
 use super::filter::Filter;
 
 /// Bits behind the point of a weight: with 8 of a pixel and two for the overshoot of a filter, a sum fits 32.
@@ -12,16 +14,16 @@ pub(super) struct Taps {
 /// Where the inputs of one output begin, and where its weights begin and end.
 struct Window {
     first: usize,
-    weights: core::ops::Range<usize>,
+    weights: Range<usize>,
 }
 
 impl Taps {
-    /// `from` inputs to `to` outputs. Output `i` lies at `c = (i + 1/2) scale` and has the weights `f((x + 1/2 - c) / s)`,
+    /// The outputs `part` of the `to` that `from` inputs become. Output `i` lies at `c = (i + 1/2) scale` and has the weights `f((x + 1/2 - c) / s)`,
     /// `s = max(scale, 1)`, of the inputs `x` within the filter's support of it, divided by their sum.
-    pub(super) fn new(from: usize, to: usize, filter: Filter) -> Self {
-        let mut taps = Self { windows: Vec::with_capacity(to), weights: Vec::new() };
+    pub(super) fn new(from: usize, to: usize, part: Range<usize>, filter: Filter) -> Self {
+        let mut taps = Self { windows: Vec::with_capacity(part.len()), weights: Vec::new() };
         let scale = from as f64 / to as f64;
-        (0..to).for_each(|i| taps.push(from, (i as f64 + 0.5) * scale, scale.max(1.0), filter));
+        part.for_each(|i| taps.push(from, (i as f64 + 0.5) * scale, scale.max(1.0), filter));
         taps
     }
 
@@ -38,6 +40,19 @@ impl Taps {
         let start = self.weights.len();
         self.weights.extend(weights.iter().map(|weight| fixed(weight / sum)));
         self.windows.push(Window { first, weights: start..self.weights.len() });
+    }
+
+    /// From the first input that has a weight to behind the last.
+    pub(super) fn inputs(&self) -> Range<usize> {
+        let first = self.windows.iter().map(|window| window.first).min();
+        let end = self.windows.iter().map(|window| window.first + window.weights.len()).max();
+        first.unwrap_or(0)..end.unwrap_or(0)
+    }
+
+    /// The same where the first `count` inputs were left out; none of them has a weight.
+    pub(super) fn behind(mut self, count: usize) -> Self {
+        self.windows.iter_mut().for_each(|window| window.first -= count);
+        self
     }
 
     /// Number of outputs.
@@ -64,7 +79,7 @@ mod tests {
     fn weights_sum_to_one_but_for_their_rounding() {
         for filter in [Filter::Bilinear, Filter::Bicubic, Filter::Lanczos] {
             for (from, to) in [(1, 9), (9, 1), (500, 224), (224, 500), (7, 1000)] {
-                let taps = Taps::new(from, to, filter);
+                let taps = Taps::new(from, to, 0..to, filter);
                 assert_eq!(taps.len(), to);
                 for (first, weights) in taps.iter() {
                     assert!(!weights.is_empty() && first + weights.len() <= from);
@@ -82,7 +97,7 @@ mod tests {
     fn every_sum_fits_32_bits() {
         // The weights depend on the phase and the scale only; the least sides have the greatest at the borders.
         for (from, to) in (1..40).flat_map(|from| (1..80).map(move |to| (from, to))) {
-            for (_, weights) in Taps::new(from, to, Filter::Lanczos).iter() {
+            for (_, weights) in Taps::new(from, to, 0..to, Filter::Lanczos).iter() {
                 let size: u64 = weights.iter().map(|weight| u64::from(weight.unsigned_abs())).sum();
                 assert!(size * 255 + (1 << (PRECISION - 1)) < 1 << 31, "{from} to {to}: {size}");
             }

@@ -16,6 +16,7 @@ mod writer;
 pub(crate) use writer::write_torch;
 
 use crate::error::{Error, Problem, Result};
+use beit_data::open_regular;
 use container::{Kind, Placed};
 use safetensors::Dtype;
 use std::collections::HashMap;
@@ -58,7 +59,7 @@ impl TorchFile {
     ///
     /// When it cannot be read, is damaged, or wants to call what weights do not need.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let mut file = File::open(path).map_err(Error::read(path))?;
+        let mut file = open_regular(path, u64::MAX).map_err(Error::read(path))?;
         let tensors = container::tensors(&mut file).map_err(|fault| fault.in_file(path))?;
         let entry = |(name, placed): &(String, Placed)| {
             let (name, shape) = (name.clone(), placed.shape.clone());
