@@ -34,7 +34,8 @@ pub(super) fn sum<F: Real>(n: usize, f: impl Fn(usize) -> F) -> F {
     sums[0]
 }
 
-/// The largest element of a row, which must not be empty.
+/// The largest element of a row, which must not be empty. NaN is passed over: the exponentials of a softmax carry it on, and who
+/// needs more asks [`has_nan`].
 #[inline(always)]
 pub(super) fn maximum<F: Real>(row: &[F]) -> F {
     let mut largest = [row[0]; ACCUMULATORS];
@@ -48,6 +49,19 @@ pub(super) fn maximum<F: Real>(row: &[F]) -> F {
         largest[0] = largest[0].max(v);
     }
     largest.iter().fold(largest[0], |a, &b| a.max(b))
+}
+
+/// Whether an element of a row is NaN.
+#[inline(always)]
+pub(super) fn has_nan<F: Real>(row: &[F]) -> bool {
+    let mut found = [false; ACCUMULATORS];
+    let mut chunks = row.chunks_exact(ACCUMULATORS);
+    for chunk in &mut chunks {
+        for j in 0..ACCUMULATORS {
+            found[j] |= chunk[j].is_nan();
+        }
+    }
+    found.contains(&true) || chunks.remainder().iter().any(|v| v.is_nan())
 }
 
 /// The softmax of a row, in place.
