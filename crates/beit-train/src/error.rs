@@ -42,6 +42,16 @@ pub enum Error {
         /// The first tensor found, by its name.
         tensor: String,
     },
+    /// What the optimiser keeps is not made of numbers.
+    #[error("{}, step {step}: {problem}", .path.file_name().unwrap_or_default().display())]
+    NotSaved {
+        /// Which file was to be written.
+        path: PathBuf,
+        /// Steps taken.
+        step: u64,
+        /// Which tensor.
+        problem: beit_weights::Error,
+    },
     /// A classifier whose answers are no numbers.
     #[error(
         "the logits of batch {batch} are not finite: the model is damaged, or was trained until its numbers overflowed"

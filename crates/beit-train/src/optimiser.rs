@@ -89,6 +89,12 @@ impl<T: Clone> Optimiser<T> {
         self.step
     }
 
+    /// Steps of the whole schedule.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.hyper.schedule.total
+    }
+
     /// The learning rate of the next step.
     #[must_use]
     pub fn lr(&self) -> f64 {

@@ -51,6 +51,24 @@ pub(super) fn maximum<F: Real>(row: &[F]) -> F {
     largest.iter().fold(largest[0], |a, &b| a.max(b))
 }
 
+/// Whether none of the numbers is NaN or infinite.
+///
+/// ```
+/// assert!(beit_ops::host::all_finite(&[0.0, -1.0, f32::MAX]));
+/// assert!(!beit_ops::host::all_finite(&[0.0, f32::NAN]));
+/// ```
+#[must_use]
+pub fn all_finite(values: &[f32]) -> bool {
+    const MAGNITUDE: u32 = 0x7FFF_FFFF;
+    // What is added to the bits of infinity, or of more, that they reach the bit of the sign.
+    const CARRY: u32 = (1 << 31) - f32::INFINITY.to_bits();
+    let carried = par::simd(
+        #[inline(always)]
+        || values.iter().fold(0, |all, v| all | ((v.to_bits() & MAGNITUDE) + CARRY)),
+    );
+    carried >> 31 == 0
+}
+
 /// Whether an element of a row is NaN.
 #[inline(always)]
 pub(super) fn has_nan<F: Real>(row: &[F]) -> bool {
