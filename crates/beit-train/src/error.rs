@@ -60,6 +60,14 @@ pub enum Error {
         /// Counted from 0.
         batch: u64,
     },
+    /// A tokenizer whose logits are no numbers, so that its visual tokens mean nothing.
+    #[error(
+        "the tokenizer's logits of image {image} are not finite: it is damaged, or was trained until its numbers overflowed"
+    )]
+    VisualTokens {
+        /// The number of the image.
+        image: usize,
+    },
     /// A batch without images.
     #[error("no image of batch {number} can be decoded; remove the broken files or take larger batches")]
     NoImages {
