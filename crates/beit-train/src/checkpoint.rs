@@ -71,7 +71,11 @@ fn write<'a, O: Ops<Tensor: 'a>>(
 ) -> Result<()> {
     let mut writer = TensorWriter::new();
     for (name, tensor) in tensors {
-        let unsound = |problem| Error::NotSaved { path: path.to_owned(), step, problem };
+        let unsound = |error: beit_weights::Error| Error::NotSaved {
+            path: path.to_owned(),
+            step,
+            problem: error.to_string(),
+        };
         writer.finite_floats(name, &ops.shape(tensor), &ops.read(tensor)?).map_err(unsound)?;
     }
     Ok(writer.write(path)?)

@@ -50,7 +50,7 @@ pub enum Error {
         /// Steps taken.
         step: u64,
         /// Which tensor.
-        problem: beit_weights::Error,
+        problem: String,
     },
     /// A classifier whose answers are no numbers.
     #[error(

@@ -161,7 +161,7 @@ impl Client {
     ) -> Result<Response<Body>, ureq::Error> {
         thread::scope(|scope| {
             let (sender, answer) = mpsc::channel();
-            scope.spawn(move || sender.send(request.call()));
+            scope.spawn(move || drop(sender.send(request.call())));
             let what = || format!("waiting for an answer of {}", shown_origin(url));
             let gone = || Err(ureq::Error::ConnectionFailed);
             self.waits.receive(&answer, what, progress).unwrap_or_else(gone)

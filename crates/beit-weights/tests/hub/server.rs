@@ -152,8 +152,10 @@ fn write(mut stream: &TcpStream, seen: &Seen, reply: &Reply) -> std::io::Result<
     stream.write_all((head + "\r\n").as_bytes())?;
     if seen.method != "HEAD" {
         stream.write_all(&reply.body[..reply.cut.unwrap_or(reply.body.len())])?;
-        while reply.endless {
-            stream.write_all(&reply.body)?;
+        if reply.endless {
+            loop {
+                stream.write_all(&reply.body)?;
+            }
         }
     }
     stream.flush()?;
