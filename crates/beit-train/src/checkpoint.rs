@@ -50,25 +50,33 @@ pub(crate) fn save<O: Ops>(
 ) -> Result<()> {
     let dir = checkpoint.join(TRAINING);
     fs::create_dir_all(&dir).map_err(|source| Error::Write { path: dir.clone(), source })?;
-    write(ops, &dir.join(OPTIMISER), optimiser.state())?;
+    let step = optimiser.steps();
+    write(ops, step, &dir.join(OPTIMISER), optimiser.state())?;
     let buffers = buffers.named();
     if !buffers.is_empty() {
-        write(ops, &dir.join(BUFFERS), buffers)?;
+        write(ops, step, &dir.join(BUFFERS), buffers)?;
     }
     let path = dir.join(STATE);
-    let state = State { step: optimiser.steps(), recipe: settings };
+    let state = State { step, recipe: settings };
     let text = serde_json::to_string_pretty(&state).map_err(std::io::Error::other);
     text.and_then(|text| fs::write(&path, text)).map_err(|source| Error::Write { path, source })
 }
 
+/// Writes a file of tensors after `step` steps, all of them finite.
 fn write<'a, O: Ops<Tensor: 'a>>(
     ops: &O,
+    step: u64,
     path: &Path,
     tensors: impl IntoIterator<Item = (String, &'a O::Tensor)>,
 ) -> Result<()> {
     let mut writer = TensorWriter::new();
     for (name, tensor) in tensors {
-        writer.floats(name, &ops.shape(tensor), &ops.read(tensor)?);
+        let unsound = |error: beit_weights::Error| Error::NotSaved {
+            path: path.to_owned(),
+            step,
+            problem: error.to_string(),
+        };
+        writer.finite_floats(name, &ops.shape(tensor), &ops.read(tensor)?).map_err(unsound)?;
     }
     Ok(writer.write(path)?)
 }
@@ -102,9 +110,16 @@ pub(crate) fn load<O: Ops>(
     if !differences.is_empty() {
         return Err(state(format!("{}; resume with the settings of the run", differences.join(", "))));
     }
+    let total = optimiser.total();
+    if found.step > total {
+        return Err(state(format!(
+            "`step` is {}, expected at most {total}, the last of the schedule",
+            found.step
+        )));
+    }
     read_buffers(ops, &dir.join(BUFFERS), buffers)?;
     let file = TensorFile::open(dir.join(OPTIMISER))?;
-    optimiser.restore(ops, found.step, |name, shape| Ok(file.floats_of(name, &shape)?))
+    optimiser.restore(ops, found.step, |name, shape| Ok(file.finite_floats_of(name, &shape)?))
 }
 
 fn read_buffers<O: Ops>(ops: &O, path: &Path, buffers: &mut impl Tree<O::Tensor>) -> Result<()> {
@@ -115,7 +130,7 @@ fn read_buffers<O: Ops>(ops: &O, path: &Path, buffers: &mut impl Tree<O::Tensor>
     let file = TensorFile::open(path)?;
     for (name, buffer) in names.iter().zip(buffers.leaves_mut()) {
         let shape = ops.shape(buffer);
-        *buffer = ops.upload(shape, &file.floats_of(name, &shape)?);
+        *buffer = ops.upload(shape, &file.finite_floats_of(name, &shape)?);
     }
     Ok(())
 }

@@ -42,6 +42,16 @@ pub enum Error {
         /// The first tensor found, by its name.
         tensor: String,
     },
+    /// What the optimiser keeps is not made of numbers.
+    #[error("{}, step {step}: {problem}", .path.file_name().unwrap_or_default().display())]
+    NotSaved {
+        /// Which file was to be written.
+        path: PathBuf,
+        /// Steps taken.
+        step: u64,
+        /// Which tensor.
+        problem: String,
+    },
     /// A classifier whose answers are no numbers.
     #[error(
         "the logits of batch {batch} are not finite: the model is damaged, or was trained until its numbers overflowed"
@@ -49,6 +59,14 @@ pub enum Error {
     Logits {
         /// Counted from 0.
         batch: u64,
+    },
+    /// A tokenizer whose logits are no numbers, so that its visual tokens mean nothing.
+    #[error(
+        "the tokenizer's logits of image {image} are not finite: it is damaged, or was trained until its numbers overflowed"
+    )]
+    VisualTokens {
+        /// The number of the image.
+        image: usize,
     },
     /// A batch without images.
     #[error("no image of batch {number} can be decoded; remove the broken files or take larger batches")]

@@ -69,6 +69,20 @@ impl<T> Pending<T> {
     }
 }
 
+/// The first row of `x [M, V]` with an element that is not finite. As long as there is none, little is read from the device.
+///
+/// # Errors
+///
+/// The device.
+pub fn broken_row<O: Ops>(ops: &O, x: &O::Tensor) -> Result<Option<usize>> {
+    let norm = ops.read(&ops.clip_factor(&[x], None, 1.0))?[0];
+    if norm.is_finite() {
+        return Ok(None);
+    }
+    let first = ops.read(x)?.iter().position(|v| !v.is_finite());
+    Ok(first.map(|at| at / ops.shape(x).matrix()[1]))
+}
+
 const NORM: &str = "the norm of the gradients";
 
 fn first_bad<O: Ops>(ops: &O, grads: &impl Tree<O::Tensor>) -> Result<String> {

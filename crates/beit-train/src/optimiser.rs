@@ -1,5 +1,6 @@
 //! AdamW over a parameter tree: decay groups, layer-wise learning rates, clipping.
 
+use crate::error::{Error, Result};
 use crate::schedule::Schedule;
 use beit_ops::{AdamW, Layer, Leaf, Ops, Shape, Tree};
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,37 @@ impl Hyper {
             weight_decay: 0.05,
             clip_grad: None,
             layer_decay: None,
+        }
+    }
+
+    /// Refuses numbers with which no step can be taken.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Recipe`], naming the number, what was found and what was expected.
+    pub fn check(&self) -> Result<()> {
+        let Schedule { peak, min, .. } = self.schedule;
+        let limit = self.clip_grad.map_or(1.0, f64::from);
+        let numbers = [
+            ("the peak learning rate", peak, peak >= 0.0, "at least 0"),
+            ("the learning rate at the end", min, (0.0..=peak).contains(&min), "0 up to the peak"),
+            ("beta1", self.beta1, (0.0..1.0).contains(&self.beta1), "at least 0 and less than 1"),
+            ("beta2", self.beta2, (0.0..1.0).contains(&self.beta2), "at least 0 and less than 1"),
+            ("eps", self.eps, self.eps > 0.0, "more than 0"),
+            ("the weight decay", self.weight_decay, self.weight_decay >= 0.0, "at least 0"),
+            ("the limit of the gradients", limit, limit > 0.0, "more than 0"),
+            (
+                "the layer decay",
+                self.layer_decay.unwrap_or(1.0),
+                self.layer_decay != Some(0.0),
+                "more than 0",
+            ),
+        ];
+        match numbers.iter().find(|(_, value, fits, _)| !(*fits && value.is_finite())) {
+            None => Ok(()),
+            Some((name, value, _, expected)) => {
+                Err(Error::Recipe(format!("{name} is {value}, expected a finite number, {expected}")))
+            }
         }
     }
 }
@@ -87,6 +119,12 @@ impl<T: Clone> Optimiser<T> {
     #[must_use]
     pub fn steps(&self) -> u64 {
         self.step
+    }
+
+    /// Steps of the whole schedule.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.hyper.schedule.total
     }
 
     /// The learning rate of the next step.
@@ -159,8 +197,8 @@ impl<T: Clone> Optimiser<T> {
         &mut self,
         ops: &O,
         step: u64,
-        mut find: impl FnMut(&str, Shape) -> Result<Vec<f32>, E>,
-    ) -> Result<(), E> {
+        mut find: impl FnMut(&str, Shape) -> std::result::Result<Vec<f32>, E>,
+    ) -> std::result::Result<(), E> {
         for slot in &mut self.slots {
             for (moment, suffix) in slot.moments.iter_mut().zip(["first", "second"]) {
                 let shape = ops.shape(moment);
@@ -207,6 +245,28 @@ mod tests {
         let leaves = leaves();
         for (name, want) in rows {
             assert_eq!(leaves[name].role.decays(), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_no_step_can_have_are_named() {
+        let good = Hyper::new(Schedule { peak: 1e-3, min: 1e-5, warmup: 0, total: 10 });
+        assert!(good.check().is_ok());
+        let rate = |peak, min| Hyper { schedule: Schedule { peak, min, ..good.schedule }, ..good };
+        for (bad, says) in [
+            (rate(f64::NAN, 0.0), "the peak learning rate is NaN"),
+            (rate(f64::INFINITY, 0.0), "the peak learning rate is inf"),
+            (rate(1e-3, 1e-2), "the learning rate at the end is 0.01"),
+            (rate(1e-3, f64::NAN), "the learning rate at the end is NaN"),
+            (Hyper { beta1: 1.0, ..good }, "beta1 is 1"),
+            (Hyper { beta2: f64::NAN, ..good }, "beta2 is NaN"),
+            (Hyper { eps: 0.0, ..good }, "eps is 0"),
+            (Hyper { weight_decay: f64::INFINITY, ..good }, "the weight decay is inf"),
+            (Hyper { clip_grad: Some(f32::NAN), ..good }, "the limit of the gradients is NaN"),
+            (Hyper { layer_decay: Some(f64::NAN), ..good }, "the layer decay is NaN"),
+        ] {
+            let text = bad.check().expect_err(says).to_string();
+            assert!(text.starts_with(says) && text.contains("expected a finite number"), "{text}");
         }
     }
 

@@ -24,7 +24,7 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
     ///
     /// # Errors
     ///
-    /// The data, the device, a hook, a sink, or a number that is not finite; the parameters are then those of the last good step.
+    /// A recipe with numbers that no step can have, the data, the device, a hook, a sink, or a number that is not finite; the parameters are then those of the last good step.
     pub fn run(
         &mut self,
         loader: &Loader<K::Sample>,
@@ -32,6 +32,7 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
         hooks: &mut dyn Hooks<O, K>,
         listeners: &mut Listeners<'_>,
     ) -> Result<()> {
+        self.recipe.hyper.check()?;
         let (phase, total) = (self.task.phase(), self.recipe.hyper.schedule.total);
         let (begin, until) = (self.optimiser.steps(), until.min(total));
         let micro_batches = [begin, until.max(begin)].map(|step| step * self.recipe.accumulate);

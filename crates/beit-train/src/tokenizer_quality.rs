@@ -1,6 +1,7 @@
 //! How good a tokenizer is.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::guard::broken_row;
 use crate::position_usage::PositionUsage;
 use crate::token_accuracy::share_of_gap;
 use beit_data::Loader;
@@ -107,7 +108,7 @@ impl Serialize for TokenizerQuality {
 ///
 /// # Errors
 ///
-/// The data or the device.
+/// The data, the device, or logits that are not finite.
 pub fn tokenizer_quality<O: Ops>(
     ops: &O,
     tokenizer: &impl VisualTokens<O>,
@@ -122,7 +123,11 @@ pub fn tokenizer_quality<O: Ops>(
         let batch = batch?;
         let b = batch.indices.len();
         let pixels = ops.upload([b, 3, image[0], image[1]], &batch.data);
-        let codes = ops.read_ids(&tokenizer.codes(ops, &pixels))?;
+        let logits = tokenizer.logits(ops, &pixels);
+        if let Some(row) = broken_row(ops, &logits)? {
+            return Err(Error::VisualTokens { image: batch.indices[row / (grid[0] * grid[1])] });
+        }
+        let codes = ops.read_ids(&ops.argmax_rows(&logits))?;
         if let Some(decoded) = tokenizer.pictures(ops, &codes, grid)? {
             sums.add(&batch.data, &decoded);
         }

@@ -2,13 +2,13 @@
 
 use crate::checkpoint::{Checkpoint, DECODERS, WEIGHTS};
 use crate::config::{CONFIG, Model, Timm};
-use crate::error::{Error, Result};
+use crate::error::{Error, Problem, Result};
 use crate::folder::replace_folder;
 use crate::json::write_json;
 use crate::load::SHARED_TABLE;
 use crate::names::{INDEX, Layout, is_head};
 use crate::preprocessor::write_preprocessing;
-use crate::tensors::{TensorWriter, write_torch};
+use crate::tensors::{TensorWriter, checked_floats, write_torch};
 use crate::weights::Weights;
 use beit_data::Preprocessing;
 use beit_ops::relative_position_index;
@@ -210,6 +210,7 @@ impl Tensor<'_> {
                 let length = bytes.len() / of;
                 bytes.drain(..part * length);
                 bytes.truncate(length);
+                self.finite(weights.path(), &bytes)?;
                 Ok(bytes)
             }
             Data::Index(window) => {
@@ -217,6 +218,17 @@ impl Tensor<'_> {
                 let entry = |i: usize| relative_position_index(*window, i / tokens, i % tokens) as i64;
                 Ok((0..tokens * tokens).flat_map(|i| entry(i).to_le_bytes()).collect())
             }
+        }
+    }
+
+    /// Refuses to write what is no number.
+    fn finite(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        match checked_floats(self.dtype, bytes) {
+            Some((values, false)) => {
+                let problems = vec![Problem::not_finite(&self.name, &values)];
+                Err(Error::Unsound { path: path.to_owned(), problems })
+            }
+            _ => Ok(()),
         }
     }
 

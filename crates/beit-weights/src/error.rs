@@ -98,6 +98,25 @@ pub enum Error {
         /// All differences.
         problems: Vec<Problem>,
     },
+    /// Parameters that are no numbers.
+    #[error(
+        "{} is no sound model: {}; it is damaged, or was trained until its numbers overflowed: fetch it again, or take an earlier checkpoint",
+        .path.display(), listed(.problems)
+    )]
+    Unsound {
+        /// Which file.
+        path: PathBuf,
+        /// All tensors with NaN or infinity.
+        problems: Vec<Problem>,
+    },
+    /// What was to be saved is not made of numbers.
+    #[error("{} not saved: {problem}; what was saved before stays as it was", unsaved(.file.as_deref()))]
+    NotSaved {
+        /// Which file, where that is known.
+        file: Option<PathBuf>,
+        /// The first tensor with NaN or infinity.
+        problem: Problem,
+    },
     /// A tensor that somebody asked for by name is absent or of another kind.
     #[error("{}: {problem}", .path.display())]
     Tensor {
@@ -164,6 +183,15 @@ pub enum Problem {
         /// Those of the parameter.
         expected: Vec<usize>,
     },
+    /// Elements that are NaN or infinite.
+    NotFinite {
+        /// Name in the file.
+        name: String,
+        /// The first of them.
+        found: String,
+        /// How many, and of how many.
+        count: [usize; 2],
+    },
     /// Elements that are not numbers of the right kind.
     Type {
         /// Name in the file.
@@ -176,6 +204,13 @@ pub enum Problem {
 }
 
 impl Problem {
+    /// What is wrong with values of which some are not finite.
+    pub(crate) fn not_finite(name: &str, values: &[f32]) -> Self {
+        let mut broken = values.iter().filter(|v| !v.is_finite());
+        let found = broken.next().map_or_else(|| "NaN".to_owned(), f32::to_string);
+        Self::NotFinite { name: name.to_owned(), found, count: [broken.count() + 1, values.len()] }
+    }
+
     /// A missing tensor with the shape that it should have.
     pub(crate) fn expecting(self, shape: Shape) -> Self {
         match self {
@@ -194,6 +229,9 @@ impl fmt::Display for Problem {
             Self::Shape { name, found, expected } => {
                 write!(f, "`{name}` has shape {found:?}, expected {expected:?}")
             }
+            Self::NotFinite { name, found, count: [count, of] } => {
+                write!(f, "`{name}` holds {found} ({count} of {of} numbers), expected finite numbers")
+            }
             Self::Type { name, found, expected } => write!(f, "`{name}` holds {found}, expected {expected}"),
         }
     }
@@ -210,7 +248,20 @@ fn listed(problems: &[Problem]) -> String {
     all.join(", ")
 }
 
+fn unsaved(file: Option<&Path>) -> String {
+    file.and_then(Path::file_name)
+        .map_or_else(|| "parameters are".into(), |name| format!("{} is", name.display()))
+}
+
 impl Error {
+    /// Says which file was not saved.
+    pub(crate) fn of_file(self, path: &Path) -> Self {
+        match self {
+            Self::NotSaved { problem, .. } => Self::NotSaved { file: Some(path.to_owned()), problem },
+            other => other,
+        }
+    }
+
     /// For `map_err` after reading `path`.
     pub(crate) fn read(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
         |source| Self::Read { path: path.to_owned(), source }

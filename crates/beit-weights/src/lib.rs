@@ -36,7 +36,7 @@ pub use finetune::load_for_finetuning;
 pub use folder::{no_more_files, replace_folder};
 pub use foreign::foreign_file;
 #[cfg(feature = "hub")]
-pub use hub::{Hub, HubConfig, HubId, HubProblem, NoProgress, Progress};
+pub use hub::{Hub, HubConfig, HubId, HubProblem, NoProgress, Progress, Waits};
 pub use labels::{Labels, imagenet_1k, imagenet_22k};
 pub use load::{LoadOptions, load_params};
 pub use names::{Kind, Layout};

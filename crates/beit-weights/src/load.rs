@@ -59,6 +59,8 @@ pub(crate) struct Source<'a> {
     windows: [[usize; 2]; 2],
     used: BTreeSet<String>,
     failure: Option<Error>,
+    /// Tensors with NaN or infinity.
+    broken: Vec<Problem>,
     report: Report,
 }
 
@@ -70,7 +72,7 @@ impl<'a> Source<'a> {
             windows,
             ..Report::default()
         };
-        Self { weights, options, windows, used: BTreeSet::new(), failure: None, report }
+        Self { weights, options, windows, used: BTreeSet::new(), failure: None, broken: Vec::new(), report }
     }
 
     /// The parameters of a model of these shapes; `fresh` gives those that the file lacks and the allowance, or leniency, lets be new.
@@ -93,7 +95,15 @@ impl<'a> Source<'a> {
             ops.upload(*shape, &values)
         });
         self.report.dropped = self.left().filter(|name| *name != SHARED_TABLE || !self.copied()).collect();
-        self.failure.take().map_or(Ok(params), Err)
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
+        let problems = std::mem::take(&mut self.broken);
+        if !(problems.is_empty() || self.options.lenient) {
+            return Err(Error::Unsound { path: self.weights.path().to_owned(), problems });
+        }
+        self.report.overlooked.extend(problems);
+        Ok(params)
     }
 
     pub(crate) fn report(self) -> Report {
@@ -169,18 +179,35 @@ impl<'a> Source<'a> {
             return None;
         }
         self.used.insert(source.to_owned());
+        let Some(values) = self.finite(source) else {
+            self.report.new.push(name.to_owned());
+            return None;
+        };
         let dtype = self.weights.dtype(source);
         if dtype != Some(Dtype::F32) {
             let dtype = dtype.map_or("several types".to_owned(), |dtype| format!("{dtype:?}"));
             self.report.converted.push((name.to_owned(), dtype));
         }
-        let values = self.weights.floats(source).map_err(|error| self.failure = Some(error)).ok()?;
         match origin {
             Origin::Copied => self.report.copied.push(name.to_owned()),
             _ => self.report.taken.push(name.to_owned()),
         }
         let same = values.len() == shape.elements();
         Some(if same { values } else { self.resized(name, shape, &values) })
+    }
+
+    /// The numbers of a parameter, if they are some: a tensor with NaN or infinity is one that the file lacks.
+    fn finite(&mut self, source: &str) -> Option<Vec<f32>> {
+        match self.weights.finite_floats(source) {
+            Ok(values) => return Some(values),
+            Err(Error::Tensor { problem: problem @ Problem::NotFinite { .. }, .. }) => {
+                if !self.broken.contains(&problem) {
+                    self.broken.push(problem);
+                }
+            }
+            Err(error) => self.failure = Some(error),
+        }
+        None
     }
 
     fn resized(&mut self, name: &str, shape: Shape, values: &[f32]) -> Vec<f32> {
@@ -217,7 +244,7 @@ impl<'a> Source<'a> {
 ///
 /// # Errors
 ///
-/// When a tensor is missing, is no parameter, or has another shape or type; all of them are named.
+/// When a tensor is missing, is no parameter, has another shape or type, or holds NaN or infinity; all of them are named.
 pub fn load_params<O: Device, S: Tree<Shape>>(
     ops: &O,
     weights: &Weights,

@@ -1,5 +1,6 @@
 //! `preprocessor_config.json`: how transformers' `BeitImageProcessor` makes tensors of pictures.
 
+use crate::config::limit_statistics;
 use crate::error::{Error, Result};
 use crate::json::{read_json, write_json};
 use beit_data::{Filter, Fit, Normalise, Preprocessing};
@@ -141,15 +142,13 @@ impl File {
         if (self.rescale_factor - BYTE).abs() > 1e-6 {
             return Err(format!("`rescale_factor` is {}, expected 1/255", self.rescale_factor));
         }
-        if self.image_std.iter().any(|std| std.is_nan() || *std <= 0.0) {
-            return Err(format!("`image_std` is {:?}, expected more than 0", self.image_std));
-        }
+        let normalise = Normalise { mean: self.image_mean, std: self.image_std };
+        limit_statistics(["image_mean", "image_std"], &normalise)?;
         let Some((_, filter)) = RESAMPLE.iter().find(|(number, _)| *number == self.resample) else {
             let known = "1 (Lanczos), 2 (bilinear) or 3 (bicubic)";
             return Err(format!("`resample` is {}, expected {known}", self.resample));
         };
         let (size, shortest_edge) = self.sides()?;
-        let normalise = Normalise { mean: self.image_mean, std: self.image_std };
         let squashed = Preprocessing { size, fit: Fit::Squash, filter: *filter, normalise };
         Ok(shortest_edge.map_or(squashed, |side| squashed.covering(side)))
     }

@@ -16,7 +16,8 @@ use std::path::Path;
 ///
 /// # Errors
 ///
-/// When the device or the disk fails, and whatever `more` returns.
+/// When the device or the disk fails, or a parameter is NaN or infinite, and whatever `more` returns. What was there before then
+/// stays.
 pub fn save_mim<O: Device, E: From<Error>>(
     ops: &O,
     folder: impl AsRef<Path>,
@@ -34,7 +35,8 @@ pub fn save_mim<O: Device, E: From<Error>>(
 ///
 /// # Errors
 ///
-/// When the device or the disk fails, and whatever `more` returns.
+/// When the device or the disk fails, or a parameter is NaN or infinite, and whatever `more` returns. What was there before then
+/// stays.
 pub fn save_classifier<O: Device, E: From<Error>>(
     ops: &O,
     folder: impl AsRef<Path>,
@@ -54,7 +56,8 @@ pub fn save_classifier<O: Device, E: From<Error>>(
 ///
 /// # Errors
 ///
-/// When the device or the disk fails, and whatever `more` returns.
+/// When the device or the disk fails, or a parameter is NaN or infinite, and whatever `more` returns. What was there before then
+/// stays.
 pub fn save_tokenizer<O: Device, E: From<Error>>(
     ops: &O,
     folder: impl AsRef<Path>,
@@ -73,7 +76,8 @@ pub fn save_tokenizer<O: Device, E: From<Error>>(
 ///
 /// # Errors
 ///
-/// When the device or the disk fails, and whatever `more` returns.
+/// When the device or the disk fails, or a parameter is NaN or infinite, and whatever `more` returns. What was there before then
+/// stays.
 pub fn save_kmeans<O: Device, E: From<Error>>(
     ops: &O,
     folder: impl AsRef<Path>,
@@ -95,7 +99,7 @@ fn save_file<O: Device>(
     kind: Kind,
 ) -> Result<()> {
     let mut writer = TensorWriter::new();
-    save_params(ops, &mut writer, params, layout, kind)?;
+    save_params(ops, &mut writer, params, layout, kind).map_err(|error| error.of_file(path))?;
     writer.write(path)
 }
 
@@ -103,7 +107,7 @@ fn save_file<O: Device>(
 ///
 /// # Errors
 ///
-/// When the device fails.
+/// When the device fails, or a parameter is NaN or infinite.
 pub fn save_params<O: Device>(
     ops: &O,
     writer: &mut TensorWriter<'_>,
@@ -116,7 +120,7 @@ pub fn save_params<O: Device>(
         let names = layout.stored(&name, kind);
         let shape = part(shape, names.len());
         for (name, values) in names.into_iter().zip(values.chunks_exact(shape.elements().max(1))) {
-            writer.floats(name, &shape, values);
+            writer.finite_floats(name, &shape, values)?;
         }
     }
     Ok(())

@@ -125,6 +125,15 @@ impl Weights {
         self.joined(name, |part| self.file.floats(part))
     }
 
+    /// The numbers of a parameter, all of them finite.
+    ///
+    /// # Errors
+    ///
+    /// When the file does not have it, or holds something else than finite real numbers.
+    pub fn finite_floats(&self, name: &str) -> Result<Vec<f32>> {
+        self.joined(name, |part| self.file.finite_floats(part))
+    }
+
     /// The elements of a parameter as they are stored, row-major and little-endian.
     ///
     /// # Errors

@@ -28,6 +28,8 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Classifier {
     engine: Rc<dyn Engine>,
+    /// As it was opened by, for messages.
+    name: Arc<str>,
     labels: Arc<[String]>,
     config: beit_heads::ClassifierConfig,
     preprocessing: Preprocessing,
@@ -90,7 +92,8 @@ impl Classifier {
     pub fn open_with(name: &str, settings: &OpenSettings, device: &Device, watch: &Watch) -> Result<Self> {
         let opened = Opened::new(name, settings, watch)?;
         opened.refuse_beyond(device)?;
-        let classifier = device.run(Open(&opened))?;
+        let mut classifier = device.run(Open(&opened))?;
+        classifier.name = name.into();
         watch.note(&format!("preprocessing: {}", classifier.preprocessing));
         Ok(classifier)
     }
@@ -104,7 +107,8 @@ impl Classifier {
         let ClassifierModel { params, class_names, preprocessing } = model;
         let config = params.config();
         let engine = Rc::new(On::new(ops, params));
-        Self { engine, labels: class_names.into(), config, preprocessing, device: device.clone() }
+        let (name, labels) = ("the model".into(), class_names.into());
+        Self { engine, name, labels, config, preprocessing, device: device.clone() }
     }
 
     /// The names of the classes, in the order of their numbers.
@@ -129,7 +133,7 @@ impl Classifier {
     ///
     /// # Errors
     ///
-    /// The device.
+    /// The device, or logits that are not finite.
     pub fn classify(&self, image: &Image) -> Result<Classification> {
         let mut all = self.classify_all(std::slice::from_ref(image))?;
         Ok(all.remove(0))
@@ -139,10 +143,10 @@ impl Classifier {
     ///
     /// # Errors
     ///
-    /// The device.
+    /// The device, or logits that are not finite.
     pub fn classify_all(&self, images: &[Image]) -> Result<Vec<Classification>> {
         let pixels: Vec<f32> = images.iter().flat_map(|image| self.preprocessing.apply(image)).collect();
-        self.classify_pixels(&pixels)
+        self.classify_pixels(&pixels, |row| format!("image {} of {}", row + 1, images.len()))
     }
 
     /// Every image of a source, batch by batch. `each` gets the number of the image in the source; images that cannot be decoded
@@ -150,7 +154,7 @@ impl Classifier {
     ///
     /// # Errors
     ///
-    /// The device, or whatever `each` returns.
+    /// The device, logits that are not finite, or whatever `each` returns.
     pub fn classify_source<E: From<Error>>(
         &self,
         source: &Arc<dyn Source>,
@@ -165,7 +169,7 @@ impl Classifier {
         let loader = loading.pixels(source, self.preprocessing)?;
         for batch in loader.epoch(0).map_err(Error::from)? {
             let batch = batch.map_err(Error::from)?;
-            let found = self.classify_pixels(&batch.data)?;
+            let found = self.classify_pixels(&batch.data, |row| source.name(batch.indices[row]))?;
             batch.indices.iter().zip(found).try_for_each(|(&index, found)| each(index, found))?;
         }
         Ok(loader.bad_files().len())
@@ -176,8 +180,14 @@ impl Classifier {
         memory::refuse_images(&self.device, &self.config.vit, images)
     }
 
-    fn classify_pixels(&self, pixels: &[f32]) -> Result<Vec<Classification>> {
+    /// `image` names that of a row of `pixels [B, 3, H, W]`.
+    fn classify_pixels(
+        &self,
+        pixels: &[f32],
+        image: impl Fn(usize) -> String,
+    ) -> Result<Vec<Classification>> {
         let logits = self.engine.logits(pixels, self.config.vit.image)?;
+        Error::unless_finite(&self.name, "logits", &logits, self.config.classes, image)?;
         let rows = logits.chunks_exact(self.config.classes);
         Ok(rows
             .map(|row| Classification { logits: row.to_vec(), labels: Arc::clone(&self.labels) })

@@ -1,7 +1,7 @@
 //! Features of images from any layer of a model.
 
 use crate::device::{Device, Work};
-use crate::error::{Result, setting, unfit};
+use crate::error::{Error, Result, setting, unfit};
 use crate::files;
 use crate::load::{Any, ClassifierModel, MimModel, Opened};
 use crate::loaders::Loading;
@@ -59,6 +59,8 @@ pub enum Pool {
 #[derive(Clone)]
 pub struct Embedder {
     engine: Rc<dyn Engine>,
+    /// As it was opened by, for messages.
+    name: Rc<str>,
     config: Config,
     /// Rows of features that an image has.
     rows: usize,
@@ -223,16 +225,24 @@ impl Embedder {
     ///
     /// # Errors
     ///
-    /// The device.
+    /// The device, or features that are not finite.
     pub fn embed(&self, image: &Image) -> Result<Vec<f32>> {
-        self.engine.features(&self.preprocessing.apply(image))
+        self.features(&self.preprocessing.apply(image), |_| "the image".to_owned())
+    }
+
+    /// `image` names that of a row of `pixels [B, 3, H, W]`.
+    fn features(&self, pixels: &[f32], image: impl Fn(usize) -> String) -> Result<Vec<f32>> {
+        let features = self.engine.features(pixels)?;
+        let width = self.rows * self.config.width;
+        Error::unless_finite(&self.name, "features", &features, width, image)?;
+        Ok(features)
     }
 
     /// Every image of a source. What cannot be decoded is named to the watcher and left out, up to the share that `data` allows.
     ///
     /// # Errors
     ///
-    /// The data or the device.
+    /// The data or the device, or features that are not finite.
     pub fn embed_source(
         &self,
         source: &Arc<dyn Source>,
@@ -240,6 +250,7 @@ impl Embedder {
         batches: Batches,
         watch: &Watch,
     ) -> Result<Features> {
+        data.check()?;
         let batch = batches.or(Batches::SMALL);
         memory::refuse_images(&self.device, &self.config, batch.min(source.len()))?;
         let loading = Loading::new(batch, 0, data, &self.device, watch);
@@ -248,7 +259,7 @@ impl Embedder {
         let mut all = Features::default();
         for batch in loader.epoch(0)? {
             let batch = batch?;
-            all.values.extend(self.engine.features(&batch.data)?);
+            all.values.extend(self.features(&batch.data, |row| source.name(batch.indices[row]))?);
             all.indices.extend(batch.indices);
             watch.done(all.indices.len() as u64);
         }
@@ -277,7 +288,7 @@ impl Work for Open<'_> {
         let params = Params::new(name, transformer, features)?;
         let rows = if features.pool == Pool::None { config.patches() } else { 1 };
         let engine = Rc::new(On::new(ops, params));
-        Ok(Embedder { engine, config, rows, preprocessing, device: device.clone() })
+        Ok(Embedder { engine, name: name.into(), config, rows, preprocessing, device: device.clone() })
     }
 }
 

@@ -1,5 +1,6 @@
 //! What can go wrong.
 
+use beit_ops::host::all_finite;
 use std::fmt::Display;
 use std::path::PathBuf;
 
@@ -34,6 +35,18 @@ pub enum Error {
     /// Training.
     #[error(transparent)]
     Train(#[from] beit_train::Error),
+    /// An answer that is no number.
+    #[error(
+        "{model}: the {what} of {image} are not finite: the model is damaged, or was trained until its numbers overflowed"
+    )]
+    NotFinite {
+        /// The model, by the name that it was opened by.
+        model: String,
+        /// The image, by its name or its number.
+        image: String,
+        /// Logits or features.
+        what: &'static str,
+    },
     /// The device.
     #[error(transparent)]
     Device(#[from] beit_ops::DeviceError),
@@ -87,6 +100,21 @@ impl Error {
             Self::At { source, .. } => source.is_setting(),
             _ => false,
         }
+    }
+
+    /// Refuses rows of which one is not finite; `image` names that of a row.
+    pub(crate) fn unless_finite(
+        model: &str,
+        what: &'static str,
+        values: &[f32],
+        width: usize,
+        image: impl Fn(usize) -> String,
+    ) -> Result<()> {
+        if all_finite(values) {
+            return Ok(());
+        }
+        let row = values.iter().position(|v| !v.is_finite()).unwrap_or(0) / width.max(1);
+        Err(Self::NotFinite { model: model.to_owned(), image: image(row), what })
     }
 
     /// What the device reported, if it was the device.

@@ -93,12 +93,14 @@ impl<'a> Opened<'a> {
             Model::Mim(_) => Any::Mim(Box::new(self.mim(ops)?)),
             Model::Classifier(_) => Any::Classifier(Box::new(self.classifier(ops)?)),
             Model::Tokenizer(_) => {
-                let encoder = self.checkpoint.encoder(ops, self.options())?.params;
-                Any::Tokenizer(AnyTokenizer::Encoder(Box::new(encoder)))
+                let Loaded { params, report } = self.checkpoint.encoder(ops, self.options())?;
+                self.describe(&report);
+                Any::Tokenizer(AnyTokenizer::Encoder(Box::new(params)))
             }
             Model::KMeans(_) => {
-                let kmeans = self.checkpoint.kmeans(ops, self.options())?.params;
-                Any::Tokenizer(AnyTokenizer::KMeans(Box::new(kmeans)))
+                let Loaded { params, report } = self.checkpoint.kmeans(ops, self.options())?;
+                self.describe(&report);
+                Any::Tokenizer(AnyTokenizer::KMeans(Box::new(params)))
             }
             other => unfit!(
                 "{}: this is {}, which cannot be run here",

@@ -13,6 +13,7 @@ use beit_data::{Filter, Image, Preprocessing, Purpose, Source, sample_rng};
 use beit_heads::{Mim, MimConfig, masked_rows};
 use beit_mask::Masker;
 use beit_ops::Ops;
+use beit_train::broken_row;
 use beit_vit::Input;
 use std::path::Path;
 use std::rc::Rc;
@@ -64,6 +65,11 @@ impl<O: Ops> Engine for On<O, Mim<O::Tensor>> {
         let input = Input { images: &images, mask: Some(&masks), drop_path: None };
         let rows = ops.upload_ids(&masked_rows(mask, vit.patches()));
         let logits = self.params.infer(ops, &input, &rows);
+        if broken_row(ops, &logits)?.is_some() {
+            unfit!(
+                "the model's logits of the image are not finite: it is damaged, or was trained until its numbers overflowed"
+            );
+        }
         Ok(ops.read_ids(&ops.argmax_rows(&logits))?)
     }
 }

@@ -155,4 +155,7 @@ impl beit_weights::Progress for Transfer<'_> {
             self.watch.end();
         }
     }
+    fn wait(&mut self, what: &str) {
+        self.watch.note(what);
+    }
 }

@@ -18,6 +18,8 @@ use std::rc::Rc;
 #[derive(Clone)]
 pub struct TensorModel {
     engine: Rc<dyn Engine>,
+    /// As it was opened by, for messages.
+    name: Rc<str>,
 }
 
 /// What goes into a model.
@@ -131,14 +133,14 @@ impl TensorModel {
     pub fn open_with(name: &str, settings: &OpenSettings, device: &Device, watch: &Watch) -> Result<Self> {
         let opened = Opened::new(name, settings, watch)?;
         opened.refuse_beyond(device)?;
-        device.run(Open(&opened))
+        device.run(Open(name, &opened))
     }
 
     /// All images, batch by batch.
     ///
     /// # Errors
     ///
-    /// Tensors that are not the model's, or the device.
+    /// Tensors that are not the model's, logits that are not finite, or the device.
     pub fn run(&self, inputs: &Inputs, batches: Batches) -> Result<Outputs> {
         self.engine.check(inputs)?;
         let batch = batches.or(Batches::SMALL).max(1);
@@ -148,6 +150,9 @@ impl TensorModel {
             self.engine.run(&inputs.part(start, batch.min(b - start)), &mut outputs)?;
         }
         outputs.shape = self.engine.shape(b, [h, w])?;
+        let image = |row| format!("image {} of {}", row + 1, inputs.path.display());
+        let width = outputs.logits.len() / b.max(1);
+        Error::unless_finite(&self.name, "logits", &outputs.logits, width, image)?;
         if let (Some(_), &[_, v, rows, cols]) = (&outputs.codes, &outputs.shape[..]) {
             outputs.logits = channels_first(&outputs.logits, v, rows * cols);
         }
@@ -248,12 +253,13 @@ fn channels_first(rows: &[f32], v: usize, positions: usize) -> Vec<f32> {
     rows.chunks_exact(v * positions).flat_map(image).collect()
 }
 
-struct Open<'a>(&'a Opened<'a>);
+struct Open<'a>(&'a str, &'a Opened<'a>);
 
 impl Work for Open<'_> {
     type Output = TensorModel;
 
     fn run<O: Ops + 'static>(self, ops: &Rc<O>, _: &Device) -> Result<TensorModel> {
-        Ok(TensorModel { engine: Rc::new(On::new(ops, self.0.any(&**ops)?)) })
+        let Self(name, opened) = self;
+        Ok(TensorModel { engine: Rc::new(On::new(ops, opened.any(&**ops)?)), name: name.into() })
     }
 }

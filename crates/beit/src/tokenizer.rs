@@ -2,7 +2,7 @@
 
 use crate::any_tokenizer::AnyTokenizer;
 use crate::device::{Device, Work};
-use crate::error::{Result, unfit};
+use crate::error::{Error, Result, unfit};
 use crate::load;
 use crate::loaders::{Loading, decodable};
 use crate::memory;
@@ -13,7 +13,7 @@ use crate::settings::{Sides, TokenizerKind};
 use beit_data::{Filter, Image, Loader, Preprocessing, Source, TokenizerTransform, logit_laplace};
 use beit_ops::Ops;
 use beit_tokenizer::{Codebook, VisualTokens};
-use beit_train::{TokenizerQuality, tokenizer_quality};
+use beit_train::{TokenizerQuality, broken_row, tokenizer_quality};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,6 +29,8 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Tokenizer {
     engine: Rc<dyn Engine>,
+    /// As it was opened by, for messages.
+    name: Rc<str>,
     kind: TokenizerKind,
     description: Rc<str>,
     codebook: Codebook,
@@ -59,7 +61,12 @@ impl<O: Ops> Engine for On<O, AnyTokenizer<O::Tensor>> {
     fn codes(&self, pixels: &[f32], [height, width]: [usize; 2]) -> Result<Vec<u32>> {
         let batch = pixels.len() / (3 * height * width);
         let pixels = self.ops.upload([batch, 3, height, width], pixels);
-        Ok(self.ops.read_ids(&self.params.codes(&*self.ops, &pixels))?)
+        let logits = VisualTokens::logits(&*self.params, &*self.ops, &pixels);
+        if let Some(row) = broken_row(&*self.ops, &logits)? {
+            let positions = self.ops.shape(&logits).matrix()[0] / batch;
+            return Err(beit_train::Error::VisualTokens { image: row / positions }.into());
+        }
+        Ok(self.ops.read_ids(&self.ops.argmax_rows(&logits))?)
     }
 
     fn pictures(&self, codes: &[u32], grid: [usize; 2]) -> Result<Vec<f32>> {
@@ -91,7 +98,10 @@ impl Tokenizer {
     ///
     /// As [`open`](Self::open).
     pub fn open_with(name: impl AsRef<Path>, device: &Device, watch: &Watch) -> Result<Self> {
-        device.run(Open { name: name.as_ref(), watch })
+        let name = name.as_ref();
+        let mut tokenizer = device.run(Open { name, watch })?;
+        tokenizer.name = name.to_string_lossy().into();
+        Ok(tokenizer)
     }
 
     /// A tokenizer that is on a device already.
@@ -104,8 +114,8 @@ impl Tokenizer {
         let codebook = VisualTokens::<O>::codebook(&**params);
         let draws = VisualTokens::<O>::draws(&**params);
         let engine = Rc::new(On { ops: Rc::clone(ops), params: Rc::clone(params) });
-        let (hidden, device) = (params.hidden(), device.clone());
-        Self { engine, kind, description, codebook, hidden, draws, device }
+        let (hidden, device, name) = (params.hidden(), device.clone(), "the tokenizer".into());
+        Self { engine, name, kind, description, codebook, hidden, draws, device }
     }
 
     /// How it names visual tokens.
@@ -148,7 +158,8 @@ impl Tokenizer {
         let grid = self.codebook.grid(size)?;
         self.refuse_beyond(size, 1)?;
         let pixels = logit_laplace(&image.resize(size, Filter::Lanczos));
-        Ok(Tokens { codes: self.engine.codes(&pixels, size)?, grid })
+        let codes = self.engine.codes(&pixels, size);
+        Ok(Tokens { codes: codes.map_err(|error| self.named(error, |_| "the image".to_owned()))?, grid })
     }
 
     /// The first `count` images of a source, resized to these sides: `codes [images, rows, columns]` and those extents.
@@ -172,7 +183,8 @@ impl Tokenizer {
             for index in start..count.min(start + Self::BATCH) {
                 pixels.extend(transform.whole(&source.image(index)?));
             }
-            codes.extend(self.engine.codes(&pixels, size)?);
+            let image = |row| source.name(start + row);
+            codes.extend(self.engine.codes(&pixels, size).map_err(|error| self.named(error, image))?);
         }
         Ok((codes, [count, rows, cols]))
     }
@@ -226,7 +238,18 @@ impl Tokenizer {
     ) -> Result<TokenizerQuality> {
         self.codebook.grid(size)?;
         self.refuse_beyond(size, loading.batch_size.min(source.len()))?;
-        self.engine.quality(size, &loading.token_views(source, transform(size))?)
+        let quality = self.engine.quality(size, &loading.token_views(source, transform(size))?);
+        quality.map_err(|error| self.named(error, |index| source.name(index)))
+    }
+
+    /// The error, with the names of tokenizer and image where logits are not finite.
+    fn named(&self, error: Error, image: impl Fn(usize) -> String) -> Error {
+        match error {
+            Error::Train(beit_train::Error::VisualTokens { image: index }) => {
+                Error::NotFinite { model: self.name.to_string(), image: image(index), what: "logits" }
+            }
+            other => other,
+        }
     }
 
     /// Writes eight images over their reconstructions from hard tokens.

@@ -8,6 +8,7 @@
 //! backward   thread = one vector of d_logits, grid-stride: the log-sum-exp is saved, so no reduction is left
 //! ```
 
+use super::nan::{first_nan, has_nan, is_nan};
 use super::rows::{
     RowLaunch, add_exponentials, first_row, lane, lanes, row_max, row_min, row_step, row_sum, totals,
     vector_argmax, vector_max, vector_sum,
@@ -21,6 +22,8 @@ use cubecl::prelude::*;
 
 /// A column that no row has.
 const NOWHERE: u32 = u32::MAX;
+/// Marks the column of a number, so that those of NaN come before it.
+const NUMBER: u32 = 1 << 31;
 
 /// The target of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,7 +37,7 @@ enum Goal {
 }
 
 /// `lse = ln Σ_v exp logit_v` and `loss = lse Σ_v p_v - Σ_v p_v logit_v` in one pass over `logits [M, V]`;
-/// `scores [2, M]`: losses, then 1 where the largest logit is the target's.
+/// `scores [2, M]`: losses, then 1 where the largest logit is the target's and none is NaN.
 #[cube(launch_unchecked)]
 fn score_rows<L: Float, P: Float, N: Size>(
     logits: &Array<Vector<L, N>>,
@@ -97,7 +100,7 @@ fn score_rows<L: Float, P: Float, N: Size>(
         if lane(block_per_row) == 0 {
             lse[row] = total;
             scores[row] = total * mass - dot;
-            scores[m + row] = select(at == class, 1.0f32, 0.0f32);
+            scores[m + row] = select(is_nan(total), 0.0f32, select(at == class, 1.0f32, 0.0f32));
         }
         row += row_step(block_per_row);
     }
@@ -180,7 +183,7 @@ fn score_rows_backward<L: Float, P: Float, N: Size>(
     }
 }
 
-/// The first column of the largest element of each row.
+/// The first column of the largest element of each row; where a row has NaN, that of its first.
 #[cube(launch_unchecked)]
 fn find_largest<X: Float, N: Size>(
     x: &Array<Vector<X, N>>,
@@ -194,9 +197,13 @@ fn find_largest<X: Float, N: Size>(
         let mut largest = f32::min_value();
         // Remains 0 in a row where nothing is larger than the smallest number.
         let mut at = 0u32;
+        let mut broken = NOWHERE.runtime();
         let mut c = lane(block_per_row);
         while c < columns {
             let v = Vector::<f32, N>::cast_from(x[row * columns + c]);
+            if has_nan(v) {
+                broken = min(broken, u32::cast_from(c * N::value()) + first_nan(v));
+            }
             let top = vector_max(v);
             if top > largest {
                 at = u32::cast_from(c * N::value()) + vector_argmax(v, top);
@@ -205,7 +212,8 @@ fn find_largest<X: Float, N: Size>(
             c += lanes(block_per_row);
         }
         let top = row_max(largest, block_per_row);
-        at = row_min(select(largest == top, at, NOWHERE), block_per_row);
+        let found = select(largest == top, at | NUMBER, NOWHERE);
+        at = row_min(min(broken, found), block_per_row) & comptime!(!NUMBER);
         if lane(block_per_row) == 0 {
             ids[row] = min(at, u32::cast_from(columns * N::value()) - 1);
         }

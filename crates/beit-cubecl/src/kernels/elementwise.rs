@@ -9,6 +9,7 @@
 //! These kernels move bytes and little else. Vectors of 16 bytes are the widest loads that a thread has, and the loop by the
 //! size of the grid takes any length within the limit of blocks that WebGPU has.
 
+use super::nan::unless_negative;
 use crate::gpu::Gpu;
 use crate::launch::{THREADS, grid, launch, vector_width};
 use crate::tensor::{Dtype, Tensor};
@@ -27,7 +28,7 @@ pub(crate) enum Map {
     Scale,
     /// `x Φ(x)`, the exact form.
     Gelu,
-    /// `max(x, 0)`
+    /// `max(x, 0)`; NaN stays NaN.
     Relu,
 }
 
@@ -38,7 +39,7 @@ pub(crate) enum Zip {
     AddScaled,
     /// `a (Φ(b) + b φ(b))`
     GeluBackward,
-    /// `a` where `b > 0`, else 0.
+    /// 0 where `b <= 0`, else `a`.
     ReluBackward,
 }
 
@@ -78,7 +79,7 @@ fn unary<X: Float, Y: Float, N: Size>(
             Map::Cast => v,
             Map::Scale => v * Vector::new(scale),
             Map::Gelu => gelu(v),
-            Map::Relu => max(v, Vector::new(0.0f32)),
+            Map::Relu => unless_negative(v, v),
         };
         y[i] = Vector::cast_from(result);
         i += CUBE_COUNT * CUBE_DIM as usize;
@@ -102,10 +103,7 @@ fn binary<A: Float, B: Float, Y: Float, N: Size>(
         let result = match op {
             Zip::AddScaled => u + v * Vector::new(scale),
             Zip::GeluBackward => u * gelu_slope(v),
-            Zip::ReluBackward => {
-                let zero = Vector::new(0.0f32);
-                select_many(v.greater_than(zero), u, zero)
-            }
+            Zip::ReluBackward => unless_negative(v, u),
         };
         y[i] = Vector::cast_from(result);
         i += CUBE_COUNT * CUBE_DIM as usize;

@@ -8,6 +8,7 @@
 //! backward   each thread writes both of its gradients
 //! ```
 
+use super::nan::is_nan;
 use super::rows::{row_sum, totals};
 use crate::gpu::Gpu;
 use crate::launch::{THREADS, grid, launch};
@@ -68,6 +69,7 @@ fn add_likelihoods_backward<P: Float, X: Float, D: Float>(
         let inverse_b = (-f32::cast_from(params[at + c])).exp();
         let residual = logit(f32::cast_from(x[i])) - f32::cast_from(params[at]);
         let sign = select(residual > 0.0, 1.0f32, 0.0f32) - select(residual < 0.0, 1.0f32, 0.0f32);
+        let sign = select(is_nan(residual), residual, sign);
         d_params[at] = D::cast_from(-sign * inverse_b * scale);
         d_params[at + c] = D::cast_from((1.0 - residual.abs() * inverse_b) * scale);
         i += CUBE_COUNT * CUBE_DIM as usize;

@@ -46,6 +46,7 @@ pub(crate) mod linear;
 pub(crate) mod logit_laplace;
 pub(crate) mod move_rows;
 pub(crate) mod multiply;
+mod nan;
 mod native;
 mod operand;
 pub(crate) mod optimiser;

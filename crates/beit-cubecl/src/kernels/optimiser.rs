@@ -12,6 +12,7 @@
 //! The step reads and writes every parameter, gradient and moment once, which is the least that it can move.
 
 use super::elementwise::{cast, clear};
+use super::nan::is_finite;
 use super::rows::{row_sum, vector_sum};
 use crate::arena::{self, filled_by};
 use crate::buffer::{Arena, BLOCK};
@@ -78,15 +79,6 @@ fn limit_norm(
         clip[1] = select(is_finite(norm), factor, nan);
     }
 }
-
-/// Tests the bits, since a compiler for fast mathematics may assume that no number is NaN and remove a comparison.
-#[cube]
-fn is_finite(x: f32) -> bool {
-    u32::reinterpret(x) & EXPONENT != EXPONENT
-}
-
-/// The bits of the exponent. All are set in infinities and NaN.
-const EXPONENT: u32 = 0x7F80_0000;
 
 /// Numbers of the table for the step of one tensor, in this order:
 /// `1 - lr·wd`, `lr / (1 - β₁ᵗ)`, `1 / √(1 - β₂ᵗ)`, eps, β₁, `1 - β₁`, β₂, `1 - β₂`.

@@ -9,6 +9,7 @@
 //!
 //! Each square has one thread, so both directions write every element once.
 
+use super::nan::largest_of_4;
 use crate::gpu::Gpu;
 use crate::launch::{THREADS, grid, launch, vector_width};
 use crate::tensor::Tensor;
@@ -21,7 +22,7 @@ const MAX_VECTOR: usize = 4;
 /// How the four pixels of a square become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Square {
-    /// Max pooling.
+    /// Max pooling; NaN where one of the four is NaN.
     Largest,
     /// The gradient of doubling.
     Sum,
@@ -53,7 +54,7 @@ fn halve<X: Float, N: Size>(
         let c = Vector::<f32, N>::cast_from(x[at + side * columns]);
         let d = Vector::<f32, N>::cast_from(x[at + (side + 1) * columns]);
         let result = match square {
-            Square::Largest => max(max(a, b), max(c, d)),
+            Square::Largest => largest_of_4(a, b, c, d),
             Square::Sum => (a + b) + (c + d),
         };
         y[i] = Vector::cast_from(result);
@@ -62,6 +63,7 @@ fn halve<X: Float, N: Size>(
 }
 
 /// `dx` is `dy` where the largest element of each square is (the first of equal ones), and zero at the other three.
+/// What none of the first three takes is left to the last, whose element is the largest or whose square has a NaN.
 #[cube(launch_unchecked)]
 fn route<D: Float, X: Float, N: Size>(
     dy: &Array<Vector<D, N>>,
@@ -87,7 +89,7 @@ fn route<D: Float, X: Float, N: Size>(
         let rest = select_many(b.equal(largest), zero, rest);
         dx[at + side * columns] = Vector::cast_from(select_many(c.equal(largest), rest, zero));
         let rest = select_many(c.equal(largest), zero, rest);
-        dx[at + (side + 1) * columns] = Vector::cast_from(select_many(d.equal(largest), rest, zero));
+        dx[at + (side + 1) * columns] = Vector::cast_from(rest);
         i += CUBE_COUNT * CUBE_DIM as usize;
     }
 }

@@ -13,6 +13,7 @@ use super::columns::add_column_sums;
 use super::elementwise::set;
 use super::gumbel::gumbel;
 use super::logit_laplace;
+use super::nan::{at_least_tiny, scalar_at_least_tiny};
 use super::rows::{
     RowLaunch, add_exponentials, first_row, lane, lanes, row_max, row_step, row_sum, vector_max, vector_sum,
 };
@@ -110,10 +111,11 @@ fn posteriors<X: Float, N: Size>(
     }
 }
 
-/// `ln p`, with `p` clamped to the smallest normal number, so that `p ln p` is zero and not NaN where `p` has underflowed.
+/// `ln p`, with `p` clamped to the smallest normal number, so that `p ln p` is zero and not NaN where `p` has underflowed. NaN
+/// stays NaN.
 #[cube]
 fn clamped_ln<N: Size>(p: Vector<f32, N>) -> Vector<f32, N> {
-    Vector::ln(max(p, Vector::new(comptime!(f32::MIN_POSITIVE))))
+    Vector::ln(at_least_tiny(p))
 }
 
 /// One block: `mean = sums / M`, `divergences = [ln V + Σ negentropies / M, ln V + Σ mean ln mean]`.
@@ -137,7 +139,7 @@ fn divergences(
     while i < sums.len() {
         let p = sums[i] * share;
         mean[i] = p;
-        sum_mean += p * max(p, f32::new(comptime!(f32::MIN_POSITIVE))).ln();
+        sum_mean += p * scalar_at_least_tiny(p).ln();
         i += CUBE_DIM as usize;
     }
     let sum_each = row_sum(sum_each, true);

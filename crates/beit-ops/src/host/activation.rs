@@ -34,14 +34,14 @@ fn phi<F: Real>(x: F) -> F {
     F::from_f64(0.5) * (F::from_f64(1.0) + (x * F::from_f64(FRAC_1_SQRT_2)).erf())
 }
 
-/// `max(x, 0)`
+/// `max(x, 0)`; NaN stays NaN.
 pub(super) fn relu<F: Real>(x: &Array<F>) -> Array<F> {
-    unary(x, |x| x.max(F::from_f64(0.0)))
+    unary(x, |x| F::from_f64(0.0).max(x))
 }
 
-/// `dy` where `x > 0`
+/// `dy`, but zero where `x <= 0`.
 pub(super) fn relu_backward<F: Real>(dy: &Array<F>, x: &Array<F>) -> Array<F> {
-    binary(dy, x, |dy, x| if x > F::from_f64(0.0) { dy } else { F::from_f64(0.0) })
+    binary(dy, x, |dy, x| if x <= F::from_f64(0.0) { F::from_f64(0.0) } else { dy })
 }
 
 /// `y[i] = f(x[i])`

@@ -55,7 +55,7 @@ where
 /// `loss_m = lse_m Σ_v p_v - Σ_v p_v logit_v`.
 ///
 /// Returns `([mean, correct], lse [M])`: the mean loss, the number of rows whose largest logit is the target's, and the
-/// log-sum-exp of each row.
+/// log-sum-exp of each row. A row with a logit that is NaN is not right.
 pub(super) fn forward<F: Real>(logits: &Array<F>, targets: &Targets<'_, Host<F>>) -> (Array<F>, Array<F>)
 where
     Host<F>: Device<Tensor = Array<F>, Ids = Vec<u32>>,
@@ -77,7 +77,8 @@ where
                 || sum(v, |i| target.at(i) * (lse - logits[i])),
             ),
         };
-        let correct = logits[target.argmax()] == largest && argmax_row(logits) == target.argmax();
+        let best = target.argmax();
+        let correct = !lse.is_nan() && logits[best] == largest && argmax_row(logits) == best;
         (loss, correct, lse)
     });
     let mean = sum(m, |i| rows[i].0) / F::from_f64(m as f64);

@@ -66,9 +66,10 @@ fn logit<F: Real>(x: F) -> F {
     (x / (F::from_f64(1.0) - x)).ln()
 }
 
-/// The sign as -1, 0 or 1.
+/// The sign as -1, 0 or 1; NaN stays NaN.
 #[inline(always)]
 fn sign<F: Real>(x: F) -> F {
     let zero = F::from_f64(0.0);
-    F::from_f64(if x > zero { 1.0 } else { 0.0 }) - F::from_f64(if x < zero { 1.0 } else { 0.0 })
+    let positive = if x > zero { F::from_f64(1.0) } else { x };
+    if x < zero { F::from_f64(-1.0) } else { positive }
 }

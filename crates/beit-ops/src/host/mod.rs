@@ -44,6 +44,7 @@ pub use array::Array;
 pub(crate) use conv::packed_elements;
 pub use layer_norm::RowStats;
 pub use real::Real;
+pub use reduce::all_finite;
 
 use self::array::array;
 use crate::Shape;

@@ -7,7 +7,7 @@ use super::real::Real;
 /// Row and column of the pixels of a square, in reading order.
 const SQUARE: [(usize, usize); 4] = [(0, 0), (0, 1), (1, 0), (1, 1)];
 
-/// `y[i, j] = max x[2i..2i+2, 2j..2j+2]`
+/// `y[i, j] = max x[2i..2i+2, 2j..2j+2]`; NaN where one of the four is NaN.
 pub(super) fn max_pool2<F: Real>(x: &Array<F>) -> Array<F> {
     let [b, h, w, c] = extents4(x);
     let mut y = unwritten([b, h / 2, w / 2, c]);
@@ -22,7 +22,7 @@ pub(super) fn max_pool2<F: Real>(x: &Array<F>) -> Array<F> {
                     for (j, y) in y.chunks_exact_mut(c).enumerate() {
                         let [x0, x1, x2, x3] = square(x, w, c, j);
                         for k in 0..c {
-                            y[k] = x0[k].max(x1[k]).max(x2[k].max(x3[k]));
+                            y[k] = largest([x0[k], x1[k], x2[k], x3[k]]);
                         }
                     }
                 }
@@ -32,7 +32,7 @@ pub(super) fn max_pool2<F: Real>(x: &Array<F>) -> Array<F> {
     y
 }
 
-/// The gradient goes to the largest element of each square; of equal ones, to the first.
+/// The gradient goes to the largest element of each square; of equal ones, to the first. Of a square with NaN one element gets it.
 pub(super) fn max_pool2_backward<F: Real>(dy: &Array<F>, x: &Array<F>) -> Array<F> {
     let [_, _, w, c] = extents4(x);
     let mut dx = zeros(shape(x));
@@ -66,15 +66,31 @@ fn route<F: Real>(dy: &[F], [x0, x1, x2, x3]: [&[F]; 4], [upper, lower]: [&mut [
     let (x0, x1, x2, x3) = (&x0[..c], &x1[..c], &x2[..c], &x3[..c]);
     let (d1, d3) = (&mut d1[..c], &mut d3[..c]);
     for k in 0..c {
-        let largest = x0[k].max(x1[k]).max(x2[k].max(x3[k]));
+        let largest = larger([x0[k], x1[k], x2[k], x3[k]]);
         let mut rest = dy[k];
         let mut take = |x: F| {
             let taken = if x == largest { rest } else { F::from_f64(0.0) };
             rest = if x == largest { F::from_f64(0.0) } else { rest };
             taken
         };
-        (d0[k], d1[k], d2[k], d3[k]) = (take(x0[k]), take(x1[k]), take(x2[k]), take(x3[k]));
+        (d0[k], d1[k], d2[k]) = (take(x0[k]), take(x1[k]), take(x2[k]));
+        // What nothing has taken is left to the last, whose element is the largest or whose square has a NaN.
+        d3[k] = rest;
     }
+}
+
+/// The largest of four; NaN if one of them is.
+#[inline(always)]
+fn largest<F: Real>(x: [F; 4]) -> F {
+    let [a, b, c, d] = x.map(Real::is_nan);
+    // Without a branch, so that loops over it become vector instructions.
+    if (a | b) | (c | d) { F::from_f64(f64::NAN) } else { larger(x) }
+}
+
+/// The largest of four numbers.
+#[inline(always)]
+fn larger<F: Real>([a, b, c, d]: [F; 4]) -> F {
+    a.max(b).max(c.max(d))
 }
 
 /// Square `j` of two rows of pixels `[2, w, C]`.

@@ -176,10 +176,11 @@ fn softmax_backward<F: Real>(
     d_logits
 }
 
-/// `ln p`, but finite where `p` has underflowed to zero, so that `p ln p` is zero there and not NaN.
+/// `ln p`, but finite where `p` has underflowed to zero, so that `p ln p` is zero there and not NaN. What is NaN
+/// stays NaN.
 #[inline(always)]
 fn floored_ln<F: Real>(p: F) -> F {
-    p.max(F::from_f64(f64::from(f32::MIN_POSITIVE))).ln()
+    F::from_f64(f64::from(f32::MIN_POSITIVE)).max(p).ln()
 }
 
 on_host! {

@@ -41,15 +41,17 @@ pub trait Real:
     #[cfg(feature = "std")]
     #[doc(hidden)]
     fn buffers() -> &'static Buffers<Self>;
-    /// The larger of two numbers. If one of them is NaN, the result is `other`.
+    /// The larger of two numbers. If one of them is NaN, the result is `other`: `bound.max(x)` carries on an `x` that is NaN, and
+    /// `x.max(bound)` loses it.
     #[inline(always)]
     fn max(self, other: Self) -> Self {
         if self > other { self } else { other }
     }
-    /// The smaller of two numbers. If one of them is NaN, the result is `other`.
+    /// Whether this is not a number.
     #[inline(always)]
-    fn min(self, other: Self) -> Self {
-        if self < other { self } else { other }
+    #[allow(clippy::eq_op)]
+    fn is_nan(self) -> bool {
+        self != self
     }
 }
 

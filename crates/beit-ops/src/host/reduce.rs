@@ -34,7 +34,8 @@ pub(super) fn sum<F: Real>(n: usize, f: impl Fn(usize) -> F) -> F {
     sums[0]
 }
 
-/// The largest element of a row, which must not be empty.
+/// The largest element of a row, which must not be empty. NaN is passed over: the exponentials of a softmax carry it on, and who
+/// needs more asks [`has_nan`].
 #[inline(always)]
 pub(super) fn maximum<F: Real>(row: &[F]) -> F {
     let mut largest = [row[0]; ACCUMULATORS];
@@ -48,6 +49,37 @@ pub(super) fn maximum<F: Real>(row: &[F]) -> F {
         largest[0] = largest[0].max(v);
     }
     largest.iter().fold(largest[0], |a, &b| a.max(b))
+}
+
+/// Whether none of the numbers is NaN or infinite.
+///
+/// ```
+/// assert!(beit_ops::host::all_finite(&[0.0, -1.0, f32::MAX]));
+/// assert!(!beit_ops::host::all_finite(&[0.0, f32::NAN]));
+/// ```
+#[must_use]
+pub fn all_finite(values: &[f32]) -> bool {
+    const MAGNITUDE: u32 = 0x7FFF_FFFF;
+    // What is added to the bits of infinity, or of more, that they reach the bit of the sign.
+    const CARRY: u32 = (1 << 31) - f32::INFINITY.to_bits();
+    let carried = par::simd(
+        #[inline(always)]
+        || values.iter().fold(0, |all, v| all | ((v.to_bits() & MAGNITUDE) + CARRY)),
+    );
+    carried >> 31 == 0
+}
+
+/// Whether an element of a row is NaN.
+#[inline(always)]
+pub(super) fn has_nan<F: Real>(row: &[F]) -> bool {
+    let mut found = [false; ACCUMULATORS];
+    let mut chunks = row.chunks_exact(ACCUMULATORS);
+    for chunk in &mut chunks {
+        for j in 0..ACCUMULATORS {
+            found[j] |= chunk[j].is_nan();
+        }
+    }
+    found.contains(&true) || chunks.remainder().iter().any(|v| v.is_nan())
 }
 
 /// The softmax of a row, in place.

@@ -4,7 +4,7 @@ use super::Host;
 use super::array::{Array, data, data_mut, last, shape, unwritten, zeros};
 use super::par;
 use super::real::Real;
-use super::reduce::{add, maximum};
+use super::reduce::{add, has_nan, maximum};
 use crate::ops::{RowOps, RowTraining};
 use alloc::vec::Vec;
 
@@ -95,13 +95,15 @@ pub(super) fn argmax<F: Real>(x: &Array<F>) -> Vec<u32> {
     par::map(x.len() / v, |m| argmax_row(&x[m * v..][..v]) as u32)
 }
 
-/// The position of the largest element; of equal ones, the first.
+/// The position of the largest element; of equal ones, the first. NaN is larger than every number.
 pub(super) fn argmax_row<F: Real>(row: &[F]) -> usize {
-    let best = par::simd(
+    let (best, broken) = par::simd(
         #[inline(always)]
-        || maximum(row),
+        || (maximum(row), has_nan(row)),
     );
-    row.iter().position(|&v| v == best).unwrap_or(0)
+    let first =
+        if broken { row.iter().position(|v| v.is_nan()) } else { row.iter().position(|&v| v == best) };
+    first.unwrap_or(0)
 }
 
 on_host! {

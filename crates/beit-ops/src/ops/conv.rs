@@ -12,10 +12,11 @@ pub trait ConvOps: Device {
     /// `x [B, h, w, I] -> y [B, h, w, O]`, stride 1, zero padding `(k-1)/2`.
     fn conv2d(&self, x: &Self::Tensor, p: &Conv2d<Self::Tensor>) -> Self::Tensor;
 
-    /// `max(x, 0)`
+    /// `max(x, 0)`; NaN stays NaN.
     fn relu(&self, x: &Self::Tensor) -> Self::Tensor;
 
-    /// `x [B, h, w, C] -> y [B, h/2, w/2, C]`: the largest of each 2x2 square; `h` and `w` are even.
+    /// `x [B, h, w, C] -> y [B, h/2, w/2, C]`: the largest of each 2x2 square, NaN if one of the four is; `h` and
+    /// `w` are even.
     fn max_pool2(&self, x: &Self::Tensor) -> Self::Tensor;
 
     /// `x [B, h, w, C] -> y [B, 2h, 2w, C]`: every element four times (nearest neighbour).
@@ -41,10 +42,11 @@ pub trait ConvTraining: ConvOps {
     /// [`conv2d_backward`](ConvTraining::conv2d_backward) where nobody needs `dx`.
     fn conv2d_backward_params(&self, dy: &Self::Tensor, x: &Self::Tensor, dp: &mut Conv2d<Self::Tensor>);
 
-    /// The mirror of [`relu`](ConvOps::relu): `dx = dy` where `x > 0`, else 0.
+    /// The mirror of [`relu`](ConvOps::relu): `dx = 0` where `x <= 0`, else `dy`.
     fn relu_backward(&self, dy: &Self::Tensor, x: &Self::Tensor) -> Self::Tensor;
 
-    /// The mirror of [`max_pool2`](ConvOps::max_pool2); returns `dx [B, h, w, C]`. The first of equals takes the gradient.
+    /// The mirror of [`max_pool2`](ConvOps::max_pool2); returns `dx [B, h, w, C]`. The first of equals takes the gradient;
+    /// in a square with NaN, one of the four does.
     fn max_pool2_backward(&self, dy: &Self::Tensor, x: &Self::Tensor) -> Self::Tensor;
 
     /// The mirror of [`upsample2`](ConvOps::upsample2); returns `dx [B, h, w, C]`.

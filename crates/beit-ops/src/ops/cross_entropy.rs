@@ -5,7 +5,8 @@ use crate::plan::{Plan, Planned, is, same};
 
 /// Cross-entropy against classes, smoothed classes or distributions.
 pub trait CrossEntropyOps: Device {
-    /// `logits [M, V] -> ([mean loss, rows whose largest logit is the target's], log-sum-exp [M])`
+    /// `logits [M, V] -> ([mean loss, rows whose largest logit is the target's], log-sum-exp [M])`. A row with NaN makes the loss
+    /// NaN and is not among the right ones.
     fn cross_entropy(
         &self,
         logits: &Self::Tensor,

@@ -7,6 +7,9 @@
 //! Dimensions: B images, N patches, T = N + 1 tokens, C channels, H heads, D head size, M rows, V classes or visual tokens.
 //! Feature maps of convolutions are channels-last, `[B, height, width, C]`, so that a 1x1 convolution is a linear map.
 //!
+//! NaN is carried on: where one element of what an operation reads is NaN, everything computed from it is. A model whose weights
+//! are no numbers so has no answer.
+//!
 //! A backward operation *adds* to parameter gradients and *returns* activation gradients.
 
 mod attention;

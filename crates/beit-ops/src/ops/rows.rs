@@ -12,7 +12,8 @@ pub trait RowOps: Device {
     /// named twice.
     fn scatter_rows(&self, x: &Self::Tensor, rows: &Self::Ids, m: usize) -> Self::Tensor;
 
-    /// The column of the largest element of each row of `x [M, V]`; the first of equals.
+    /// The column of the largest element of each row of `x [M, V]`; the first of equals. NaN is larger than every
+    /// number, as in PyTorch: of a row with NaN it is the column of the first.
     fn argmax_rows(&self, x: &Self::Tensor) -> Self::Ids;
 }
 

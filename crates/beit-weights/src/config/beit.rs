@@ -1,7 +1,7 @@
 //! `BeitConfig` of transformers.
 
 use super::labelled::{Labelled, Segmenter, unnamed};
-use super::limit::limit;
+use super::limit::{limit, limit_eps};
 use crate::error::{Error, Result};
 use beit_heads::{ClassifierConfig, MimConfig, Pooling};
 use beit_vit::RelativePositions;
@@ -200,7 +200,8 @@ impl Config {
             ("num_attention_heads", self.num_attention_heads),
             ("intermediate_size", self.intermediate_size),
         ];
-        limit(path, &extents)
+        limit(path, &extents)?;
+        limit_eps(path, self.layer_norm_eps)
     }
 
     fn relative_positions(&self, path: &Path) -> Result<RelativePositions> {

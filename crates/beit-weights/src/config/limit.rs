@@ -1,6 +1,8 @@
 //! What no configuration may ask for.
 
 use crate::error::{Error, Result};
+use beit_data::Normalise;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// No published model has an extent near this one, and no damaged file shall make us reserve memory for more.
@@ -14,4 +16,35 @@ pub(super) fn limit(path: &Path, extents: &[(&str, usize)]) -> Result<()> {
             Err(Error::config(path, format_args!("`{key}` is {value}, expected at most {LIMIT}")))
         }
     }
+}
+
+/// Published models have 1e-12 to 1e-5. What f32 takes for nothing divides by zero, and much more than the largest hides the signal.
+const EPS: RangeInclusive<f64> = 1e-37..=1e-2;
+
+/// Refuses an epsilon that no layer norm can have.
+pub(super) fn limit_eps(path: &Path, eps: f64) -> Result<()> {
+    if EPS.contains(&eps) {
+        return Ok(());
+    }
+    Err(Error::config(
+        path,
+        format_args!("`layer_norm_eps` is {eps:e}, expected more than 0 and at most {}", EPS.end()),
+    ))
+}
+
+/// Means of pixels in 0 to 1, or of bytes.
+const MEAN: RangeInclusive<f32> = 0.0..=255.0;
+/// Their standard deviations. One near 0 makes pixels of thousands.
+const STD: RangeInclusive<f32> = 1e-3..=255.0;
+
+/// Refuses statistics that no pictures have; what is wrong with them. `names` are those of the fields.
+pub(crate) fn limit_statistics(names: [&str; 2], normalise: &Normalise) -> Result<(), String> {
+    let [mean, std] = names;
+    for (name, found, range) in [(mean, normalise.mean, MEAN), (std, normalise.std, STD)] {
+        if !found.iter().all(|value| range.contains(value)) {
+            let (least, most) = range.into_inner();
+            return Err(format!("`{name}` is {found:?}, expected numbers from {least} to {most}"));
+        }
+    }
+    Ok(())
 }

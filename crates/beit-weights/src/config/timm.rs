@@ -1,5 +1,6 @@
 //! `config.json` of timm's models: the name of an architecture, and how pictures are prepared.
 
+use super::limit::limit_statistics;
 use crate::error::{Error, Result};
 use beit_data::{Filter, Fit, Normalise, Preprocessing};
 use beit_heads::{ClassifierConfig, Pooling};
@@ -104,6 +105,7 @@ impl Timm {
             return Err(Error::config(path, problem));
         };
         let normalise = Normalise { mean, std };
+        limit_statistics(["mean", "std"], &normalise).map_err(|problem| Error::config(path, problem))?;
         let squashed = Preprocessing { size: [height, width], fit: Fit::Squash, filter, normalise };
         match self.pretrained_cfg.crop_mode.as_str() {
             "center" if crop_pct > 0.0 && crop_pct <= 1.0 => Ok(squashed.keeping(crop_pct)),

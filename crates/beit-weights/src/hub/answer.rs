@@ -5,6 +5,7 @@ use super::failure::Failure;
 use super::id::{HubId, is_commit, is_hex, is_inside};
 use super::problem::HubProblem;
 use serde::Deserialize;
+use std::time::Duration;
 use ureq::Body;
 use ureq::http::Response;
 
@@ -47,6 +48,14 @@ pub(super) struct Facts {
     pub(super) sha256: Option<String>,
 }
 
+/// How a hub names the content of a file.
+pub(super) enum Digest<'a> {
+    /// SHA-256, of large files.
+    Sha256(&'a str),
+    /// SHA-1 as Git computes it, of a header with the length and the content: of small files.
+    Git(&'a str),
+}
+
 impl Facts {
     /// Adds what one answer says. A redirect speaks of the file in `x-linked-` headers only; its length is its own.
     pub(super) fn note(&mut self, response: &Response<Body>) {
@@ -59,6 +68,14 @@ impl Facts {
         }
         let length = if response.status().is_success() { size("content-length") } else { None };
         self.size = size("x-linked-size").or(self.size).or(length);
+    }
+
+    /// What the content can be checked with. Other servers than a hub have etags of other kinds.
+    pub(super) fn digest(&self) -> Option<Digest<'_>> {
+        match &self.sha256 {
+            Some(sha256) => Some(Digest::Sha256(sha256)),
+            None => is_hex(&self.etag, 40).then_some(Digest::Git(&self.etag)),
+        }
     }
 
     /// The etag becomes the name of a file, so it must be a plain one.
@@ -108,7 +125,12 @@ pub(super) fn accept(
         (Some("RevisionNotFound"), _) => HubProblem::NoRevision,
         (_, 401 | 403) => denied(),
         (_, 404) => no_file().unwrap_or(HubProblem::NoRepo),
-        (_, status) => HubProblem::Status { url: url.to_owned(), status },
+        (_, status) => HubProblem::Status { url: url.to_owned(), status, after: retry_after(response) },
     }
     .into())
+}
+
+/// When a busy hub wants to be asked again. A date, which the protocol allows too, is passed over.
+fn retry_after(response: &Response<Body>) -> Option<Duration> {
+    header(response, "retry-after")?.trim().parse().ok().map(Duration::from_secs)
 }

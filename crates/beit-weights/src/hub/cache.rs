@@ -9,11 +9,14 @@
 //! .locks/models--org--name/ETAG.lock             held by the process that transfers the blob
 //! ```
 
+use super::failure::Failure;
 use super::id::{HubId, is_commit};
+use super::progress::Progress;
+use super::waiting::Waits;
 use crate::error::{Error, Result};
 use beit_data::read_regular;
 use hf_hub::{Cache, CacheRepo, Repo, RepoType};
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -88,14 +91,28 @@ impl Store {
     }
 
     /// Waits until no other process transfers this blob; then where to transfer it to.
-    pub(super) fn claim(&self, etag: &str) -> Result<Claim> {
+    pub(super) fn claim(
+        &self,
+        etag: &str,
+        waits: Waits,
+        progress: &mut dyn Progress,
+    ) -> Result<Claim, Failure> {
         let blob = self.blob(etag);
         let path = self.locks.join(format!("{etag}.lock"));
         make_parent(&blob)?;
         make_parent(&path)?;
         let lock = File::create(&path).map_err(Error::write(&path))?;
         // Some network file systems have no locks. There the name is this process's own, and nobody continues the file.
-        let shared = lock.lock().is_ok();
+        let shared = match lock.try_lock() {
+            Ok(()) => true,
+            Err(TryLockError::Error(_)) => false,
+            Err(TryLockError::WouldBlock) => {
+                let growing = blob.with_file_name(format!("{etag}.incomplete"));
+                let got = || fs::metadata(&growing).map_or(0, |data| data.len());
+                waits.lock(&path.display().to_string(), progress, || lock.try_lock().is_ok(), got)?;
+                true
+            }
+        };
         let ending = if shared { "incomplete".to_owned() } else { format!("{}.incomplete", unique()) };
         let partial = blob.with_file_name(format!("{etag}.{ending}"));
         Ok(Claim { blob, partial, _lock: lock })

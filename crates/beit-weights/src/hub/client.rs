@@ -5,12 +5,18 @@ use super::answer::{Facts, Listing, accept};
 use super::config::HubConfig;
 use super::failure::Failure;
 use super::id::HubId;
+use super::limit;
 use super::problem::HubProblem;
+use super::progress::Progress;
+use super::waiting::Waits;
 use std::io;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 use ureq::http::Response;
 use ureq::http::header::{ACCEPT_ENCODING, AUTHORIZATION, LOCATION, RANGE};
-use ureq::{Agent, Body, Timeout};
+use ureq::typestate::WithoutBody;
+use ureq::{Agent, Body, RequestBuilder, Timeout};
 
 /// Redirects that are followed; the hub needs two.
 const HOPS: usize = 5;
@@ -18,8 +24,6 @@ const HOPS: usize = 5;
 const LARGEST_LISTING: u64 = 64 << 20;
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(15);
-/// How long the other side may say nothing, in an answer or a transfer.
-const SILENCE: Duration = Duration::from_secs(60);
 
 /// A file of one commit of a model.
 #[derive(Clone, Copy)]
@@ -34,10 +38,11 @@ pub(super) struct Client {
     agent: Agent,
     endpoint: String,
     token: Option<String>,
+    waits: Waits,
 }
 
 impl Client {
-    pub(super) fn new(config: &HubConfig) -> Self {
+    pub(super) fn new(config: &HubConfig, waits: Waits) -> Self {
         let agent = Agent::config_builder()
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             .http_status_as_error(false)
@@ -45,30 +50,30 @@ impl Client {
             .max_redirects(0)
             .timeout_resolve(Some(CONNECT))
             .timeout_connect(Some(CONNECT))
-            .timeout_recv_response(Some(SILENCE))
-            .timeout_per_read(Some(SILENCE))
+            .timeout_recv_response(Some(waits.silence))
+            .timeout_per_read(Some(waits.silence))
             .build()
             .into();
-        Self { agent, endpoint: config.endpoint.clone(), token: config.token.clone() }
+        Self { agent, endpoint: config.endpoint.clone(), token: config.token.clone(), waits }
     }
 
     /// The commit of a revision, and the names of its files.
-    pub(super) fn listing(&self, id: &HubId) -> Result<Listing, Failure> {
+    pub(super) fn listing(&self, id: &HubId, progress: &mut dyn Progress) -> Result<Listing, Failure> {
         let what = "the list of files";
         let url =
             format!("{}/api/models/{}/revision/{}", self.endpoint, id.repo(), encoded(id.revision(), ""));
-        let mut response = self.open_url(url.clone(), 0, what)?;
+        let mut response = self.open_url(url.clone(), 0, what, progress)?;
         accept(&response, &url, id, None)?;
         let body = response.body_mut().with_config().limit(LARGEST_LISTING).read_to_vec();
         Listing::read(&url, &body.map_err(|error| lost(&url, what, error))?)
     }
 
     /// What the hub says of a file before it is transferred.
-    pub(super) fn facts(&self, at: Remote<'_>) -> Result<Facts, Failure> {
+    pub(super) fn facts(&self, at: Remote<'_>, progress: &mut dyn Progress) -> Result<Facts, Failure> {
         let mut url = self.url(at);
         let mut facts = Facts::default();
         for _ in 0..HOPS {
-            let response = self.request(true, &url, 0, at.file)?;
+            let response = self.request(true, &url, 0, at.file, progress)?;
             let next = next(&response, &url)?;
             if next.is_none() {
                 accept(&response, &url, at.id, Some(at.file))?;
@@ -77,16 +82,24 @@ impl Client {
             match next {
                 // The hub renames models, and hands some files to a cache of its own. What another host says does not count.
                 Some(next) if same_origin(&next, &self.endpoint) => url = next,
-                _ => return facts.checked(&url),
+                _ => {
+                    limit::within(at.file, facts.size.unwrap_or(0))?;
+                    return facts.checked(&url);
+                }
             }
         }
         Err(lost_way(&url))
     }
 
     /// The content of a file from a byte on; also 200 or 416, from a server that cannot give a part.
-    pub(super) fn open(&self, at: Remote<'_>, from: u64) -> Result<Response<Body>, Failure> {
+    pub(super) fn open(
+        &self,
+        at: Remote<'_>,
+        from: u64,
+        progress: &mut dyn Progress,
+    ) -> Result<Response<Body>, Failure> {
         let url = self.url(at);
-        let response = self.open_url(url.clone(), from, at.file)?;
+        let response = self.open_url(url.clone(), from, at.file, progress)?;
         if from == 0 || response.status() != 416 {
             accept(&response, &url, at.id, Some(at.file))?;
         }
@@ -97,9 +110,15 @@ impl Client {
         format!("{}/{}/resolve/{}/{}", self.endpoint, at.id.repo(), at.commit, encoded(at.file, "/"))
     }
 
-    fn open_url(&self, mut url: String, from: u64, what: &str) -> Result<Response<Body>, Failure> {
+    fn open_url(
+        &self,
+        mut url: String,
+        from: u64,
+        what: &str,
+        progress: &mut dyn Progress,
+    ) -> Result<Response<Body>, Failure> {
         for _ in 0..HOPS {
-            let response = self.request(false, &url, from, what)?;
+            let response = self.request(false, &url, from, what, progress)?;
             match next(&response, &url)? {
                 Some(next) => url = next,
                 None => return Ok(response),
@@ -108,7 +127,14 @@ impl Client {
         Err(lost_way(&url))
     }
 
-    fn request(&self, head: bool, url: &str, from: u64, what: &str) -> Result<Response<Body>, Failure> {
+    fn request(
+        &self,
+        head: bool,
+        url: &str,
+        from: u64,
+        what: &str,
+        progress: &mut dyn Progress,
+    ) -> Result<Response<Body>, Failure> {
         let request = if head { self.agent.head(url) } else { self.agent.get(url) };
         // Sizes and offsets are those of the file, so it must come as it is.
         let mut request = request.header(ACCEPT_ENCODING, "identity");
@@ -123,7 +149,23 @@ impl Client {
             }
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
-        request.call().map_err(|error| lost(url, what, error))
+        self.call(request, url, progress).map_err(|error| lost(url, what, error))
+    }
+
+    /// Asks on another thread, so that this one can say what takes long.
+    fn call(
+        &self,
+        request: RequestBuilder<WithoutBody>,
+        url: &str,
+        progress: &mut dyn Progress,
+    ) -> Result<Response<Body>, ureq::Error> {
+        thread::scope(|scope| {
+            let (sender, answer) = mpsc::channel();
+            scope.spawn(move || drop(sender.send(request.call())));
+            let what = || format!("waiting for an answer of {}", shown_origin(url));
+            let gone = || Err(ureq::Error::ConnectionFailed);
+            self.waits.receive(&answer, what, progress).unwrap_or_else(gone)
+        })
     }
 }
 

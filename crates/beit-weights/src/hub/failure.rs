@@ -1,8 +1,10 @@
 //! Failures on the way to an error that names the model.
 
+use super::address::shown_origin;
 use super::id::HubId;
 use super::problem::HubProblem;
 use crate::error::Error;
+use std::time::Duration;
 
 /// A failure inside this module, which does not know yet for which model.
 #[derive(Debug)]
@@ -28,6 +30,35 @@ impl Failure {
             Self::Hub(HubProblem::Cut { .. } | HubProblem::Unreachable { .. }) => true,
             _ => false,
         }
+    }
+
+    /// How long the hub asks to wait before the next try.
+    pub(super) fn asks_to_wait(&self) -> Option<Duration> {
+        match self {
+            Self::Hub(HubProblem::Status { after, .. }) => *after,
+            _ => None,
+        }
+    }
+
+    /// In a few words.
+    pub(super) fn brief(&self) -> String {
+        match self {
+            Self::Hub(HubProblem::Status { url, status, .. }) => {
+                format!("{} answered {status}", shown_origin(url))
+            }
+            Self::Hub(HubProblem::Cut { file, got, .. }) => {
+                format!("the transfer of {file} broke off after {got} bytes")
+            }
+            Self::Hub(problem) => problem.to_string(),
+            Self::Disk(error) => error.to_string(),
+        }
+    }
+
+    /// Whether the cache cannot be written, whatever room there is.
+    pub(super) fn is_read_only(&self) -> bool {
+        use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+        matches!(self, Self::Disk(Error::Write { source, .. })
+            if matches!(source.kind(), PermissionDenied | ReadOnlyFilesystem))
     }
 
     pub(super) fn is_unreachable(&self) -> bool {

@@ -10,6 +10,7 @@ use super::patience::Patience;
 use super::problem::HubProblem;
 use super::progress::Progress;
 use super::transfer::Transfer;
+use super::waiting::Waits;
 use super::wanted::Get;
 use std::path::PathBuf;
 
@@ -20,12 +21,18 @@ type Want<'a> = &'a dyn Fn(Get<'_>) -> Result<(), Failure>;
 pub(super) struct Gatherer {
     config: HubConfig,
     client: Client,
+    waits: Waits,
 }
 
 impl Gatherer {
-    pub(super) fn new(config: HubConfig) -> Self {
-        let client = Client::new(&config);
-        Self { config, client }
+    pub(super) fn new(config: HubConfig, waits: Waits) -> Self {
+        let client = Client::new(&config, waits);
+        Self { config, client, waits }
+    }
+
+    /// The same with other waits.
+    pub(super) fn with_waits(self, waits: Waits) -> Self {
+        Self::new(self.config, waits)
     }
 
     /// The folder in which `want` found everything it asked for.
@@ -42,8 +49,14 @@ impl Gatherer {
         if self.config.offline {
             return self.cached(&store, want, Doubt::Accept);
         }
-        match self.insist(|| self.client.listing(id)) {
-            Ok(listing) => self.download(id, &store, &listing, want, progress),
+        match self.insist(progress, |progress| self.client.listing(id, progress)) {
+            Ok(listing) => match self.download(id, &store, &listing, want, progress) {
+                // What cannot be written cannot be brought up to date, but it may be whole as it is.
+                Err(failure) if failure.is_read_only() => {
+                    self.cached(&store, want, Doubt::Accept).map_err(|_| failure)
+                }
+                fetched => fetched,
+            },
             // A cache that may lack an optional file is better than none.
             Err(failure) if failure.is_unreachable() => {
                 self.cached(&store, want, Doubt::Accept).map_err(|_| failure)
@@ -69,12 +82,16 @@ impl Gatherer {
     }
 
     /// Repeats a question while the hub is busy or the line is bad.
-    fn insist<T>(&self, mut ask: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
-        let mut patience = Patience::new(&self.config);
+    fn insist<T>(
+        &self,
+        progress: &mut dyn Progress,
+        mut ask: impl FnMut(&mut dyn Progress) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut patience = Patience::new(&self.config, self.waits);
         loop {
-            match ask() {
+            match ask(progress) {
                 // Nobody wants to wait for the news that there is no network.
-                Err(failure) if !failure.is_unreachable() => patience.wait_after(failure, false)?,
+                Err(failure) if !failure.is_unreachable() => patience.wait_after(failure, false, progress)?,
                 answer => return answer,
             }
         }
@@ -89,29 +106,37 @@ impl Gatherer {
         progress: &mut dyn Progress,
     ) -> Result<PathBuf, Failure> {
         let commit = &listing.commit;
+        let mut wrote = false;
         let found = want(&mut |file| {
             if let Some(path) = store.file(commit, file) {
                 return Ok(Some(path));
             }
             if !listing.files.iter().any(|name| name == file) {
-                store.set_lacks(commit, file)?;
+                // A note for the next time, without which it works as well.
+                let _ = store.set_lacks(commit, file);
                 return Ok(None);
             }
+            wrote = true;
             self.file(store, Remote { id, commit, file }, progress).map(Some)
         });
         found.map_err(|failure| failure.beside(&listing.files))?;
-        store.set_commit(commit)?;
+        match store.set_commit(commit) {
+            // Where everything was there, nothing needs to be written.
+            Err(error) if wrote => return Err(error.into()),
+            _ => {}
+        }
         Ok(store.snapshot(commit))
     }
 
     /// One file of the hub, unless its content is there under another name or commit.
     fn file(&self, store: &Store, at: Remote<'_>, progress: &mut dyn Progress) -> Result<PathBuf, Failure> {
-        let facts = self.insist(|| self.client.facts(at))?;
-        let claim = store.claim(&facts.etag)?;
+        let facts = self.insist(progress, |progress| self.client.facts(at, progress))?;
+        let claim = store.claim(&facts.etag, self.waits, progress)?;
         // Another process may have transferred it while this one waited.
         if !claim.blob.is_file() {
-            let transfer = Transfer { client: &self.client, at, facts: &facts, claim: &claim };
-            transfer.run(Patience::new(&self.config), progress)?;
+            let transfer =
+                Transfer { client: &self.client, at, facts: &facts, claim: &claim, waits: self.waits };
+            transfer.run(Patience::new(&self.config, self.waits), progress)?;
             claim.finish()?;
         }
         Ok(store.link(at.commit, at.file, &facts.etag)?)

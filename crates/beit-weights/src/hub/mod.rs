@@ -11,16 +11,19 @@ mod config;
 mod failure;
 mod gather;
 mod id;
+mod limit;
 mod patience;
 mod problem;
 mod progress;
 mod transfer;
+mod waiting;
 mod wanted;
 
 pub use config::HubConfig;
 pub use id::HubId;
 pub use problem::HubProblem;
 pub use progress::{NoProgress, Progress};
+pub use waiting::Waits;
 
 use crate::error::Result;
 use failure::Failure;
@@ -43,7 +46,13 @@ impl Hub {
     /// A hub with these settings.
     #[must_use]
     pub fn new(config: HubConfig) -> Self {
-        Self { gatherer: Gatherer::new(config) }
+        Self { gatherer: Gatherer::new(config, Waits::default()) }
+    }
+
+    /// The same with other waits for a hub that is slow, and for other processes.
+    #[must_use]
+    pub fn with_waits(self, waits: Waits) -> Self {
+        Self { gatherer: self.gatherer.with_waits(waits) }
     }
 
     /// The hub that the environment names; see [`HubConfig::from_env`].

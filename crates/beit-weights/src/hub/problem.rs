@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A cause from below.
 type Source = Box<dyn StdError + Send + Sync>;
@@ -55,12 +56,36 @@ pub enum HubProblem {
     #[error("the token has characters that no token has; correct HF_TOKEN or the file that holds it")]
     Token,
     /// A failure of the hub.
-    #[error("{url} answered {status}; try again later")]
+    #[error("{url} answered {status}; try again {}", later(.after))]
     Status {
         /// What was asked for.
         url: String,
         /// The HTTP status.
         status: u16,
+        /// When to ask again, where the hub says so.
+        after: Option<Duration>,
+    },
+    /// A lock of another process, which does not get on.
+    #[error(
+        "another process holds {lock} and has fetched nothing for {seconds} s; end it, or fetch again when it is done"
+    )]
+    Locked {
+        /// The file that is locked.
+        lock: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// More than such a file can have.
+    #[error(
+        "{file} has {found} bytes or more, expected at most {most} of a file of its kind; it was discarded, check HF_ENDPOINT"
+    )]
+    TooLarge {
+        /// Which file.
+        file: String,
+        /// What was announced, or came.
+        found: u64,
+        /// What is accepted.
+        most: u64,
     },
     /// An answer that no hub gives.
     #[error("{url} is not what a hub answers: {problem}; check HF_ENDPOINT")]
@@ -106,10 +131,12 @@ pub enum HubProblem {
         expected: u64,
     },
     /// The bytes are not those that the hub holds.
-    #[error("{file} has sha256 {found}, but the hub announced {expected}; it was discarded, fetch it again")]
+    #[error("{file} has {kind} {found}, but the hub announced {expected}; it was discarded, fetch it again")]
     Hash {
         /// Which file.
         file: String,
+        /// Which hash: sha256, or Git's of a small file.
+        kind: &'static str,
         /// Of what came.
         found: String,
         /// What was announced.
@@ -140,4 +167,8 @@ fn listed(files: &[String]) -> String {
 
 fn or_unknown(bytes: &Option<u64>) -> String {
     bytes.map_or("an unknown number of".to_owned(), |bytes| bytes.to_string())
+}
+
+fn later(after: &Option<Duration>) -> String {
+    after.map_or("later".to_owned(), |after| format!("in {} s, as it asks", after.as_secs()))
 }

@@ -11,6 +11,10 @@ pub trait Progress {
     fn advance(&mut self, bytes: u64);
     /// The file is there, or was given up.
     fn end(&mut self);
+    /// Others let us wait: for whom, and for how long at most.
+    fn wait(&mut self, what: &str) {
+        let _ = what;
+    }
 }
 
 /// Reports nothing.

@@ -1,18 +1,22 @@
 //! One file from the hub to the disk.
 
-use super::answer::{Facts, range};
+use super::answer::{Digest, Facts, range};
 use super::cache::Claim;
 use super::client::{Client, Remote};
 use super::failure::Failure;
+use super::limit;
 use super::patience::Patience;
 use super::problem::HubProblem;
 use super::progress::Progress;
+use super::waiting::Waits;
 use crate::error::Error;
 use beit_data::open_regular;
-use ring::digest::{Context, SHA256};
+use ring::digest::{Algorithm, Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
 use ureq::Body;
 use ureq::http::Response;
 
@@ -27,6 +31,7 @@ pub(super) struct Transfer<'a> {
     pub(super) at: Remote<'a>,
     pub(super) facts: &'a Facts,
     pub(super) claim: &'a Claim,
+    pub(super) waits: Waits,
 }
 
 impl Transfer<'_> {
@@ -49,7 +54,7 @@ impl Transfer<'_> {
             if length(&self.claim.partial)? >= start.saturating_add(WORTHWHILE) {
                 patience.renew();
             }
-            patience.wait_after(failure, stale)?;
+            patience.wait_after(failure, stale, progress)?;
         }
     }
 
@@ -70,7 +75,7 @@ impl Transfer<'_> {
         if start > 0 && self.facts.size == Some(start) {
             return Ok(());
         }
-        let response = self.client.open(self.at, start)?;
+        let response = self.client.open(self.at, start, progress)?;
         let (first, whole) = self.extent(&response);
         if let (Some(found), Some(expected)) = (whole, self.facts.size)
             && found != expected
@@ -99,23 +104,28 @@ impl Transfer<'_> {
     ) -> Result<(), Failure> {
         let path = &self.claim.partial;
         let mut file = open_at(path, first).map_err(Error::write(path))?;
-        let mut body = response.into_body().into_reader();
-        let mut piece = vec![0; PIECE];
+        let pieces = pieces(response.into_body().into_reader());
         let mut got = first;
         loop {
-            let n = match body.read(&mut piece) {
-                Ok(0) => return self.ended(got),
-                Ok(n) => n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(self.cut(got, error)),
+            let what = || format!("waiting for more of {}", self.at.file);
+            let piece = match self.waits.receive(&pieces, what, progress) {
+                None => return self.ended(got),
+                Some(Ok(piece)) => piece,
+                Some(Err(error)) => return Err(self.cut(got, error)),
             };
-            got += n as u64;
-            if let Some(expected) = self.facts.size.filter(|&size| got > size) {
-                return self.wrong_size(got, expected);
-            }
-            file.write_all(&piece[..n]).map_err(Error::write(path))?;
-            progress.advance(n as u64);
+            got += piece.len() as u64;
+            self.check_length(got)?;
+            file.write_all(&piece).map_err(Error::write(path))?;
+            progress.advance(piece.len() as u64);
         }
+    }
+
+    /// Refuses more than was announced, and more than any file of this kind has.
+    fn check_length(&self, got: u64) -> Result<(), Failure> {
+        if let Some(expected) = self.facts.size.filter(|&size| got > size) {
+            return self.wrong_size(got, expected);
+        }
+        limit::within(self.at.file, got).inspect_err(|_| drop(self.discard()))
     }
 
     /// The other side closed the connection without a word. Had it told a length, that would have been compared.
@@ -137,13 +147,24 @@ impl Transfer<'_> {
     }
 
     fn verify(&self) -> Result<(), Failure> {
-        let Some(expected) = self.facts.sha256.clone() else { return Ok(()) };
-        let found = sha256(&self.claim.partial).map_err(Error::read(&self.claim.partial))?;
+        let (kind, expected, algorithm) = match self.facts.digest() {
+            None => return Ok(()),
+            Some(Digest::Sha256(expected)) => ("sha256", expected, &SHA256),
+            // What Git names contents by; who can forge it can forge the name.
+            Some(Digest::Git(expected)) => ("Git's hash", expected, &SHA1_FOR_LEGACY_USE_ONLY),
+        };
+        let path = &self.claim.partial;
+        let header = match kind {
+            "sha256" => String::new(),
+            _ => format!("blob {}\0", length(path)?),
+        };
+        let found = hash(path, algorithm, header.as_bytes()).map_err(Error::read(path))?;
         if found == expected {
             return Ok(());
         }
         self.discard()?;
-        Err(HubProblem::Hash { file: self.at.file.to_owned(), found, expected }.into())
+        let (file, expected) = (self.at.file.to_owned(), expected.to_owned());
+        Err(HubProblem::Hash { file, kind, found, expected }.into())
     }
 
     fn discard(&self) -> Result<(), Failure> {
@@ -175,9 +196,36 @@ fn open_at(path: &Path, first: u64) -> io::Result<File> {
     Ok(file)
 }
 
-fn sha256(path: &Path) -> io::Result<String> {
+/// The pieces of a body, read on another thread so that this one can say what takes long. A few are read ahead.
+fn pieces(mut body: impl Read + Send + 'static) -> Receiver<io::Result<Vec<u8>>> {
+    let (sender, receiver) = mpsc::sync_channel(4);
+    thread::spawn(move || {
+        loop {
+            let mut piece = vec![0; PIECE];
+            let read = match body.read(&mut piece) {
+                Ok(0) => return,
+                Ok(n) => {
+                    piece.truncate(n);
+                    Ok(piece)
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => Err(error),
+            };
+            let ends = read.is_err();
+            // Nobody listens any more where the transfer was given up.
+            if sender.send(read).is_err() || ends {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// The hash of a header and a file, in hexadecimal digits.
+fn hash(path: &Path, algorithm: &'static Algorithm, header: &[u8]) -> io::Result<String> {
     let (mut file, mut piece, mut context) =
-        (open_regular(path, u64::MAX)?, vec![0; PIECE], Context::new(&SHA256));
+        (open_regular(path, u64::MAX)?, vec![0; PIECE], Context::new(algorithm));
+    context.update(header);
     loop {
         match file.read(&mut piece)? {
             0 => break,

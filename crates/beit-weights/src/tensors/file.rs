@@ -130,13 +130,28 @@ impl TensorFile {
     ///
     /// When there is none of this name, kind and shape.
     pub fn floats_of(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        match self.shape(name) {
-            Some(found) if found != shape => {
-                let (found, expected) = (found.to_vec(), shape.to_vec());
-                Err(self.error(Problem::Shape { name: name.to_owned(), found, expected }))
-            }
-            _ => self.floats(name),
-        }
+        self.check_shape(name, shape)?;
+        self.floats(name)
+    }
+
+    /// [`floats`](Self::floats) that are all finite.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of this name and kind, or an element is NaN or infinite.
+    pub fn finite_floats(&self, name: &str) -> Result<Vec<f32>> {
+        let (values, finite) = self.elements(name, FLOATS, numbers::checked_floats)?;
+        if finite { Ok(values) } else { Err(self.error(Problem::not_finite(name, &values))) }
+    }
+
+    /// [`floats_of`](Self::floats_of) that are all finite.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of this name, kind and shape, or an element is NaN or infinite.
+    pub fn finite_floats_of(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        self.check_shape(name, shape)?;
+        self.finite_floats(name)
     }
 
     /// A tensor of whole numbers: BOOL, U8, I32 or I64.
@@ -167,12 +182,23 @@ impl TensorFile {
         &self,
         name: &str,
         expected: &'static str,
-        read: impl Fn(Dtype, &[u8]) -> Option<Vec<T>>,
-    ) -> Result<Vec<T>> {
+        read: impl Fn(Dtype, &[u8]) -> Option<T>,
+    ) -> Result<T> {
         let dtype = self.entry(name)?.dtype;
         let elements = read(dtype, &self.bytes(name)?);
         self.release(name);
         elements.ok_or_else(|| self.error(wrong_type(name, dtype, expected)))
+    }
+
+    /// An error where there is a tensor of this name, but of another shape.
+    fn check_shape(&self, name: &str, shape: &[usize]) -> Result<()> {
+        match self.shape(name) {
+            Some(found) if found != shape => {
+                let (found, expected) = (found.to_vec(), shape.to_vec());
+                Err(self.error(Problem::Shape { name: name.to_owned(), found, expected }))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn entry(&self, name: &str) -> Result<&Entry> {

@@ -9,6 +9,7 @@ mod torch;
 mod writer;
 
 pub use file::TensorFile;
+pub(crate) use numbers::checked_floats;
 #[cfg(feature = "hub")]
 pub(crate) use sharded::{Shards, is_index};
 pub(crate) use torch::write_torch;

@@ -1,7 +1,8 @@
 //! Writing.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Problem, Result};
 use crate::file::write_file_with;
+use beit_ops::host::all_finite;
 use safetensors::Dtype;
 use safetensors::tensor::View;
 use std::borrow::Cow;
@@ -50,6 +51,24 @@ impl<'a> TensorWriter<'a> {
     /// If the shape does not have as many elements as there are values; so do the other kinds.
     pub fn floats(&mut self, name: impl Into<String>, shape: &[usize], values: &[f32]) -> &mut Self {
         self.add(name.into(), Dtype::F32, shape, values.iter().flat_map(|x| x.to_le_bytes()).collect())
+    }
+
+    /// Adds an F32 tensor of finite numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotSaved`] where an element is NaN or infinite.
+    pub fn finite_floats(
+        &mut self,
+        name: impl Into<String>,
+        shape: &[usize],
+        values: &[f32],
+    ) -> Result<&mut Self> {
+        let name = name.into();
+        if !all_finite(values) {
+            return Err(Error::NotSaved { file: None, problem: Problem::not_finite(&name, values) });
+        }
+        Ok(self.floats(name, shape, values))
     }
 
     /// Adds an I64 tensor.

@@ -7,5 +7,6 @@ mod folders;
 mod kmeans;
 mod layouts;
 mod models;
+mod numbers;
 mod resizing;
 mod round_trip;

@@ -2,7 +2,7 @@
 
 use crate::server::{Reply, Seen, Server};
 use beit_weights::{Hub, HubConfig, HubId, Progress};
-use ring::digest::{SHA256, digest};
+use ring::digest::{Algorithm, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -33,7 +33,17 @@ pub(crate) fn usual() -> Files {
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    digest(&SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(&SHA256, bytes)
+}
+
+/// What Git names a content by.
+pub(crate) fn git_hash(bytes: &[u8]) -> String {
+    let blob = [format!("blob {}\0", bytes.len()).as_bytes(), bytes].concat();
+    hexadecimal(&SHA1_FOR_LEGACY_USE_ONLY, &blob)
+}
+
+fn hexadecimal(algorithm: &'static Algorithm, bytes: &[u8]) -> String {
+    digest(algorithm, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Weights and the like are large: the hub gives their hash, and sends to the other host.
@@ -62,7 +72,7 @@ pub(crate) fn hub_answer(files: &Files, cdn: &str, seen: &Seen) -> Reply {
             .with("x-linked-etag", format!("\"{sha256}\""))
             .with("location", format!("{cdn}/{name}"));
     }
-    Reply::part(body, seen).with("x-repo-commit", COMMIT).with("etag", format!("\"{}\"", &sha256[..40]))
+    Reply::part(body, seen).with("x-repo-commit", COMMIT).with("etag", format!("\"{}\"", git_hash(body)))
 }
 
 /// What the host of the large files answers.
@@ -162,4 +172,17 @@ impl Progress for Notes {
         self.0.last_mut().unwrap().2 += bytes;
     }
     fn end(&mut self) {}
+}
+
+/// Notes what is waited for.
+#[derive(Default)]
+pub(crate) struct Words(pub(crate) Vec<String>);
+
+impl Progress for Words {
+    fn begin(&mut self, _: &str, _: u64) {}
+    fn advance(&mut self, _: u64) {}
+    fn end(&mut self) {}
+    fn wait(&mut self, what: &str) {
+        self.0.push(what.to_owned());
+    }
 }

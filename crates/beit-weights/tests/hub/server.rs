@@ -25,6 +25,10 @@ pub(crate) struct Reply {
     pub(crate) body: Vec<u8>,
     /// Bytes of the body after which the connection breaks.
     pub(crate) cut: Option<usize>,
+    /// Whether the body is sent again and again, for as long as it is taken.
+    pub(crate) endless: bool,
+    /// How long nothing more comes before the connection is closed.
+    pub(crate) stall: Duration,
 }
 
 impl Reply {
@@ -43,6 +47,14 @@ impl Reply {
 
     pub(crate) fn cut(self, bytes: usize) -> Self {
         Self { cut: Some(bytes), ..self }
+    }
+
+    pub(crate) fn endless(self) -> Self {
+        Self { endless: true, ..self }
+    }
+
+    pub(crate) fn stall(self, stall: Duration) -> Self {
+        Self { stall, ..self }
     }
 
     /// The rest of a body, when a range is asked for.
@@ -140,6 +152,13 @@ fn write(mut stream: &TcpStream, seen: &Seen, reply: &Reply) -> std::io::Result<
     stream.write_all((head + "\r\n").as_bytes())?;
     if seen.method != "HEAD" {
         stream.write_all(&reply.body[..reply.cut.unwrap_or(reply.body.len())])?;
+        if reply.endless {
+            loop {
+                stream.write_all(&reply.body)?;
+            }
+        }
     }
-    stream.flush()
+    stream.flush()?;
+    std::thread::sleep(reply.stall);
+    Ok(())
 }

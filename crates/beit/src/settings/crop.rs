@@ -1,4 +1,5 @@
-use crate::error::{Result, setting};
+use super::number::{SHARE, within};
+use crate::error::Result;
 use beit_data::RandomResizedCrop;
 use serde::{Deserialize, Serialize};
 
@@ -15,12 +16,8 @@ pub struct CropSettings {
 impl CropSettings {
     /// Refuses shares that no region can have.
     pub(crate) fn check(self) -> Result<()> {
-        match self.min_crop_scale {
-            Some(share) if !(share > 0.0 && share <= 1.0) => {
-                setting!("--min-crop-scale {share}: expected more than 0 and at most 1")
-            }
-            _ => Ok(()),
-        }
+        let share = self.min_crop_scale;
+        share.map_or(Ok(()), |share| within("--min-crop-scale", "a share of the area", share, SHARE))
     }
 
     /// The usual regions, or those that are asked for.

@@ -1,3 +1,4 @@
+use super::number::within;
 use crate::error::{Error, Result};
 use beit_data::{Cached, Part, Source, Split, open};
 use serde::{Deserialize, Serialize};
@@ -38,12 +39,18 @@ impl DataSettings {
         self.data.split_once(':').map(|(_, folder)| Path::new(folder))
     }
 
+    /// Refuses numbers that no data can have.
+    pub(crate) fn check(&self) -> Result<()> {
+        within("--max-bad-share", "a share of undecodable files", self.max_bad_share, 0.0..=1.0)
+    }
+
     /// Opens a split.
     ///
     /// # Errors
     ///
     /// A source that is not there.
     pub fn open(&self, split: Split) -> Result<Arc<dyn Source>> {
+        self.check()?;
         Ok(Arc::new(Cached::new(open(&self.data, split)?, CACHE_BYTES)))
     }
 
@@ -53,6 +60,7 @@ impl DataSettings {
     ///
     /// A source that is not there.
     pub fn open_once(&self, split: Split) -> Result<Arc<dyn Source>> {
+        self.check()?;
         Ok(open(&self.data, split)?)
     }
 

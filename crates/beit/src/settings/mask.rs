@@ -1,4 +1,5 @@
-use crate::error::{Place, Result, setting};
+use super::number::{PART, within};
+use crate::error::{Place, Result};
 use beit_mask::{BlockShape, Grid, Masker, Strategy};
 use serde::{Deserialize, Serialize};
 
@@ -59,9 +60,7 @@ impl MaskSettings {
     ///
     /// Settings that no mask can follow.
     pub fn masker(&self, [rows, cols]: [usize; 2]) -> Result<Masker> {
-        if !(self.mask_ratio > 0.0 && self.mask_ratio < 1.0) {
-            setting!("--mask-ratio {}: expected a share between 0 and 1", self.mask_ratio);
-        }
+        within("--mask-ratio", "a share", self.mask_ratio, PART)?;
         let scaled = beit_mask::Config::scaled(Grid { rows, cols }, self.mask_ratio);
         let target = self.num_mask_patches.unwrap_or(scaled.target);
         let strategy = match self.mask {

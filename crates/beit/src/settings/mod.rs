@@ -5,6 +5,7 @@ mod data;
 pub(crate) mod device;
 mod mask;
 mod model;
+pub(crate) mod number;
 mod open;
 mod optimisation;
 mod run;

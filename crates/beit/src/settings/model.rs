@@ -1,8 +1,12 @@
 use super::Sides;
-use crate::error::Result;
+use super::number::within;
+use crate::error::{Place, Result};
 use beit_data::{Normalise, Preprocessing};
 use beit_vit::{Config, Preset, RelativePositions};
 use serde::{Deserialize, Serialize};
+
+/// Published models begin with 0.1 and less; branches that are scaled up drown what they are added to.
+const MOST_SCALE: f64 = 10.0;
 
 /// What a new model looks like.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -90,6 +94,7 @@ impl ModelSettings {
     ///
     /// Settings that describe no model.
     pub fn config(&self) -> Result<Config> {
+        self.check()?;
         let preset = self.preset.into();
         let mut config = if self.paper { Config::paper(preset) } else { Config::new(preset) };
         if let Some(Sides(image)) = self.image_size {
@@ -111,6 +116,15 @@ impl ModelSettings {
         config.drop_path = self.drop_path.unwrap_or(self.preset.usual_drop_path());
         config.validate()?;
         Ok(config)
+    }
+
+    /// Refuses numbers that no model can have.
+    pub(crate) fn check(&self) -> Result<()> {
+        if let Some(rate) = self.drop_path.filter(|rate| !(0.0..1.0).contains(rate)) {
+            return Err(beit_vit::Error::DropPath(rate)).at(|| format!("--drop-path {rate}"));
+        }
+        let scale = self.layer_scale_init_value;
+        scale.map_or(Ok(()), |scale| within("--layer-scale-init-value", "a scale", scale, 0.0..=MOST_SCALE))
     }
 
     /// How pictures become the pixels of a new model: the released code's way.

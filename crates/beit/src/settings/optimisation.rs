@@ -1,8 +1,14 @@
 use super::Batches;
+use super::number::{RATE, within};
 use crate::error::{Result, setting};
 use beit_train::{Hyper, Schedule};
 use beit_vit::Keep;
 use serde::{Deserialize, Serialize};
+
+/// The rate at the end in the released recipes.
+const MIN_LR: f64 = 1e-5;
+/// Published recipes decay by 0.3 and less; weights are gone in a few steps of this.
+const MOST_DECAY: f64 = 10.0;
 
 /// How the parameters of a transformer are trained.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -28,9 +34,9 @@ pub struct OptimisationSettings {
     /// Peak learning rate; where not given, 4e-3 in fine-tuning, in pre-training what is usual for the preset
     #[cfg_attr(feature = "clap", arg(long))]
     pub lr: Option<f64>,
-    /// Learning rate at the end
-    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().min_lr))]
-    pub min_lr: f64,
+    /// Learning rate at the end; 1e-5 where not given, or the peak where that is lower
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub min_lr: Option<f64>,
     /// Epochs of warm-up; 5 % of the run where not given
     #[cfg_attr(feature = "clap", arg(long))]
     pub warmup_epochs: Option<f64>,
@@ -57,7 +63,7 @@ impl Default for OptimisationSettings {
             update_freq: 1,
             recompute: false,
             lr: None,
-            min_lr: 1e-5,
+            min_lr: None,
             warmup_epochs: None,
             warmup_steps: None,
             clip_grad: 3.0,
@@ -90,17 +96,12 @@ impl OptimisationSettings {
 
     /// Refuses numbers that no run can have.
     pub(crate) fn check(&self) -> Result<()> {
-        let rates = [
-            ("--lr", self.lr.unwrap_or(0.0)),
-            ("--min-lr", self.min_lr),
-            ("--weight-decay", self.weight_decay),
-            ("--clip-grad", self.clip_grad.into()),
-        ];
-        for (flag, value) in rates {
-            if !(value >= 0.0 && value.is_finite()) {
-                setting!("{flag} {value}: expected a number of at least 0");
-            }
+        for (flag, rate) in [("--lr", self.lr), ("--min-lr", self.min_lr)] {
+            rate.map_or(Ok(()), |rate| within(flag, "a learning rate", rate, RATE))?;
         }
+        within("--weight-decay", "a decay", self.weight_decay, 0.0..=MOST_DECAY)?;
+        within("--clip-grad", "a norm", self.clip_grad, 0.0..)?;
+        within("--warmup-epochs", "a number", self.warmup_epochs.unwrap_or(0.0), 0.0..)?;
         if self.update_freq == 0 || self.batch_size() == 0 {
             setting!(
                 "nothing to train: steps of {} micro-batches of {} images; --update-freq and --batch-size must be at least 1",
@@ -130,7 +131,12 @@ impl OptimisationSettings {
         if warmup >= total {
             setting!("a warm-up of {warmup} steps in a run of {total}: expected fewer");
         }
-        let schedule = Schedule { peak: self.lr.unwrap_or(lr), min: self.min_lr, warmup, total };
+        let peak = self.lr.unwrap_or(lr);
+        let min = self.min_lr.unwrap_or(MIN_LR.min(peak));
+        if min > peak {
+            setting!("--min-lr {min}: expected at most the peak learning rate, --lr {peak}, found {min}");
+        }
+        let schedule = Schedule { peak, min, warmup, total };
         let clip_grad = (self.clip_grad > 0.0).then_some(self.clip_grad);
         Ok(Hyper { weight_decay: self.weight_decay, clip_grad, ..Hyper::new(schedule) })
     }

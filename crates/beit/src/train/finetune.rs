@@ -3,7 +3,7 @@
 use super::{Journal, recipe};
 use crate::classifier::Classifier as Door;
 use crate::device::{Device, Work};
-use crate::error::{Error, Result, setting, unfit};
+use crate::error::{Error, Result, unfit};
 use crate::evaluate;
 use crate::labelled::Labelled;
 use crate::load::{self, ClassifierModel};
@@ -13,6 +13,7 @@ use crate::memory;
 use crate::probe::{MOST_PIXELS, pixels_baseline};
 use crate::progress::Watch;
 use crate::run::{Recorded, Run, data_stamp, newest};
+use crate::settings::number::{SHARE, within};
 use crate::settings::{
     Batches, CropSettings, DataSettings, HeldOutSettings, LoadSettings, ModelSettings, OptimisationSettings,
     RunSettings, Sides,
@@ -139,12 +140,9 @@ impl FinetuneSettings {
 
     /// Refuses numbers that no run can have.
     fn check(&self) -> Result<()> {
-        if !(self.layer_decay > 0.0 && self.layer_decay <= 1.0) {
-            setting!("--layer-decay {}: expected more than 0 and at most 1", self.layer_decay);
-        }
-        if !(0.0..1.0).contains(&self.smoothing) {
-            setting!("--smoothing {}: expected at least 0 and less than 1", self.smoothing);
-        }
+        within("--layer-decay", "a factor", self.layer_decay, SHARE)?;
+        within("--smoothing", "a share", self.smoothing, 0.0..1.0)?;
+        self.model.check()?;
         self.crop.check()?;
         self.training.check()
     }

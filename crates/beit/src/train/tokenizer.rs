@@ -8,6 +8,7 @@ use crate::loaders::Loading;
 use crate::memory;
 use crate::progress::Watch;
 use crate::run::{Recorded, Run, data_stamp};
+use crate::settings::number::{RATE, within};
 use crate::settings::{Batches, DataSettings, FolderSettings, MeasureSettings, Sides, TokenizerKind};
 use crate::tokenizer::Tokenizer;
 use beit_data::{Source, Split};
@@ -18,6 +19,9 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+
+/// Beside so great a weight nothing else counts.
+const MOST_WEIGHT: f64 = 1000.0;
 
 /// Which tokenizer is trained, on what, and how.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -127,6 +131,16 @@ impl TokenizerSettings {
         }
     }
 
+    /// Refuses numbers that no recipe can have.
+    fn check(&self) -> Result<()> {
+        self.lr.map_or(Ok(()), |rate| within("--lr", "a learning rate", rate, RATE))?;
+        let most = 0.0..=MOST_WEIGHT;
+        let weight = |weight| within("--usage-weight", "a weight", weight, most.clone());
+        self.usage_weight.map_or(Ok(()), weight)?;
+        let weight = |weight| within("--mean-weight", "a weight of the mean", weight, most.clone());
+        self.mean_weight.map_or(Ok(()), weight)
+    }
+
     fn dvae(&self) -> Result<Plan> {
         let small = Config::small();
         let config = match self.dalle {
@@ -183,6 +197,7 @@ impl TokenizerTraining {
     pub fn new(mut settings: TokenizerSettings) -> Result<Self> {
         settings.folder.settle();
         settings.refuse_flags_of_the_other_kind()?;
+        settings.check()?;
         let plan = match settings.kind {
             TokenizerKind::Dvae => settings.dvae()?,
             TokenizerKind::KMeans => settings.kmeans()?,

@@ -11,6 +11,7 @@ use crate::loaders::Loading;
 use crate::memory::{self, Planned};
 use crate::progress::Watch;
 use crate::run::Run;
+use crate::settings::number::within;
 use crate::settings::{
     CropSettings, DataSettings, MaskSettings, MeasureSettings, ModelSettings, OptimisationSettings,
     RunSettings, TokenizerKind,
@@ -150,6 +151,7 @@ impl Pretraining {
         let masker = settings.mask.masker(vit.grid())?;
         settings.training.check()?;
         settings.crop.check()?;
+        within("--colour-jitter", "a jitter", settings.colour_jitter.unwrap_or(0.0), 0.0..=10.0)?;
         let source = settings.data.open(Split::Train)?;
         let (codebook, tokenizer) = match &settings.tokenizer {
             Some(name) => (load::codebook(name, watch)?, None),
