@@ -31,6 +31,16 @@ fn flags_that_make_no_run() {
         ("--steps 5 --warmup-steps 5", &["warm-up of 5 steps"]),
         ("--lr NaN", &["--lr NaN"]),
         ("--lr inf", &["--lr inf"]),
+        ("--lr 1e38", &["--lr 1e38", "expected a learning rate", "at most 1"]),
+        ("--min-lr 1e300", &["--min-lr 1e300"]),
+        ("--lr 1e-4 --min-lr 1e-2", &["--min-lr 0.01", "--lr 0.0001"]),
+        ("--warmup-epochs NaN", &["--warmup-epochs NaN"]),
+        ("--clip-grad inf", &["--clip-grad inf"]),
+        ("--colour-jitter NaN", &["--colour-jitter NaN"]),
+        ("--min-crop-scale NaN", &["--min-crop-scale NaN"]),
+        ("--drop-path NaN", &["--drop-path NaN", "drop path rate is NaN"]),
+        ("--layer-scale-init-value inf", &["--layer-scale-init-value inf"]),
+        ("--max-bad-share NaN", &["--max-bad-share NaN"]),
         ("--weight-decay=-1", &["--weight-decay -1"]),
         ("--max-bad-share 2", &["found 2"]),
         ("--device tpu", &["--device tpu", "cpu"]),
@@ -50,6 +60,8 @@ fn flags_that_make_no_run() {
         ("--kind kmeans --token-size 5", "divisible by 5, found 28"),
         ("--kind kmeans --mean-weight NaN", "weight of the mean"),
         ("--kind kmeans --steps 0", "0 steps"),
+        ("--lr NaN", "--lr NaN"),
+        ("--usage-weight inf", "--usage-weight inf"),
     ] {
         place.bad(2, &format!("{tokenizer} {flags}"), &[says]);
     }
@@ -58,6 +70,10 @@ fn flags_that_make_no_run() {
     for (flags, says) in [
         ("--layer-decay 0", "--layer-decay 0"),
         ("--smoothing 1", "--smoothing 1"),
+        ("--smoothing NaN", "--smoothing NaN"),
+        ("--layer-decay inf", "--layer-decay inf"),
+        ("--validation NaN", "--validation NaN"),
+        ("--drop-path NaN", "--drop-path NaN"),
         ("--labels 0", "--labels 0"),
         ("--batch-size 0", "--batch-size"),
     ] {

@@ -44,7 +44,11 @@ fn numbers_of_the_optimiser() {
     let also = |training| finetune(FinetuneSettings { training, ..FinetuneSettings::default() });
     for bad in NONE.into_iter().chain([-1.0, 1e38, 1e300]) {
         for run in [&of as &dyn Fn(_) -> _, &also] {
-            let text = format!(" {bad}: expected a");
+            let text = if bad.abs() > 1e7 && bad.is_finite() {
+                format!(" {bad:e}: expected a")
+            } else {
+                format!(" {bad}: expected a")
+            };
             refused(run(OptimisationSettings { lr: Some(bad), ..usual.clone() }), &["--lr", &text]);
             refused(run(OptimisationSettings { min_lr: Some(bad), ..usual.clone() }), &["--min-lr", &text]);
             refused(

@@ -97,13 +97,23 @@ pub(super) fn argmax<F: Real>(x: &Array<F>) -> Vec<u32> {
 
 /// The position of the largest element; of equal ones, the first. NaN is larger than every number.
 pub(super) fn argmax_row<F: Real>(row: &[F]) -> usize {
-    let (best, broken) = par::simd(
+    let found = par::simd(
         #[inline(always)]
-        || (maximum(row), has_nan(row)),
+        || {
+            let best = maximum(row);
+            if has_nan(row) { first(row, |v| v.is_nan()) } else { first(row, |v| v == best) }
+        },
     );
-    let first =
-        if broken { row.iter().position(|v| v.is_nan()) } else { row.iter().position(|&v| v == best) };
-    first.unwrap_or(0)
+    found.unwrap_or(0)
+}
+
+/// The first element for which `is` holds. Blocks are looked at whole, without a branch, which becomes vector instructions.
+#[inline(always)]
+fn first<F: Real>(row: &[F], is: impl Fn(F) -> bool) -> Option<usize> {
+    const BLOCK: usize = 128;
+    let has = |block: &[F]| block.iter().fold(false, |found, &v| found | is(v));
+    let begin = BLOCK * row.chunks(BLOCK).position(has)?;
+    row[begin..].iter().position(|&v| is(v)).map(|i| begin + i)
 }
 
 on_host! {

@@ -3,7 +3,7 @@
 use super::ProbePool;
 use crate::device::{Device, Work};
 use crate::embedder::{Transformer, cls_tokens};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::load::Opened;
 use crate::loaders::Loading;
 use crate::progress::Task;
@@ -120,7 +120,13 @@ impl Work for LookThrough<'_> {
         let Self { look, name, opened, pool } = self;
         let Transformer { vit, preprocessing, .. } = Transformer::load(&**ops, name, opened)?;
         look.loading.watch.note(&format!("preprocessing: {preprocessing}"));
-        look.see(preprocessing, &mut |pixels| layers(&**ops, &vit, pool, pixels))
+        look.see(preprocessing, &mut |pixels| {
+            let features = layers(&**ops, &vit, pool, pixels)?;
+            let width = if pool == ProbePool::ClsMean { 2 } else { 1 } * vit.config().width;
+            let image = |row| format!("image {} of a batch", row + 1);
+            features.iter().try_for_each(|x| Error::unless_finite(name, "features", x, width, image))?;
+            Ok(features)
+        })
     }
 }
 

@@ -1,11 +1,11 @@
 //! The numbers of flags: finite, and of a size that leads somewhere.
 
 use crate::error::{Result, setting};
-use std::fmt::Display;
+use std::fmt::{Display, LowerExp};
 use std::ops::{Bound, RangeBounds};
 
 /// Refuses a number that is NaN, infinite or outside a range; `what` it is meant as is named with the flag.
-pub(crate) fn within<V: Copy + Display + Into<f64>>(
+pub(crate) fn within<V: Copy + Display + LowerExp + Into<f64>>(
     flag: &str,
     what: &str,
     value: V,
@@ -15,7 +15,15 @@ pub(crate) fn within<V: Copy + Display + Into<f64>>(
     if number.is_finite() && range.contains(&number) {
         return Ok(());
     }
-    setting!("{flag} {value}: expected {what} {}, found {value}", words(&range))
+    let found = shown(value);
+    setting!("{flag} {found}: expected {what} {}, found {found}", words(&range))
+}
+
+/// A number as somebody would write it, not with three hundred digits.
+fn shown<V: Copy + Display + LowerExp + Into<f64>>(value: V) -> String {
+    let size = value.into().abs();
+    let usual = size == 0.0 || !size.is_finite() || (1e-5..1e7).contains(&size);
+    if usual { value.to_string() } else { format!("{value:e}") }
 }
 
 /// A range in words.
@@ -72,6 +80,8 @@ mod tests {
             text(within("--p", "a share", 0.0, PART)),
             "--p 0: expected a share of more than 0 and less than 1, found 0"
         );
+        assert!(text(within("--lr", "a rate", 1e300, RATE)).ends_with("found 1e300"));
+        assert!(text(within("--clip", "a norm", -1e-20f32, 0.0..)).starts_with("--clip -1e-20: "));
         for value in [0.0, 0.5, 1.0] {
             assert!(within("--lr", "a learning rate", value, RATE).is_ok());
         }
