@@ -65,21 +65,21 @@ fn another_model() {
         place.bad(1, args, says);
     }
     let resume = [
-        ("--lr 0.1", &["state.json", "peak was ", ", is 0.1;"][..]),
-        ("--seed 5", &["state.json", "seed was 0, is 5"]),
-        (
-            "--no-rel-pos-bias",
-            &["run/last", "another model", "relative_positions: Shared", "relative_positions: None"],
-        ),
-        ("--patch-size 2", &["run/tokenizer", "another tokenizer", "sides: [4, 4]", "sides: [2, 2]"]),
+        ("--lr 0.1", &["run/run.toml", "--lr was not given, is 0.1;"][..]),
+        ("--seed 5", &["run/run.toml", "--seed was 0, is 5"]),
+        ("--no-rel-pos-bias", &["--no-rel-pos-bias was false, is true"]),
+        ("--patch-size 2", &["--patch-size was not given, is [2, 2]"]),
     ];
     for (flags, says) in resume {
         place.bad(1, &format!("pretrain {SHORT} --resume --out run {flags}"), says);
     }
-    let says = ["tuned/last", "another model", "pooling: Mean", "pooling: Cls"];
+    let says = ["tuned/run.toml", "--use-cls was false, is true"];
     place.bad(1, &format!("finetune {FINETUNE} --resume --use-cls --out tuned"), &says);
-    place.bad(1, &format!("finetune {FINETUNE} --resume --out run"), &["run/last", "expected a classifier"]);
-    // A resumed run opens its metrics before it knows whether it may go on.
+    place.bad(
+        1,
+        &format!("finetune {FINETUNE} --resume --out run"),
+        &["run/checkpoints/step-", "expected a classifier"],
+    );
     assert_eq!(place.contents("."), before);
 }
 
@@ -146,7 +146,7 @@ fn damaged_files() {
 fn damaged_state_of_training() {
     let place = place_with_runs();
     let resume = format!("pretrain {SHORT} --resume --out run");
-    let training = "run/last/training";
+    let training = "run/checkpoints/step-0000002/training";
     for (file, says) in [("optimiser.safetensors", "is damaged"), ("state.json", "does not fit this run")] {
         let name = format!("{training}/{file}");
         let whole = fs::read(place.path(&name)).unwrap();
@@ -158,7 +158,7 @@ fn damaged_state_of_training() {
     }
     place.good(&resume);
     fs::remove_dir_all(place.path(training)).unwrap();
-    place.bad(1, &resume, &["cannot read run/last/training/state.json"]);
+    place.bad(1, &resume, &["cannot read run/checkpoints/step-0000002/training/state.json"]);
 }
 
 #[test]

@@ -3,8 +3,9 @@
 
 mod common;
 
-use common::{Place, SHORT, floats, write_tensors};
+use common::{Outcome, Place, SHORT, floats, write_tensors};
 use std::fs;
+use std::process::Command;
 
 #[test]
 fn flags_that_make_no_run() {
@@ -310,6 +311,14 @@ fn absurd_sizes() {
         let args = format!("pretrain --data folder:photos --image-size {side} --out new");
         place.run(&args).is_refused(&["expected at most 65536 pixels"]);
     }
+    // A process that may have no more memory gets no thousand threads.
+    let args = "predict photos/test --model tuned --threads 1000";
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -v 800000; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_xtask")])
+        .args(args.split_whitespace())
+        .current_dir(place.path("."))
+        .output();
+    Outcome::of(args, output.unwrap()).fails(1, &["no more threads", "--threads"]);
     // The dry run of a batch that nobody has the memory for counts it.
     let dry = place.good("pretrain --dry-run --batch-size 10000000 --data fashion-mnist --steps 1 --json");
     assert!(dry.answer()["peak_bytes"].as_u64().unwrap() > 1 << 43, "{dry}");

@@ -82,7 +82,7 @@ fn what_cannot_be_probed() {
         (2, "knn --validation 1", &["--validation 1", "less than 1"]),
         (1, "knn --validation 0.001", &["--validation 0.001"]),
         (2, "knn --image-size 0", &["--image-size 0x0"]),
-        (2, "knn --image-size 18446744073709551615x2", &["--image-size 18446744073709551615x2"]),
+        (2, "knn --image-size 65536", &["--image-size 65536x65536"]),
         (2, "knn --preprocess hf", &["--preprocess", "--model"]),
         (1, "knn --model tokens", &["tokens", "a tokenizer has no layers"]),
         (1, "linear --model missing", &["missing", "no such file or folder"]),

@@ -81,15 +81,21 @@ fn write<'a, O: Ops<Tensor: 'a>>(
     Ok(writer.write(path)?)
 }
 
-/// How many steps a checkpoint has done from which training can go on; none where something of it is missing or cut off.
-#[must_use]
-pub fn checkpoint_step(checkpoint: &Path) -> Option<u64> {
+/// How many steps a checkpoint has done from which training can go on.
+///
+/// # Errors
+///
+/// Something of it is missing or cut off: which file, and what is wrong with it.
+pub fn checkpoint_step(checkpoint: &Path) -> Result<u64> {
     let dir = checkpoint.join(TRAINING);
-    let state: State<Value> = serde_json::from_slice(&fs::read(dir.join(STATE)).ok()?).ok()?;
+    let path = dir.join(STATE);
+    let text = fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+    let state: State<Value> =
+        serde_json::from_slice(&text).map_err(|error| Error::State { path, problem: error.to_string() })?;
     // A file that is shorter than its header says is refused.
-    TensorFile::open(dir.join(OPTIMISER)).ok()?;
-    Checkpoint::open(checkpoint).ok()?;
-    Some(state.step)
+    TensorFile::open(dir.join(OPTIMISER))?;
+    Checkpoint::open(checkpoint)?;
+    Ok(state.step)
 }
 
 /// Reads `training/` of a checkpoint into the optimiser and the buffers of a run with these settings.

@@ -2,7 +2,7 @@
 
 use crate::any_tokenizer::AnyTokenizer;
 use crate::device::Device;
-use crate::error::{Place, Result, unfit};
+use crate::error::{Error, Result, unfit};
 use crate::locate::{Located, locate, locate_tokenizer};
 use crate::memory;
 use crate::progress::Watch;
@@ -68,8 +68,10 @@ impl<'a> Opened<'a> {
     /// Refuses a model that cannot see even one image here, before its parameters are read.
     pub(crate) fn refuse_beyond(&self, device: &Device) -> Result<()> {
         let Some(vit) = self.vit() else { return Ok(()) };
-        let place = || self.checkpoint.path().display();
-        vit.validate().at(place)?;
+        // A fault of flag and checkpoint together, so no wrong usage.
+        let unfit =
+            |error: beit_vit::Error| Error::Unfit(format!("{}: {error}", self.checkpoint.path().display()));
+        vit.validate().map_err(unfit)?;
         memory::refuse_images(device, &vit, 1)
     }
 

@@ -142,7 +142,7 @@ mod tests {
         let yuv = 112 * 64 * 3 / 2;
         let rows = [
             (file(&[vp8(100, 50)]), yuv),
-            (file(&[lossless.clone()]), 5 * 5000),
+            (file(std::slice::from_ref(&lossless)), 5 * 5000),
             (file(&[canvas(0), vp8(100, 50)]), yuv),
             (file(&[canvas(0b1_0000), chunk(b"ALPH", &[0]), vp8(100, 50)]), yuv + 6 * 5000),
             (file(&[canvas(0), lossless]), 5 * 5000),

@@ -8,9 +8,19 @@ use std::path::{Path, PathBuf};
 
 /// The newest checkpoint of a run that is whole, whatever `last` says.
 pub(crate) fn newest(dir: &Path) -> Option<PathBuf> {
-    let mut all = all(dir).ok()?;
-    all.reverse();
-    all.into_iter().find(|path| beit_train::checkpoint_step(path).is_some())
+    newest_and_damaged(dir).ok()?.0
+}
+
+/// [`newest`], and what is wrong with those that are newer still.
+pub(super) fn newest_and_damaged(dir: &Path) -> Result<(Option<PathBuf>, Vec<Error>)> {
+    let mut damaged = Vec::new();
+    for path in all(dir)?.into_iter().rev() {
+        match beit_train::checkpoint_step(&path) {
+            Ok(_) => return Ok((Some(path), damaged)),
+            Err(error) => damaged.push(error.into()),
+        }
+    }
+    Ok((None, damaged))
 }
 
 /// The checkpoints of a run, oldest first.
@@ -39,7 +49,8 @@ pub(super) fn delete_old(dir: &Path, keep: usize, current: &Path) -> Result<()> 
 
 /// The checkpoint that a user means: a file, a checkpoint folder, or a run folder, whose newest it is.
 pub(crate) fn checkpoint_of(path: &Path) -> Result<PathBuf> {
-    if path.is_file() {
+    // Whatever is no folder is opened as a file, which says what it is.
+    if path.exists() && !path.is_dir() {
         return Ok(path.to_owned());
     }
     let last = path.join(parts::LAST);

@@ -82,9 +82,18 @@ impl Run {
         let run = Self::lock(out)?;
         run.recover(watch)?;
         watch.note(&format!("run folder: {}", run.dir.display()));
-        match run.newest() {
-            Some(newest) => checkpoints::point(&run.dir, &newest)?,
-            None => watch.note("it was stopped before its first checkpoint: it begins with its first step"),
+        let (newest, mut damaged) = checkpoints::newest_and_damaged(&run.dir)?;
+        match (newest, damaged.pop()) {
+            (Some(newest), None) => checkpoints::point(&run.dir, &newest)?,
+            (Some(newest), Some(problem)) => {
+                watch.note(&format!("a newer checkpoint than {} is damaged: {problem}", newest.display()));
+                checkpoints::point(&run.dir, &newest)?;
+            }
+            // To begin again would write over what may be mended.
+            (None, Some(problem)) => return Err(problem),
+            (None, None) => {
+                watch.note("it was stopped before its first checkpoint: it begins with its first step");
+            }
         }
         Ok(run)
     }

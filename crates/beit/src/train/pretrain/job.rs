@@ -47,7 +47,7 @@ impl Work for Job<'_> {
         let mut run = Run::begin_or_resume(&settings.run, verb, &inputs, &recorded, watch)?;
         let own = run.path("tokenizer");
         let newest = run.newest();
-        let step = newest.as_deref().and_then(checkpoint_step).unwrap_or(0);
+        let step = newest.as_deref().map(checkpoint_step).transpose()?.unwrap_or(0);
         let untrained = given.is_none() && !own.join("config.json").is_file();
         let phase = if untrained { "tokenizer" } else { verb };
         let mut journal = Journal::open(&mut run, watch, phase, step)?;
