@@ -1,5 +1,6 @@
 //! Attacks that take minutes: `scripts/attack` runs them. Each prints its seed, by which it can be run again (`ATTACK_SEED`).
 #![cfg(unix)] // Signals and limits as on Unix.
+#![allow(clippy::print_stdout)] // For who watches, and to repeat what failed.
 
 mod common;
 

@@ -236,6 +236,11 @@ fn what_a_kill_leaves_is_mended() {
     place.good("pretrain --resume --out run");
     place.good(&format!("{args} overwritten --overwrite"));
 
+    // While a checkpoint was being written.
+    place.copy("whole", "half-checkpoint");
+    place.write("half-checkpoint/checkpoints/.step-0000002.new-77-1/.model.safetensors.new-3McEC7", "half");
+    place.good("pretrain --resume --out half-checkpoint");
+
     // Before the first checkpoint: the tokenizer is not trained again.
     let resumed = place.good("pretrain --resume --out no-checkpoint");
     assert!(!resumed.stderr.contains("training one"), "{resumed}");
@@ -250,7 +255,7 @@ fn what_a_kill_leaves_is_mended() {
     );
     place.good("pretrain --resume --out no-last");
 
-    for run in ["run", "overwritten", "no-checkpoint", "no-last"] {
+    for run in ["run", "overwritten", "no-checkpoint", "no-last", "half-checkpoint"] {
         place.nothing_half_written(run);
         for part in ["last/model.safetensors", "tokenizer/model.safetensors"] {
             let [found, expected] = [run, "whole"].map(|run| fs::read(place.path(run).join(part)).unwrap());

@@ -87,7 +87,9 @@ pub(super) fn foreign(dir: &Path) -> Result<Option<PathBuf>> {
     if let Some(path) = find(dir.join(CHECKPOINTS), &checkpoint)? {
         return Ok(Some(path));
     }
-    for folder in entries(&dir.join(CHECKPOINTS))?.into_iter().chain([dir.join(TOKENIZER)]) {
+    let mut saved = entries(&dir.join(CHECKPOINTS))?;
+    saved.retain(|path| is_checkpoint_name(&name(path)));
+    for folder in saved.into_iter().chain([dir.join(TOKENIZER)]) {
         if let Some(path) = beit_weights::foreign_file(&folder) {
             return Ok(Some(path));
         }

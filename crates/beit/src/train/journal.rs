@@ -42,6 +42,12 @@ impl<'a> Journal<'a> {
         Ok(Self { run, metrics, watch })
     }
 
+    /// Takes out what was measured of a phase that begins again.
+    pub(super) fn begin_again(&mut self, phase: &str) -> Result<()> {
+        self.metrics = Metrics::resume(&self.run.path("metrics.jsonl"), phase, 0)?;
+        Ok(())
+    }
+
     /// Trains up to step `until`, of what cannot be gone on with.
     ///
     /// # Errors

@@ -179,6 +179,7 @@ impl Job<'_> {
             journal.watch.note(&format!(
                 "after {steps} steps the tokenizer says nothing of any image yet: begun again, once, with a learning rate of {to:.1e} instead of {from:.1e}"
             ));
+            journal.begin_again("tokenizer")?;
             trainer = self.trainer(ops, device, (config, slower))?;
         }
         journal.train(&mut trainer, &loader, total)?;
