@@ -13,7 +13,7 @@ const MASKED: usize = 20 * BATCH;
 /// of the step's tensors are gone.
 fn live<O: Ops>(ops: &O, keep: Keep, bytes: impl Fn() -> u64) -> [u64; 4] {
     let config = MimConfig { vit: Config::new(Preset::Tiny), vocab: 512 };
-    let params = Mim::of(&config).map(&mut |shape| ops.upload(*shape, &vec![0.01; shape.elements()]));
+    let params = Mim::shapes(&config).map(&mut |shape| ops.upload(*shape, &vec![0.01; shape.elements()]));
     let [mut grads, _first, _second] = [(); 3].map(|()| params.map(&mut |param| ops.zeros(ops.shape(param))));
     let vit = &config.vit;
     let images = ops.zeros([BATCH, 3, vit.image[0], vit.image[1]]);
@@ -42,7 +42,7 @@ fn a_step_keeps_what_is_planned() {
     };
     for keep in [Keep::All, Keep::Inputs] {
         let base = in_use();
-        let plan = Plan::new(Footprint::of(4));
+        let plan = Plan::new(Footprint::gpu(4));
         let want = live(&plan, keep, || plan.live_bytes() as u64);
         let got = live(&gpu, keep, || in_use() - base);
         for (moment, (want, got)) in want.into_iter().zip(got).enumerate() {

@@ -60,7 +60,7 @@ enum Verb {
 fn main() -> ExitCode {
     let matches = Cli::command().get_matches_from(usage::dashes(std::env::args_os()));
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let given = usage::Given::of(matches.subcommand().map_or(&matches, |(_, verb)| verb));
+    let given = usage::Given::from_matches(matches.subcommand().map_or(&matches, |(_, verb)| verb));
     let done = match cli.verb {
         Verb::Pretrain(args) => pretrain::run(args, &given),
         Verb::Finetune(args) => finetune::run(args, &given),

@@ -42,7 +42,7 @@ fn is_usage(error: &(dyn std::error::Error + 'static)) -> bool {
 pub(crate) struct Given(HashSet<String>);
 
 impl Given {
-    pub(crate) fn of(matches: &ArgMatches) -> Self {
+    pub(crate) fn from_matches(matches: &ArgMatches) -> Self {
         let given = |id: &&clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
         Self(matches.ids().filter(given).map(|id| id.as_str().to_owned()).collect())
     }

@@ -142,7 +142,7 @@ impl Layer<'_> {
 
     /// Of the whole model for masked image modelling.
     fn adamw<'a, O: Ops>(&'a self, ops: &'a O, fill: Fill<O>) -> Running<'a> {
-        let shapes = Mim::of(&self.model.mim());
+        let shapes = Mim::shapes(&self.model.mim());
         let mut params = shapes.map(&mut |shape| fill(ops, *shape));
         let mut grads = shapes.map(&mut |shape| fill(ops, *shape));
         let [mut first, mut second] = [(); 2].map(|()| shapes.map(&mut |shape| ops.zeros(*shape)));

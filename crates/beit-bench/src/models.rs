@@ -152,14 +152,14 @@ type Encode<'a, O> = Box<dyn Fn() -> <O as beit_ops::Device>::Ids + 'a>;
 impl Step<'_> {
     fn inference<'a, O: Ops>(&'a self, ops: &'a O, fill: Fill<O>) -> Running<'a> {
         let config = self.model.classifier();
-        let params = Classifier::of(&config).map(&mut |shape| fill(ops, *shape));
+        let params = Classifier::shapes(&config).map(&mut |shape| fill(ops, *shape));
         let images = self.model.images(ops, fill);
         Box::new(move || drop(params.infer(ops, &images)))
     }
 
     fn tokenizer<'a, O: Ops>(&'a self, ops: &'a O, fill: Fill<O>) -> Encode<'a, O> {
         let config = self.model.tokenizer;
-        let encoder = Encoder::of(&config).map(&mut |shape| fill(ops, *shape));
+        let encoder = Encoder::shapes(&config).map(&mut |shape| fill(ops, *shape));
         let grid = self.model.vit.grid();
         let [height, width] = grid.map(|side| side * config.downsampling());
         let pixels = fill(ops, Shape::from([self.model.batch, 3, height, width]));
@@ -170,7 +170,7 @@ impl Step<'_> {
 
     fn fine_tuning<'a, O: Ops>(&'a self, ops: &'a O, fill: Fill<O>) -> Running<'a> {
         let (config, keep) = (self.model.classifier(), self.model.keep);
-        let mut params = Classifier::of(&config).map(&mut |shape| fill(ops, *shape));
+        let mut params = Classifier::shapes(&config).map(&mut |shape| fill(ops, *shape));
         let mut grads = params.map(&mut |p| ops.zeros(ops.shape(p)));
         let mut optimiser = self.model.optimiser(ops, &params);
         optimiser.gather(ops, &mut params, &mut grads);
@@ -194,7 +194,7 @@ impl Step<'_> {
         encode: Option<Encode<'a, O>>,
     ) -> Running<'a> {
         let (config, keep) = (self.model.mim(), self.model.keep);
-        let mut params = Mim::of(&config).map(&mut |shape| fill(ops, *shape));
+        let mut params = Mim::shapes(&config).map(&mut |shape| fill(ops, *shape));
         let mut grads = params.map(&mut |p| ops.zeros(ops.shape(p)));
         let mut optimiser = self.model.optimiser(ops, &params);
         optimiser.gather(ops, &mut params, &mut grads);

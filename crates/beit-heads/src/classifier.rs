@@ -51,12 +51,12 @@ tree! {
 
 impl Classifier<Shape> {
     /// The definition of the parameters.
-    pub fn of(config: &ClassifierConfig) -> Self {
+    pub fn shapes(config: &ClassifierConfig) -> Self {
         let (classes, c) = (config.classes, Shape::from([config.vit.width]));
         Self {
             classes,
             pooling: config.pooling,
-            vit: Vit::<Shape>::of(&config.vit),
+            vit: Vit::<Shape>::shapes(&config.vit),
             fc_norm: (config.pooling == Pooling::Mean).then_some(Norm { weight: c, bias: c }),
             head: Linear {
                 weight: Shape::from([classes, config.vit.width]),

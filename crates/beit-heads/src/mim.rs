@@ -28,10 +28,10 @@ tree! {
 
 impl Mim<Shape> {
     /// The definition of the parameters.
-    pub fn of(config: &MimConfig) -> Self {
+    pub fn shapes(config: &MimConfig) -> Self {
         let weight = Shape::from([config.vocab, config.vit.width]);
         let lm_head = Linear { weight, bias: Some(Shape::from([config.vocab])) };
-        Self { vocab: config.vocab, vit: Vit::<Shape>::of(&config.vit), lm_head }
+        Self { vocab: config.vocab, vit: Vit::<Shape>::shapes(&config.vit), lm_head }
     }
 }
 

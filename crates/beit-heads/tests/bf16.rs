@@ -38,7 +38,7 @@ fn apart(preset: Preset, classes: usize, seeds: u64, batch: usize) -> Apart {
 fn logits(host: &Host<f32>, config: &ClassifierConfig, seed: u64, batch: usize) -> Vec<f32> {
     let mut number = 0;
     // Every tensor is random, tables and biases too, as they are in a model that was trained.
-    let params = Classifier::of(config).map(&mut |shape| {
+    let params = Classifier::shapes(config).map(&mut |shape| {
         number += 1;
         let norm = shape.len() == 1 && shape[0] == config.vit.width;
         let numbers = Stream::new(seed, number).normals(shape.elements(), 0.05);

@@ -62,7 +62,7 @@ fn check<P: Tree<Array> + Clone>(params: &P, grads: &P, loss: &dyn Fn(&P) -> f64
 
 fn check_mim(vit: Config) {
     let config = MimConfig { vit, vocab: 7 };
-    let params = randomised(&Mim::of(&config));
+    let params = randomised(&Mim::shapes(&config));
     let images = random([3, 3, 4, 6], 1);
     // Ragged: 1, 3 and 2 masked patches.
     let masks = [0, 0, 1, 0, 0, 0, 1, 1, 0, 0, 1, 0, 0, 1, 0, 0, 0, 1].map(|m| m == 1);
@@ -104,7 +104,7 @@ fn mim_paper() {
 fn check_classifier(pooling: Pooling) {
     let vit = small(RelativePositions::PerLayer, Some(0.1), false);
     let config = ClassifierConfig::on(vit, 5, pooling);
-    let params = randomised(&Classifier::of(&config));
+    let params = randomised(&Classifier::shapes(&config));
     let images = random([2, 3, 4, 6], 2);
     let input = Input { images: &images, mask: None, drop_path: None };
     let ids = OPS.upload_ids(&[4, 1]);

@@ -10,13 +10,13 @@ fn elements(shapes: Vec<&Shape>) -> usize {
 }
 
 fn mim(vit: Config) -> usize {
-    elements(Mim::of(&MimConfig { vit, vocab: 8192 }).leaves())
+    elements(Mim::shapes(&MimConfig { vit, vocab: 8192 }).leaves())
 }
 
 fn classifier(preset: Preset, side: usize, classes: usize) -> usize {
     let per_layer = RelativePositions::PerLayer;
     let vit = Config { image: [side; 2], relative_positions: per_layer, ..Config::new(preset) };
-    elements(Classifier::of(&ClassifierConfig::on(vit, classes, Pooling::Mean)).leaves())
+    elements(Classifier::shapes(&ClassifierConfig::on(vit, classes, Pooling::Mean)).leaves())
 }
 
 /// The counts of the released models; base MIM is also the `n_parameters` in the authors' log.
@@ -45,7 +45,7 @@ fn a_step_of_base_on_paper() {
     let ops = Plan::default();
     let config = MimConfig { vit: Config::new(Preset::Base), vocab: 8192 };
     let upload = |shape: &Shape| ops.zeros(*shape);
-    let params = Mim::of(&config).map(&mut |shape| upload(shape));
+    let params = Mim::shapes(&config).map(&mut |shape| upload(shape));
     let mut grads = params.clone();
     let weights = ops.live_bytes();
     assert_eq!(weights, 2 * 4 * 91_965_776);
@@ -80,9 +80,9 @@ fn a_step_of_base_on_paper() {
 /// Bytes of a pre-training step in bf16 on a device that keeps the log-sum-exp: parameters, gradients, moments, the weights'
 /// copies, and what the backward needs.
 fn bf16_step(preset: Preset, batch: usize) -> usize {
-    let ops = Plan::new(Footprint::of(2));
+    let ops = Plan::new(Footprint::gpu(2));
     let config = MimConfig { vit: Config::new(preset), vocab: 8192 };
-    let params = Mim::of(&config).map(&mut |shape| ops.zeros(*shape));
+    let params = Mim::shapes(&config).map(&mut |shape| ops.zeros(*shape));
     let [mut grads, _first, _second] = [(); 3].map(|()| params.clone());
     let images = ops.zeros([batch, 3, 224, 224]);
     let mask = ops.zeros([batch, 196]);

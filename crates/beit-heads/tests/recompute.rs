@@ -97,9 +97,9 @@ fn the_same_bits_f64() {
 /// Peak of memory beyond what is alive before and after, and the work.
 fn planned(keep: Keep) -> (usize, u64) {
     // The CPU would keep packed copies of weights that are used twice, until they change. This is about activations.
-    let ops = Plan::new(Footprint::of(4));
+    let ops = Plan::new(Footprint::gpu(4));
     let config = MimConfig { vit: Config::new(Preset::Base), vocab: 8192 };
-    let params = Mim::of(&config).map(&mut |shape| ops.zeros(*shape));
+    let params = Mim::shapes(&config).map(&mut |shape| ops.zeros(*shape));
     let mut grads = params.clone();
     let images = ops.zeros([8, 3, 224, 224]);
     let rows = ops.upload_ids(&[1; 600]);

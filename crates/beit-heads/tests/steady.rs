@@ -59,7 +59,7 @@ impl<O: Ops> Training<O> {
         let vit = Config { drop_path: 0.0, ..Config::new(preset) };
         let config = MimConfig { vit, vocab: if preset == Preset::Tiny { 512 } else { 8192 } };
         let (n, [height, width]) = (config.vit.patches(), config.vit.image);
-        let params = Mim::of(&config).map(&mut |shape| ops.upload(*shape, &vec![0.01; shape.elements()]));
+        let params = Mim::shapes(&config).map(&mut |shape| ops.upload(*shape, &vec![0.01; shape.elements()]));
         let grads = params.map(&mut |p| ops.zeros(ops.shape(p)));
         let moments = [(); 2].map(|()| params.map(&mut |p| ops.zeros(ops.shape(p))));
         let masks: Vec<bool> = (0..batch * n).map(|i| i % 5 < 2).collect();
@@ -146,7 +146,7 @@ fn infers_as_planned(preset: Preset, batch: usize) {
         let vit = Config { drop_path: 0.0, ..Config::new(preset) };
         let config = ClassifierConfig::on(vit, 1000, Pooling::Mean);
         let params =
-            Classifier::of(&config).map(&mut |shape| ops.upload(*shape, &vec![0.01; shape.elements()]));
+            Classifier::shapes(&config).map(&mut |shape| ops.upload(*shape, &vec![0.01; shape.elements()]));
         let [height, width] = config.vit.image;
         let images = ops.upload([batch, 3, height, width], &vec![0.5; batch * 3 * height * width]);
         for _ in 0..3 {

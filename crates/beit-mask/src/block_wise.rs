@@ -50,7 +50,7 @@ impl BlockWise {
             return count;
         }
         mask.fill(false);
-        self.fill_cells(rng, &mut Mask::of(self.grid, mask), on_block)
+        self.fill_cells(rng, &mut Mask::new(self.grid, mask), on_block)
     }
 
     /// Masks 1 to `target` cells of an empty mask; returns how many.

@@ -19,7 +19,7 @@ pub(crate) struct Mask<'a> {
 
 impl<'a> Mask<'a> {
     /// Of `cells [rows, cols]`.
-    pub(crate) fn of(grid: Grid, cells: &'a mut [bool]) -> Self {
+    pub(crate) fn new(grid: Grid, cells: &'a mut [bool]) -> Self {
         Self { grid, cells }
     }
 }
@@ -143,7 +143,7 @@ mod tests {
         for (rows, cols) in [(14, 14), (7, 7), (16, 16), (1, 9), (5, 8), (16, 1), (3, 15)] {
             let grid = Grid { rows, cols };
             let (mut bits, mut cells) = (Bits::empty(grid).expect("a small grid"), [false; 256]);
-            let mut mask = Mask::of(grid, &mut cells[..rows * cols]);
+            let mut mask = Mask::new(grid, &mut cells[..rows * cols]);
             for i in 0..200 {
                 let (height, width) = (1 + i % rows.min(4), 1 + i * i % cols.min(3));
                 let (top, left) = (i * 7 % (rows - height + 1), i * 5 % (cols - width + 1));

@@ -36,7 +36,7 @@ impl Paper {
         mask.fill(false);
         let cells = mask.len();
         let mut count = 0;
-        let mut masked = Mask::of(self.grid, mask);
+        let mut masked = Mask::new(self.grid, mask);
         for _ in 0..MAX_BLOCKS {
             let rect = self.draw(rng, self.target - count);
             let new = masked.uncovered(rect);

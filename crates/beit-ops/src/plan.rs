@@ -40,7 +40,7 @@ pub struct Footprint {
 
 impl Footprint {
     /// That of a device, a GPU, whose products make and read numbers of as many bytes, and which packs nothing.
-    pub const fn of(activation: usize) -> Self {
+    pub const fn gpu(activation: usize) -> Self {
         Self { activation, keeps_packed: false }
     }
 }

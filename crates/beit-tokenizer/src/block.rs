@@ -39,15 +39,15 @@ pub(crate) struct Saved<T> {
 impl Block<Shape> {
     /// Kernel sizes 3, 3, 3, 1.
     pub(crate) fn encoder(i: usize, n: usize) -> Self {
-        Self::of(i, n, [KERNEL, 1])
+        Self::shapes(i, n, [KERNEL, 1])
     }
 
     /// Kernel sizes 1, 3, 3, 3.
     pub(crate) fn decoder(i: usize, n: usize) -> Self {
-        Self::of(i, n, [1, KERNEL])
+        Self::shapes(i, n, [1, KERNEL])
     }
 
-    fn of(i: usize, n: usize, [first, last]: [usize; 2]) -> Self {
+    fn shapes(i: usize, n: usize, [first, last]: [usize; 2]) -> Self {
         let hid = n / BOTTLENECK;
         let res_path = ResPath {
             conv_1: conv(i, hid, first),

@@ -32,11 +32,11 @@ pub(crate) struct Saved<T> {
 
 impl Decoder<Shape> {
     /// The shapes of the parameters.
-    pub fn of(config: &Config) -> Self {
+    pub fn shapes(config: &Config) -> Self {
         let widths = (0..config.groups).rev().map(|level| config.width(level));
         Self {
             input: conv(config.vocab, config.decoder_init, 1),
-            groups: Groups::of(config.decoder_init, widths, config.blocks_per_group, Block::decoder),
+            groups: Groups::shapes(config.decoder_init, widths, config.blocks_per_group, Block::decoder),
             output: conv(config.hidden, 2 * config.channels, 1),
         }
     }

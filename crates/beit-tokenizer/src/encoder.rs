@@ -32,12 +32,12 @@ pub(crate) struct Saved<T> {
 
 impl Encoder<Shape> {
     /// The shapes of the parameters.
-    pub fn of(config: &Config) -> Self {
+    pub fn shapes(config: &Config) -> Self {
         let widths = (0..config.groups).map(|level| config.width(level));
         Self {
             config: *config,
             input: conv(config.channels, config.hidden, INPUT_KERNEL),
-            groups: Groups::of(config.hidden, widths, config.blocks_per_group, Block::encoder),
+            groups: Groups::shapes(config.hidden, widths, config.blocks_per_group, Block::encoder),
             output: conv(config.width(config.groups - 1), config.vocab, 1),
         }
     }

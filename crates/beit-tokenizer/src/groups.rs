@@ -14,7 +14,7 @@ pub struct Groups<T>(pub Vec<Vec<Block<T>>>);
 
 impl Groups<Shape> {
     /// Groups of `count` blocks; the first block of each group changes the width, from `input` on through `widths`.
-    pub(crate) fn of(
+    pub(crate) fn shapes(
         input: usize,
         widths: impl Iterator<Item = usize>,
         count: usize,

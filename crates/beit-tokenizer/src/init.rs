@@ -8,7 +8,7 @@ use beit_ops::{Device, Shape, Start, Tree};
 /// `N(0, 1 / fan_in)`, biases zero (openai/DALL-E `utils.py`).
 pub fn init<O: Device>(ops: &O, config: &Config, seed: u64) -> Tokenizer<O::Tensor> {
     let mut number = 0;
-    Tokenizer::<Shape>::of(config).map_described(&mut |leaf, shape| {
+    Tokenizer::<Shape>::shapes(config).map_described(&mut |leaf, shape| {
         number += 1;
         if leaf.role.start() == Start::Zeros {
             return ops.zeros(*shape);

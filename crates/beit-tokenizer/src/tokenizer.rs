@@ -32,8 +32,8 @@ pub struct Saved<T> {
 
 impl Tokenizer<Shape> {
     /// The shapes of the parameters.
-    pub fn of(config: &Config) -> Self {
-        Self { encoder: Encoder::of(config), decoder: Decoder::of(config) }
+    pub fn shapes(config: &Config) -> Self {
+        Self { encoder: Encoder::shapes(config), decoder: Decoder::shapes(config) }
     }
 }
 

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 /// How often each visual token occurs.
 ///
 /// ```
-/// let usage = beit_tokenizer::Usage::of(&[0, 1, 1, 3], 8);
+/// let usage = beit_tokenizer::Usage::counted(&[0, 1, 1, 3], 8);
 /// assert_eq!(usage.used(), 3);
 /// assert_eq!(usage.majority(), 0.5);
 /// assert!((usage.perplexity() - 2.83).abs() < 0.01);
@@ -25,7 +25,7 @@ impl Usage {
 
     /// Of these codes. Codes outside the vocabulary are a bug of the caller.
     #[must_use]
-    pub fn of(codes: &[u32], vocab: usize) -> Self {
+    pub fn counted(codes: &[u32], vocab: usize) -> Self {
         let mut usage = Self::new(vocab);
         usage.add(codes);
         usage

@@ -124,8 +124,8 @@ fn encoding_takes_the_largest_logit() {
 /// The wiring of the published model at the published size, forward and backward, without data.
 #[test]
 fn published_model_fits_together() {
-    let plan = Plan::new(Footprint::of(4));
-    let weights = Tokenizer::of(&Config::dalle()).map(&mut |shape| plan.zeros(*shape));
+    let plan = Plan::new(Footprint::gpu(4));
+    let weights = Tokenizer::shapes(&Config::dalle()).map(&mut |shape| plan.zeros(*shape));
     let mut grads = weights.map(&mut |leaf| plan.zeros(plan.shape(leaf)));
     let images = plan.zeros([1, 3, 112, 112]);
     let (losses, saved) = weights.forward(&plan, &images, NOISE, &OBJECTIVE);

@@ -10,14 +10,14 @@ fn elements<P: Tree<Shape>>(shapes: &P) -> usize {
 /// openai/DALL-E's `encoder.pkl` and `decoder.pkl` hold four bytes for each of these.
 #[test]
 fn published_parameter_counts() {
-    assert_eq!(elements(&Encoder::of(&Config::dalle())), 53_786_240);
-    assert_eq!(elements(&Decoder::of(&Config::dalle())), 43_829_766);
+    assert_eq!(elements(&Encoder::shapes(&Config::dalle())), 53_786_240);
+    assert_eq!(elements(&Decoder::shapes(&Config::dalle())), 43_829_766);
 }
 
 #[test]
 fn documented_parameter_counts() {
-    assert_eq!(elements(&Encoder::of(&Config::small())), 103_496);
-    assert_eq!(elements(&Decoder::of(&Config::small())), 99_534);
+    assert_eq!(elements(&Encoder::shapes(&Config::small())), 103_496);
+    assert_eq!(elements(&Decoder::shapes(&Config::small())), 99_534);
 }
 
 /// The 37 convolutions of `facebook/flava-image-codebook`.
@@ -63,7 +63,7 @@ const ENCODER: [(&str, [usize; 4]); 37] = [
 
 #[test]
 fn published_encoder_names_and_shapes() {
-    let shapes = Encoder::of(&Config::dalle());
+    let shapes = Encoder::shapes(&Config::dalle());
     let named = shapes.named();
     assert_eq!(named.len(), 74);
     for (pair, (name, weight)) in named.chunks(2).zip(ENCODER) {
@@ -75,7 +75,7 @@ fn published_encoder_names_and_shapes() {
 /// The decoder's id paths are in the first block of every group, and its kernels in the opposite order.
 #[test]
 fn decoder_mirrors_the_encoder() {
-    let shapes = Decoder::of(&Config::dalle());
+    let shapes = Decoder::shapes(&Config::dalle());
     let named = shapes.named();
     let of = |name: &str| **named.iter().find(|(n, _)| n == name).map(|(_, shape)| shape).expect(name);
     assert_eq!(of("blocks.input.weight"), [128, 8192, 1, 1].into());
@@ -90,7 +90,7 @@ fn decoder_mirrors_the_encoder() {
 
 #[test]
 fn tokenizer_prefixes_its_halves() {
-    let shapes = Tokenizer::of(&Config::tiny());
+    let shapes = Tokenizer::shapes(&Config::tiny());
     let named = shapes.named();
     assert_eq!(named[0].0, "encoder.blocks.input.weight");
     assert_eq!(named.last().map(|(name, _)| name.as_str()), Some("decoder.blocks.output.conv.bias"));

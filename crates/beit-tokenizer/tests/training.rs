@@ -61,6 +61,6 @@ fn loss_falls_and_tokens_come_into_use() {
     assert!(end < start - 0.2, "reconstruction went from {start} to {end}");
 
     let codes = state[0].encoder.encode(&OPS, &images(64, &recipe, &mut stream));
-    let usage = Usage::of(&codes, config.vocab);
+    let usage = Usage::counted(&codes, config.vocab);
     assert!(usage.used() >= 8, "{usage:?}");
 }

@@ -128,7 +128,7 @@ mod tests {
             PixelQuality { mean_absolute_error: 0.25, explained_variance: 0.75, explained_by_position: 0.5 };
         let quality = TokenizerQuality {
             images: 2,
-            usage: Usage::of(&[0, 0, 2, 2], 3),
+            usage: Usage::counted(&[0, 0, 2, 2], 3),
             position_majority: 0.5,
             repeated: 0.25,
             pixels: Some(pixels),

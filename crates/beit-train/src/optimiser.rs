@@ -220,9 +220,9 @@ mod tests {
     /// Every parameter that a model may have, by its name.
     fn leaves() -> BTreeMap<String, Leaf> {
         let vit = Config { absolute_positions: true, ..Config::new(Preset::Base) };
-        let mim = Mim::<Shape>::of(&MimConfig { vit: vit.clone(), vocab: 8192 });
+        let mim = Mim::<Shape>::shapes(&MimConfig { vit: vit.clone(), vocab: 8192 });
         let vit = Config { relative_positions: RelativePositions::PerLayer, ..vit };
-        let classifier = Classifier::<Shape>::of(&ClassifierConfig::on(vit, 1000, Pooling::Mean));
+        let classifier = Classifier::<Shape>::shapes(&ClassifierConfig::on(vit, 1000, Pooling::Mean));
         let all = mim.described().into_iter().chain(classifier.described());
         all.map(|(leaf, _)| (leaf.name.clone(), leaf)).collect()
     }

@@ -33,7 +33,7 @@ pub enum Init {
 /// What each parameter starts as is said by its [`Role`](beit_ops::Role). The weights of `attn.proj` and `mlp.fc2` in block
 /// l = 1..L are divided by `√(2l)`.
 pub fn init<O: Device>(ops: &O, config: &Config, kind: Init, seed: u64) -> Vit<O::Tensor> {
-    let shapes = Vit::<Shape>::of(config);
+    let shapes = Vit::<Shape>::shapes(config);
     let mut number = 0;
     let mut values = shapes.map_described(&mut |leaf, shape| {
         number += 1;

@@ -27,7 +27,7 @@ tree! {
 
 impl Vit<Shape> {
     /// The definition of the parameters.
-    pub fn of(config: &Config) -> Self {
+    pub fn shapes(config: &Config) -> Self {
         let c = config.width;
         let vector = || Shape::from([c]);
         let norm = || Norm { weight: vector(), bias: vector() };
@@ -114,7 +114,7 @@ enum Kept<O: Ops> {
 
 impl<O: Ops> Kept<O> {
     /// What is not kept of `saved` is freed here.
-    fn of(saved: block::Saved<O>, keep: Keep) -> Self {
+    fn choose(saved: block::Saved<O>, keep: Keep) -> Self {
         match keep {
             Keep::All => Self::All(saved),
             Keep::Inputs => Self::Input(saved.x),
@@ -172,7 +172,7 @@ impl<T: Clone> Vit<T> {
         let mut blocks = Vec::with_capacity(self.blocks.len());
         for (i, block) in self.blocks.iter().enumerate() {
             let (y, saved) = block.forward(ops, x, &self.context(input, i), self.rows_of(i, rows));
-            blocks.push(Kept::of(saved, keep));
+            blocks.push(Kept::choose(saved, keep));
             x = y;
         }
         (x, Saved { patches, blocks, rows: rows.cloned() })

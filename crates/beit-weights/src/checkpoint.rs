@@ -157,7 +157,7 @@ impl Checkpoint {
             return Err(self.wrong_kind("a model for masked image modelling"));
         };
         let windows = resize(&self.path, &mut config.vit, options)?;
-        let (params, report) = self.strict(ops, &Mim::<Shape>::of(&config), options, windows)?;
+        let (params, report) = self.strict(ops, &Mim::<Shape>::shapes(&config), options, windows)?;
         Ok(Loaded { params, report })
     }
 
@@ -175,7 +175,7 @@ impl Checkpoint {
             return Err(self.wrong_kind("a classifier"));
         };
         let windows = resize(&self.path, &mut config.classifier.vit, options)?;
-        let shapes = Classifier::<Shape>::of(&config.classifier);
+        let shapes = Classifier::<Shape>::shapes(&config.classifier);
         let (params, report) = self.strict(ops, &shapes, options, windows)?;
         Ok(Loaded { params, report })
     }
@@ -189,7 +189,7 @@ impl Checkpoint {
         let Model::Tokenizer(config) = self.model else {
             return Err(self.wrong_kind("a tokenizer that is a discrete VAE"));
         };
-        let (params, report) = self.strict(ops, &Encoder::<Shape>::of(&config), options, [[0; 2]; 2])?;
+        let (params, report) = self.strict(ops, &Encoder::<Shape>::shapes(&config), options, [[0; 2]; 2])?;
         Ok(Loaded { params, report })
     }
 
@@ -206,8 +206,12 @@ impl Checkpoint {
         let Loaded { params: encoder, report } = self.encoder(ops, options)?;
         let decoder = self.decoder.as_ref().ok_or_else(|| Error::NoDecoder { path: self.path.clone() })?;
         let mut source = Source::new(decoder, options, [[0; 2]; 2]);
-        let decoder =
-            source.params(ops, &Decoder::<Shape>::of(encoder.config()), &Allowance::NONE, &mut initial)?;
+        let decoder = source.params(
+            ops,
+            &Decoder::<Shape>::shapes(encoder.config()),
+            &Allowance::NONE,
+            &mut initial,
+        )?;
         Ok(Loaded { params: Tokenizer { encoder, decoder }, report })
     }
 
@@ -218,7 +222,7 @@ impl Checkpoint {
     /// When this is something else, or file and configuration do not fit.
     pub fn kmeans<O: Device>(&self, ops: &O, options: LoadOptions) -> Result<Loaded<KMeans<O::Tensor>>> {
         let Model::KMeans(config) = self.model else { return Err(self.wrong_kind("a tokenizer by k-means")) };
-        let (params, report) = self.strict(ops, &KMeans::<Shape>::of(&config), options, [[0; 2]; 2])?;
+        let (params, report) = self.strict(ops, &KMeans::<Shape>::shapes(&config), options, [[0; 2]; 2])?;
         Ok(Loaded { params, report })
     }
 

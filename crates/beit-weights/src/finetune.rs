@@ -67,7 +67,7 @@ impl Checkpoint {
             _ => initial(leaf, shape),
         };
         let mut source = Source::new(self.weights(), options, [vit.grid(), config.vit.grid()]);
-        let shapes = Classifier::<Shape>::of(config);
+        let shapes = Classifier::<Shape>::shapes(config);
         let params = source.params(ops, &shapes, &ALLOWANCE, &mut fresh)?;
         Ok(Loaded { params, report: source.report() })
     }

@@ -237,7 +237,7 @@ impl<'a> Source<'a> {
 /// # use beit_ops::{Host, Shape};
 /// # fn example(config: &MimConfig) -> beit_weights::Result<()> {
 /// let weights = beit_weights::Weights::open("beit/model.safetensors")?;
-/// let model: Mim<_> = beit_weights::load_params(&Host::<f32>::new(), &weights, &Mim::<Shape>::of(config))?;
+/// let model: Mim<_> = beit_weights::load_params(&Host::<f32>::new(), &weights, &Mim::<Shape>::shapes(config))?;
 /// # Ok(())
 /// # }
 /// ```

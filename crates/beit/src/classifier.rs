@@ -68,7 +68,7 @@ impl<O: Ops> Engine for On<O, beit_heads::Classifier<O::Tensor>> {
     }
 
     fn checksum(&self) -> Result<String> {
-        crate::checksum::of(&*self.ops, &*self.params)
+        crate::checksum::parameters(&*self.ops, &*self.params)
     }
 }
 

@@ -59,7 +59,7 @@ pub(crate) fn refuse_images(device: &Device, config: &beit_vit::Config, images: 
     let lower = "--batch-size or --image-size";
     refuse_beyond(device, &what, least_of_vit(config, images), lower)?;
     let planned = plan(device.footprint(), images, |ops, images| {
-        let params = Vit::of(config).map(&mut |shape| ops.zeros(*shape));
+        let params = Vit::shapes(config).map(&mut |shape| ops.zeros(*shape));
         let images = ops.zeros([images, 3, height, width]);
         params.infer(ops, &Input { images: &images, mask: None, drop_path: None }, &mut |_, _| {});
     });

@@ -74,8 +74,8 @@ fn update<O: Ops, P: Tree<O::Tensor>>(ops: &O, params: &mut P, grads: &mut P) ->
 ///
 /// What the device reported.
 pub fn tokenizer_step<O: Ops>(ops: &O, config: &beit_tokenizer::Config, side: usize) -> Result<(), String> {
-    let mut params = zeros(ops, &Tokenizer::<Shape>::of(config));
-    let mut grads = zeros(ops, &Tokenizer::<Shape>::of(config));
+    let mut params = zeros(ops, &Tokenizer::<Shape>::shapes(config));
+    let mut grads = zeros(ops, &Tokenizer::<Shape>::shapes(config));
     let pixels = ops.zeros([2, config.channels, side, side]);
     let objective = Objective { temperature: 1.0, kl_weight: 1.0, usage_weight: 0.1 };
     let noise = GumbelNoise { seed: 1, step: 2 };
@@ -97,7 +97,7 @@ pub fn pretraining_step<O: Ops>(
 ) -> Result<(), String> {
     let (vit, batch) = (&model.vit, model.batch);
     let config = MimConfig { vit: vit.clone(), vocab: model.vocab };
-    let encoder = zeros(ops, &beit_tokenizer::Encoder::<Shape>::of(tokenizer));
+    let encoder = zeros(ops, &beit_tokenizer::Encoder::<Shape>::shapes(tokenizer));
     let [rows, columns] = vit.grid().map(|side| side * tokenizer.downsampling());
     let codes = encoder.encode(ops, &ops.zeros([1, tokenizer.channels, rows, columns]));
     ops.read_ids(&codes).map_err(|e| e.to_string())?;
@@ -108,8 +108,8 @@ pub fn pretraining_step<O: Ops>(
     let mask: Vec<f32> = masks.iter().map(|&m| f32::from(u8::from(m))).collect();
     let mask = ops.upload([batch, vit.patches()], &mask);
 
-    let mut params = zeros(ops, &Mim::<Shape>::of(&config));
-    let mut grads = zeros(ops, &Mim::<Shape>::of(&config));
+    let mut params = zeros(ops, &Mim::<Shape>::shapes(&config));
+    let mut grads = zeros(ops, &Mim::<Shape>::shapes(&config));
     let images = ops.zeros([batch, vit.channels, vit.image[0], vit.image[1]]);
     let drop_path = drop_path(ops, vit, batch);
     let input = Input { images: &images, mask: Some(&mask), drop_path: Some(&drop_path) };
@@ -132,8 +132,8 @@ pub fn fine_tuning_step<O: Ops>(ops: &O, model: &Model, pooling: Pooling) -> Res
     let vit = Config { relative_positions: RelativePositions::PerLayer, ..model.vit.clone() };
     let config = ClassifierConfig::on(vit, model.classes, pooling);
     let (vit, batch) = (&config.vit, model.batch);
-    let mut params = zeros(ops, &Classifier::<Shape>::of(&config));
-    let mut grads = zeros(ops, &Classifier::<Shape>::of(&config));
+    let mut params = zeros(ops, &Classifier::<Shape>::shapes(&config));
+    let mut grads = zeros(ops, &Classifier::<Shape>::shapes(&config));
     let images = ops.zeros([batch, vit.channels, vit.image[0], vit.image[1]]);
     let drop_path = drop_path(ops, vit, batch);
     let input = Input { images: &images, mask: None, drop_path: Some(&drop_path) };

@@ -44,7 +44,7 @@ fn check<O: Ops>(ops: &O, name: &str, device: &str) {
     let golden = Golden::open(name);
     let config = config(&golden);
     let model: Classifier<_> =
-        load_params(ops, &golden.weights(), &Classifier::<Shape>::of(&config)).unwrap();
+        load_params(ops, &golden.weights(), &Classifier::<Shape>::shapes(&config)).unwrap();
     let logits = model.infer(ops, &golden.upload(ops, "pixel_values"));
     let mut comparison = Comparison::new(format!("{name} on {device}"));
     comparison.tensor("logits", &ops.read(&logits).unwrap(), &golden.floats("logits"), tolerance::LOGITS);

@@ -49,7 +49,7 @@ const SHRINK: f32 = 0.125;
 /// The decoder with its last convolution times [`SHRINK`], and with the halves of its output exchanged if `swap`.
 fn decoder_showing<O: Ops>(ops: &O, golden: &Golden, swap: bool) -> Decoder<O::Tensor> {
     let mut decoder: Decoder<O::Tensor> =
-        load_params(ops, &golden.weights(), &Decoder::<Shape>::of(&CONFIG)).unwrap();
+        load_params(ops, &golden.weights(), &Decoder::<Shape>::shapes(&CONFIG)).unwrap();
     decoder.output = decoder.output.map(&mut |leaf| {
         let mut values: Vec<f32> = ops.read(leaf).unwrap().iter().map(|x| x * SHRINK).collect();
         let half = if swap { values.len() / 2 } else { 0 };

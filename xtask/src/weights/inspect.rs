@@ -26,7 +26,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let path = locate(&args.model, &args.output.watch())?.path;
     match Checkpoint::open(&path) {
         Ok(checkpoint) => {
-            let summary = Summary::of(&checkpoint);
+            let summary = Summary::new(&checkpoint);
             let tensors = tensors(checkpoint.weights().file());
             let mut value = summary.value();
             value["tensors"] = tensors.iter().map(Tensor::value).collect();
@@ -86,7 +86,7 @@ struct Summary<'a> {
 }
 
 impl<'a> Summary<'a> {
-    fn of(checkpoint: &'a Checkpoint) -> Self {
+    fn new(checkpoint: &'a Checkpoint) -> Self {
         let weights = checkpoint.weights();
         let mut types = BTreeMap::new();
         for name in weights.names() {

@@ -27,7 +27,7 @@ enum TaskArg {
 }
 
 impl TaskArg {
-    const fn of(task: Task) -> Self {
+    const fn named(task: Task) -> Self {
         match task {
             Task::Mim => Self::Mim,
             Task::Classify => Self::Classify,
@@ -47,7 +47,7 @@ impl TaskArg {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let chosen = |entry: &&Entry| args.task.is_none_or(|task| TaskArg::of(entry.task) == task);
+    let chosen = |entry: &&Entry| args.task.is_none_or(|task| TaskArg::named(entry.task) == task);
     let entries: Vec<&Entry> = catalogue().iter().filter(chosen).collect();
     if args.output.json {
         return entries.iter().try_for_each(|entry| args.output.answer(&described(entry), ""));
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn row(entry: &Entry) -> [String; 7] {
-    let task = TaskArg::of(entry.task).name();
+    let task = TaskArg::named(entry.task).name();
     let source = entry.hub.first().map_or_else(
         || format!("the file from {}", entry.urls().next().unwrap_or_default()),
         |hub| hub.id.clone(),
@@ -98,7 +98,7 @@ fn described(entry: &Entry) -> Value {
     json!({
         "name": entry.name,
         "version": entry.version,
-        "task": TaskArg::of(entry.task).name(),
+        "task": TaskArg::named(entry.task).name(),
         "parameters": entry.parameters,
         "hub": hub,
         "urls": entry.urls().collect::<Vec<_>>(),

@@ -54,7 +54,7 @@ fn the_transformer() {
     let recorder = Recorder::default();
     let input = Input { images: &images(), mask: None, drop_path: None };
     let mut outputs = Vec::new();
-    let tokens = Vit::<Shape>::of(&vit()).infer(&recorder, &input, &mut |i, x| outputs.push((i, *x)));
+    let tokens = Vit::<Shape>::shapes(&vit()).infer(&recorder, &input, &mut |i, x| outputs.push((i, *x)));
     assert_eq!(tokens, [15, 8].into());
     assert_eq!(outputs, [(0, tokens), (1, tokens)]);
     let wanted = [&STEM[..], &BLOCK, &[SUM], &BLOCK, &[SUM]].concat();
@@ -67,7 +67,7 @@ fn the_classifier() {
         [(Pooling::Mean, "mean_pool [15, 8] -> [3, 8]"), (Pooling::Cls, "gather_rows [15, 8] -> [3, 8]")]
     {
         let recorder = Recorder::default();
-        let classifier = Classifier::of(&ClassifierConfig::on(vit(), 10, pooling));
+        let classifier = Classifier::shapes(&ClassifierConfig::on(vit(), 10, pooling));
         assert_eq!(classifier.infer(&recorder, &images()), [IMAGES, 10].into());
         let head = [pooled, "layer_norm [3, 8] -> [3, 8]", "linear [3, 8] [10, 8] -> [3, 10]"];
         assert_eq!(recorder.take(), [&STEM[..], &BLOCK, &[SUM], &BLOCK, &[SUM], &head].concat());
@@ -78,7 +78,7 @@ fn the_classifier() {
 #[test]
 fn masked_image_modelling() {
     let recorder = Recorder::default();
-    let mim = Mim::of(&MimConfig { vit: vit(), vocab: 16 });
+    let mim = Mim::shapes(&MimConfig { vit: vit(), vocab: 16 });
     let input = Input { images: &images(), mask: Some(&[IMAGES, 4].into()), drop_path: None };
     assert_eq!(mim.infer(&recorder, &input, &5), [5, 16].into());
     let last = [
@@ -99,7 +99,7 @@ fn masked_image_modelling() {
 fn the_tokenizer() {
     let recorder = Recorder::default();
     let config = beit_tokenizer::Config { groups: 2, blocks_per_group: 1, ..beit_tokenizer::Config::tiny() };
-    let tokenizer = Tokenizer::of(&config);
+    let tokenizer = Tokenizer::shapes(&config);
     assert_eq!(tokenizer.encoder.encode(&recorder, &images()), IMAGES * 16);
     let lines = recorder.take();
     assert_eq!(

@@ -39,7 +39,7 @@ impl Features {
 
     /// The features of a patch: `x [3·h·w] -> f(x) [3·h·w]`.
     #[must_use]
-    pub fn of(&self, patch: &[f32]) -> Vec<f32> {
+    pub fn describe(&self, patch: &[f32]) -> Vec<f32> {
         let mut y: Vec<f32> = patch.iter().zip(&self.mean).map(|(x, mean)| x - mean).collect();
         self.weigh(&mut y);
         y

@@ -42,7 +42,7 @@ pub struct Centroids<'a> {
 
 impl KMeans<Shape> {
     /// The shapes of the parameters.
-    pub fn of(config: &KMeansConfig) -> Self {
+    pub fn shapes(config: &KMeansConfig) -> Self {
         let Codebook { vocab, sides: [h, w] } = config.codebook();
         let patches = Shape::from([vocab, 3, h, w]);
         let scores = Linear { weight: patches, bias: Some(Shape::from([vocab])) };
@@ -67,7 +67,7 @@ impl KMeans<Vec<f32>> {
 
     /// The same parameters on a device.
     pub fn upload<O: Device>(&self, ops: &O) -> KMeans<O::Tensor> {
-        let patches = KMeans::of(&self.config).pictures;
+        let patches = KMeans::shapes(&self.config).pictures;
         let weight = ops.upload(patches, &self.scores.weight);
         let bias = self.scores.bias.as_ref().map(|bias| ops.upload([self.config.vocab], bias));
         let scores = Linear { weight, bias };

@@ -23,7 +23,7 @@ fn the_largest_logit_is_the_nearest_centroid() {
         let features = Features::new(&patches, ELEMENTS / 3, mean_weight);
         let centroids = stream.normals(7 * ELEMENTS, 0.2);
         let nearest = |patch: &[f32]| {
-            let of_patch = features.of(patch);
+            let of_patch = features.describe(patch);
             let distances: Vec<f32> =
                 centroids.chunks_exact(ELEMENTS).map(|a| squared_distance(a, &of_patch)).collect();
             (0..7).min_by(|&i, &j| distances[i].total_cmp(&distances[j])).unwrap() as u32
@@ -50,7 +50,7 @@ fn brightness_counts_by_the_square_of_its_weight() {
     let brightness: f32 = means.map(|mean| mean * mean * n).sum();
     for mean_weight in [1.0f32, 0.5, 0.0] {
         let features = Features::new(&a, ELEMENTS / 3, mean_weight);
-        let got = squared_distance(&features.of(&a), &features.of(&b));
+        let got = squared_distance(&features.describe(&a), &features.describe(&b));
         let want = squared_distance(&a, &b) - (1.0 - mean_weight * mean_weight) * brightness;
         // Thirty rounded squares of numbers below 1.
         assert!((got - want).abs() < 1e-5, "{mean_weight}: got {got}, wanted {want}");
@@ -68,7 +68,7 @@ fn pictures_lie_where_patches_were() {
 
 #[test]
 fn names_and_shapes() {
-    let shapes = KMeans::of(&KMeansConfig::new([4, 6]));
+    let shapes = KMeans::shapes(&KMeansConfig::new([4, 6]));
     let named: Vec<_> = shapes.named().into_iter().map(|(name, shape)| (name, shape.to_vec())).collect();
     let wanted =
         [("scores.weight", vec![256, 3, 4, 6]), ("scores.bias", vec![256]), ("pictures", vec![256, 3, 4, 6])];

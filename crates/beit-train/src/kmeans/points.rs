@@ -34,7 +34,7 @@ impl Points {
         let rows = (LOGITS / config.vocab).max(1);
         let part = |patches: &[f32]| {
             let values: Vec<f32> =
-                patches.chunks_exact(elements).flat_map(|patch| features.of(patch)).collect();
+                patches.chunks_exact(elements).flat_map(|patch| features.describe(patch)).collect();
             OPS.upload([patches.len() / elements, elements], &values)
         };
         Self { parts: patches.chunks(rows * elements).map(part).collect(), elements }

@@ -75,7 +75,7 @@ fn planted_clusters_are_found() {
     // 40 images of 4 patches, four times.
     assert_eq!(found.patches, 640);
     let (codes, [pixels, drawn]) = encoded(&found, 6);
-    assert_eq!(Usage::of(&codes, 6).used(), 6);
+    assert_eq!(Usage::counted(&codes, 6).used(), 6);
     let planted = Planted { patterns: 6 };
     let mut token = [None; 6];
     for (i, &code) in codes.iter().enumerate() {
@@ -94,7 +94,7 @@ fn tokens_that_are_left_over_stay_unused() {
     assert!(found.error < 1e-6, "{}", found.error);
     let (codes, [pixels, drawn]) = encoded(&found, 1);
     // One pattern under three shifts of the noise.
-    assert_eq!(Usage::of(&codes, 500).used(), 3);
+    assert_eq!(Usage::counted(&codes, 500).used(), 3);
     let worst = pixels.iter().zip(&drawn).fold(0.0f32, |worst, (a, b)| worst.max((a - b).abs()));
     assert!(worst < 1e-5, "{worst}");
     assert!(found.tokenizer.scores.weight.iter().all(|w| w.is_finite()));
@@ -108,7 +108,7 @@ fn no_token_is_without_patches() {
         let recipe = KMeansRecipe { seed, ..KMeansRecipe::default() };
         let found =
             cluster_patches(&config, &recipe, IMAGE, &loader(6), &mut Silent).expect("the data is sound");
-        assert_eq!(Usage::of(&encoded(&found, 6).0, 12).used(), 12, "seed {seed}");
+        assert_eq!(Usage::counted(&encoded(&found, 6).0, 12).used(), 12, "seed {seed}");
     }
 }
 

@@ -16,12 +16,12 @@ fn parameters_are_those_of_the_shapes() {
 
 fn parameters(entry: &Entry) -> usize {
     match entry.model() {
-        Some(Model::Mim(config)) => elements(&Mim::<Shape>::of(&config)),
-        Some(Model::Classifier(labelled)) => elements(&Classifier::<Shape>::of(&labelled.classifier)),
+        Some(Model::Mim(config)) => elements(&Mim::<Shape>::shapes(&config)),
+        Some(Model::Classifier(labelled)) => elements(&Classifier::<Shape>::shapes(&labelled.classifier)),
         Some(Model::Tokenizer(config)) if entry.name.ends_with("encoder") => {
-            elements(&Encoder::<Shape>::of(&config))
+            elements(&Encoder::<Shape>::shapes(&config))
         }
-        Some(Model::Tokenizer(config)) => elements(&Decoder::<Shape>::of(&config)),
+        Some(Model::Tokenizer(config)) => elements(&Decoder::<Shape>::shapes(&config)),
         None => segmenter(entry),
         other => panic!("{other:?}"),
     }
@@ -45,7 +45,7 @@ fn segmenter(entry: &Entry) -> usize {
     let lateral = 3 * conv(c, c, 1) + 3 * conv(c, c, 3);
     let decoder = pooled + lateral + conv(4 * c, c, 3) + logits(c);
     let auxiliary = conv(c, auxiliary, 3) + logits(auxiliary);
-    elements(&Vit::<Shape>::of(&backbone)) + pyramid + decoder + auxiliary
+    elements(&Vit::<Shape>::shapes(&backbone)) + pyramid + decoder + auxiliary
 }
 
 #[test]

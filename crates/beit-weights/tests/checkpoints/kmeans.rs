@@ -15,7 +15,7 @@ const CONFIG: KMeansConfig = KMeansConfig { vocab: 5, sides: [2, 3], mean_weight
 
 fn kmeans(ops: &Device) -> KMeans<Tensor> {
     use beit_ops::Device as _;
-    distinct(ops, &KMeans::<Shape>::of(&CONFIG).map(&mut |shape| ops.zeros(*shape)))
+    distinct(ops, &KMeans::<Shape>::shapes(&CONFIG).map(&mut |shape| ops.zeros(*shape)))
 }
 
 fn saved() -> (TempDir, PathBuf) {

@@ -26,13 +26,13 @@ fn names_of_both_versions_of_transformers() {
         written(&path, &mim(&ops), layout, Kind::Mim);
         let weights = Weights::open(&path).unwrap();
         assert_eq!((weights.layout(), weights.kind()), (layout, Kind::Mim));
-        let loaded: Mim<_> = load_params(&ops, &weights, &Mim::<Shape>::of(&mim_config())).unwrap();
+        let loaded: Mim<_> = load_params(&ops, &weights, &Mim::<Shape>::shapes(&mim_config())).unwrap();
         assert_eq!(loaded, mim(&ops), "{layout}");
     }
     for pooling in [Pooling::Mean, Pooling::Cls] {
         let path = tmp.path().join("classifier.safetensors");
         written(&path, &classifier(&ops, pooling), Layout::Transformers5, Kind::Classifier);
-        let shapes = Classifier::<Shape>::of(&classifier_config(pooling));
+        let shapes = Classifier::<Shape>::shapes(&classifier_config(pooling));
         let loaded = load_params(&ops, &Weights::open(&path).unwrap(), &shapes).unwrap();
         assert_eq!(loaded, classifier(&ops, pooling));
     }

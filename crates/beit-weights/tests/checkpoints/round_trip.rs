@@ -65,7 +65,7 @@ fn official_names() {
     writer.integers("model.rel_pos_bias.relative_position_index", &[5, 5], &[0; 25]);
     writer.write(&path).unwrap();
     let loaded: Mim<_> =
-        load_params(&ops, &Weights::open(path).unwrap(), &Mim::<Shape>::of(&mim_config())).unwrap();
+        load_params(&ops, &Weights::open(path).unwrap(), &Mim::<Shape>::shapes(&mim_config())).unwrap();
     assert_eq!(loaded, mim(&ops));
 }
 

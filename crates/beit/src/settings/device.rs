@@ -142,8 +142,8 @@ impl DeviceSettings {
 pub(crate) fn footprint(queued: bool, precision: &str) -> Footprint {
     match (queued, precision) {
         (false, _) => Footprint::default(),
-        (true, "bf16") => Footprint::of(2),
-        (true, _) => Footprint::of(4),
+        (true, "bf16") => Footprint::gpu(2),
+        (true, _) => Footprint::gpu(4),
     }
 }
 

@@ -221,7 +221,7 @@ impl Finetuning {
         let lower = "--batch-size or --image-size, or take --recompute";
         memory::refuse_beyond(device, &what, memory::least_of_vit(vit, batch), lower)?;
         let planned = memory::plan(device.footprint(), batch, |ops, batch| {
-            let params = Classifier::of(config).map(&mut |shape| ops.zeros(*shape));
+            let params = Classifier::shapes(config).map(&mut |shape| ops.zeros(*shape));
             // Gradients and two moments.
             let mut kept: Vec<_> = (0..3).map(|_| params.clone()).collect();
             let images = ops.zeros([batch, 3, vit.image[0], vit.image[1]]);

@@ -200,9 +200,9 @@ impl Job<'_> {
 /// A checksum of a tokenizer's parameters, wherever they come from.
 fn checksum<O: Ops>(ops: &O, tokenizer: &AnyTokenizer<O::Tensor>) -> Result<String> {
     match tokenizer {
-        AnyTokenizer::Dvae(params) => crate::checksum::of(ops, &**params),
-        AnyTokenizer::Encoder(params) => crate::checksum::of(ops, &**params),
-        AnyTokenizer::KMeans(params) => crate::checksum::of(ops, &**params),
+        AnyTokenizer::Dvae(params) => crate::checksum::parameters(ops, &**params),
+        AnyTokenizer::Encoder(params) => crate::checksum::parameters(ops, &**params),
+        AnyTokenizer::KMeans(params) => crate::checksum::parameters(ops, &**params),
     }
 }
 

@@ -175,7 +175,7 @@ impl Pretraining {
     #[must_use]
     pub fn describe(&self) -> String {
         let Self { settings, config, source, .. } = self;
-        let parameters: usize = Mim::of(config).leaves().iter().map(|shape| shape.elements()).sum();
+        let parameters: usize = Mim::shapes(config).leaves().iter().map(|shape| shape.elements()).sum();
         let (vit, [rows, cols]) = (&config.vit, config.vit.grid());
         format!(
             "{} images from {}; {:?}: {:.2} M parameters, {}x{} px in {rows}x{cols} patches; {} steps of {} images",
@@ -211,7 +211,7 @@ impl Pretraining {
         let Self { settings, config, .. } = self;
         let vit = &config.vit;
         memory::plan(footprint, settings.training.batch_size(), |ops, batch| {
-            let params = Mim::of(config).map(&mut |shape| ops.zeros(*shape));
+            let params = Mim::shapes(config).map(&mut |shape| ops.zeros(*shape));
             // Gradients and two moments.
             let mut kept: Vec<_> = (0..3).map(|_| params.clone()).collect();
             let masked = self.masker.config().target * batch;
