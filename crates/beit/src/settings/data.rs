@@ -160,3 +160,19 @@ impl From<usize> for Batches {
         Self { batch_size: Some(images) }
     }
 }
+
+#[cfg(all(test, feature = "fashion-mnist"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_images_are_measured_as_asked_for() {
+        let data = DataSettings::default();
+        let (all, split) = MeasureSettings::default().held_out(&data).expect("embedded");
+        assert_eq!((all.len(), split), (4000, Split::Test));
+        let (some, _) = MeasureSettings { measure_images: 7 }.held_out(&data).expect("embedded");
+        let names: Vec<_> = (0..7).map(|index| some.name(index)).collect();
+        let even: Vec<_> = (0..7).map(|i| all.name(i * 4000 / 7)).collect();
+        assert_eq!((some.len(), names), (7, even));
+    }
+}
