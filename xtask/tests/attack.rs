@@ -173,6 +173,12 @@ fn two_at_once() {
         go_on: "",
         result: &["evaluation.json", "confusion.csv"],
     });
+    verbs.push(Training {
+        name: "conversion",
+        begin: "weights convert --layout hf model".to_owned(),
+        go_on: "",
+        result: &["model.safetensors", "config.json"],
+    });
     for (i, verb) in verbs.iter().enumerate() {
         place.good(&format!("{} alone-{i}", verb.begin));
     }
@@ -192,7 +198,12 @@ fn two_at_once() {
             let said = outputs.each_ref().map(|output| String::from_utf8_lossy(&output.stderr).into_owned());
             assert_eq!(winners.len(), 1, "{} and {}: {said:?}", one.name, other.name);
             let refused = &said[1 - winners[0]];
-            assert!(["another process", "is not empty"].iter().any(|why| refused.contains(why)), "{refused}");
+            assert!(
+                ["another process", "is not empty", "is there already"]
+                    .iter()
+                    .any(|why| refused.contains(why)),
+                "{refused}"
+            );
             let (winner, number) = [(one, i), (other, j)][winners[0]];
             for part in winner.result {
                 let [alone, both] = [format!("alone-{number}"), "both".to_owned()]

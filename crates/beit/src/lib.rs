@@ -41,7 +41,7 @@ pub use masked::{MaskedModel, Reconstruction, write_masks};
 pub use out_file::{Contents, OutFile};
 pub use probe::{Judge, Probe, ProbeSettings, Probed};
 pub use progress::{Progress, Task, Watch};
-pub use run::{merged as settings_of_run, tokenizer_of};
+pub use run::{FolderLock, merged as settings_of_run, tokenizer_of};
 pub use settings::{
     Batches, CropSettings, DataSettings, DeviceSettings, HeldOutSettings, MaskSettings, MeasureSettings,
     ModelSettings, OpenSettings, OptimisationSettings, RunSettings, Sides, TokenizerKind,

@@ -2,7 +2,7 @@
 
 use crate::output::{Output, note};
 use crate::usage::usage;
-use beit::locate;
+use beit::{FolderLock, locate};
 use beit_weights::{Checkpoint, Target, compact, foreign_file};
 use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::json;
@@ -64,7 +64,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     refuse_to_replace(&args.out, args.overwrite)?;
     let checkpoint = Checkpoint::open(locate(&args.from, &args.output.watch())?.path)?;
+    // No run may begin in the folder that is about to be replaced.
+    let lock = (target != Target::Unilm).then(|| FolderLock::take(&args.out)).transpose()?;
     let converted = checkpoint.convert(target, &args.out)?;
+    drop(lock);
     converted.notes.iter().for_each(|line| note(line));
     let mut sentence = format!(
         "{} tensors of {} in the layout of {}: {}",

@@ -11,7 +11,7 @@ pub(crate) const NAME: &str = "run.lock";
 pub(crate) struct Lock {
     path: PathBuf,
     /// None where the file system has no locks.
-    _file: Option<File>,
+    file: Option<File>,
 }
 
 impl Lock {
@@ -22,23 +22,66 @@ impl Lock {
             let opened = File::options().create(true).truncate(false).write(true).open(&path);
             let file = opened.map_err(Error::file("create", &path))?;
             match file.try_lock() {
-                Ok(()) if is_at(&file, &path) => return Ok(Self { path, _file: Some(file) }),
+                Ok(()) if is_at(&file, &path) => return Ok(Self { path, file: Some(file) }),
                 // Another process removed it between the two: its lock is of no use.
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => unfit!(
                     "{}: another process writes to this folder; wait until it ends, or choose another --out",
                     dir.display()
                 ),
-                Err(TryLockError::Error(_)) => return Ok(Self { path, _file: None }),
+                Err(TryLockError::Error(_)) => return Ok(Self { path, file: None }),
             }
+        }
+    }
+}
+
+/// Keeps other runs out of a folder that is to be written as a whole, and makes it where it is not there.
+///
+/// ```
+/// # let tmp = tempfile::tempdir().unwrap();
+/// let folder = tmp.path().join("converted");
+/// let lock = beit::FolderLock::take(&folder)?;
+/// assert!(beit::FolderLock::take(&folder).is_err());
+/// drop(lock);
+/// assert!(!folder.exists(), "nothing was written to it");
+/// # Ok::<(), beit::Error>(())
+/// ```
+pub struct FolderLock {
+    lock: Option<Lock>,
+    /// The folder, if it was made for this.
+    made: Option<PathBuf>,
+}
+
+impl FolderLock {
+    /// Takes it.
+    ///
+    /// # Errors
+    ///
+    /// A folder that another process writes to, or that cannot be made.
+    pub fn take(dir: &Path) -> Result<Self> {
+        let made = !dir.exists();
+        fs::create_dir_all(dir).map_err(Error::file("create the folder", dir))?;
+        Ok(Self { lock: Some(Lock::take(dir)?), made: made.then(|| dir.to_owned()) })
+    }
+}
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        drop(self.lock.take());
+        if let Some(made) = &self.made {
+            // Only if nothing is in it.
+            let _ = fs::remove_dir(made);
         }
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // While it is locked, so that nobody locks a file that is gone. A file that stays does no harm.
-        let _ = fs::remove_file(&self.path);
+        // While it is locked, so that nobody locks a file that is gone; and never another's, where the folder was replaced. A file that
+        // stays does no harm.
+        if self.file.as_ref().is_some_and(|file| is_at(file, &self.path)) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 

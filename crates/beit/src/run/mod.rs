@@ -7,6 +7,7 @@ mod record;
 mod replaced;
 
 pub(crate) use checkpoints::{checkpoint_of, newest};
+pub use lock::FolderLock;
 pub(crate) use lock::Lock;
 pub use record::merged;
 pub(crate) use record::{Recorded, data_stamp};
