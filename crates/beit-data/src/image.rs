@@ -98,11 +98,23 @@ impl Image {
         }
     }
 
-    /// Channel-first floats `[3, height, width]`: channel `c` of a pixel becomes `table[c][value]`.
-    pub(crate) fn planes(&self, table: &[[f32; 256]; 3]) -> Vec<f32> {
-        let channel = |c: usize| self.pixels.chunks_exact(3).map(move |rgb| table[c][usize::from(rgb[c])]);
-        let mut planes = Vec::with_capacity(self.pixels.len());
-        (0..3).for_each(|c| planes.extend(channel(c)));
+    /// The picture in grey, in all three channels: the luma that Pillow's `convert("L")` gives (ITU-R 601-2, in 16 bits).
+    #[must_use]
+    pub fn greyed(&self) -> Self {
+        let luma = |rgb: &[u8]| {
+            let [red, green, blue] = [rgb[0], rgb[1], rgb[2]].map(u32::from);
+            ((19_595 * red + 38_470 * green + 7_471 * blue + 0x8000) >> 16) as u8
+        };
+        let pixels = self.pixels.chunks_exact(3).flat_map(|rgb| [luma(rgb); 3]).collect();
+        Self { pixels, ..*self }
+    }
+
+    /// Channel-first floats `[channels, height, width]` of the first channels: of each that has a table, `c` of a pixel becomes
+    /// `table[c][value]`.
+    pub(crate) fn planes(&self, tables: &[[f32; 256]]) -> Vec<f32> {
+        let channel = |c: usize| self.pixels.chunks_exact(3).map(move |rgb| tables[c][usize::from(rgb[c])]);
+        let mut planes = Vec::with_capacity(self.height * self.width * tables.len());
+        (0..tables.len()).for_each(|c| planes.extend(channel(c)));
         planes
     }
 }
@@ -122,6 +134,17 @@ mod tests {
         assert_eq!(image.pixels(), [6, 7, 8, 3, 4, 5, 0, 1, 2, 15, 16, 17, 12, 13, 14, 9, 10, 11]);
         image.flip_horizontal();
         assert_eq!(image, numbered(2, 3));
+    }
+
+    /// By Pillow 13, `Image.convert("L")`.
+    #[test]
+    fn grey_is_pillows() {
+        let rows =
+            [([255, 0, 0], 76), ([0, 255, 0], 150), ([0, 0, 255], 29), ([12, 200, 99], 132), ([1, 2, 3], 2)];
+        for (rgb, luma) in rows {
+            assert_eq!(Image::new(1, 1, rgb.to_vec()).greyed().pixels(), [luma; 3], "{rgb:?}");
+        }
+        assert!((0..=255).all(|v| Image::from_grey(1, 1, &[v]).greyed().pixels() == [v; 3]));
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod batch;
 mod decode;
 mod error;
 mod files;
+mod foreign;
 mod image;
 mod loader;
 mod ordered;
@@ -18,6 +19,7 @@ pub use batch::{LabelledBatch, LabelledSample, PretrainBatch, PretrainSample, Sa
 pub use decode::{MAX_DECODED_BYTES, MAX_PICTURE_BYTES};
 pub use error::{BadFile, Error, Result};
 pub use files::{open_regular, read_regular};
+pub use foreign::told_by;
 pub use image::{CropBox, Image};
 pub use loader::{Batch, Batches, Item, Loader, LoaderConfig, Shard};
 pub use rng::{Purpose, SampleRng, sample_rng, shuffled};
@@ -25,7 +27,7 @@ pub use source::{Cached, Folder, Idx, Part, SCHEMES, Source, file_version, open}
 pub use split::Split;
 pub use subset::{Validation, labels, stratified_subset, training_labels, validation_split};
 pub use transform::{
-    ColourJitter, Filter, FinetuneTransform, Fit, LOGIT_LAPLACE_EPS, Normalise, Preprocessing,
+    Channels, ColourJitter, Filter, FinetuneTransform, Fit, LOGIT_LAPLACE_EPS, Normalise, Preprocessing,
     PretrainTransform, RandomErasing, RandomResizedCrop, TokenizerTransform, logit_laplace,
 };
 

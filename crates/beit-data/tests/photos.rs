@@ -47,7 +47,7 @@ fn golden(line: &str, rest: &mut &[u8]) -> Golden {
         operation: cells[1].to_owned(),
         size: [height, width],
         stride,
-        normalise: Normalise { mean: [5, 6, 7].map(number), std: [8, 9, 10].map(number) },
+        normalise: Normalise { mean: [5, 6, 7].map(number), std: [8, 9, 10].map(number), ..Normalise::HALF },
         rows: rows.to_vec(),
     }
 }
@@ -108,7 +108,7 @@ fn what_the_model_sees_is_what_the_packages_give() {
         let ([height, width], found) = (golden.size, preprocessing.apply(&photo(&golden.photo, "jpg")));
         for (i, &byte) in golden.rows.iter().enumerate() {
             let (row, col, c) = (i / (width * 3) * golden.stride, i / 3 % width, i % 3);
-            let Normalise { mean, std } = golden.normalise;
+            let Normalise { mean, std, .. } = golden.normalise;
             let expected = (f32::from(byte) / 255.0 - mean[c]) / std[c];
             let difference = (found[(c * height + row) * width + col] - expected).abs();
             // The rounding of numbers below 3 in single precision.

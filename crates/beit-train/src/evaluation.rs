@@ -189,8 +189,7 @@ fn logits<O: Ops>(
     params: &Classifier<O::Tensor>,
     batch: &Batch<LabelledSample>,
 ) -> Result<(Vec<f32>, f32)> {
-    let [height, width] = params.vit.config().image;
-    let pixels = ops.upload([batch.indices.len(), 3, height, width], &batch.data.pixels);
+    let pixels = ops.upload(params.vit.config().images(batch.indices.len()), &batch.data.pixels);
     let logits = params.infer(ops, &pixels);
     let ids = ops.upload_ids(&batch.data.labels);
     let (metrics, _) = ops.cross_entropy(&logits, &Targets::Classes { ids: &ids, smoothing: 0.0 });

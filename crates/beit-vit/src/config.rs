@@ -108,6 +108,17 @@ impl Config {
         }
     }
 
+    /// The extents of a batch of images, `[B, channels, height, width]`.
+    pub fn images(&self, batch: usize) -> [usize; 4] {
+        let [height, width] = self.image;
+        [batch, self.channels, height, width]
+    }
+
+    /// Numbers that an image has.
+    pub fn numbers(&self) -> usize {
+        self.images(1).iter().product()
+    }
+
     /// Rows and columns of the patch grid.
     pub fn grid(&self) -> [usize; 2] {
         [self.image[0] / self.patch[0], self.image[1] / self.patch[1]]

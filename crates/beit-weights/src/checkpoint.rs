@@ -1,11 +1,10 @@
 //! Checkpoints: configuration, parameters and preprocessing together, in a folder or in one file.
 
-use crate::config::{CONFIG, Labelled, Model, Timm, TimmLabels, decoder_init, infer, unnamed};
+use crate::config::{CONFIG, Described, Inferred, Labelled, Model, Origin, decoder_init, unnamed};
 use crate::error::{Error, Result};
-use crate::json::read_json;
 use crate::labels::for_classes;
 use crate::load::{Allowance, LoadOptions, Source, initial};
-use crate::preprocessor::{PREPROCESSOR, read_preprocessing};
+use crate::names::Parameters;
 use crate::report::Report;
 use crate::weights::Weights;
 use beit_data::Preprocessing;
@@ -25,18 +24,16 @@ pub(crate) const WEIGHTS: [&str; 5] = [
 /// The half of a tokenizer that transformers does not have. In a file of its own, so that the other is read strictly.
 pub(crate) const DECODERS: [&str; 2] = ["decoder.safetensors", "decoder.pkl"];
 
-/// Where the configuration of a checkpoint is from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Origin {
-    /// `config.json` of transformers.
-    Transformers,
-    /// `config.json` of timm, with the name of the architecture.
-    Timm(String),
-    /// `config.json` of this project, for what no other tool has.
-    Ours,
-    /// The shapes of the tensors.
-    Shapes,
+/// Words for what a file does not say of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Number of heads, which a model without relative positions does not show.
+    pub heads: Option<usize>,
+    /// Height and width of its pictures, where the positions of a file without a configuration may be of them. Where they cannot, the
+    /// positions are those of a square.
+    pub image: Option<[usize; 2]>,
+    /// Which parameters are taken of a file that has an average beside those of the last step; the average where nothing is said.
+    pub parameters: Option<Parameters>,
 }
 
 /// An opened checkpoint. The numbers stay in the file until a model is made of them.
@@ -47,6 +44,7 @@ pub struct Checkpoint {
     weights: Weights,
     decoder: Option<Weights>,
     preprocessing: Option<Preprocessing>,
+    notes: Vec<String>,
 }
 
 /// A model from a checkpoint.
@@ -69,37 +67,34 @@ impl Checkpoint {
     /// When there is no checkpoint, or it is damaged or of a model that this project does not have.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
+        Self::open_with(path, OpenOptions::default())
+    }
+
+    /// [`open`](Self::open) with words for what a file does not say of itself.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`open`](Self::open).
+    pub fn open_with(path: impl AsRef<Path>, options: OpenOptions) -> Result<Self> {
+        let path = path.as_ref();
         let (folder, file) = locate(path)?;
+        let described = Described::by_folder(folder.as_deref())?;
+        let weights = Weights::open_with(file, options.parameters)?;
+        let described = described.or_by_file(&weights)?;
+        let Inferred { mut model, guesses } = described.model(&weights, options.heads, options.image)?;
         let inside =
-            |name: &str| folder.as_ref().map(|folder| folder.join(name)).filter(|path| path.exists());
-        // The configuration is read first: what is wrong with it says more than what does not fit it.
-        let (described, timm) = match inside(CONFIG) {
-            None => (None, None),
-            Some(config) => match Timm::read(&config)? {
-                Some(timm) => (None, Some((timm, config))),
-                None => (folder.as_ref().map(Model::read).transpose()?, None),
-            },
-        };
-        let weights = Weights::open(file)?;
-        let decoder = DECODERS.iter().find_map(|name| inside(name)).map(Weights::open).transpose()?;
-        let origin = match (&described, &timm) {
-            (Some(Model::KMeans(_)), _) => Origin::Ours,
-            (Some(_), _) => Origin::Transformers,
-            (None, Some((timm, _))) => Origin::Timm(timm.architecture().to_owned()),
-            (None, None) => Origin::Shapes,
-        };
-        let mut model = match described {
-            Some(model) => model,
-            None => inferred(&weights, decoder.as_ref())?,
-        };
-        let preprocessing = match (inside(PREPROCESSOR).and(folder.as_ref()), &timm) {
-            (Some(folder), _) => Some(read_preprocessing(folder)?),
-            (None, Some((timm, config))) => Some(timm.preprocessing(config)?),
-            (None, None) => None,
-        };
-        let timm = timm.map(|(timm, _)| timm);
-        name_classes(&mut model, timm);
-        Ok(Self { path: path.to_owned(), model, origin, weights, decoder, preprocessing })
+            |name: &&str| folder.as_ref().map(|folder| folder.join(name)).filter(|path| path.exists());
+        let decoder = DECODERS.iter().find_map(inside).map(Weights::open).transpose()?;
+        let silent = matches!(described.origin(&model), Origin::Shapes);
+        if let (Model::Tokenizer(config), Some(decoder), true) = (&mut model, &decoder, silent) {
+            config.decoder_init = decoder_init(decoder)?;
+        }
+        name_classes(&mut model, described.class_names());
+        let preprocessing = described.preprocessing(model.vit().map(|vit| vit.image))?;
+        let origin = described.origin(&model);
+        let guesses = guesses.iter().map(ToString::to_string);
+        let notes = weights.choice().map(str::to_owned).into_iter().chain(guesses).collect();
+        Ok(Self { path: path.to_owned(), model, origin, weights, decoder, preprocessing, notes })
     }
 
     /// What was opened.
@@ -127,6 +122,12 @@ impl Checkpoint {
     #[must_use]
     pub fn origin(&self) -> &Origin {
         &self.origin
+    }
+
+    /// What was guessed of the model, and which of several models was taken: sentences for whoever uses it.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The parameters; of a tokenizer, those of the encoder.
@@ -245,15 +246,6 @@ impl Checkpoint {
     }
 }
 
-/// The model by the shapes of the tensors.
-fn inferred(weights: &Weights, decoder: Option<&Weights>) -> Result<Model> {
-    let mut model = infer(weights)?;
-    if let (Model::Tokenizer(config), Some(decoder)) = (&mut model, decoder) {
-        config.decoder_init = decoder_init(decoder)?;
-    }
-    Ok(model)
-}
-
 /// Gives a transformer the size of pictures that was asked for; the windows of patches before and after.
 fn resize(path: &Path, vit: &mut beit_vit::Config, options: LoadOptions) -> Result<[[usize; 2]; 2]> {
     let from = vit.grid();
@@ -262,12 +254,11 @@ fn resize(path: &Path, vit: &mut beit_vit::Config, options: LoadOptions) -> Resu
     Ok([from, vit.grid()])
 }
 
-/// The names that timm's configuration has for the classes, or those of the data set that has as many.
-fn name_classes(model: &mut Model, timm: Option<Timm>) {
+/// The names that stand beside the model, or those of the data set that has as many.
+fn name_classes(model: &mut Model, names: Option<&[String]>) {
     let Model::Classifier(Labelled { classifier, labels }) = model else { return };
-    let names = timm.and_then(|timm| timm.label_names).map(TimmLabels::into_names);
     if let Some(names) = names.filter(|names| names.len() == classifier.classes) {
-        *labels = names;
+        *labels = names.to_vec();
     } else if labels[..] == unnamed(classifier.classes)[..]
         && let Some(known) = for_classes(classifier.classes)
     {
@@ -296,18 +287,6 @@ fn locate(path: &Path) -> Result<(Option<PathBuf>, PathBuf)> {
     let usual = path.file_name().is_some_and(|name| WEIGHTS.iter().any(|usual| name == *usual));
     let folder = path.parent().filter(|_| usual).map(Path::to_owned);
     Ok((folder, path.to_owned()))
-}
-
-impl Timm {
-    /// The file, if it is timm's.
-    fn read(path: &Path) -> Result<Option<Self>> {
-        let value: serde_json::Value = read_json(path)?;
-        if value.get("architecture").is_none() {
-            return Ok(None);
-        }
-        let timm = serde_json::from_value(value);
-        timm.map(Some).map_err(|source| Error::Json { path: path.to_owned(), source })
-    }
 }
 
 /// Loads a model for masked image modelling; see [`Checkpoint::mim`].

@@ -1,13 +1,13 @@
 //! From one layout to another: names are changed and matrices split or joined, numbers stay as they are to the bit.
 
 use crate::checkpoint::{Checkpoint, DECODERS, WEIGHTS};
-use crate::config::{CONFIG, Model, Timm};
+use crate::config::{CONFIG, CONFIG_REMARK, Model, PREPROCESSOR_REMARK, describing_timm};
 use crate::error::{Error, Problem, Result};
 use crate::folder::replace_folder;
 use crate::json::write_json;
 use crate::load::SHARED_TABLE;
 use crate::names::{INDEX, Layout, is_head};
-use crate::preprocessor::write_preprocessing;
+use crate::preprocessor::{describing, write_preprocessing};
 use crate::tensors::{TensorWriter, checked_floats, write_torch};
 use crate::weights::Weights;
 use beit_data::Preprocessing;
@@ -76,7 +76,7 @@ impl Checkpoint {
             left_out.extend_from_slice(self.weights().buffers());
         }
         let written = self.tensors(target)?.len();
-        Ok(Converted { written, left_out, notes: self.notes(target) })
+        Ok(Converted { written, left_out, notes: self.remarks(target) })
     }
 
     fn to_transformers(&self, out: &Path) -> Result<()> {
@@ -85,9 +85,9 @@ impl Checkpoint {
             if let Some(preprocessing) = self.preprocessing() {
                 write_preprocessing(folder, preprocessing)?;
             }
-            write(&self.tensors(Target::Transformers)?, &folder.join(WEIGHTS[0]))?;
+            write(&self.tensors(Target::Transformers)?, &[], &folder.join(WEIGHTS[0]))?;
             match self.decoder() {
-                Some(decoder) => write(&tensors(decoder, Layout::Flava)?, &folder.join(DECODERS[0])),
+                Some(decoder) => write(&tensors(decoder, Layout::Flava)?, &[], &folder.join(DECODERS[0])),
                 None => Ok(()),
             }
         })
@@ -95,15 +95,17 @@ impl Checkpoint {
 
     fn to_timm(&self, out: &Path) -> Result<()> {
         replace_folder(out, |folder| {
-            if let Model::Classifier(config) = self.model() {
-                let image = config.classifier.vit.image;
-                let unsaid = || Preprocessing::hugging_face(image);
-                let preprocessing = self.preprocessing().copied().unwrap_or_else(unsaid);
-                let timm = Timm::describing(&config.classifier, &config.labels, &preprocessing);
+            if let Some(timm) = describing_timm(self.model(), &self.said_preprocessing()) {
                 write_json(&folder.join(CONFIG), &timm)?;
             }
-            write(&self.tensors(Target::Timm)?, &folder.join(WEIGHTS[0]))
+            write(&self.tensors(Target::Timm)?, &[], &folder.join(WEIGHTS[0]))
         })
+    }
+
+    /// How pictures become the model's pixels, for a target that must be told.
+    fn said_preprocessing(&self) -> Preprocessing {
+        let image = self.model().vit().map_or([0; 2], |vit| vit.image);
+        self.preprocessing().copied().unwrap_or_else(|| Preprocessing::hugging_face(image))
     }
 
     /// In a `.pth` the parameters are a dictionary in a dictionary, as the released code looks for them.
@@ -112,15 +114,23 @@ impl Checkpoint {
         match out.extension().and_then(|extension| extension.to_str()) {
             Some("pth") => {
                 let key = if matches!(self.model(), Model::Segmenter(_)) { "state_dict" } else { "model" };
-                write_pth(&tensors, key, out)
+                write_pth(&tensors, key, &self.said_in_file(), out)
             }
-            Some("safetensors") => write(&tensors, out),
+            Some("safetensors") => write(&tensors, &self.said_in_file(), out),
             _ => {
                 let problem = "the name must end in .pth or .safetensors";
                 let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, problem);
                 Err(Error::write(out)(source))
             }
         }
+    }
+
+    /// What a file without a folder must say of itself, so that it is read back as it was: heads, sizes, names of the classes.
+    fn said_in_file(&self) -> Vec<(&'static str, String)> {
+        let config = self.model().text().map(|text| (CONFIG_REMARK, text));
+        let preprocessing =
+            self.preprocessing().map(|said| (PREPROCESSOR_REMARK, describing(said).to_string()));
+        config.into_iter().chain(preprocessing).collect()
     }
 
     fn tensors(&self, target: Target) -> Result<Vec<Tensor<'_>>> {
@@ -160,7 +170,7 @@ impl Checkpoint {
         }
     }
 
-    fn notes(&self, target: Target) -> Vec<String> {
+    fn remarks(&self, target: Target) -> Vec<String> {
         /// The only one that timm and the released code have.
         const EPS: f64 = 1e-6;
         let mut notes = Vec::new();
@@ -240,16 +250,19 @@ impl Tensor<'_> {
     }
 }
 
-fn write(tensors: &[Tensor<'_>], path: &Path) -> Result<()> {
+fn write(tensors: &[Tensor<'_>], remarks: &[(&str, String)], path: &Path) -> Result<()> {
     let mut writer = TensorWriter::new();
+    for (key, remark) in remarks {
+        writer.metadata(*key, remark);
+    }
     for tensor in tensors {
         writer.later(&tensor.name, tensor.dtype, tensor.shape.clone(), || tensor.read());
     }
     writer.write(path)
 }
 
-fn write_pth(tensors: &[Tensor<'_>], key: &str, path: &Path) -> Result<()> {
+fn write_pth(tensors: &[Tensor<'_>], key: &str, texts: &[(&str, String)], path: &Path) -> Result<()> {
     let named =
         tensors.iter().map(|tensor| (&tensor.name, tensor.dtype, tensor.shape.clone(), tensor.read()));
-    write_torch(path, Some(key), named)
+    write_torch(path, Some(key), texts, named)
 }

@@ -232,7 +232,12 @@ impl fmt::Display for Problem {
             Self::NotFinite { name, found, count: [count, of] } => {
                 write!(f, "`{name}` holds {found} ({count} of {of} numbers), expected finite numbers")
             }
-            Self::Type { name, found, expected } => write!(f, "`{name}` holds {found}, expected {expected}"),
+            Self::Type { name, found, expected } => {
+                let quantised = matches!(found.as_str(), "U8" | "I8" | "F8_E4M3" | "F8_E5M2" | "F4");
+                let hint =
+                    if quantised { " (quantised weights are not read: save them as floats)" } else { "" };
+                write!(f, "`{name}` holds {found}{hint}, expected {expected}")
+            }
         }
     }
 }

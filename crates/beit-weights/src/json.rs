@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::file::write_file;
-use beit_data::read_regular;
+use beit_data::{read_regular, told_by};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;
@@ -13,7 +13,12 @@ const MAX_JSON: u64 = 1 << 25;
 /// Reads a JSON file of at most [`MAX_JSON`].
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let text = read_regular(path, MAX_JSON).map_err(Error::read(path))?;
-    serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.to_owned(), source })
+    // Editors on Windows begin a text with this mark, which JSON does not have.
+    let json = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
+    serde_json::from_slice(json).map_err(|source| match told_by(&text) {
+        Some(is) if is != "a text" => Error::malformed(path, format_args!("it is {is}; expected JSON")),
+        _ => Error::Json { path: path.to_owned(), source },
+    })
 }
 
 /// Writes an indented JSON file.

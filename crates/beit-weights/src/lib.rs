@@ -25,10 +25,10 @@ mod weights;
 
 pub use catalogue::{Entry, catalogue};
 pub use checkpoint::{
-    Checkpoint, Loaded, Origin, has_weights, load_classifier, load_encoder, load_kmeans, load_mim,
+    Checkpoint, Loaded, OpenOptions, has_weights, load_classifier, load_encoder, load_kmeans, load_mim,
     load_tokenizer,
 };
-pub use config::{CONFIG, Labelled, Model, Segmenter};
+pub use config::{CONFIG, Labelled, Model, Origin, Segmenter};
 pub use convert::{Converted, Target};
 pub use error::{Error, Problem, Result};
 pub use file::{check_writable, write_file};
@@ -39,7 +39,7 @@ pub use foreign::foreign_file;
 pub use hub::{Hub, HubConfig, HubId, HubProblem, NoProgress, Progress, Waits};
 pub use labels::{Labels, imagenet_1k, imagenet_22k};
 pub use load::{LoadOptions, load_params};
-pub use names::{Kind, Layout};
+pub use names::{Kind, Layout, Parameters};
 pub use preprocessor::{PREPROCESSOR, read_preprocessing, write_preprocessing};
 pub use report::{Report, Resized, compact};
 pub use resize::{PositionResize, Resizing, TableResize, resize_positions, resize_relative_table};

@@ -1,10 +1,10 @@
 //! `preprocessor_config.json`: how transformers' `BeitImageProcessor` makes tensors of pictures.
 
-use crate::config::limit_statistics;
+use crate::config::{Keys, limit_statistics};
 use crate::error::{Error, Result};
-use crate::json::{read_json, write_json};
+use crate::json::write_json;
 use beit_data::{Filter, Fit, Normalise, Preprocessing};
-use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::path::Path;
 
 /// The name of the file.
@@ -16,8 +16,7 @@ pub const PREPROCESSOR: &str = "preprocessor_config.json";
 ///
 /// When it is absent, damaged, or asks for something that [`Preprocessing`] cannot say.
 pub fn read_preprocessing(folder: impl AsRef<Path>) -> Result<Preprocessing> {
-    let path = &folder.as_ref().join(PREPROCESSOR);
-    read_json::<File>(path)?.preprocessing().map_err(|problem| Error::config(path, problem))
+    described(&Keys::read(&folder.as_ref().join(PREPROCESSOR))?, None)
 }
 
 /// Writes the file into a folder.
@@ -26,80 +25,11 @@ pub fn read_preprocessing(folder: impl AsRef<Path>) -> Result<Preprocessing> {
 ///
 /// When the disk does not take it.
 pub fn write_preprocessing(folder: impl AsRef<Path>, preprocessing: &Preprocessing) -> Result<()> {
-    write_json(&folder.as_ref().join(PREPROCESSOR), &File::describing(preprocessing))
-}
-
-/// The keys of the file. Absent ones are taken as the published checkpoints mean them.
-#[derive(Serialize, Deserialize)]
-struct File {
-    #[serde(skip_deserializing)]
-    image_processor_type: &'static str,
-    #[serde(default = "yes")]
-    do_resize: bool,
-    size: Size,
-    #[serde(default = "bilinear")]
-    resample: u8,
-    #[serde(default)]
-    do_center_crop: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    crop_size: Option<Size>,
-    #[serde(default = "yes")]
-    do_rescale: bool,
-    #[serde(default = "byte")]
-    rescale_factor: f64,
-    #[serde(default = "yes")]
-    do_normalize: bool,
-    #[serde(default = "half")]
-    image_mean: [f32; 3],
-    #[serde(default = "half")]
-    image_std: [f32; 3],
-    #[serde(default)]
-    do_reduce_labels: bool,
+    write_json(&folder.as_ref().join(PREPROCESSOR), &describing(preprocessing))
 }
 
 /// The greatest value of a byte becomes 1.
 const BYTE: f64 = 1.0 / 255.0;
-
-fn yes() -> bool {
-    true
-}
-
-fn bilinear() -> u8 {
-    2
-}
-
-fn byte() -> f64 {
-    BYTE
-}
-
-fn half() -> [f32; 3] {
-    [0.5; 3]
-}
-
-/// A number in the files of transformers 4.25 and before, an object since.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-#[serde(untagged)]
-enum Size {
-    Square(usize),
-    Rectangle { height: usize, width: usize },
-    Shorter { shortest_edge: usize },
-}
-
-impl Size {
-    fn exact(self) -> Result<[usize; 2], String> {
-        match self {
-            Self::Square(side) => Ok([side; 2]),
-            Self::Rectangle { height, width } => Ok([height, width]),
-            Self::Shorter { .. } => Err("`shortest_edge` without a crop".into()),
-        }
-    }
-}
-
-impl From<[usize; 2]> for Size {
-    fn from([height, width]: [usize; 2]) -> Self {
-        Self::Rectangle { height, width }
-    }
-}
 
 /// No picture is larger, and no damaged file shall make us reserve memory for one.
 const LIMIT: usize = 1 << 14;
@@ -107,68 +37,123 @@ const LIMIT: usize = 1 << 14;
 /// The numbers that Pillow gives to the filters.
 const RESAMPLE: [(u8, Filter); 3] = [(1, Filter::Lanczos), (2, Filter::Bilinear), (3, Filter::Bicubic)];
 
-fn resample(filter: Filter) -> u8 {
-    let known = RESAMPLE.iter().find(|(_, known)| *known == filter);
-    known.expect("every filter has a number").0
+/// Ours, for what the file has no word for: pictures with a border.
+const BORDER: (&str, &str) = ("crop_mode", "border");
+
+/// The keys of a file that says this.
+pub(crate) fn describing(preprocessing: &Preprocessing) -> Value {
+    let Preprocessing { size, fit, filter, normalise: Normalise { channels, mean, std } } = *preprocessing;
+    let sides = |[height, width]: [usize; 2]| json!({"height": height, "width": width});
+    let (resized, crop) = match fit {
+        Fit::Squash => (sides(size), None),
+        Fit::CentreCrop { least } => (json!({"shortest_edge": least[0].min(least[1])}), Some(size)),
+        Fit::SquashAndCrop { to } => (sides(to), Some(size)),
+        Fit::Border { within } => (sides(within), Some(size)),
+    };
+    let resample = RESAMPLE.iter().find(|(_, known)| *known == filter).expect("every filter has a number").0;
+    let mut file = json!({
+        "image_processor_type": "BeitImageProcessor",
+        "do_resize": true,
+        "size": resized,
+        "resample": resample,
+        "do_center_crop": crop.is_some(),
+        "do_rescale": true,
+        "rescale_factor": BYTE,
+        "do_normalize": true,
+        "image_mean": mean[..channels.count()],
+        "image_std": std[..channels.count()],
+        "do_reduce_labels": false,
+    });
+    if let Some(crop) = crop {
+        file["crop_size"] = sides(crop);
+    }
+    if matches!(fit, Fit::Border { .. }) {
+        file[BORDER.0] = BORDER.1.into();
+    }
+    file
 }
 
-impl File {
-    fn describing(preprocessing: &Preprocessing) -> Self {
-        let Preprocessing { size, filter, normalise: Normalise { mean, std }, .. } = *preprocessing;
-        let (size, crop) = match preprocessing.shortest_edge() {
-            None => (size.into(), None),
-            Some(shortest_edge) => (Size::Shorter { shortest_edge }, Some(size.into())),
-        };
-        Self {
-            image_processor_type: "BeitImageProcessor",
-            do_resize: true,
-            size,
-            resample: resample(filter),
-            do_center_crop: crop.is_some(),
-            crop_size: crop,
-            do_rescale: true,
-            rescale_factor: BYTE,
-            do_normalize: true,
-            image_mean: mean,
-            image_std: std,
-            do_reduce_labels: false,
-        }
-    }
+/// What the keys of a file say. Absent ones are taken as the published checkpoints mean them, and an absent size is that of the model,
+/// which sees `image [H, W]`.
+pub(crate) fn described(keys: &Keys, image: Option<[usize; 2]>) -> Result<Preprocessing> {
+    let number: u8 = keys.or("resample", 2)?;
+    let Some((_, filter)) = RESAMPLE.iter().find(|(known, _)| *known == number) else {
+        let known = "1 (Lanczos), 2 (bilinear) or 3 (bicubic)";
+        return Err(keys.wrong("resample", format_args!("is {number}, expected {known}")));
+    };
+    let (size, fit) = sides(keys, image)?;
+    Ok(Preprocessing { size, fit, filter: *filter, normalise: statistics(keys)? })
+}
 
-    fn preprocessing(&self) -> Result<Preprocessing, String> {
-        if !(self.do_resize && self.do_rescale && self.do_normalize) {
-            return Err("`do_resize`, `do_rescale` and `do_normalize` must be true".into());
-        }
-        if (self.rescale_factor - BYTE).abs() > 1e-6 {
-            return Err(format!("`rescale_factor` is {}, expected 1/255", self.rescale_factor));
-        }
-        let normalise = Normalise { mean: self.image_mean, std: self.image_std };
-        limit_statistics(["image_mean", "image_std"], &normalise)?;
-        let Some((_, filter)) = RESAMPLE.iter().find(|(number, _)| *number == self.resample) else {
-            let known = "1 (Lanczos), 2 (bilinear) or 3 (bicubic)";
-            return Err(format!("`resample` is {}, expected {known}", self.resample));
-        };
-        let (size, shortest_edge) = self.sides()?;
-        let squashed = Preprocessing { size, fit: Fit::Squash, filter: *filter, normalise };
-        Ok(shortest_edge.map_or(squashed, |side| squashed.covering(side)))
+/// `(x · factor - mean) / deviation` of bytes, in words of pixels in 0 to 1.
+fn statistics(keys: &Keys) -> Result<Normalise> {
+    let factor = match keys.or("do_rescale", true)? {
+        true => keys.or("rescale_factor", BYTE)?,
+        false => 1.0,
+    };
+    if !(factor > 0.0 && factor.is_finite()) {
+        return Err(keys.wrong("rescale_factor", format_args!("is {factor}, expected more than 0")));
     }
+    let (mean, std) = match keys.or("do_normalize", true)? {
+        true => (keys.list("image_mean")?.unwrap_or([0.5; 3]), keys.list("image_std")?.unwrap_or([0.5; 3])),
+        false => ([0.0; 3], [1.0; 3]),
+    };
+    // A factor that is 1/255 but for the digits that were written changes nothing.
+    let scale = if (factor - BYTE).abs() < 1e-6 { 1.0 } else { BYTE / factor };
+    let scaled = |values: [f32; 3]| values.map(|value| (f64::from(value) * scale) as f32);
+    let normalise = Normalise { mean, std, ..Normalise::HALF };
+    limit_statistics(["image_mean", "image_std"], &normalise)
+        .map_err(|problem| Error::config(keys.path(), problem))?;
+    Ok(Normalise { mean: scaled(mean), std: scaled(std), ..normalise })
+}
 
-    /// Height and width of what the model sees, and the length of the shorter side where a centre is cut out.
-    fn sides(&self) -> Result<([usize; 2], Option<usize>), String> {
-        let crop = self.do_center_crop.then_some(self.crop_size).flatten();
-        let (size, shortest_edge) = match (self.size, crop) {
-            (Size::Shorter { shortest_edge }, Some(crop)) => (crop.exact()?, Some(shortest_edge)),
-            (size, Some(crop)) if size.exact()? != crop.exact()? => {
-                return Err(
-                    "an exact `size` and then a smaller `crop_size`; expected one of them or `shortest_edge`"
-                        .into(),
-                );
-            }
-            (size, _) => (size.exact()?, None),
-        };
-        match shortest_edge.into_iter().chain(size).find(|side| !(1..=LIMIT).contains(side)) {
-            Some(side) => Err(format!("a side of {side} pixels, expected 1 to {LIMIT}")),
-            None => Ok((size, shortest_edge)),
+/// What the model sees, and how pictures are brought to that.
+fn sides(keys: &Keys, image: Option<[usize; 2]>) -> Result<([usize; 2], Fit)> {
+    let size = keys.inside("size");
+    let shortest: Option<usize> = size.as_ref().map(|size| size.get("shortest_edge")).transpose()?.flatten();
+    let crop = match keys.or("do_center_crop", false)? {
+        true => keys.sides("crop_size")?,
+        false => None,
+    };
+    let resized = match shortest {
+        None if keys.or("do_resize", true)? => keys.sides("size")?,
+        _ => None,
+    };
+    let within = |sides: [usize; 2]| match sides
+        .into_iter()
+        .chain(shortest)
+        .find(|side| !(1..=LIMIT).contains(side))
+    {
+        Some(side) => {
+            Err(keys.wrong("size", format_args!("has a side of {side} pixels, expected 1 to {LIMIT}")))
         }
+        None => Ok(sides),
+    };
+    let absent = || {
+        keys.wrong("size", "does not tell the size of the model's images, expected a `height` and a `width`")
+    };
+    match (shortest, resized, crop) {
+        (Some(shortest), _, crop) => {
+            let crop = within(crop.or(image).ok_or_else(absent)?)?;
+            Ok((crop, Fit::CentreCrop { least: crop.map(|side| side.max(shortest)) }))
+        }
+        (None, Some(size), Some(crop)) => cropped(keys, within(size)?, within(crop)?),
+        (None, size, crop) => Ok((within(size.or(crop).or(image).ok_or_else(absent)?)?, Fit::Squash)),
+    }
+}
+
+/// Pictures that are resized to `size` and then cut to `crop`.
+fn cropped(keys: &Keys, size: [usize; 2], crop: [usize; 2]) -> Result<([usize; 2], Fit)> {
+    let border = keys.get::<String>(BORDER.0)?.as_deref() == Some(BORDER.1);
+    match crop {
+        _ if (0..2).any(|axis| crop[axis] > size[axis]) => Err(keys.wrong(
+            "crop_size",
+            format_args!(
+                "is {crop:?} and `size` {size:?}, expected a crop that is no larger than the resized picture"
+            ),
+        )),
+        _ if border => Ok((crop, Fit::Border { within: size })),
+        _ if crop == size => Ok((size, Fit::Squash)),
+        _ => Ok((crop, Fit::SquashAndCrop { to: size })),
     }
 }

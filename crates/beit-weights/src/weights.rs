@@ -1,7 +1,7 @@
 //! The tensors of a checkpoint by our names, whatever the file calls them.
 
 use crate::error::{Error, Problem, Result};
-use crate::names::{Kind, Layout, Naming, is_index};
+use crate::names::{Kind, Layout, Naming, Parameters, is_index};
 use crate::tensors::TensorFile;
 use safetensors::Dtype;
 use std::collections::BTreeMap;
@@ -11,6 +11,8 @@ use std::path::Path;
 pub struct Weights {
     file: TensorFile,
     naming: Naming,
+    /// Which model of several was taken.
+    choice: Option<String>,
     /// Our name to the names in the file, three for a matrix that it stores in three.
     stored: BTreeMap<String, Vec<String>>,
     /// Indices that the file stores as if they were parameters.
@@ -26,8 +28,18 @@ impl Weights {
     ///
     /// When it cannot be opened, or these are no names of a model that this project knows.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, None)
+    }
+
+    /// [`open`](Self::open) that takes these parameters where the file has those of the last step and an average beside them; without
+    /// a word, the average.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`open`](Self::open).
+    pub fn open_with(path: impl AsRef<Path>, parameters: Option<Parameters>) -> Result<Self> {
         let file = TensorFile::open(path)?;
-        let naming = Naming::recognise(file.names()).ok_or_else(|| unknown(&file))?;
+        let (naming, choice) = Naming::recognise(file.names(), parameters).ok_or_else(|| unknown(&file))?;
         let (mut parts, mut buffers, mut outside) = (BTreeMap::new(), Vec::new(), Vec::new());
         for name in file.names() {
             match naming.ours(name) {
@@ -43,7 +55,7 @@ impl Weights {
             }
         }
         let stored = parts.into_iter().map(|(ours, parts)| (ours, parts.into_values().collect())).collect();
-        Ok(Self { file, naming, stored, buffers, outside })
+        Ok(Self { file, naming, choice, stored, buffers, outside })
     }
 
     /// Where the file is.
@@ -62,6 +74,12 @@ impl Weights {
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.naming.kind
+    }
+
+    /// Where the file has several models, or an average beside the last step: which was taken, as a sentence.
+    #[must_use]
+    pub fn choice(&self) -> Option<&str> {
+        self.choice.as_deref()
     }
 
     /// The file as it is.

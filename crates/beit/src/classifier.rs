@@ -39,7 +39,7 @@ pub struct Classifier {
 /// What a classifier does on its device.
 pub(crate) trait Engine {
     /// `pixels [B, 3, H, W] -> logits [B, classes]`
-    fn logits(&self, pixels: &[f32], size: [usize; 2]) -> Result<Vec<f32>>;
+    fn logits(&self, pixels: &[f32]) -> Result<Vec<f32>>;
     /// Every image of a loader, from `start` on.
     fn evaluate(
         &self,
@@ -52,9 +52,9 @@ pub(crate) trait Engine {
 }
 
 impl<O: Ops> Engine for On<O, beit_heads::Classifier<O::Tensor>> {
-    fn logits(&self, pixels: &[f32], [height, width]: [usize; 2]) -> Result<Vec<f32>> {
-        let batch = pixels.len() / (3 * height * width);
-        let images = self.ops.upload([batch, 3, height, width], pixels);
+    fn logits(&self, pixels: &[f32]) -> Result<Vec<f32>> {
+        let config = self.params.vit.config();
+        let images = self.ops.upload(config.images(pixels.len() / config.numbers()), pixels);
         Ok(self.ops.read(&self.params.infer(&*self.ops, &images))?)
     }
 
@@ -186,7 +186,7 @@ impl Classifier {
         pixels: &[f32],
         image: impl Fn(usize) -> String,
     ) -> Result<Vec<Classification>> {
-        let logits = self.engine.logits(pixels, self.config.vit.image)?;
+        let logits = self.engine.logits(pixels)?;
         Error::unless_finite(&self.name, "logits", &logits, self.config.classes, image)?;
         let rows = logits.chunks_exact(self.config.classes);
         Ok(rows

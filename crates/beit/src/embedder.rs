@@ -134,9 +134,8 @@ impl<O: Ops> Engine for On<O, Params<O::Tensor>> {
     fn features(&self, pixels: &[f32]) -> Result<Vec<f32>> {
         let Params { vit, pool, norm } = &*self.params;
         let (ops, config) = (&*self.ops, vit.config());
-        let [height, width] = config.image;
-        let b = pixels.len() / (3 * height * width);
-        let images = ops.upload([b, 3, height, width], pixels);
+        let b = pixels.len() / config.numbers();
+        let images = ops.upload(config.images(b), pixels);
         let input = Input { images: &images, mask: None, drop_path: None };
         let tokens = vit.infer(ops, &input, &mut |_, _| {});
         let pooled = match pool {

@@ -44,7 +44,8 @@ pub use progress::{Progress, Task, Watch};
 pub use run::{FolderLock, merged as settings_of_run, tokenizer_of};
 pub use settings::{
     Batches, CropSettings, DataSettings, DeviceSettings, HeldOutSettings, MaskSettings, MeasureSettings,
-    ModelSettings, OpenSettings, OptimisationSettings, RunSettings, Sides, TokenizerKind,
+    ModelSettings, OpenSettings, OptimisationSettings, ParametersRule, ReadSettings, RunSettings, Sides,
+    TokenizerKind,
 };
 pub use tokenizer::{Tokenizer, Tokens};
 pub use train::{

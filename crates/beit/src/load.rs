@@ -7,12 +7,12 @@ use crate::locate::{Located, locate, locate_tokenizer};
 use crate::memory;
 use crate::progress::Watch;
 use crate::settings::{OpenSettings, PreprocessingRule};
-use beit_data::Preprocessing;
+use beit_data::{Channels, Preprocessing};
 use beit_heads::{Classifier, Mim};
 use beit_ops::Ops;
 use beit_tokenizer::Codebook;
 use beit_weights::catalogue::Entry;
-use beit_weights::{Checkpoint, LoadOptions, Loaded, Model, Report};
+use beit_weights::{Checkpoint, LoadOptions, Loaded, Model, OpenOptions, Report};
 use std::path::Path;
 
 /// A model for masked image modelling.
@@ -46,7 +46,8 @@ pub(crate) struct Opened<'a> {
 impl<'a> Opened<'a> {
     pub(crate) fn new(name: &str, settings: &'a OpenSettings, watch: &'a Watch) -> Result<Self> {
         let Located { path, entry } = locate(name, watch)?;
-        Ok(Self { checkpoint: Checkpoint::open(path)?, entry, settings, watch })
+        let options = settings.loading.reading.options(settings.image_size, entry);
+        Ok(Self { checkpoint: open(&path, options, watch)?, entry, settings, watch })
     }
 
     /// A checkpoint that is there, used as it says itself.
@@ -78,14 +79,14 @@ impl<'a> Opened<'a> {
     pub(crate) fn mim<O: Ops>(&self, ops: &O) -> Result<MimModel<O::Tensor>> {
         let Loaded { params, report } = self.checkpoint.mim(ops, self.options())?;
         self.describe(&report);
-        let preprocessing = self.preprocessing(params.vit.config().image);
+        let preprocessing = self.preprocessing(params.vit.config())?;
         Ok(MimModel { params, preprocessing })
     }
 
     pub(crate) fn classifier<O: Ops>(&self, ops: &O) -> Result<ClassifierModel<O::Tensor>> {
         let Loaded { params, report } = self.checkpoint.classifier(ops, self.options())?;
         self.describe(&report);
-        let preprocessing = self.preprocessing(params.vit.config().image);
+        let preprocessing = self.preprocessing(params.vit.config())?;
         Ok(ClassifierModel { params, class_names: self.checkpoint.labels().to_vec(), preprocessing })
     }
 
@@ -117,16 +118,17 @@ impl<'a> Opened<'a> {
     }
 
     /// How pictures become pixels: as asked for; else what the catalogue has for an official checkpoint; else as the checkpoint says.
-    pub(crate) fn preprocessing(&self, size: [usize; 2]) -> Preprocessing {
-        match (self.settings.preprocess, self.entry) {
-            (Some(PreprocessingRule::Checkpoint), _) | (None, None) => preprocessing(&self.checkpoint, size),
+    fn preprocessing(&self, vit: &beit_vit::Config) -> Result<Preprocessing> {
+        let (size, of_checkpoint) = (vit.image, preprocessing(&self.checkpoint, vit)?);
+        let asked = match (self.settings.preprocess, self.entry) {
+            (Some(PreprocessingRule::Checkpoint), _) | (None, None) => of_checkpoint,
             (Some(PreprocessingRule::Unilm), _) => Preprocessing::unilm(size),
             (Some(PreprocessingRule::Timm), _) => Preprocessing::timm(size),
             (Some(PreprocessingRule::Hf), _) => Preprocessing::hugging_face(size),
-            (None, Some(entry)) => {
-                entry.authors_preprocessing(size).unwrap_or_else(|| preprocessing(&self.checkpoint, size))
-            }
-        }
+            (None, Some(entry)) => entry.authors_preprocessing(size).unwrap_or(of_checkpoint),
+        };
+        let normalise = asked.normalise.seeing(of_checkpoint.normalise.channels);
+        Ok(Preprocessing { normalise, ..asked })
     }
 
     /// Says what is not as the file has it.
@@ -138,12 +140,31 @@ impl<'a> Opened<'a> {
     }
 }
 
-/// How the pixels of this model are made: as the checkpoint says, else as the released code makes them.
-pub(crate) fn preprocessing(checkpoint: &Checkpoint, size: [usize; 2]) -> Preprocessing {
-    match checkpoint.preprocessing() {
-        Some(preprocessing) => preprocessing.for_size(size),
-        None => Preprocessing::unilm(size),
-    }
+/// Opens a checkpoint, and says what was guessed of it and which of several models was taken.
+pub(crate) fn open(path: &Path, options: OpenOptions, watch: &Watch) -> Result<Checkpoint> {
+    let checkpoint = Checkpoint::open_with(path, options)?;
+    checkpoint.notes().iter().for_each(|line| watch.note(&format!("{}: {line}", path.display())));
+    Ok(checkpoint)
+}
+
+/// How the pixels of a transformer are made: as the checkpoint says, else as the released code makes them.
+///
+/// # Errors
+///
+/// A model of other channels than pictures have.
+pub(crate) fn preprocessing(checkpoint: &Checkpoint, vit: &beit_vit::Config) -> Result<Preprocessing> {
+    let said = match checkpoint.preprocessing() {
+        Some(preprocessing) => preprocessing.for_size(vit.image),
+        None => Preprocessing::unilm(vit.image),
+    };
+    let Some(channels) = Channels::of_model(vit.channels) else {
+        unfit!(
+            "{}: the model sees {} channels (num_channels), expected 3, or 1 for grey: pictures have no others",
+            checkpoint.path().display(),
+            vit.channels
+        );
+    };
+    Ok(Preprocessing { normalise: said.normalise.seeing(channels), ..said })
 }
 
 /// The tokenizer that `name` means: of a discrete VAE both halves, or the encoder where the decoder is not there.

@@ -58,8 +58,7 @@ trait Engine {
 impl<O: Ops> Engine for On<O, Mim<O::Tensor>> {
     fn name_tokens(&self, pixels: &[f32], mask: &[bool]) -> Result<Vec<u32>> {
         let (ops, vit) = (&*self.ops, self.params.vit.config());
-        let [height, width] = vit.image;
-        let images = ops.upload([1, 3, height, width], pixels);
+        let images = ops.upload(vit.images(1), pixels);
         let masks: Vec<f32> = mask.iter().map(|&m| f32::from(m)).collect();
         let masks = ops.upload([1, vit.patches()], &masks);
         let input = Input { images: &images, mask: Some(&masks), drop_path: None };

@@ -41,7 +41,7 @@ pub(crate) fn plan(footprint: Footprint, images: usize, step: impl Fn(&Plan, usi
 pub(crate) fn least_of_vit(config: &beit_vit::Config, images: usize) -> u128 {
     let [rows, cols] = config.grid().map(|side| side as u128);
     let [height, width] = config.image.map(|side| side as u128);
-    let an_image = rows * cols * config.width as u128 + 3 * height * width;
+    let an_image = rows * cols * config.width as u128 + config.channels as u128 * height * width;
     4 * images as u128 * an_image
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn refuse_images(device: &Device, config: &beit_vit::Config, images: 
     refuse_beyond(device, &what, least_of_vit(config, images), lower)?;
     let planned = plan(device.footprint(), images, |ops, images| {
         let params = Vit::shapes(config).map(&mut |shape| ops.zeros(*shape));
-        let images = ops.zeros([images, 3, height, width]);
+        let images = ops.zeros(config.images(images));
         params.infer(ops, &Input { images: &images, mask: None, drop_path: None }, &mut |_, _| {});
     });
     refuse_beyond(device, &what, planned.bytes, lower)

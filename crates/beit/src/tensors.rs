@@ -27,9 +27,9 @@ pub struct TensorModel {
 pub struct Inputs {
     /// The file that it was read from, for messages.
     pub path: PathBuf,
-    /// `pixel_values [B, 3, H, W]`, row-major.
+    /// `pixel_values [B, channels, H, W]`, row-major.
     pub pixels: Vec<f32>,
-    /// B, 3, H, W
+    /// B, channels, H, W
     pub shape: [usize; 4],
     /// `bool_masked_pos [B, N]`
     pub mask: Option<Vec<bool>>,
@@ -55,7 +55,7 @@ impl Inputs {
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let file = TensorFile::open(path.as_ref())?;
         let pixels = file.floats("pixel_values")?;
-        let shape = extents(&file, "pixel_values", "[B, 3, H, W]")?;
+        let shape = extents(&file, "pixel_values", "[B, channels, H, W]")?;
         let mask =
             file.shape("bool_masked_pos").is_some().then(|| file.mask("bool_masked_pos")).transpose()?;
         Ok(Self { path: path.as_ref().to_owned(), pixels, shape, mask })
@@ -221,17 +221,21 @@ impl<O: Ops> Engine for On<O, Any<O::Tensor>> {
     fn check(&self, inputs: &Inputs) -> Result<()> {
         let [b, c, h, w] = inputs.shape;
         let file = inputs.path.display();
-        if c != 3 {
-            unfit!("{file}: pixel_values has {c} channels, expected 3");
-        }
+        let channels = |expected: usize| {
+            if c != expected {
+                unfit!("{file}: pixel_values has {c} channels, the model takes {expected} (num_channels)");
+            }
+            Ok(())
+        };
         let vit = match &*self.params {
             Any::Mim(model) => model.params.vit.config(),
             Any::Classifier(model) => model.params.vit.config(),
             Any::Tokenizer(tokenizer) => match VisualTokens::<O>::codebook(tokenizer).grid([h, w]) {
-                Ok(_) => return Ok(()),
+                Ok(_) => return channels(3),
                 Err(error) => unfit!("{file}: pixel_values is {h}x{w}: {error}"),
             },
         };
+        channels(vit.channels)?;
         if [h, w] != vit.image {
             unfit!("{file}: pixel_values is {h}x{w}, the model takes {}x{}", vit.image[0], vit.image[1]);
         }

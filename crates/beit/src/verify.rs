@@ -5,7 +5,7 @@ use crate::error::{Error, Result, unfit};
 use crate::load::{Any, Opened};
 use crate::locate::official;
 use crate::progress::Watch;
-use crate::settings::{OpenSettings, PreprocessingRule};
+use crate::settings::{OpenSettings, PreprocessingRule, ReadSettings};
 use beit_data::Image;
 use beit_heads::patch_rows;
 use beit_ops::Ops;
@@ -55,7 +55,8 @@ pub fn verify(
         || Error::Unfit(format!("{name}: no official checkpoint; `cargo xtask weights list` names them"));
     let entry = Entry::find(name).ok_or_else(unknown)?;
     let path = official(entry, name, path, watch)?;
-    let checkpoint = Checkpoint::open(&path)?;
+    let options = ReadSettings::default().options(None, Some(entry));
+    let checkpoint = Checkpoint::open_with(&path, options)?;
     let mut checks = vec![kind(entry, &checkpoint), parameters(entry, &checkpoint), finite(&checkpoint)?];
     if let Some(fixture) = &entry.fixture {
         checks.push(match picture {
@@ -182,7 +183,8 @@ impl Work for Question<'_> {
         let (ops, eps) = (&**ops, self.fixture.layer_norm_eps);
         let pixels = |preprocessing: beit_data::Preprocessing| {
             let [height, width] = preprocessing.size;
-            ops.upload([1, 3, height, width], &preprocessing.apply(self.image))
+            let channels = preprocessing.normalise.channels.count();
+            ops.upload([1, channels, height, width], &preprocessing.apply(self.image))
         };
         match self.opened.any(ops)? {
             Any::Classifier(mut model) => {

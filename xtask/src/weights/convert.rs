@@ -2,7 +2,7 @@
 
 use crate::output::{Output, note};
 use crate::usage::usage;
-use beit::{FolderLock, locate};
+use beit::{FolderLock, Located, ReadSettings, Sides, locate};
 use beit_weights::{Checkpoint, Target, compact, foreign_file};
 use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::json;
@@ -30,6 +30,11 @@ pub(crate) struct Args {
     /// Replace what is at OUT
     #[arg(long)]
     overwrite: bool,
+    /// Side in pixels, or HEIGHTxWIDTH, of the images of a bare file whose positions may be of several sizes
+    #[arg(long)]
+    image_size: Option<Sides>,
+    #[command(flatten)]
+    reading: ReadSettings,
     #[command(flatten)]
     output: Output,
 }
@@ -63,7 +68,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         );
     }
     refuse_to_replace(&args.out, args.overwrite)?;
-    let checkpoint = Checkpoint::open(locate(&args.from, &args.output.watch())?.path)?;
+    let Located { path, entry } = locate(&args.from, &args.output.watch())?;
+    let checkpoint = Checkpoint::open_with(path, args.reading.options(args.image_size, entry))?;
+    checkpoint.notes().iter().for_each(|line| note(line));
     // No run may begin in the folder that is about to be replaced.
     let lock = (target != Target::Unilm).then(|| FolderLock::take(&args.out)).transpose()?;
     let converted = checkpoint.convert(target, &args.out)?;

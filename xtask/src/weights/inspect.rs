@@ -1,8 +1,8 @@
 //! `weights inspect`: what is in a file.
 
 use super::list::table;
-use crate::output::Output;
-use beit::locate;
+use crate::output::{Output, note};
+use beit::{Located, ReadSettings, Sides, locate};
 use beit_weights::catalogue::Entry;
 use beit_weights::{Checkpoint, Model, Origin, TensorFile, compact};
 use clap::Args as ClapArgs;
@@ -18,14 +18,20 @@ pub(crate) struct Args {
     /// Run, checkpoint folder, file, official name or name on the hub
     #[arg(value_name = "MODEL")]
     model: String,
+    /// Side in pixels, or HEIGHTxWIDTH, of the images of a bare file whose positions may be of several sizes
+    #[arg(long)]
+    image_size: Option<Sides>,
+    #[command(flatten)]
+    reading: ReadSettings,
     #[command(flatten)]
     output: Output,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let path = locate(&args.model, &args.output.watch())?.path;
-    match Checkpoint::open(&path) {
+    let Located { path, entry } = locate(&args.model, &args.output.watch())?;
+    match Checkpoint::open_with(&path, args.reading.options(args.image_size, entry)) {
         Ok(checkpoint) => {
+            checkpoint.notes().iter().for_each(|line| note(line));
             let summary = Summary::new(&checkpoint);
             let tensors = tensors(checkpoint.weights().file());
             let mut value = summary.value();
@@ -204,6 +210,7 @@ fn origin(origin: &Origin) -> String {
         Origin::Transformers => "config.json of transformers".into(),
         Origin::Timm(architecture) => format!("config.json of timm ({architecture})"),
         Origin::Ours => "config.json of this project".into(),
+        Origin::File => "the file itself".into(),
         _ => "from the shapes of the tensors".into(),
     }
 }

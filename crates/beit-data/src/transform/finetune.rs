@@ -20,9 +20,10 @@ pub struct FinetuneTransform {
 }
 
 impl FinetuneTransform {
-    /// `[3, H, W]`.
+    /// `[3, H, W]`, or `[1, H, W]` in grey.
     #[must_use]
     pub fn apply(&self, image: &Image, rng: &mut SampleRng) -> Vec<f32> {
+        let image = self.normalise.seen(image);
         let region = self.crop.sample(image.height(), image.width(), rng);
         let mut view = image.crop(region).resize(self.size, Filter::Bicubic);
         if chance(rng, self.flip) {

@@ -15,7 +15,7 @@ pub use crop::RandomResizedCrop;
 pub use erase::RandomErasing;
 pub use finetune::FinetuneTransform;
 pub use jitter::ColourJitter;
-pub use normalise::{LOGIT_LAPLACE_EPS, Normalise, logit_laplace};
+pub use normalise::{Channels, LOGIT_LAPLACE_EPS, Normalise, logit_laplace};
 pub use preprocessing::{Fit, Preprocessing};
 pub use pretrain::PretrainTransform;
 pub use resize::Filter;

@@ -1,11 +1,45 @@
 use crate::image::Image;
+use std::borrow::Cow;
 
 /// Distance that [`logit_laplace`] keeps from 0 and 1. DALL-E (arXiv 2102.12092), §A.3: its logit-Laplace density lives on (0, 1).
 pub const LOGIT_LAPLACE_EPS: f32 = 0.1;
 
+/// What a model sees of a picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Channels {
+    /// Red, green and blue.
+    #[default]
+    Colour,
+    /// One channel, the luma of [`Image::greyed`].
+    Grey,
+}
+
+impl Channels {
+    /// Those of a model that sees so many, 3 or 1.
+    #[must_use]
+    pub const fn of_model(count: usize) -> Option<Self> {
+        match count {
+            3 => Some(Self::Colour),
+            1 => Some(Self::Grey),
+            _ => None,
+        }
+    }
+
+    /// How many.
+    #[must_use]
+    pub const fn count(self) -> usize {
+        match self {
+            Self::Colour => 3,
+            Self::Grey => 1,
+        }
+    }
+}
+
 /// Per-channel mean and standard deviation of pixels in 0..=1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Normalise {
+    /// Which channels there are. Of grey pictures the first mean and the first deviation count.
+    pub channels: Channels,
     /// Red, green, blue.
     pub mean: [f32; 3],
     /// Red, green, blue; not zero.
@@ -14,17 +48,35 @@ pub struct Normalise {
 
 impl Normalise {
     /// Statistics of ImageNet: the ImageNet-1k commands of the released code (`--imagenet_default_mean_and_std`), BEiT v2.
-    pub const IMAGENET: Self = Self { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+    pub const IMAGENET: Self =
+        Self { channels: Channels::Colour, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
     /// 0.5 and 0.5, to [-1, 1]: every released checkpoint that starts from ImageNet-22k.
-    pub const HALF: Self = Self { mean: [0.5; 3], std: [0.5; 3] };
+    pub const HALF: Self = Self { channels: Channels::Colour, mean: [0.5; 3], std: [0.5; 3] };
     /// The map of [`logit_laplace`] as a mean and a deviation, up to rounding: `0.8 x + 0.1 = (x + 0.125) / 1.25`.
-    pub const LOGIT_LAPLACE: Self = Self { mean: [-0.125; 3], std: [1.25; 3] };
+    pub const LOGIT_LAPLACE: Self = Self { channels: Channels::Colour, mean: [-0.125; 3], std: [1.25; 3] };
 
-    /// `(x / 255 - mean) / std`, channel-first: `[height, width, 3] -> [3, height, width]`.
+    /// The same for a model of other channels.
+    #[must_use]
+    pub const fn seeing(self, channels: Channels) -> Self {
+        Self { channels, ..self }
+    }
+
+    /// The picture whose channels are seen, before anything is resized: as it is, or grey.
+    #[must_use]
+    pub fn seen<'a>(&self, image: &'a Image) -> Cow<'a, Image> {
+        match self.channels {
+            Channels::Colour => Cow::Borrowed(image),
+            Channels::Grey => Cow::Owned(image.greyed()),
+        }
+    }
+
+    /// `(x / 255 - mean) / std`, channel-first: `[height, width, 3] -> [3, height, width]`, or `[1, height, width]` of the first channel
+    /// of a grey picture.
     #[must_use]
     pub fn planes(&self, image: &Image) -> Vec<f32> {
         let value = |c: usize, byte: usize| (byte as f32 / 255.0 - self.mean[c]) / self.std[c];
-        image.planes(&std::array::from_fn(|c| std::array::from_fn(|byte| value(c, byte))))
+        let tables: [[f32; 256]; 3] = std::array::from_fn(|c| std::array::from_fn(|byte| value(c, byte)));
+        image.planes(&tables[..self.channels.count()])
     }
 }
 
@@ -33,5 +85,5 @@ impl Normalise {
 #[must_use]
 pub fn logit_laplace(image: &Image) -> Vec<f32> {
     let value = |byte: usize| (1.0 - 2.0 * LOGIT_LAPLACE_EPS) * (byte as f32 / 255.0) + LOGIT_LAPLACE_EPS;
-    image.planes(&[std::array::from_fn(value); 3])
+    image.planes(&[std::array::from_fn(value); 3][..])
 }

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::{Filter, Normalise};
+use super::{Channels, Filter, Normalise};
 use crate::image::{CropBox, Image};
 
 /// Images no larger than this have no border to cut away and no detail to zoom into.
@@ -40,6 +40,17 @@ pub enum Fit {
     },
     /// Resized to exactly the size, whatever its aspect.
     Squash,
+    /// Resized to exactly this, whatever its aspect, then cut to its centre.
+    SquashAndCrop {
+        /// `[H, W]` pixels, at least the size.
+        to: [usize; 2],
+    },
+    /// Resized so that all of it lies within this with its aspect kept, then cut to its centre, with a border of the mean colour where
+    /// it is smaller than the size. This is timm's `crop_mode` border.
+    Border {
+        /// `[H, W]` pixels, at least the size.
+        within: [usize; 2],
+    },
 }
 
 impl Preprocessing {
@@ -88,10 +99,21 @@ impl Preprocessing {
             _ if size == self.size => self,
             Fit::Squash => Self { size, ..self },
             Fit::CentreCrop { .. } => Self { size, fit: Self::unilm(size).fit, ..self },
+            Fit::SquashAndCrop { to } => {
+                Self { size, fit: Fit::SquashAndCrop { to: self.in_proportion(to, size) }, ..self }
+            }
+            Fit::Border { within } => {
+                Self { size, fit: Fit::Border { within: self.in_proportion(within, size) }, ..self }
+            }
         }
     }
 
-    /// `[3, H, W]`.
+    /// What sides are to the size, for another size.
+    fn in_proportion(&self, sides: [usize; 2], size: [usize; 2]) -> [usize; 2] {
+        std::array::from_fn(|axis| size[axis].max(sides[axis] * size[axis] / self.size[axis]))
+    }
+
+    /// `[3, H, W]`, or `[1, H, W]` of a model that sees grey.
     #[must_use]
     pub fn apply(&self, image: &Image) -> Vec<f32> {
         self.normalise.planes(&self.view(image))
@@ -100,12 +122,14 @@ impl Preprocessing {
     /// The picture that is normalised, `[H, W]`. Of a picture that covers more, the rest is not computed.
     #[must_use]
     pub fn view(&self, image: &Image) -> Image {
+        let image = self.normalise.seen(image);
+        let sides = [image.height(), image.width()];
+        let centre_of = |sides| image.resize_part(sides, centre(sides, self.size), self.filter);
         match self.fit {
             Fit::Squash => image.resize(self.size, self.filter),
-            Fit::CentreCrop { least } => {
-                let covering = cover([image.height(), image.width()], least);
-                image.resize_part(covering, centre(covering, self.size), self.filter)
-            }
+            Fit::CentreCrop { least } => centre_of(cover(sides, least)),
+            Fit::SquashAndCrop { to } => centre_of(to),
+            Fit::Border { within } => bordered(&image, inscribe(sides, within), self),
         }
     }
 
@@ -115,7 +139,7 @@ impl Preprocessing {
     pub fn shortest_edge(&self) -> Option<usize> {
         match self.fit {
             Fit::CentreCrop { least: [height, width] } => Some(height.min(width)),
-            Fit::Squash => None,
+            Fit::Squash | Fit::SquashAndCrop { .. } | Fit::Border { .. } => None,
         }
     }
 
@@ -136,15 +160,20 @@ impl Preprocessing {
 
 impl fmt::Display for Preprocessing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { size: [height, width], fit, filter, normalise: Normalise { mean, std } } = *self;
+        let Self { size: [height, width], fit, filter, normalise: Normalise { channels, mean, std } } = *self;
         match fit {
             Fit::Squash => write!(f, "squashed to {height}x{width}")?,
             Fit::CentreCrop { least: [h, w] } if h == w => {
                 write!(f, "shorter side to {h}, centre {height}x{width}")?;
             }
             Fit::CentreCrop { least: [h, w] } => write!(f, "covering {h}x{w}, centre {height}x{width}")?,
+            Fit::SquashAndCrop { to: [h, w] } => write!(f, "squashed to {h}x{w}, centre {height}x{width}")?,
+            Fit::Border { within: [h, w] } => write!(f, "within {h}x{w}, centre or border {height}x{width}")?,
         }
-        write!(f, ", {filter:?}, mean {mean:?}, deviation {std:?}")
+        match channels {
+            Channels::Colour => write!(f, ", {filter:?}, mean {mean:?}, deviation {std:?}"),
+            Channels::Grey => write!(f, ", grey, {filter:?}, mean {}, deviation {}", mean[0], std[0]),
+        }
     }
 }
 
@@ -161,13 +190,46 @@ const fn centre_share([height, width]: [usize; 2], share: f64) -> Fit {
     Fit::CentreCrop { least: [(height as f64 / share) as usize, (width as f64 / share) as usize] }
 }
 
-/// The smallest size with the aspect of `from` that covers `least`: the side that binds is exact, the other truncated, as
-/// torchvision's `Resize` does.
+/// The smallest size with the aspect of `from` that covers `least`. The side that binds is exact. The other is truncated as torchvision's
+/// `Resize` does, or, where another shape than a square is covered, rounded as timm's `ResizeKeepRatio` does.
 fn cover(from: [usize; 2], least: [usize; 2]) -> [usize; 2] {
-    let along =
-        |side: usize| std::array::from_fn(|other| (least[side] * from[other] / from[side]).max(least[other]));
+    let whole = |side: usize, other: usize| match least[0] == least[1] {
+        true => least[side] * from[other] / from[side],
+        false => rounded(from[other], from[side], least[side]),
+    };
+    let along = |side: usize| std::array::from_fn(|other| whole(side, other).max(least[other]));
     // Whether height / width of the picture is at most that of the target.
     if from[0] * least[1] <= least[0] * from[1] { along(0) } else { along(1) }
+}
+
+/// The largest size with the aspect of `from` that lies within `most`, as timm's `ResizeKeepRatio` with `longest=1` rounds it.
+fn inscribe(from: [usize; 2], most: [usize; 2]) -> [usize; 2] {
+    // Whether the height binds.
+    let binding = usize::from(from[0] * most[1] < most[0] * from[1]);
+    std::array::from_fn(|side| rounded(from[side], from[binding], most[binding]).clamp(1, most[side]))
+}
+
+/// `length · to / from`, rounded half to even as Python rounds `length / (from / to)`.
+fn rounded(length: usize, from: usize, to: usize) -> usize {
+    (length as f64 / (from as f64 / to as f64)).round_ties_even() as usize
+}
+
+/// The centre of a picture that is resized to `sides`, on the mean colour where that is smaller than the size (timm's `CenterCropOrPad`).
+fn bordered(image: &Image, sides: [usize; 2], preprocessing: &Preprocessing) -> Image {
+    let Preprocessing { size: [height, width], filter, normalise, .. } = *preprocessing;
+    let seen = [sides[0].min(height), sides[1].min(width)];
+    let part = image.resize_part(sides, centre(sides, seen), filter);
+    let mean = match normalise.channels {
+        Channels::Colour => normalise.mean,
+        Channels::Grey => [normalise.mean[0]; 3],
+    };
+    let fill = mean.map(|mean| (255.0 * mean).round_ties_even() as u8);
+    let mut pixels = fill.repeat(height * width);
+    let (top, left) = ((height - seen[0]) / 2, (width - seen[1]) / 2);
+    for (row, seen_row) in part.pixels().chunks_exact(seen[1] * 3).enumerate() {
+        pixels[((top + row) * width + left) * 3..][..seen[1] * 3].copy_from_slice(seen_row);
+    }
+    Image::new(height, width, pixels)
 }
 
 /// The central part of a picture of `outer [H, W]` pixels.
@@ -218,7 +280,7 @@ mod tests {
     fn sizes_of_the_libraries() {
         let covered = |preprocessing: Preprocessing| match preprocessing.fit {
             Fit::CentreCrop { least } => least,
-            Fit::Squash => panic!("{preprocessing}"),
+            _ => panic!("{preprocessing}"),
         };
         assert_eq!(covered(Preprocessing::unilm([224; 2])), [256; 2]);
         assert_eq!(covered(Preprocessing::unilm([384; 2])), [384; 2]);

@@ -56,8 +56,7 @@ impl<O: Ops> Task<O> for Classification {
         changes: Changes<'_, Self::Params, ()>,
     ) -> Result<Outcome<O::Tensor>> {
         let (vit, rows) = (params.vit.config(), batch.indices.len());
-        let [height, width] = vit.image;
-        let images = ops.upload([rows, 3, height, width], &batch.data.pixels);
+        let images = ops.upload(vit.images(rows), &batch.data.pixels);
         let drop_path = drop_path(ops, vit, moment.seed, batch.epoch, &batch.indices);
         let input = Input { images: &images, mask: None, drop_path: drop_path.as_ref() };
 

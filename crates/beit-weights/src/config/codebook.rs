@@ -1,26 +1,22 @@
 //! `FlavaImageCodebookConfig` of transformers, and what it lacks.
 
+use super::keys::Keys;
 use super::limit::limit;
 use super::measure::{extents, number};
 use crate::error::{Error, Result};
 use crate::weights::Weights;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::path::Path;
 
 pub(super) const ARCHITECTURE: &str = "FlavaImageCodebook";
 pub(super) const MODEL_TYPE: &str = "flava_image_codebook";
 
 /// The keys that matter here, with the values that transformers takes for absent ones. Other keys are ignored.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Config {
-    #[serde(skip_deserializing)]
     architectures: Vec<String>,
-    #[serde(skip_deserializing)]
     model_type: String,
-    #[serde(skip_deserializing)]
     dtype: String,
-    #[serde(skip_deserializing)]
     torch_dtype: String,
     num_groups: usize,
     input_channels: usize,
@@ -39,6 +35,20 @@ impl Default for Config {
 }
 
 impl Config {
+    /// What a file says.
+    pub(super) fn read(keys: &Keys) -> Result<Self> {
+        let absent = Self::default();
+        Ok(Self {
+            num_groups: keys.or("num_groups", absent.num_groups)?,
+            input_channels: keys.or("input_channels", absent.input_channels)?,
+            num_blocks_per_group: keys.or("num_blocks_per_group", absent.num_blocks_per_group)?,
+            hidden_size: keys.or("hidden_size", absent.hidden_size)?,
+            vocab_size: keys.or("vocab_size", absent.vocab_size)?,
+            decoder_init_size: keys.or("decoder_init_size", absent.decoder_init_size)?,
+            ..absent
+        })
+    }
+
     /// The tokenizer that is described.
     pub(super) fn tokenizer(&self, path: &Path) -> Result<beit_tokenizer::Config> {
         let config = beit_tokenizer::Config {

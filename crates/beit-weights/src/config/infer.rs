@@ -8,56 +8,103 @@ use crate::error::{Error, Result};
 use crate::names::{Kind, Layout};
 use crate::weights::Weights;
 use beit_heads::{ClassifierConfig, MimConfig, Pooling};
+use beit_ops::relative_position_rows;
 use beit_vit::{Config, RelativePositions};
+use std::fmt;
 
-/// Width of a head where no relative position table tells their number: that of all published models.
+/// Width of a head where nothing tells their number: that of all released models.
 const HEAD: usize = 64;
 /// Of the released code and of timm, the writers of files without a configuration.
 const EPS: f64 = 1e-6;
 
-/// The model whose parameters these are. Patches are taken to form a square; pictures are as large as the positions say.
-pub(crate) fn infer(weights: &Weights) -> Result<Model> {
-    Ok(match weights.kind() {
+/// No published model has as many patches in a row.
+const MOST: usize = 1 << 10;
+
+/// What is known of a transformer besides its tensors.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Known {
+    /// H
+    pub(crate) heads: Option<usize>,
+    /// C and H of the models that it is likely one of.
+    pub(crate) usual: Option<[usize; 2]>,
+    /// Height and width of its images. Where the positions say otherwise, they are right.
+    pub(crate) image: Option<[usize; 2]>,
+    /// Of all layer norms.
+    pub(crate) eps: Option<f64>,
+}
+
+/// A model by its tensors.
+pub(crate) struct Inferred {
+    pub(crate) model: Model,
+    /// What neither tensors nor anything known decided.
+    pub(crate) guesses: Vec<Guess>,
+}
+
+/// Something that was guessed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guess {
+    /// The number of heads, from the width.
+    Heads { heads: usize, width: usize },
+    /// Height and width of the images, from the number of positions.
+    Image([usize; 2]),
+}
+
+impl fmt::Display for Guess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Heads { heads, width } => {
+                write!(f, "{heads} heads are guessed from the width of {width}; --heads says another number")
+            }
+            Self::Image([height, width]) => write!(
+                f,
+                "images of {height}x{width} pixels are guessed from the number of positions, as if the patches were a square; \
+                 --image-size says another size"
+            ),
+        }
+    }
+}
+
+/// The model whose parameters these are. Pictures are as large as the positions say.
+pub(crate) fn infer(weights: &Weights, known: &Known) -> Result<Inferred> {
+    let mut guesses = Vec::new();
+    let mut vit = || vit(weights, known, &mut guesses);
+    let model = match weights.kind() {
         Kind::Tokenizer if weights.layout() == Layout::KMeans => Model::KMeans(kmeans::infer(weights)?),
         Kind::Tokenizer => Model::Tokenizer(codebook::infer(weights)?),
-        Kind::Mim => Model::Mim(MimConfig { vit: vit(weights)?, vocab: rows(weights, "lm_head.weight")? }),
-        Kind::Classifier => Model::Classifier(classifier(weights)?),
+        Kind::Mim => Model::Mim(MimConfig { vit: vit()?, vocab: rows(weights, "lm_head.weight")? }),
+        Kind::Classifier => Model::Classifier(classifier(weights, vit()?)?),
         Kind::Segmenter => {
             let classes = rows(weights, "decode_head.conv_seg.bias")?;
-            let vit = vit(weights)?;
+            let vit = vit()?;
             let taps = Segmenter::usual_taps(vit.depth);
             Model::Segmenter(Segmenter { vit, labels: unnamed(classes), taps })
         }
-        Kind::Encoder => Model::Encoder(vit(weights)?),
-    })
+        Kind::Encoder => Model::Encoder(vit()?),
+    };
+    Ok(Inferred { model, guesses })
 }
 
-fn classifier(weights: &Weights) -> Result<Labelled> {
+fn classifier(weights: &Weights, vit: Config) -> Result<Labelled> {
     let classes = rows(weights, "head.weight")?;
     let pooling = if has(weights, "fc_norm.weight") { Pooling::Mean } else { Pooling::Cls };
-    Ok(Labelled::unnamed(ClassifierConfig { vit: vit(weights)?, classes, pooling }))
+    Ok(Labelled::unnamed(ClassifierConfig { vit, classes, pooling }))
 }
 
-fn vit(weights: &Weights) -> Result<Config> {
+fn vit(weights: &Weights, known: &Known, guesses: &mut Vec<Guess>) -> Result<Config> {
     let [width, channels, height, breadth] = extents(weights, "patch_embed.proj.weight")?;
     let patch = [height, breadth];
     let table = ["rel_pos_bias.", "blocks.0.attn."].map(|of| format!("{of}relative_position_bias_table"));
-    let table = table.iter().find(|name| has(weights, name));
-    let heads = match table {
-        Some(table) => extents::<2>(weights, table)?[1],
-        None => width / HEAD,
-    };
-    let positions = has(weights, "pos_embed");
-    let window = window(weights, table)?;
+    let table = table.iter().find(|name| has(weights, name)).map(String::as_str);
+    let grid = grid(weights, table, known, patch, guesses)?;
     let config = Config {
-        image: [0, 1].map(|axis| window * patch[axis]),
+        image: [0, 1].map(|axis| grid[axis] * patch[axis]),
         patch,
         channels,
         width,
         depth: number(weights, "blocks.")? + 1,
-        heads,
+        heads: heads(weights, table, known, width, guesses)?,
         hidden: rows(weights, "blocks.0.mlp.fc1.weight")?,
-        absolute_positions: positions,
+        absolute_positions: has(weights, "pos_embed"),
         relative_positions: match table.map(|name| name.starts_with("rel_pos_bias.")) {
             None => RelativePositions::None,
             Some(true) => RelativePositions::Shared,
@@ -67,35 +114,83 @@ fn vit(weights: &Weights) -> Result<Config> {
         layer_scale: has(weights, "blocks.0.gamma_1").then_some(0.1),
         mask_token: has(weights, "mask_token"),
         final_norm: has(weights, "norm.weight"),
-        layer_norm_eps: EPS,
+        layer_norm_eps: known.eps.unwrap_or(EPS),
         drop_path: 0.1,
     };
     config.validate().map_err(|error| Error::malformed(weights.path(), error))?;
     Ok(config)
 }
 
-/// The side of the square of patches, by the positions.
-fn window(weights: &Weights, table: Option<&String>) -> Result<usize> {
-    let (name, cells, side): (_, _, fn(usize) -> usize) = match table {
-        // (2w - 1)² + 3 rows
-        Some(table) => {
-            (table.as_str(), extents::<2>(weights, table)?[0].checked_sub(3), |side| side.div_ceil(2))
-        }
+/// The number of heads: a column of the table each.
+fn heads(
+    weights: &Weights,
+    table: Option<&str>,
+    known: &Known,
+    width: usize,
+    guesses: &mut Vec<Guess>,
+) -> Result<usize> {
+    if let Some(table) = table {
+        let [_, heads] = extents::<2>(weights, table)?;
+        return match known.heads {
+            Some(said) if said != heads => {
+                let problem =
+                    format!("`{table}` is of {heads} heads, but {said} are said; leave the number out");
+                Err(Error::malformed(weights.path(), problem))
+            }
+            _ => Ok(heads),
+        };
+    }
+    let usual = known.usual.and_then(|[of, heads]| (of == width).then_some(heads));
+    if let Some(heads) = known.heads.or(usual) {
+        return Ok(heads);
+    }
+    let heads = width / HEAD;
+    if heads == 0 || !width.is_multiple_of(HEAD) {
+        let problem = format!("its width of {width} does not tell the number of heads; say it with --heads");
+        return Err(Error::malformed(weights.path(), problem));
+    }
+    guesses.push(Guess::Heads { heads, width });
+    Ok(heads)
+}
+
+/// Rows and columns of patches.
+fn grid(
+    weights: &Weights,
+    table: Option<&str>,
+    known: &Known,
+    patch: [usize; 2],
+    guesses: &mut Vec<Guess>,
+) -> Result<[usize; 2]> {
+    let said = known.image.map(|image| [0, 1].map(|axis| image[axis] / patch[axis].max(1)));
+    let (name, found, cells): (_, _, fn([usize; 2]) -> usize) = match table {
+        Some(table) => (table, extents::<2>(weights, table)?[0], relative_position_rows),
         None if has(weights, "pos_embed") => {
-            ("pos_embed", extents::<3>(weights, "pos_embed")?[1].checked_sub(1), |side| side)
+            ("pos_embed", extents::<3>(weights, "pos_embed")?[1], |[rows, cols]| {
+                (rows * cols).saturating_add(1)
+            })
         }
         None => {
-            let problem = "it has neither relative nor absolute positions, so that the size of its images is \
-                           unknown; put it into a folder with the config.json of the model";
-            return Err(Error::malformed(weights.path(), problem));
+            return said.filter(|grid| !grid.contains(&0)).ok_or_else(|| {
+                let problem = "it has neither relative nor absolute positions, so that the size of its images is \
+                               unknown; say it with --image-size, or put the file into a folder with its config.json";
+                Error::malformed(weights.path(), problem)
+            });
         }
     };
-    let root = cells.map(usize::isqrt).filter(|root| Some(root * root) == cells);
-    root.map(side).ok_or_else(|| {
+    let fits = |grid: &[usize; 2]| grid.iter().all(|side| (1..=MOST).contains(side)) && cells(*grid) == found;
+    if let Some(said) = said.filter(fits) {
+        return Ok(said);
+    }
+    let square = (1..=MOST).map(|side| [side; 2]).find(fits).ok_or_else(|| {
         let shape = weights.shape(name).unwrap_or_default();
         let problem = format!(
-            "`{name}` has shape {shape:?}, which is of no square of patches; put it into a folder with the config.json of the model"
+            "`{name}` has shape {shape:?}, which is of no square of patches; say the size of its images with \
+             --image-size HEIGHTxWIDTH, or put the file into a folder with its config.json"
         );
         Error::malformed(weights.path(), problem)
-    })
+    })?;
+    if known.image.is_none() {
+        guesses.push(Guess::Image([0, 1].map(|axis| square[axis] * patch[axis])));
+    }
+    Ok(square)
 }

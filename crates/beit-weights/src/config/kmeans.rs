@@ -1,25 +1,22 @@
 //! A tokenizer by k-means: a folder of this project's, which no other tool has.
 
+use super::keys::Keys;
 use super::limit::limit;
 use super::measure::extents;
 use crate::error::{Error, Result};
-use crate::json::read_json;
 use crate::weights::Weights;
 use beit_tokenizer::KMeansConfig;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::path::Path;
 
 pub(super) const ARCHITECTURE: &str = "BeitKMeansTokenizer";
 pub(super) const MODEL_TYPE: &str = "beit_kmeans_tokenizer";
 
 /// The keys, none of which may be absent.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Config {
-    #[serde(skip_deserializing)]
     architectures: Vec<String>,
-    #[serde(skip_deserializing)]
     model_type: String,
-    #[serde(skip_deserializing)]
     dtype: String,
     vocab_size: usize,
     token_height: usize,
@@ -28,10 +25,13 @@ pub(super) struct Config {
 }
 
 impl Config {
-    /// Reads a `config.json`.
-    pub(super) fn read(path: &Path) -> Result<Self> {
-        let value: serde_json::Value = read_json(path)?;
-        serde_json::from_value(value).map_err(|error| Error::config(path, error))
+    /// What a file says.
+    pub(super) fn read(keys: &Keys) -> Result<Self> {
+        Ok(Self::describing(&KMeansConfig {
+            vocab: keys.must("vocab_size")?,
+            sides: [keys.must("token_height")?, keys.must("token_width")?],
+            mean_weight: keys.must("mean_weight")?,
+        }))
     }
 
     /// The tokenizer that is described.

@@ -2,7 +2,10 @@
 
 mod beit;
 mod codebook;
+mod described;
+mod family;
 mod infer;
+mod keys;
 mod kmeans;
 mod labelled;
 mod limit;
@@ -11,9 +14,12 @@ mod model;
 mod timm;
 
 pub(crate) use codebook::decoder_init;
-pub(crate) use infer::infer;
+pub use described::Origin;
+pub(crate) use described::{CONFIG_REMARK, Described, PREPROCESSOR_REMARK};
+pub(crate) use infer::Inferred;
+pub(crate) use keys::Keys;
 pub(crate) use labelled::unnamed;
 pub use labelled::{Labelled, Segmenter};
 pub(crate) use limit::limit_statistics;
 pub use model::{CONFIG, Model};
-pub(crate) use timm::{Labels as TimmLabels, Timm};
+pub(crate) use timm::describing as describing_timm;

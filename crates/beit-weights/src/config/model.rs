@@ -1,9 +1,13 @@
 //! `config.json` of transformers: what kind of model a folder holds.
 
+use super::family::{is_model_type, kind_of_class, model_types};
+use super::keys::Keys;
 use super::labelled::{Labelled, Segmenter};
 use super::{beit, codebook, kmeans};
 use crate::error::{Error, Result};
-use crate::json::{read_json, write_json};
+use crate::json::write_json;
+use crate::names::Kind;
+use crate::weights::Weights;
 use beit_heads::MimConfig;
 use beit_tokenizer::{Codebook, KMeansConfig};
 use std::path::Path;
@@ -40,24 +44,21 @@ impl Model {
         if !path.exists() {
             return Err(Error::NoCheckpoint { path: folder.as_ref().to_owned() });
         }
-        let kind: Kind = read_json(path)?;
-        match kind.architectures.iter().flatten().map(String::as_str).collect::<Vec<_>>()[..] {
-            [beit::MIM] => Ok(Self::Mim(read_json::<beit::Config>(path)?.mim(path)?)),
-            [beit::CLASSIFIER] => Ok(Self::Classifier(read_json::<beit::Config>(path)?.classifier(path)?)),
-            [beit::SEGMENTER] => Ok(Self::Segmenter(read_json::<beit::Config>(path)?.segmenter(path)?)),
-            [beit::ENCODER] => Ok(Self::Encoder(read_json::<beit::Config>(path)?.encoder(path)?)),
-            [codebook::ARCHITECTURE] => {
-                Ok(Self::Tokenizer(read_json::<codebook::Config>(path)?.tokenizer(path)?))
-            }
-            [] if kind.model_type.as_deref() == Some(codebook::MODEL_TYPE) => {
-                Ok(Self::Tokenizer(read_json::<codebook::Config>(path)?.tokenizer(path)?))
-            }
-            [kmeans::ARCHITECTURE] => Ok(Self::KMeans(kmeans::Config::read(path)?.tokenizer(path)?)),
-            [] if kind.model_type.as_deref() == Some(kmeans::MODEL_TYPE) => {
-                Ok(Self::KMeans(kmeans::Config::read(path)?.tokenizer(path)?))
-            }
-            ref other => Err(unknown(path, other)),
-        }
+        Self::described(Keys::read(path)?, None)
+    }
+
+    /// The model that the keys of a file describe. Where they leave something out, the tensors beside them decide.
+    pub(crate) fn described(keys: Keys, weights: Option<&Weights>) -> Result<Self> {
+        let path = keys.path().to_owned();
+        let beit = |keys| beit::Config::read(keys, weights);
+        Ok(match Described::by(&keys, weights)? {
+            Described::Transformer(Kind::Mim) => Self::Mim(beit(keys)?.mim(&path)?),
+            Described::Transformer(Kind::Classifier) => Self::Classifier(beit(keys)?.classifier(&path)?),
+            Described::Transformer(Kind::Segmenter) => Self::Segmenter(beit(keys)?.segmenter(&path)?),
+            Described::Transformer(_) => Self::Encoder(beit(keys)?.encoder(&path)?),
+            Described::Codebook => Self::Tokenizer(codebook::Config::read(&keys)?.tokenizer(&path)?),
+            Described::KMeans => Self::KMeans(kmeans::Config::read(&keys)?.tokenizer(&path)?),
+        })
     }
 
     /// Writes `config.json` into a folder.
@@ -68,12 +69,24 @@ impl Model {
     pub fn write(&self, folder: impl AsRef<Path>) -> Result<()> {
         let path = &folder.as_ref().join(CONFIG);
         match self {
-            Self::Mim(config) => write_json(path, &beit::Config::describing_mim(config)),
-            Self::Classifier(config) => write_json(path, &beit::Config::describing_classifier(config)),
-            Self::Segmenter(config) => write_json(path, &beit::Config::describing_segmenter(config)),
-            Self::Encoder(vit) => write_json(path, &beit::Config::describing_encoder(vit)),
             Self::Tokenizer(config) => write_json(path, &codebook::Config::describing(config)),
             Self::KMeans(config) => write_json(path, &kmeans::Config::describing(config)),
+            transformer => write_json(path, &beit::Config::describing_model(transformer)),
+        }
+    }
+
+    /// `config.json` of a transformer as one text. None for a tokenizer.
+    pub(crate) fn text(&self) -> Option<String> {
+        serde_json::to_string(&beit::Config::describing_model(self)?).ok()
+    }
+
+    /// A name for each class, where the model has classes.
+    #[must_use]
+    pub fn labels(&self) -> Option<&[String]> {
+        match self {
+            Self::Classifier(config) => Some(&config.labels),
+            Self::Segmenter(config) => Some(&config.labels),
+            _ => None,
         }
     }
 
@@ -125,15 +138,54 @@ impl Model {
     }
 }
 
-/// The keys that say which class of transformers a folder is for.
-#[derive(serde::Deserialize)]
-struct Kind {
-    architectures: Option<Vec<String>>,
-    model_type: Option<String>,
+/// What the file describes.
+enum Described {
+    Transformer(Kind),
+    Codebook,
+    KMeans,
 }
 
-fn unknown(path: &Path, found: &[&str]) -> Error {
-    let tokenizers = [codebook::ARCHITECTURE, kmeans::ARCHITECTURE].join(", ");
-    let known = [beit::MIM, beit::CLASSIFIER, beit::SEGMENTER, beit::ENCODER].join(", ");
-    Error::config(path, format_args!("`architectures` is {found:?}, expected one of {known}, {tokenizers}"))
+impl Described {
+    /// By the class, by the type of model, or by the tensors: whichever is known first.
+    fn by(keys: &Keys, weights: Option<&Weights>) -> Result<Self> {
+        let classes = keys.value("architectures").map(texts).unwrap_or_default();
+        let model_type: Option<String> = keys.get("model_type")?;
+        let is = |class: &str, own: &str| {
+            classes.contains(&class) || (classes.is_empty() && model_type.as_deref() == Some(own))
+        };
+        if is(codebook::ARCHITECTURE, codebook::MODEL_TYPE) {
+            return Ok(Self::Codebook);
+        }
+        if is(kmeans::ARCHITECTURE, kmeans::MODEL_TYPE) {
+            return Ok(Self::KMeans);
+        }
+        if let Some(kind) = classes.iter().find_map(|class| kind_of_class(class)) {
+            return Ok(Self::Transformer(kind));
+        }
+        let known = model_type.as_deref().map_or(classes.is_empty(), is_model_type);
+        match weights.map(Weights::kind) {
+            Some(kind) if known && kind != Kind::Tokenizer => Ok(Self::Transformer(kind)),
+            _ => Err(unknown(keys, &classes, model_type.as_deref())),
+        }
+    }
+}
+
+/// The texts of a list, or a text alone.
+fn texts(value: &serde_json::Value) -> Vec<&str> {
+    match value {
+        serde_json::Value::Array(values) => values.iter().filter_map(|value| value.as_str()).collect(),
+        value => value.as_str().into_iter().collect(),
+    }
+}
+
+fn unknown(keys: &Keys, classes: &[&str], model_type: Option<&str>) -> Error {
+    let tokenizers = [codebook::MODEL_TYPE, kmeans::MODEL_TYPE].join(", ");
+    let model_type = model_type.unwrap_or("absent");
+    keys.wrong(
+        "model_type",
+        format_args!(
+            "is {model_type} and `architectures` {classes:?}, expected the class of one of {}, {tokenizers}",
+            model_types()
+        ),
+    )
 }

@@ -1,12 +1,15 @@
 //! The names of parameters in files. Ours are those of the official checkpoints, which timm shares.
 
 mod kind;
+mod landmark;
 mod layout;
 mod naming;
 mod pattern;
 mod table;
+mod wrapper;
 
 pub use kind::Kind;
 pub use layout::Layout;
 pub(crate) use layout::{INDEX, is_index};
 pub(crate) use naming::{Naming, is_head};
+pub use wrapper::Parameters;

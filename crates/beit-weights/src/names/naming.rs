@@ -1,8 +1,10 @@
 //! How the tensors of one file are named.
 
 use super::kind::Kind;
+use super::landmark::{Candidate, candidates};
 use super::layout::Layout;
-use super::table::{HEADS, WRAPPERS};
+use super::table::{HEADS, INNER};
+use super::wrapper::{Parameters, choose};
 
 /// A layout, and what stands before its names in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,40 +15,29 @@ pub(crate) struct Naming {
     pub(crate) kind: Kind,
     /// What stands before the names, `model.` for instance. Names without it lie outside the model, but for the heads beside a backbone.
     wrapper: String,
-    /// Whether the names lack transformers' `beit.`, as those of a bare `BeitModel` do.
-    bare: bool,
+    /// What the file has for transformers' `beit.`: the name of another family, or nothing, as a bare `BeitModel` does.
+    inner: &'static str,
 }
 
-/// What transformers calls the model inside a model with a head.
-const BEIT: &str = "beit.";
-
 impl Naming {
-    /// Recognises how tensors are named; none when these are no names of a model that we know.
-    pub(crate) fn recognise(names: &[String]) -> Option<Self> {
-        let mut wrapper = String::new();
-        let mut inside: Vec<&str> = names.iter().map(String::as_str).collect();
-        // Wrappers lie in wrappers: `state_dict.backbone.`.
-        for _ in 0..=WRAPPERS.len() {
-            if let Some((layout, bare)) = landmark(&inside) {
-                let heads = names.iter().map(String::as_str).filter_map(|name| head(name, &wrapper));
-                let kind = kind(layout, inside.iter().copied().chain(heads));
-                return Some(Self { layout, kind, wrapper, bare });
-            }
-            let strip = |prefix: &str| -> Vec<&str> {
-                inside.iter().filter_map(|name| name.strip_prefix(prefix)).collect()
-            };
-            let stripped = WRAPPERS.iter().map(|prefix| (prefix, strip(prefix)));
-            let (prefix, names) = stripped.into_iter().find(|(_, inside)| !inside.is_empty())?;
-            wrapper += prefix;
-            inside = names;
-        }
-        None
+    /// Recognises how tensors are named; none when these are no names of a model that we know. Where a file has several models, or the
+    /// average of one beside it, the sentence says which was taken.
+    pub(crate) fn recognise(names: &[String], asked: Option<Parameters>) -> Option<(Self, Option<String>)> {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let (Candidate { wrapper, layout, inner }, choice) = choose(candidates(&names), &names, asked)?;
+        let inside = names.iter().filter_map(|name| name.strip_prefix(wrapper.as_str()));
+        let heads = names.iter().filter_map(|name| head(name, &wrapper));
+        let kind = kind(layout, inside.chain(heads));
+        Some((Self { layout, kind, wrapper, inner }, choice))
     }
 
     /// The names in the file of the parameter that we call `name`.
     pub(crate) fn stored(&self, name: &str) -> Vec<String> {
         let around = |name: String| {
-            let name = if self.bare { name.strip_prefix(BEIT).unwrap_or(&name).to_owned() } else { name };
+            let name = match name.strip_prefix(INNER[0]) {
+                Some(rest) => format!("{}{rest}", self.inner),
+                None => name,
+            };
             let beside = is_head(&name).then(|| self.wrapper.strip_suffix("backbone.")).flatten();
             format!("{}{name}", beside.unwrap_or(&self.wrapper))
         };
@@ -59,8 +50,13 @@ impl Naming {
             Some(name) => name,
             None => head(name, &self.wrapper)?,
         };
-        let added = self.bare.then(|| format!("{BEIT}{name}"));
-        Some(self.layout.ours(added.as_deref().unwrap_or(name), self.kind))
+        let theirs = self.of_transformers().then(|| name.strip_prefix(self.inner)).flatten();
+        let renamed = theirs.map(|rest| format!("{}{rest}", INNER[0]));
+        Some(self.layout.ours(renamed.as_deref().unwrap_or(name), self.kind))
+    }
+
+    fn of_transformers(&self) -> bool {
+        matches!(self.layout, Layout::Transformers | Layout::Transformers5)
     }
 }
 
@@ -72,32 +68,6 @@ pub(crate) fn is_head(name: &str) -> bool {
 /// The name of a head's tensor that stands beside the backbone inside `wrapper`.
 fn head<'a>(name: &'a str, wrapper: &str) -> Option<&'a str> {
     name.strip_prefix(wrapper.strip_suffix("backbone.")?).filter(|name| is_head(name))
-}
-
-/// The layout that a name which every model of it has gives away, and whether `beit.` is left out.
-fn landmark(names: &[&str]) -> Option<(Layout, bool)> {
-    let any = |prefix: &str| names.iter().any(|name| name.starts_with(prefix));
-    let has = |name: &str| names.contains(&name);
-    if any("blocks.0.") {
-        let index = names.iter().any(|name| super::is_index(name));
-        Some((if index { Layout::Unilm } else { Layout::Timm }, false))
-    } else if any("beit.encoder.layer.0.") {
-        Some((Layout::Transformers, false))
-    } else if any("beit.layers.0.") {
-        Some((Layout::Transformers5, false))
-    } else if any("encoder.layer.0.") && has("embeddings.cls_token") {
-        Some((Layout::Transformers, true))
-    } else if any("layers.0.") && has("embeddings.cls_token") {
-        Some((Layout::Transformers5, true))
-    } else if has("blocks.input.w") {
-        Some((Layout::Dalle, false))
-    } else if has("blocks.input.weight") {
-        Some((Layout::Flava, false))
-    } else if has("scores.weight") && has("pictures") {
-        Some((Layout::KMeans, false))
-    } else {
-        None
-    }
 }
 
 fn kind<'a>(layout: Layout, names: impl Iterator<Item = &'a str>) -> Kind {
@@ -120,12 +90,13 @@ mod tests {
     use super::*;
 
     fn naming(names: &[&str]) -> Option<Naming> {
-        Naming::recognise(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+        let names = names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        Naming::recognise(&names, None).map(|(naming, _)| naming)
     }
 
     #[test]
     fn layouts_are_recognised_by_names() {
-        let rows: [(&[&str], Layout, Kind, &str); 10] = [
+        let rows: [(&[&str], Layout, Kind, &str); 12] = [
             (&["cls_token", "blocks.0.gamma_1", "head.bias"], Layout::Timm, Kind::Classifier, ""),
             (
                 &["model.blocks.0.gamma_1", "model.blocks.0.attn.relative_position_index", "epoch"],
@@ -143,8 +114,15 @@ mod tests {
             (&["beit.encoder.layer.0.lambda_1", "lm_head.bias"], Layout::Transformers, Kind::Mim, ""),
             (&["beit.layers.0.lambda_1", "classifier.bias"], Layout::Transformers5, Kind::Classifier, ""),
             (&["embeddings.cls_token", "encoder.layer.0.lambda_1"], Layout::Transformers, Kind::Encoder, ""),
+            (
+                &["a.data2vec_vision.encoder.layer.0.lambda_1", "a.classifier.bias"],
+                Layout::Transformers,
+                Kind::Classifier,
+                "a.",
+            ),
             (&["blocks.input.w"], Layout::Dalle, Kind::Tokenizer, ""),
             (&["pictures", "scores.bias", "scores.weight"], Layout::KMeans, Kind::Tokenizer, ""),
+            (&["x.pictures", "x.scores.bias", "x.scores.weight"], Layout::KMeans, Kind::Tokenizer, "x."),
             (&["image_codebook.blocks.input.weight"], Layout::Flava, Kind::Tokenizer, "image_codebook."),
         ];
         for (names, layout, kind, wrapper) in rows {
@@ -156,6 +134,7 @@ mod tests {
             );
         }
         assert_eq!(naming(&["conv1.weight", "fc.bias"]), None);
+        assert_eq!(naming(&["myblocks.0.weight"]), None);
         assert_eq!(naming(&[]), None);
     }
 
@@ -163,11 +142,14 @@ mod tests {
     fn names_there_and_back() {
         let ade = naming(&["state_dict.backbone.blocks.0.gamma_1", "state_dict.decode_head.conv_seg.bias"]);
         let bare = naming(&["embeddings.cls_token", "encoder.layer.0.lambda_1"]);
+        let data2vec = naming(&["data2vec_vision.encoder.layer.0.lambda_1", "classifier.bias"]);
         let rows = [
             (ade.as_ref().unwrap(), "blocks.3.gamma_2", "state_dict.backbone.blocks.3.gamma_2"),
             (ade.as_ref().unwrap(), "decode_head.conv_seg.weight", "state_dict.decode_head.conv_seg.weight"),
             (bare.as_ref().unwrap(), "norm.weight", "layernorm.weight"),
             (bare.as_ref().unwrap(), "fc_norm.bias", "pooler.layernorm.bias"),
+            (data2vec.as_ref().unwrap(), "fc_norm.bias", "data2vec_vision.pooler.layernorm.bias"),
+            (data2vec.as_ref().unwrap(), "head.bias", "classifier.bias"),
         ];
         for (naming, ours, theirs) in rows {
             assert_eq!(naming.stored(ours), [theirs]);

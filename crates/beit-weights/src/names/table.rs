@@ -170,10 +170,14 @@ pub(super) const TOKENIZER: &[(&str, &str)] = &[
     ("blocks.output.conv.bias", "blocks.output.conv.b"),
 ];
 
-/// What tools put before every name when they save a model inside another object, in the order in which they are looked for
-/// (`beit/run_class_finetuning.py` takes `model`, then `module`; `state_dict` is mmsegmentation's, `backbone` its name of a transformer,
-/// `image_codebook` the tokenizer inside FLAVA).
+/// What tools put before every name when they save a model inside another object, in the order in which they are looked for where a file
+/// has several models (`beit/run_class_finetuning.py` takes `model`, then `module`; `state_dict` is mmsegmentation's and timm's,
+/// `backbone` mmsegmentation's name of a transformer, `image_codebook` the tokenizer inside FLAVA).
 pub(super) const WRAPPERS: [&str; 5] = ["model.", "module.", "state_dict.", "backbone.", "image_codebook."];
+
+/// What transformers calls the transformer inside a model with a head: of BEiT, whose name the table has, and of families that share all
+/// of its other names.
+pub(super) const INNER: [&str; 2] = ["beit.", "data2vec_vision."];
 
 /// What stands beside `backbone.` and belongs to the model.
 pub(super) const HEADS: [&str; 2] = ["decode_head.", "auxiliary_head."];

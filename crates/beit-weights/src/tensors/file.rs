@@ -5,7 +5,7 @@ use super::safetensors::SafetensorsFile;
 use super::sharded::{Shards, is_index};
 use super::torch::{self, TorchFile, is_torch};
 use crate::error::{Error, Problem, Result};
-use beit_data::open_regular;
+use beit_data::{open_regular, told_by};
 use safetensors::Dtype;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -80,12 +80,12 @@ impl TensorFile {
         Some(self.entries.get(name)?.dtype)
     }
 
-    /// A remark from the file's header.
+    /// A remark from a safetensors file's header, or a text beside the tensors of a PyTorch file.
     #[must_use]
     pub fn metadata(&self, key: &str) -> Option<&str> {
         self.parts.iter().find_map(|part| match part {
             Part::Safetensors(file) => file.metadata(key),
-            Part::Torch(_) => None,
+            Part::Torch(file) => file.text(key),
         })
     }
 
@@ -229,13 +229,17 @@ impl TensorFile {
 
     fn add(&mut self, path: &Path) -> Result<()> {
         let number = self.parts.len();
-        let (part, tensors): (_, Vec<_>) = if is_torch(&beginning(path)?) {
-            let file = TorchFile::open(path)?;
+        let beginning = beginning(path)?;
+        let (part, tensors): (_, Vec<_>) = if is_torch(&beginning) {
+            let file = TorchFile::open(path).map_err(|error| match error {
+                Error::Torch { .. } => called(&beginning, path, error),
+                error => error,
+            })?;
             let tensor = |entry: &torch::Entry| (entry.name.clone(), entry.dtype, entry.shape.clone());
             let tensors = file.entries().iter().map(tensor).collect();
             (Part::Torch(file), tensors)
         } else {
-            let file = SafetensorsFile::open(path)?;
+            let file = SafetensorsFile::open(path).map_err(|error| called(&beginning, path, error))?;
             let info = |name: String| {
                 let info = file.info(&name).expect("a name from the header");
                 (name, info.dtype, info.shape.clone())
@@ -251,6 +255,14 @@ impl TensorFile {
         }
         self.parts.push(part);
         Ok(())
+    }
+}
+
+/// What a file is instead, where that says more than why it cannot be read.
+fn called(beginning: &[u8], path: &Path, error: Error) -> Error {
+    match told_by(beginning) {
+        Some(is) => Error::malformed(path, format_args!("it is {is}; expected weights")),
+        None => error,
     }
 }
 

@@ -88,7 +88,7 @@ fn official_checkpoints_see_what_the_authors_measured_with() {
 
 #[test]
 fn logit_laplace_is_a_mean_and_a_deviation() {
-    let Normalise { mean, std } = Normalise::LOGIT_LAPLACE;
+    let Normalise { mean, std, .. } = Normalise::LOGIT_LAPLACE;
     for x in [0.0, 0.25, 1.0] {
         let normalised: f32 = (x - mean[0]) / std[0];
         assert!((normalised - (0.8 * x + 0.1)).abs() < 1e-7);

@@ -135,19 +135,14 @@ fn configurations() {
         ("use_relative_position_bias", true.into(), "are both true"),
         ("num_attention_heads", 3.into(), "not divisible by the number of heads"),
         (
-            "architectures",
-            serde_json::json!(["ViTModel"]),
-            "`architectures` is [\"ViTModel\"], expected one of Beit",
-        ),
-        (
             "num_hidden_layers",
             (1u64 << 60).into(),
             "`num_hidden_layers` is 1152921504606846976, expected at most 65536",
         ),
-        ("hidden_size", (-8).into(), "config.json is not what transformers writes"),
+        ("hidden_size", (-8).into(), "`hidden_size` is -8: invalid value"),
         ("vocab_size", 0.into(), "`vocab_size` is 0"),
         ("vocab_size", 7.into(), "`lm_head.weight` has shape [6, 8], expected [7, 8]"),
-        ("hidden_size", "big".into(), "config.json is not what transformers writes"),
+        ("hidden_size", "big".into(), "`hidden_size` is \"big\": invalid type"),
     ];
     for (key, value, part) in rows {
         let text = with_key(&folder, key, value);

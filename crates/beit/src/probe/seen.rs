@@ -98,7 +98,7 @@ impl Look<'_> {
 
 /// The bytes that were normalised, exactly: channels of `plane` values.
 fn bytes(normal: &[f32], plane: usize, normalise: &Normalise) -> impl Iterator<Item = u8> {
-    let Normalise { mean, std } = *normalise;
+    let Normalise { mean, std, .. } = *normalise;
     normal.iter().enumerate().map(move |(i, x)| {
         let channel = i / plane % 3;
         (255.0 * (x * std[channel] + mean[channel])).round() as u8
@@ -132,8 +132,8 @@ impl Work for LookThrough<'_> {
 
 /// The pooled output of every block, `[B, width]` each, by one pass through the model.
 fn layers<O: Ops>(ops: &O, vit: &Vit<O::Tensor>, pool: ProbePool, pixels: &[f32]) -> Result<Vec<Vec<f32>>> {
-    let ([height, width], tokens) = (vit.config().image, vit.config().tokens());
-    let images = ops.upload([pixels.len() / (3 * height * width), 3, height, width], pixels);
+    let (config, tokens) = (vit.config(), vit.config().tokens());
+    let images = ops.upload(config.images(pixels.len() / config.numbers()), pixels);
     let input = Input { images: &images, mask: None, drop_path: None };
     let mut pooled = Vec::new();
     vit.infer(ops, &input, &mut |_, x| {

@@ -1,5 +1,5 @@
 use super::Sides;
-use beit_weights::{LoadOptions, Resizing};
+use beit_weights::{Entry, LoadOptions, Model, OpenOptions, Parameters, Resizing};
 use serde::{Deserialize, Serialize};
 
 /// How a model is opened that is used as it is.
@@ -19,6 +19,47 @@ pub struct OpenSettings {
     pub loading: LoadSettings,
 }
 
+/// What is said of a file that it does not say of itself.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+#[serde(default)]
+pub struct ReadSettings {
+    /// Number of heads of a model in a bare file without relative positions, which does not show it; else 64 of the width are a head
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub heads: Option<usize>,
+    /// Which parameters of a file that has an average (EMA) beside those of the last step; the average where nothing is said
+    #[cfg_attr(feature = "clap", arg(long, value_enum, value_name = "WHICH"))]
+    pub weights: Option<ParametersRule>,
+}
+
+/// Which parameters of a file with several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[serde(rename_all = "lowercase")]
+pub enum ParametersRule {
+    /// Those of the last step
+    Raw,
+    /// The average
+    Ema,
+}
+
+impl ReadSettings {
+    /// How a file is opened whose pictures may be of these sides. What the catalogue knows of an official file fills what is not said.
+    #[must_use]
+    pub fn options(&self, image: Option<Sides>, entry: Option<&Entry>) -> OpenOptions {
+        let known = entry.and_then(Entry::model);
+        let known = known.as_ref().and_then(Model::vit);
+        OpenOptions {
+            heads: self.heads.or(known.map(|vit| vit.heads)),
+            image: image.map(|Sides(image)| image).or(known.map(|vit| vit.image)),
+            parameters: self.weights.map(|rule| match rule {
+                ParametersRule::Raw => Parameters::Raw,
+                ParametersRule::Ema => Parameters::Average,
+            }),
+        }
+    }
+}
+
 /// How a checkpoint is loaded.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
@@ -30,6 +71,9 @@ pub struct LoadSettings {
     /// Take what fits of a checkpoint and report what does not, instead of failing
     #[cfg_attr(feature = "clap", arg(long))]
     pub lenient: bool,
+    /// What the file does not say of itself.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub reading: ReadSettings,
 }
 
 /// Whose way of making pixels of pictures.

@@ -224,7 +224,7 @@ impl Finetuning {
             let params = Classifier::shapes(config).map(&mut |shape| ops.zeros(*shape));
             // Gradients and two moments.
             let mut kept: Vec<_> = (0..3).map(|_| params.clone()).collect();
-            let images = ops.zeros([batch, 3, vit.image[0], vit.image[1]]);
+            let images = ops.zeros(vit.images(batch));
             let input = beit_vit::Input { images: &images, mask: None, drop_path: None };
             let (logits, saved) = params.forward(ops, &input, training.keep());
             params.backward(ops, &input, &logits, saved, &mut kept[0]);
@@ -249,7 +249,7 @@ impl Finetuning {
             let (path, found, expected) = (own.display(), config.classes, self.classes());
             unfit!("{path} has {found} classes, the data have {expected}; resume with the data of the run");
         }
-        let preprocessing = load::preprocessing(&Checkpoint::open(own)?, config.vit.image);
+        let preprocessing = load::preprocessing(&Checkpoint::open(own)?, &config.vit)?;
         let report = format!("{}: all of it", own.display());
         Ok(Start { params: loaded.params, preprocessing, report })
     }
@@ -276,7 +276,8 @@ impl Finetuning {
         let FinetuneSettings { model, training, loading, .. } = &self.settings;
         let Located { path, entry } = locate(&init.to_string_lossy(), &self.watch)?;
         let options = loading.options(model.image_size);
-        let checkpoint = Checkpoint::open(&path)?;
+        let opening = loading.reading.options(model.image_size, entry);
+        let checkpoint = load::open(&path, opening, &self.watch)?;
         let no_transformer = || {
             let path = path.display();
             Error::Unfit(format!("{path}: a tokenizer cannot be fine-tuned; expected a pre-trained model"))
@@ -297,7 +298,7 @@ impl Finetuning {
         same_patches(init, model.patch_size, vit.patch)?;
         vit.validate()?;
         // The statistics are the checkpoint's; what is trained here is evaluated in the released code's way.
-        let of_checkpoint = load::preprocessing(&checkpoint, vit.image);
+        let of_checkpoint = load::preprocessing(&checkpoint, vit)?;
         let released =
             Preprocessing { normalise: of_checkpoint.normalise, ..Preprocessing::unilm(vit.image) };
         let authors = entry.and_then(|entry| entry.authors_preprocessing(vit.image));

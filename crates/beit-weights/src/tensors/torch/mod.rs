@@ -17,7 +17,7 @@ pub(crate) use writer::write_torch;
 
 use crate::error::{Error, Problem, Result};
 use beit_data::open_regular;
-use container::{Kind, Placed};
+use container::{Contents, Kind, Placed};
 use safetensors::Dtype;
 use std::collections::HashMap;
 use std::fs::File;
@@ -39,6 +39,8 @@ pub(crate) struct TorchFile {
     file: Mutex<File>,
     entries: Vec<Entry>,
     tensors: HashMap<String, Placed>,
+    /// Texts beside the tensors.
+    texts: HashMap<String, String>,
 }
 
 /// What is known of a tensor without reading it.
@@ -60,14 +62,20 @@ impl TorchFile {
     /// When it cannot be read, is damaged, or wants to call what weights do not need.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let mut file = open_regular(path, u64::MAX).map_err(Error::read(path))?;
-        let tensors = container::tensors(&mut file).map_err(|fault| fault.in_file(path))?;
+        let contents = container::contents(&mut file).map_err(|fault| fault.in_file(path))?;
+        let Contents { tensors, texts } = contents;
         let entry = |(name, placed): &(String, Placed)| {
             let (name, shape) = (name.clone(), placed.shape.clone());
             Entry { name, dtype: placed.dtype, shape }
         };
         let entries = tensors.iter().map(entry).collect();
         let (path, file, tensors) = (path.to_owned(), Mutex::new(file), tensors.into_iter().collect());
-        Ok(Self { path, file, entries, tensors })
+        Ok(Self { path, file, entries, tensors, texts })
+    }
+
+    /// A text beside the tensors.
+    pub(crate) fn text(&self, key: &str) -> Option<&str> {
+        self.texts.get(key).map(String::as_str)
     }
 
     /// All tensors, in the order of the file.

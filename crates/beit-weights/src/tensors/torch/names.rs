@@ -3,6 +3,7 @@
 use super::fault::{Found, unreadable};
 use super::pickle::{Heap, Node, Object, Pickle, Value};
 use super::tensor::Tensor;
+use std::collections::HashMap;
 
 /// Levels of the deepest dict or module that is looked into. A dict may contain itself, so there must be some.
 const MAX_DEPTH: u32 = 64;
@@ -25,6 +26,18 @@ pub(super) fn tensors<'a, 'p>(pickle: &'p Pickle<'a>) -> Found<Vec<(String, &'p 
         walk.look(value, step)?;
     }
     Ok(walk.found)
+}
+
+/// The texts that stand under a text in the dict that a pickle is, if they are no longer than `longest` bytes.
+pub(super) fn texts(pickle: &Pickle<'_>, longest: usize) -> HashMap<String, String> {
+    let pairs = pickle.heap.dict(pickle.root).unwrap_or_default();
+    let text = |pair: &(Value<'_>, Value<'_>)| match *pair {
+        (Value::Text(key), Value::Text(text)) if key.len() <= MAX_NAME && text.len() <= longest => {
+            Some((key.to_owned(), text.to_owned()))
+        }
+        _ => None,
+    };
+    pairs.iter().filter_map(text).collect()
 }
 
 /// One level of a name.
@@ -69,6 +82,13 @@ impl<'a, 'p> Walk<'a, 'p> {
             Some(Node::Tensor(tensor)) => {
                 let name = self.name(step)?;
                 self.found.push((name, tensor));
+            }
+            Some(Node::Unread(kind)) => {
+                let name = self.name(step)?;
+                return unreadable(format_args!(
+                    "its tensor `{name}` is {kind}, expected a dense one of real numbers: save it as such \
+                     (`.to_dense()`, `.dequantize()`, or from a model that has its weights)"
+                ));
             }
             Some(Node::Dict(pairs)) => {
                 self.spend(pairs.len())?;

@@ -25,6 +25,8 @@ impl<'a> Storage<'a> {
     pub(super) fn new(key: &'a str, kind: Global<'a>, elements: i64) -> Found<Self> {
         let dtype = match kind.name.strip_suffix("Storage") {
             Some("Untyped") => None,
+            // Of quantised tensors, which say themselves that they are.
+            Some(name) if name.starts_with('Q') => None,
             name => match name.and_then(storage_type) {
                 Some(dtype) => Some(dtype),
                 None => {

@@ -19,7 +19,7 @@ const ALIGNMENT: u16 = 64;
 const VERSION: &[u8] = b"3\n";
 
 /// Writes named tensors (name, type, extents, row-major little-endian bytes) in the format of torch 1.6 and later: an `OrderedDict`,
-/// in a dict under the key `wrapper` if there is one. The same tensors give the same file.
+/// in a dict under the key `wrapper` if there is one, with `texts` beside it. The same tensors give the same file.
 ///
 /// # Errors
 ///
@@ -31,6 +31,7 @@ const VERSION: &[u8] = b"3\n";
 pub(crate) fn write_torch<N: AsRef<str>, B: AsRef<[u8]>>(
     path: &Path,
     wrapper: Option<&str>,
+    texts: &[(&str, String)],
     tensors: impl IntoIterator<Item = (N, Dtype, Vec<usize>, Result<B>)>,
 ) -> Result<()> {
     let mut failure = None;
@@ -43,7 +44,7 @@ pub(crate) fn write_torch<N: AsRef<str>, B: AsRef<[u8]>>(
             }
         });
         let mut zip = ZipWriter::new(BufWriter::new(File::create(new)?));
-        write_entries(&mut zip, wrapper, &mut sound)?;
+        write_entries(&mut zip, wrapper, texts, &mut sound)?;
         drop(sound);
         match failure {
             Some(_) => Err(io::Error::other("a tensor could not be read")),
@@ -59,6 +60,7 @@ pub(crate) fn write_torch<N: AsRef<str>, B: AsRef<[u8]>>(
 fn write_entries<N: AsRef<str>, B: AsRef<[u8]>>(
     zip: &mut ZipWriter<BufWriter<File>>,
     wrapper: Option<&str>,
+    texts: &[(&str, String)],
     tensors: impl IntoIterator<Item = (N, Dtype, Vec<usize>, B)>,
 ) -> io::Result<()> {
     let mut pickle = Pickler::begin(wrapper);
@@ -69,7 +71,7 @@ fn write_entries<N: AsRef<str>, B: AsRef<[u8]>>(
         pickle.tensor(name, dtype, &shape, key)?;
         write_entry(zip, &format!("data/{key}"), bytes)?;
     }
-    write_entry(zip, "data.pkl", &pickle.end(wrapper))?;
+    write_entry(zip, "data.pkl", &pickle.end(wrapper, texts))?;
     write_entry(zip, "byteorder", b"little")?;
     write_entry(zip, "version", VERSION)
 }
@@ -101,10 +103,15 @@ impl Pickler {
         pickle
     }
 
-    fn end(mut self, wrapper: Option<&str>) -> Vec<u8> {
+    fn end(mut self, wrapper: Option<&str>, texts: &[(&str, String)]) -> Vec<u8> {
         self.0.push(op::SETITEMS);
         if wrapper.is_some() {
             self.0.push(op::SETITEM);
+            for (key, text) in texts {
+                self.text(key);
+                self.text(text);
+                self.0.push(op::SETITEM);
+            }
         }
         self.0.push(op::STOP);
         self.0

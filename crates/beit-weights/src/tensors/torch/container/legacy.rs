@@ -9,7 +9,7 @@ use super::super::fault::{Fault, Found, unreadable};
 use super::super::pickle::{Pickle, Value};
 use super::super::tensor::Storage;
 use super::beginning::beginning;
-use super::place::{Extent, Placed, Storages, place};
+use super::place::{Contents, Extent, Storages, place};
 use std::collections::HashMap;
 use std::io::{Read, Seek, SeekFrom};
 
@@ -18,8 +18,8 @@ const VERSION: i64 = 1001;
 /// Bytes of the number in front of each storage.
 const COUNT: u64 = size_of::<i64>() as u64;
 
-/// The tensors of a stream.
-pub(super) fn tensors<R: Read + Seek>(file: &mut R, length: u64) -> Found<Vec<(String, Placed)>> {
+/// What a stream holds.
+pub(super) fn contents<R: Read + Seek>(file: &mut R, length: u64) -> Found<Contents> {
     let bytes = beginning(file)?;
     let mut rest = bytes.as_slice();
     let _magic = next(&mut rest)?;

@@ -33,12 +33,20 @@ pub(in super::super) struct Placed {
     crc32: Option<u32>,
 }
 
+/// What a file holds.
+#[derive(Debug, Default)]
+pub(in super::super) struct Contents {
+    /// In the order of the file.
+    pub(in super::super) tensors: Vec<(String, Placed)>,
+    /// Short texts beside them, by their keys.
+    pub(in super::super) texts: HashMap<String, String>,
+}
+
+/// Bytes of the longest text that is kept; the names of 21,841 classes are half a megabyte.
+const LONGEST_TEXT: usize = 1 << 22;
+
 /// Finds the place of each tensor of a pickle, given those of the storages.
-pub(super) fn place(
-    pickle: &Pickle<'_>,
-    storages: &Storages,
-    file_length: u64,
-) -> Found<Vec<(String, Placed)>> {
+pub(super) fn place(pickle: &Pickle<'_>, storages: &Storages, file_length: u64) -> Found<Contents> {
     let mut names = HashSet::new();
     let mut tensors = Vec::new();
     for (name, tensor) in names::tensors(pickle)? {
@@ -48,7 +56,7 @@ pub(super) fn place(
         let placed = placed(&name, tensor, storages, file_length)?;
         tensors.push((name, placed));
     }
-    Ok(tensors)
+    Ok(Contents { tensors, texts: names::texts(pickle, LONGEST_TEXT) })
 }
 
 fn placed(name: &str, tensor: &Tensor<'_>, storages: &Storages, file_length: u64) -> Found<Placed> {

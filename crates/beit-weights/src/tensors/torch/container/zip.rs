@@ -8,7 +8,7 @@
 
 use super::super::fault::{Fault, Found, unreadable};
 use super::super::pickle::{MAX_PICKLE, Pickle};
-use super::place::{Extent, Placed, Storages, place};
+use super::place::{Contents, Extent, Storages, place};
 use std::collections::HashMap;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use zip::{CompressionMethod, ZipArchive};
@@ -18,8 +18,8 @@ pub(in super::super) const ARCHIVE: &str = "archive";
 
 const PICKLE: &str = "data.pkl";
 
-/// The tensors of an archive.
-pub(super) fn tensors<R: Read + Seek>(file: &mut R, length: u64) -> Found<Vec<(String, Placed)>> {
+/// What an archive holds.
+pub(super) fn contents<R: Read + Seek>(file: &mut R, length: u64) -> Found<Contents> {
     let entries = entries(file, length)?;
     let folder = folder(&entries)?;
     let find = |name: &str| entries.get(&format!("{folder}{name}")).copied();

@@ -17,6 +17,8 @@ pub(in super::super) enum Node<'a> {
     Object(Box<Object<'a>>),
     Storage(Box<Storage<'a>>),
     Tensor(Box<Tensor<'a>>),
+    /// A tensor of a kind that is not read: sparse, say.
+    Unread(&'static str),
 }
 
 /// An instance of a class that is not known here: what was put into it, nothing of what it does.

@@ -95,8 +95,11 @@ impl<'a> Machine<'a> {
                 self.spend(2 * tensor.shape.len())?;
                 Ok(self.heap.add(Node::Tensor(Box::new(tensor))))
             }
+            Some(Role::Unread(kind)) => Ok(self.heap.add(Node::Unread(kind))),
             Some(Role::Parameter) => match first {
-                Some(data) if matches!(self.heap.get(data), Some(Node::Tensor(_))) => Ok(data),
+                Some(data) if matches!(self.heap.get(data), Some(Node::Tensor(_) | Node::Unread(_))) => {
+                    Ok(data)
+                }
                 _ => unreadable(format_args!("its pickle calls {function} without a tensor")),
             },
             Some(Role::FromType) => match *arguments {
@@ -114,7 +117,8 @@ impl<'a> Machine<'a> {
 
     /// A call within a call goes one level deep: only what makes a tensor.
     fn call_of_type(&mut self, function: Value<'a>, arguments: Value<'a>) -> Found<Value<'a>> {
-        let makes_tensor = |global| matches!(role(global), Some(Role::Tensor(_) | Role::Parameter));
+        let makes_tensor =
+            |global| matches!(role(global), Some(Role::Tensor(_) | Role::Unread(_) | Role::Parameter));
         match self.heap.global(function) {
             Some(global) if makes_tensor(global) => self.call(function, arguments),
             _ => Err(self.refusal(function)),
@@ -173,7 +177,7 @@ impl<'a> Machine<'a> {
         match self.heap.get_mut(target) {
             Some(Node::Object(object)) => object.state = state,
             // An OrderedDict's attributes are versions of layers; a tensor's are hooks.
-            Some(Node::Dict(_) | Node::Tensor(_)) => {}
+            Some(Node::Dict(_) | Node::Tensor(_) | Node::Unread(_)) => {}
             Some(Node::Global(_)) => return Err(self.refusal(target)),
             _ => return unreadable("its pickle gives attributes to a value that has none"),
         }

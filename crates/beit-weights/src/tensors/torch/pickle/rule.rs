@@ -22,6 +22,8 @@ pub(super) enum Role {
     Sequence,
     /// `torch._utils._rebuild_tensor...`
     Tensor(Rebuild),
+    /// Makes a tensor that is not read, of this kind.
+    Unread(&'static str),
     /// `torch._utils._rebuild_parameter...`: its first argument is the tensor.
     Parameter,
     /// `torch._tensor._rebuild_from_type_v2`: calls its first argument with the third.
@@ -64,6 +66,17 @@ fn rebuilds(module: &str, name: &str) -> Option<Role> {
         ("torch._utils", "_rebuild_tensor_v3") => Some(Role::Tensor(Rebuild::V3)),
         ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => Some(Role::Parameter),
         ("torch._tensor", "_rebuild_from_type_v2") => Some(Role::FromType),
+        ("torch._utils", "_rebuild_sparse_tensor" | "_rebuild_sparse_csr_tensor") => {
+            Some(Role::Unread("sparse"))
+        }
+        ("torch._utils", "_rebuild_qtensor") => Some(Role::Unread("quantised")),
+        ("torch._utils", "_rebuild_nested_tensor") => Some(Role::Unread("nested")),
+        ("torch._utils", "_rebuild_meta_tensor_no_storage") => {
+            Some(Role::Unread("meta, without any numbers"))
+        }
+        ("torch._utils", "_rebuild_device_tensor_from_numpy" | "_rebuild_device_tensor_from_cpu_tensor") => {
+            Some(Role::Unread("of a device that torch keeps apart"))
+        }
         _ => None,
     }
 }
@@ -105,7 +118,7 @@ fn torch(module: &str, name: &str) -> Option<Role> {
         ("torch.nn.backends.thnn", "_get_thnn_function_backend") => Some(Role::Inert),
         ("torch" | "torch.storage", _) if name.ends_with("Storage") => Some(Role::Data),
         ("torch" | "torch.cuda", _) if name.ends_with("Tensor") => Some(Role::Data),
-        ("torch", _) if is_element_type(name) => Some(Role::Data),
+        ("torch", _) if is_element_type(name) || is_scheme(name) => Some(Role::Data),
         _ if of_models && is_plain(name) => Some(Role::Data),
         _ => None,
     }
@@ -121,6 +134,12 @@ fn is_element_type(name: &str) -> bool {
         }
         _ => digits.is_empty() && matches!(kind, "bool" | "half" | "double" | "long" | "short"),
     }
+}
+
+/// Ways of quantising, which a quantised tensor names.
+fn is_scheme(name: &str) -> bool {
+    let scheme = name.strip_prefix("per_tensor_").or(name.strip_prefix("per_channel_"));
+    scheme.is_some_and(|scheme| matches!(scheme, "affine" | "symmetric" | "affine_float_qparams"))
 }
 
 /// Scalars and arrays of numpy and an enumeration that timm's layers have; their values are passed over.

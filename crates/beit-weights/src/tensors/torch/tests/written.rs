@@ -44,7 +44,7 @@ const WEIGHTS: [(&str, Dtype, &[usize], &[u8]); 5] = [
 
 fn write(path: &Path, wrapper: Option<&str>) {
     let tensors = WEIGHTS.map(|(name, dtype, shape, bytes)| (name, dtype, shape.to_vec(), Ok(bytes)));
-    write_torch(path, wrapper, tensors).unwrap();
+    write_torch(path, wrapper, &[], tensors).unwrap();
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn storages_are_aligned() {
 fn a_type_without_storage_is_not_written() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("weights.pth");
-    let error = write_torch(&path, None, [("x", Dtype::U32, vec![1], Ok([0; 4]))]).unwrap_err();
+    let error = write_torch(&path, None, &[], [("x", Dtype::U32, vec![1], Ok([0; 4]))]).unwrap_err();
     assert!(matches!(error, Error::Write { .. }), "{error}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }

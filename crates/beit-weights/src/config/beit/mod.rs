@@ -1,31 +1,29 @@
 //! `BeitConfig` of transformers.
 
+mod describe;
+mod read;
+
 use super::labelled::{Labelled, Segmenter, unnamed};
 use super::limit::{limit, limit_eps};
 use crate::error::{Error, Result};
 use beit_heads::{ClassifierConfig, MimConfig, Pooling};
 use beit_vit::RelativePositions;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-pub(super) const MIM: &str = "BeitForMaskedImageModeling";
-pub(super) const CLASSIFIER: &str = "BeitForImageClassification";
-pub(super) const SEGMENTER: &str = "BeitForSemanticSegmentation";
-pub(super) const ENCODER: &str = "BeitModel";
+const MIM: &str = "BeitForMaskedImageModeling";
+const CLASSIFIER: &str = "BeitForImageClassification";
+const SEGMENTER: &str = "BeitForSemanticSegmentation";
+const ENCODER: &str = "BeitModel";
 
 /// The keys that matter here, with the values that transformers takes for absent ones. Other keys are ignored.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct Config {
-    #[serde(skip_deserializing)]
+#[derive(Clone, Debug, Serialize)]
+pub(in crate::config) struct Config {
     architectures: Vec<String>,
-    #[serde(skip_deserializing)]
     model_type: String,
-    #[serde(skip_deserializing)]
     dtype: String,
-    #[serde(skip_deserializing)]
     torch_dtype: String,
     image_size: Side,
     patch_size: Side,
@@ -70,7 +68,7 @@ impl Default for Config {
             num_hidden_layers: 12,
             num_attention_heads: 12,
             intermediate_size: 3072,
-            hidden_act: GELU.into(),
+            hidden_act: GELU[0].into(),
             layer_norm_eps: 1e-12,
             layer_scale_init_value: Some(0.1),
             drop_path_rate: 0.1,
@@ -88,11 +86,11 @@ impl Default for Config {
     }
 }
 
-/// The only activation that BEiT has: the exact GELU.
-const GELU: &str = "gelu";
+/// The only activation that BEiT has, the exact GELU, by the names that transformers has for it.
+const GELU: [&str; 2] = ["gelu", "gelu_python"];
 
 /// One number, or height and width.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 #[serde(untagged)]
 enum Side {
     Square(usize),
@@ -116,7 +114,7 @@ impl From<[usize; 2]> for Side {
 
 impl Config {
     /// The model for masked image modelling that is described.
-    pub(super) fn mim(self, path: &Path) -> Result<MimConfig> {
+    pub(in crate::config) fn mim(self, path: &Path) -> Result<MimConfig> {
         expect(path, "use_mean_pooling", self.use_mean_pooling, true)?;
         expect(path, "use_mask_token", self.use_mask_token, true)?;
         limit(path, &[("vocab_size", self.vocab_size)])?;
@@ -128,7 +126,7 @@ impl Config {
     }
 
     /// The classifier that is described.
-    pub(super) fn classifier(mut self, path: &Path) -> Result<Labelled> {
+    pub(in crate::config) fn classifier(mut self, path: &Path) -> Result<Labelled> {
         let pooling = if self.use_mean_pooling { Pooling::Mean } else { Pooling::Cls };
         let vit = self.vit(path, pooling == Pooling::Cls)?;
         let labels = self.labels(path)?;
@@ -136,7 +134,7 @@ impl Config {
     }
 
     /// The model for semantic segmentation that is described.
-    pub(super) fn segmenter(mut self, path: &Path) -> Result<Segmenter> {
+    pub(in crate::config) fn segmenter(mut self, path: &Path) -> Result<Segmenter> {
         let vit = self.vit(path, !self.use_mean_pooling)?;
         let taps = match self.out_indices.take() {
             None => Segmenter::usual_taps(vit.depth),
@@ -148,7 +146,7 @@ impl Config {
     }
 
     /// The transformer that is described.
-    pub(super) fn encoder(self, path: &Path) -> Result<beit_vit::Config> {
+    pub(in crate::config) fn encoder(self, path: &Path) -> Result<beit_vit::Config> {
         self.vit(path, !self.use_mean_pooling)
     }
 
@@ -167,7 +165,9 @@ impl Config {
     }
 
     fn vit(&self, path: &Path, final_norm: bool) -> Result<beit_vit::Config> {
-        expect(path, "hidden_act", self.hidden_act.as_str(), GELU)?;
+        if !GELU.contains(&self.hidden_act.as_str()) {
+            expect(path, "hidden_act", self.hidden_act.as_str(), GELU[0])?;
+        }
         self.check_extents(path)?;
         let vit = beit_vit::Config {
             image: self.image_size.into(),
@@ -213,56 +213,6 @@ impl Config {
                 path,
                 "`use_shared_relative_position_bias` and `use_relative_position_bias` are both true, expected one of them",
             )),
-        }
-    }
-
-    /// The description of a model for masked image modelling.
-    pub(super) fn describing_mim(config: &MimConfig) -> Self {
-        Self { vocab_size: config.vocab, ..Self::describing(&config.vit, MIM) }
-    }
-
-    /// The description of a classifier.
-    pub(super) fn describing_classifier(Labelled { classifier, labels }: &Labelled) -> Self {
-        let use_mean_pooling = classifier.pooling == Pooling::Mean;
-        Self { use_mean_pooling, ..Self::describing(&classifier.vit, CLASSIFIER) }.with(labels)
-    }
-
-    /// The description of a model for semantic segmentation.
-    pub(super) fn describing_segmenter(Segmenter { vit, labels, taps }: &Segmenter) -> Self {
-        let out_indices = Some(taps.to_vec());
-        Self { out_indices, use_mean_pooling: !vit.final_norm, ..Self::describing(vit, SEGMENTER) }
-            .with(labels)
-    }
-
-    /// The description of a transformer without a head.
-    pub(super) fn describing_encoder(vit: &beit_vit::Config) -> Self {
-        Self { use_mean_pooling: !vit.final_norm, ..Self::describing(vit, ENCODER) }
-    }
-
-    fn with(self, labels: &[String]) -> Self {
-        let numbered = || labels.iter().cloned().enumerate();
-        let label2id = numbered().map(|(class, label)| (label, class)).collect();
-        Self { id2label: Some(numbered().collect()), label2id: Some(label2id), ..self }
-    }
-
-    fn describing(vit: &beit_vit::Config, architecture: &str) -> Self {
-        Self {
-            architectures: vec![architecture.to_owned()],
-            image_size: vit.image.into(),
-            patch_size: vit.patch.into(),
-            num_channels: vit.channels,
-            hidden_size: vit.width,
-            num_hidden_layers: vit.depth,
-            num_attention_heads: vit.heads,
-            intermediate_size: vit.hidden,
-            layer_norm_eps: vit.layer_norm_eps,
-            layer_scale_init_value: Some(vit.layer_scale.unwrap_or(0.0)),
-            drop_path_rate: vit.drop_path,
-            use_absolute_position_embeddings: vit.absolute_positions,
-            use_relative_position_bias: vit.relative_positions == RelativePositions::PerLayer,
-            use_shared_relative_position_bias: vit.relative_positions == RelativePositions::Shared,
-            use_mask_token: vit.mask_token,
-            ..Self::default()
         }
     }
 }

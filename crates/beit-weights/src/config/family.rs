@@ -1,0 +1,39 @@
+//! Families of transformers that are BEiT's architecture under another name.
+
+use crate::names::Kind;
+
+/// What transformers calls a family in `config.json`. Its names of tensors are a row of `INNER` in `names/table.rs`.
+struct Family {
+    model_type: &'static str,
+    class: &'static str,
+}
+
+/// BEiT, which [DiT](https://arxiv.org/abs/2203.02378) goes by as well, and [data2vec's vision model](https://arxiv.org/abs/2202.03555).
+const FAMILIES: [Family; 2] = [
+    Family { model_type: "beit", class: "Beit" },
+    Family { model_type: "data2vec-vision", class: "Data2VecVision" },
+];
+
+/// How the name of a class goes on after the family's.
+const HEADS: [(&str, Kind); 4] = [
+    ("ForMaskedImageModeling", Kind::Mim),
+    ("ForImageClassification", Kind::Classifier),
+    ("ForSemanticSegmentation", Kind::Segmenter),
+    ("Model", Kind::Encoder),
+];
+
+/// What a class of transformers holds, if it is one of these families'.
+pub(super) fn kind_of_class(class: &str) -> Option<Kind> {
+    let head = FAMILIES.iter().find_map(|family| class.strip_prefix(family.class))?;
+    HEADS.iter().find(|(name, _)| *name == head).map(|(_, kind)| *kind)
+}
+
+/// Whether a `model_type` is one of these families'.
+pub(super) fn is_model_type(model_type: &str) -> bool {
+    FAMILIES.iter().any(|family| family.model_type == model_type)
+}
+
+/// All of them, for a message.
+pub(super) fn model_types() -> String {
+    FAMILIES.map(|family| family.model_type).join(", ")
+}

@@ -1,0 +1,84 @@
+//! What is converted is read back as it was, whatever the model looks like.
+
+use crate::made::{answer, saved_as};
+use beit_heads::{ClassifierConfig, Pooling};
+use beit_ops::philox::uniforms;
+use beit_vit::{Config, Preset, RelativePositions};
+use beit_weights::{Checkpoint, Target};
+
+const CONFIGURATIONS: u64 = 200;
+
+/// Random choices of one configuration.
+struct Dice {
+    number: u64,
+    thrown: u64,
+}
+
+impl Dice {
+    fn any<T: Copy>(&mut self, of: &[T]) -> T {
+        self.thrown += 1;
+        let share = uniforms(17, self.number, self.thrown)[0];
+        of[((share * of.len() as f32) as usize).min(of.len() - 1)]
+    }
+
+    fn coin(&mut self) -> bool {
+        self.any(&[false, true])
+    }
+}
+
+/// A small classifier of random sizes.
+fn configuration(number: u64) -> ClassifierConfig {
+    let dice = &mut Dice { number, thrown: 0 };
+    let patch = [dice.any(&[2, 4, 7, 8]), dice.any(&[2, 4, 7, 8])];
+    let square = dice.coin();
+    let patch = if square { [patch[0]; 2] } else { patch };
+    let rows = dice.any(&[1, 2, 3, 5]);
+    let grid = [rows, if square { rows } else { dice.any(&[1, 2, 4, 6]) }];
+    let head = dice.any(&[1, 2, 4, 8, 22]);
+    let heads = dice.any(&[1, 2, 3, 4]);
+    let positions = dice.any(&[0, 1, 2, 3]);
+    let vit = Config {
+        image: [0, 1].map(|axis| grid[axis] * patch[axis]),
+        patch,
+        channels: dice.any(&[1, 3, 3, 3]),
+        width: head * heads,
+        depth: dice.any(&[1, 2, 3]),
+        heads,
+        hidden: dice.any(&[1, 5, 16, 33]),
+        absolute_positions: positions != 1,
+        relative_positions: [RelativePositions::None, RelativePositions::PerLayer, RelativePositions::Shared]
+            [positions % 3],
+        layer_scale: dice.coin().then_some(0.2),
+        layer_norm_eps: dice.any(&[1e-6, 1e-12, 1e-5]),
+        drop_path: 0.1,
+        ..Config::new(Preset::Tiny)
+    };
+    let pooling = if dice.coin() { Pooling::Mean } else { Pooling::Cls };
+    ClassifierConfig::on(vit, dice.any(&[1, 2, 3, 10]), pooling)
+}
+
+/// To every layout, as a folder and as a file, and back from it to that of transformers.
+#[test]
+fn of_random_models_give_the_same_bits() {
+    for number in 0..CONFIGURATIONS {
+        let config = configuration(number);
+        let (tmp, folder) = saved_as(&config);
+        let expected = answer(&folder);
+        for (target, name) in [
+            (Target::Transformers, "hf"),
+            (Target::Timm, "timm"),
+            (Target::Unilm, "unilm.pth"),
+            (Target::Unilm, "unilm.safetensors"),
+        ] {
+            let there = tmp.path().join(name);
+            let whole = Checkpoint::open(&folder).unwrap();
+            whole.convert(target, &there).unwrap();
+            assert!(answer(&there) == expected, "{number} by {name}: {config:?}");
+            let back = Checkpoint::open(&there).unwrap();
+            assert_eq!((back.labels(), back.notes()), (whole.labels(), &[][..]), "{number} by {name}");
+            assert_eq!(back.preprocessing(), whole.preprocessing(), "{number} by {name}");
+            back.convert(Target::Transformers, tmp.path().join("back")).unwrap();
+            assert!(answer(&tmp.path().join("back")) == expected, "{number} back from {name}: {config:?}");
+        }
+    }
+}
