@@ -1,9 +1,8 @@
 //! Checkpoints: configuration, parameters and preprocessing together, in a folder or in one file.
 
-use crate::config::{CONFIG, Labelled, Model, Timm, TimmLabels, decoder_init, infer, unnamed};
+use crate::config::{CONFIG, Labelled, Model, Timm, TimmLabels, decoder_init, infer, unnamed, usual_names};
 use crate::error::{Error, Result};
 use crate::json::read_json;
-use crate::labels::for_classes;
 use crate::load::{Allowance, LoadOptions, Source, initial};
 use crate::preprocessor::{PREPROCESSOR, read_preprocessing};
 use crate::report::Report;
@@ -98,7 +97,7 @@ impl Checkpoint {
             (None, None) => None,
         };
         let timm = timm.map(|(timm, _)| timm);
-        name_classes(&mut model, timm);
+        name_classes(&mut model, timm, &weights);
         Ok(Self { path: path.to_owned(), model, origin, weights, decoder, preprocessing })
     }
 
@@ -262,16 +261,16 @@ fn resize(path: &Path, vit: &mut beit_vit::Config, options: LoadOptions) -> Resu
     Ok([from, vit.grid()])
 }
 
-/// The names that timm's configuration has for the classes, or those of the data set that has as many.
-fn name_classes(model: &mut Model, timm: Option<Timm>) {
+/// The names that timm's configuration or the file has for the classes, or those of the data set that has as many.
+fn name_classes(model: &mut Model, timm: Option<Timm>, weights: &Weights) {
     let Model::Classifier(Labelled { classifier, labels }) = model else { return };
-    let names = timm.and_then(|timm| timm.label_names).map(TimmLabels::into_names);
-    if let Some(names) = names.filter(|names| names.len() == classifier.classes) {
+    let fits = |names: &Vec<String>| names.len() == classifier.classes;
+    let of_timm = timm.and_then(|timm| timm.label_names).map(TimmLabels::into_names);
+    if let Some(names) = of_timm.filter(fits) {
         *labels = names;
-    } else if labels[..] == unnamed(classifier.classes)[..]
-        && let Some(known) = for_classes(classifier.classes)
-    {
-        *labels = known.names().map(str::to_owned).collect();
+    } else if labels[..] == unnamed(classifier.classes)[..] {
+        let of_file = weights.file().class_names().filter(fits);
+        *labels = of_file.unwrap_or_else(|| usual_names(classifier.classes));
     }
 }
 

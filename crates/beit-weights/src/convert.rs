@@ -1,14 +1,14 @@
 //! From one layout to another: names are changed and matrices split or joined, numbers stay as they are to the bit.
 
 use crate::checkpoint::{Checkpoint, DECODERS, WEIGHTS};
-use crate::config::{CONFIG, Model, Timm};
+use crate::config::{CONFIG, Model, Timm, usual_names};
 use crate::error::{Error, Problem, Result};
 use crate::folder::replace_folder;
 use crate::json::write_json;
 use crate::load::SHARED_TABLE;
 use crate::names::{INDEX, Layout, is_head};
 use crate::preprocessor::write_preprocessing;
-use crate::tensors::{TensorWriter, checked_floats, write_torch};
+use crate::tensors::{CLASS_NAMES, TensorWriter, Wrapper, checked_floats, write_torch};
 use crate::weights::Weights;
 use beit_data::Preprocessing;
 use beit_ops::relative_position_index;
@@ -85,9 +85,9 @@ impl Checkpoint {
             if let Some(preprocessing) = self.preprocessing() {
                 write_preprocessing(folder, preprocessing)?;
             }
-            write(&self.tensors(Target::Transformers)?, &folder.join(WEIGHTS[0]))?;
+            write(&self.tensors(Target::Transformers)?, &[], &folder.join(WEIGHTS[0]))?;
             match self.decoder() {
-                Some(decoder) => write(&tensors(decoder, Layout::Flava)?, &folder.join(DECODERS[0])),
+                Some(decoder) => write(&tensors(decoder, Layout::Flava)?, &[], &folder.join(DECODERS[0])),
                 None => Ok(()),
             }
         })
@@ -102,25 +102,32 @@ impl Checkpoint {
                 let timm = Timm::describing(&config.classifier, &config.labels, &preprocessing);
                 write_json(&folder.join(CONFIG), &timm)?;
             }
-            write(&self.tensors(Target::Timm)?, &folder.join(WEIGHTS[0]))
+            write(&self.tensors(Target::Timm)?, &[], &folder.join(WEIGHTS[0]))
         })
     }
 
-    /// In a `.pth` the parameters are a dictionary in a dictionary, as the released code looks for them.
+    /// In a `.pth` the parameters are a dictionary in a dictionary, as the released code looks for them. What else is in the outer one
+    /// it passes over: the names of the classes, for which that layout has no place.
     fn to_unilm(&self, out: &Path) -> Result<()> {
         let tensors = self.tensors(Target::Unilm)?;
         match out.extension().and_then(|extension| extension.to_str()) {
             Some("pth") => {
                 let key = if matches!(self.model(), Model::Segmenter(_)) { "state_dict" } else { "model" };
-                write_pth(&tensors, key, out)
+                write_pth(&tensors, Wrapper { key, class_names: self.own_names() }, out)
             }
-            Some("safetensors") => write(&tensors, out),
+            Some("safetensors") => write(&tensors, self.own_names(), out),
             _ => {
                 let problem = "the name must end in .pth or .safetensors";
                 let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, problem);
                 Err(Error::write(out)(source))
             }
         }
+    }
+
+    /// The names of the classes, where these cannot be told by their number.
+    fn own_names(&self) -> &[String] {
+        let labels = self.labels();
+        if labels == usual_names(labels.len()) { &[] } else { labels }
     }
 
     fn tensors(&self, target: Target) -> Result<Vec<Tensor<'_>>> {
@@ -240,16 +247,19 @@ impl Tensor<'_> {
     }
 }
 
-fn write(tensors: &[Tensor<'_>], path: &Path) -> Result<()> {
+fn write(tensors: &[Tensor<'_>], class_names: &[String], path: &Path) -> Result<()> {
     let mut writer = TensorWriter::new();
+    if !class_names.is_empty() {
+        writer.metadata(CLASS_NAMES, serde_json::json!(class_names).to_string());
+    }
     for tensor in tensors {
         writer.later(&tensor.name, tensor.dtype, tensor.shape.clone(), || tensor.read());
     }
     writer.write(path)
 }
 
-fn write_pth(tensors: &[Tensor<'_>], key: &str, path: &Path) -> Result<()> {
+fn write_pth(tensors: &[Tensor<'_>], wrapper: Wrapper<'_>, path: &Path) -> Result<()> {
     let named =
         tensors.iter().map(|tensor| (&tensor.name, tensor.dtype, tensor.shape.clone(), tensor.read()));
-    write_torch(path, Some(key), named)
+    write_torch(path, Some(wrapper), named)
 }

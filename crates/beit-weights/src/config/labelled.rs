@@ -1,5 +1,6 @@
 //! Models that know the names of their classes.
 
+use crate::labels::for_classes;
 use beit_heads::ClassifierConfig;
 
 /// A model for semantic segmentation that knows the names of its classes.
@@ -40,6 +41,14 @@ impl Labelled {
     pub fn unnamed(classifier: ClassifierConfig) -> Self {
         let labels = unnamed(classifier.classes);
         Self { classifier, labels }
+    }
+}
+
+/// The names of classes of which nothing is known but how many they are: those of the data set that has as many, else none.
+pub(crate) fn usual_names(classes: usize) -> Vec<String> {
+    match for_classes(classes) {
+        Some(known) => known.names().map(str::to_owned).collect(),
+        None => unnamed(classes),
     }
 }
 

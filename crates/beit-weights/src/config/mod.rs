@@ -12,8 +12,8 @@ mod timm;
 
 pub(crate) use codebook::decoder_init;
 pub(crate) use infer::infer;
-pub(crate) use labelled::unnamed;
 pub use labelled::{Labelled, Segmenter};
+pub(crate) use labelled::{unnamed, usual_names};
 pub(crate) use limit::limit_statistics;
 pub use model::{CONFIG, Model};
 pub(crate) use timm::{Labels as TimmLabels, Timm};

@@ -3,7 +3,7 @@
 use super::numbers::{self, FLOATS, INTEGERS};
 use super::safetensors::SafetensorsFile;
 use super::sharded::{Shards, is_index};
-use super::torch::{self, TorchFile, is_torch};
+use super::torch::{self, CLASS_NAMES, TorchFile, is_torch};
 use crate::error::{Error, Problem, Result};
 use beit_data::open_regular;
 use safetensors::Dtype;
@@ -86,6 +86,15 @@ impl TensorFile {
         self.parts.iter().find_map(|part| match part {
             Part::Safetensors(file) => file.metadata(key),
             Part::Torch(_) => None,
+        })
+    }
+
+    /// The names of a classifier's classes, where the file has them beside the tensors.
+    #[must_use]
+    pub fn class_names(&self) -> Option<Vec<String>> {
+        self.parts.iter().find_map(|part| match part {
+            Part::Safetensors(file) => serde_json::from_str(file.metadata(CLASS_NAMES)?).ok(),
+            Part::Torch(file) => file.class_names().map(<[String]>::to_vec),
         })
     }
 

@@ -12,5 +12,5 @@ pub use file::TensorFile;
 pub(crate) use numbers::checked_floats;
 #[cfg(feature = "hub")]
 pub(crate) use sharded::{Shards, is_index};
-pub(crate) use torch::write_torch;
+pub(crate) use torch::{CLASS_NAMES, Wrapper, write_torch};
 pub use writer::TensorWriter;

@@ -13,11 +13,12 @@ mod tensor;
 mod tests;
 mod writer;
 
-pub(crate) use writer::write_torch;
+pub(crate) use names::CLASS_NAMES;
+pub(crate) use writer::{Wrapper, write_torch};
 
 use crate::error::{Error, Problem, Result};
 use beit_data::open_regular;
-use container::{Kind, Placed};
+use container::{Contents, Kind, Placed};
 use safetensors::Dtype;
 use std::collections::HashMap;
 use std::fs::File;
@@ -38,6 +39,7 @@ pub(crate) struct TorchFile {
     /// Held open, so that what is read later is the file that was checked.
     file: Mutex<File>,
     entries: Vec<Entry>,
+    class_names: Option<Vec<String>>,
     tensors: HashMap<String, Placed>,
 }
 
@@ -60,19 +62,25 @@ impl TorchFile {
     /// When it cannot be read, is damaged, or wants to call what weights do not need.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let mut file = open_regular(path, u64::MAX).map_err(Error::read(path))?;
-        let tensors = container::tensors(&mut file).map_err(|fault| fault.in_file(path))?;
+        let Contents { tensors, class_names } =
+            container::contents(&mut file).map_err(|fault| fault.in_file(path))?;
         let entry = |(name, placed): &(String, Placed)| {
             let (name, shape) = (name.clone(), placed.shape.clone());
             Entry { name, dtype: placed.dtype, shape }
         };
         let entries = tensors.iter().map(entry).collect();
         let (path, file, tensors) = (path.to_owned(), Mutex::new(file), tensors.into_iter().collect());
-        Ok(Self { path, file, entries, tensors })
+        Ok(Self { path, file, entries, class_names, tensors })
     }
 
     /// All tensors, in the order of the file.
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// The names of a classifier's classes, where the file has them.
+    pub(crate) fn class_names(&self) -> Option<&[String]> {
+        self.class_names.as_deref()
     }
 
     /// The elements of a tensor, row-major and little-endian.

@@ -27,6 +27,23 @@ pub(super) fn tensors<'a, 'p>(pickle: &'p Pickle<'a>) -> Found<Vec<(String, &'p 
     Ok(walk.found)
 }
 
+/// The key beside the parameters under which the names of a classifier's classes stand.
+pub(crate) const CLASS_NAMES: &str = "class_names";
+
+/// Names of classes that a file may have.
+const MAX_CLASSES: usize = 1 << 16;
+
+/// The names of classes beside the tensors: a list of text. A list may hold one text many times, so its length is bounded as well.
+pub(super) fn class_names(pickle: &Pickle<'_>) -> Option<Vec<String>> {
+    let names = pickle.heap.entry(pickle.root, CLASS_NAMES)?;
+    let names = pickle.heap.sequence(names).filter(|names| names.len() <= MAX_CLASSES)?;
+    let name = |value: &Value<'_>| match value {
+        Value::Text(name) if name.len() <= MAX_NAME => Some((*name).to_owned()),
+        _ => None,
+    };
+    names.iter().map(name).collect()
+}
+
 /// One level of a name.
 struct Step<'a> {
     above: Option<usize>,

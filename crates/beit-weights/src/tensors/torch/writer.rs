@@ -1,6 +1,7 @@
 //! Writing what `torch.load(path, weights_only=True)` reads.
 
 use super::container::ARCHIVE;
+use super::names::CLASS_NAMES;
 use super::pickle::opcode as op;
 use super::tensor::{storage_name, width};
 use crate::error::{Error, Result};
@@ -18,8 +19,17 @@ const ALIGNMENT: u16 = 64;
 /// The version of the format; torch reads 1 to 10 and writes 3.
 const VERSION: &[u8] = b"3\n";
 
+/// The dict around the tensors.
+#[derive(Clone, Copy)]
+pub(crate) struct Wrapper<'a> {
+    /// The key of the tensors in it.
+    pub(crate) key: &'a str,
+    /// The names of a classifier's classes, beside the tensors; none is written of an empty list.
+    pub(crate) class_names: &'a [String],
+}
+
 /// Writes named tensors (name, type, extents, row-major little-endian bytes) in the format of torch 1.6 and later: an `OrderedDict`,
-/// in a dict under the key `wrapper` if there is one. The same tensors give the same file.
+/// in a dict if there is a `wrapper`. The same tensors give the same file.
 ///
 /// # Errors
 ///
@@ -30,7 +40,7 @@ const VERSION: &[u8] = b"3\n";
 /// If the extents do not have as many bytes as there are.
 pub(crate) fn write_torch<N: AsRef<str>, B: AsRef<[u8]>>(
     path: &Path,
-    wrapper: Option<&str>,
+    wrapper: Option<Wrapper<'_>>,
     tensors: impl IntoIterator<Item = (N, Dtype, Vec<usize>, Result<B>)>,
 ) -> Result<()> {
     let mut failure = None;
@@ -58,7 +68,7 @@ pub(crate) fn write_torch<N: AsRef<str>, B: AsRef<[u8]>>(
 /// The storages come first, so that only one tensor is in memory at a time; order in an archive means nothing.
 fn write_entries<N: AsRef<str>, B: AsRef<[u8]>>(
     zip: &mut ZipWriter<BufWriter<File>>,
-    wrapper: Option<&str>,
+    wrapper: Option<Wrapper<'_>>,
     tensors: impl IntoIterator<Item = (N, Dtype, Vec<usize>, B)>,
 ) -> io::Result<()> {
     let mut pickle = Pickler::begin(wrapper);
@@ -90,24 +100,35 @@ fn write_entry<W: Write + Seek>(zip: &mut ZipWriter<W>, name: &str, bytes: &[u8]
 struct Pickler(Vec<u8>);
 
 impl Pickler {
-    fn begin(wrapper: Option<&str>) -> Self {
+    fn begin(wrapper: Option<Wrapper<'_>>) -> Self {
         let mut pickle = Self(vec![op::PROTO, 2]);
         if let Some(wrapper) = wrapper {
             pickle.0.push(op::EMPTY_DICT);
-            pickle.text(wrapper);
+            pickle.text(wrapper.key);
         }
         pickle.ordered_dict();
         pickle.0.push(op::MARK);
         pickle
     }
 
-    fn end(mut self, wrapper: Option<&str>) -> Vec<u8> {
+    fn end(mut self, wrapper: Option<Wrapper<'_>>) -> Vec<u8> {
         self.0.push(op::SETITEMS);
-        if wrapper.is_some() {
+        if let Some(wrapper) = wrapper {
             self.0.push(op::SETITEM);
+            self.class_names(wrapper.class_names);
         }
         self.0.push(op::STOP);
         self.0
+    }
+
+    fn class_names(&mut self, names: &[String]) {
+        if names.is_empty() {
+            return;
+        }
+        self.text(CLASS_NAMES);
+        self.0.extend([op::EMPTY_LIST, op::MARK]);
+        names.iter().for_each(|name| self.text(name));
+        self.0.extend([op::APPENDS, op::SETITEM]);
     }
 
     /// ```text

@@ -8,8 +8,9 @@
 use super::super::fault::{Fault, Found, unreadable};
 use super::super::pickle::{Pickle, Value};
 use super::super::tensor::Storage;
+use super::Contents;
 use super::beginning::beginning;
-use super::place::{Extent, Placed, Storages, place};
+use super::place::{Extent, Storages};
 use std::collections::HashMap;
 use std::io::{Read, Seek, SeekFrom};
 
@@ -18,8 +19,8 @@ const VERSION: i64 = 1001;
 /// Bytes of the number in front of each storage.
 const COUNT: u64 = size_of::<i64>() as u64;
 
-/// The tensors of a stream.
-pub(super) fn tensors<R: Read + Seek>(file: &mut R, length: u64) -> Found<Vec<(String, Placed)>> {
+/// What a stream has.
+pub(super) fn contents<R: Read + Seek>(file: &mut R, length: u64) -> Found<Contents> {
     let bytes = beginning(file)?;
     let mut rest = bytes.as_slice();
     let _magic = next(&mut rest)?;
@@ -37,7 +38,7 @@ pub(super) fn tensors<R: Read + Seek>(file: &mut R, length: u64) -> Found<Vec<(S
     let keys = next(&mut rest)?;
     let begin = (bytes.len() - rest.len()) as u64;
     let storages = storages(file, length, begin, &saved, &keys)?;
-    place(&saved, &storages, length)
+    Contents::of(&saved, &storages, length)
 }
 
 /// Reads a pickle and goes behind it.

@@ -8,7 +8,8 @@
 
 use super::super::fault::{Fault, Found, unreadable};
 use super::super::pickle::{MAX_PICKLE, Pickle};
-use super::place::{Extent, Placed, Storages, place};
+use super::Contents;
+use super::place::{Extent, Storages};
 use std::collections::HashMap;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use zip::{CompressionMethod, ZipArchive};
@@ -18,8 +19,8 @@ pub(in super::super) const ARCHIVE: &str = "archive";
 
 const PICKLE: &str = "data.pkl";
 
-/// The tensors of an archive.
-pub(super) fn tensors<R: Read + Seek>(file: &mut R, length: u64) -> Found<Vec<(String, Placed)>> {
+/// What an archive has.
+pub(super) fn contents<R: Read + Seek>(file: &mut R, length: u64) -> Found<Contents> {
     let entries = entries(file, length)?;
     let folder = folder(&entries)?;
     let find = |name: &str| entries.get(&format!("{folder}{name}")).copied();
@@ -37,7 +38,7 @@ pub(super) fn tensors<R: Read + Seek>(file: &mut R, length: u64) -> Found<Vec<(S
     let data = format!("{folder}data/");
     let of_data = |(name, &extent): (&String, &Extent)| Some((name.strip_prefix(&data)?.to_owned(), extent));
     let storages: Storages = entries.iter().filter_map(of_data).collect();
-    place(&Pickle::read(&pickle)?, &storages, length)
+    Contents::of(&Pickle::read(&pickle)?, &storages, length)
 }
 
 /// Where each entry's bytes are.

@@ -121,14 +121,14 @@ fn no_damage_is_worse_than_an_error() {
     for name in ["checkpoint.pth", "checkpoint_legacy.pth", "views_legacy.pth", "types_protocol_4.pth"] {
         let whole = fs::read(golden(name)).unwrap();
         for length in 0..whole.len() {
-            let cut = container::tensors(&mut Cursor::new(&whole[..length]));
+            let cut = container::contents(&mut Cursor::new(&whole[..length]));
             assert!(cut.is_err(), "{name} cut to {length} of {} bytes", whole.len());
         }
         for (place, flip) in (0..whole.len()).zip([0x01, 0x80, 0xff].into_iter().cycle()) {
             let mut changed = whole.clone();
             changed[place] ^= flip;
             let mut changed = Cursor::new(changed);
-            for (_, tensor) in container::tensors(&mut changed).unwrap_or_default() {
+            for (_, tensor) in container::contents(&mut changed).unwrap_or_default().tensors {
                 let _ = tensor.read(&mut changed).map(|window| gather::row_major(&tensor, window));
             }
         }

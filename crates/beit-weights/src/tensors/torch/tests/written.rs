@@ -43,6 +43,7 @@ const WEIGHTS: [(&str, Dtype, &[usize], &[u8]); 5] = [
 ];
 
 fn write(path: &Path, wrapper: Option<&str>) {
+    let wrapper = wrapper.map(|key| Wrapper { key, class_names: &[] });
     let tensors = WEIGHTS.map(|(name, dtype, shape, bytes)| (name, dtype, shape.to_vec(), Ok(bytes)));
     write_torch(path, wrapper, tensors).unwrap();
 }
@@ -76,6 +77,44 @@ fn the_written_file_is_the_one_that_torch_was_seen_to_load() {
     if fs::read(&path).unwrap() != fs::read(golden("written.pth")).unwrap_or_default() {
         panic!("the file differs from tests/goldens/torch/written.pth: {}", folder.keep().display());
     }
+}
+
+#[test]
+fn names_of_classes_stand_beside_the_tensors() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("weights.pth");
+    let write = |names: &[&str]| {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let wrapper = Wrapper { key: "model", class_names: &names };
+        let tensors = WEIGHTS.map(|(name, dtype, shape, bytes)| (name, dtype, shape.to_vec(), Ok(bytes)));
+        write_torch(&path, Some(wrapper), tensors).unwrap();
+        TorchFile::open(&path).unwrap()
+    };
+    let named = write(&["0", "10", "caf\u{e9}"]);
+    assert_eq!(named.class_names().unwrap(), ["0", "10", "caf\u{e9}"]);
+    assert_eq!(named.entries(), write(&[]).entries());
+    assert_eq!(write(&[]).class_names(), None);
+    // Nobody has names as long as this.
+    assert_eq!(write(&["a", &"b".repeat(513)]).class_names(), None);
+}
+
+/// A dict `{"class_names": VALUE}`.
+#[test]
+fn other_lists_are_no_names() {
+    let dict = |value: &[u8]| [b"\x80\x02}X\x0b\0\0\0class_names", value, b"s."].concat();
+    let names = |value: &[u8]| {
+        let pickle = dict(value);
+        let file = open(&archive(&[("data.pkl", &pickle)])).unwrap();
+        file.class_names().map(<[String]>::to_vec)
+    };
+    assert_eq!(names(b"](X\x01\0\0\0aX\x01\0\0\0be"), Some(vec!["a".to_owned(), "b".to_owned()]));
+    // A number, a list with a number, a text.
+    for value in [&b"K\x01"[..], b"](X\x01\0\0\0aK\x01e", b"X\x01\0\0\0a"] {
+        assert_eq!(names(value), None, "{value:?}");
+    }
+    // One text in as many places as a hostile pickle likes.
+    let many = [&b"](X\x01\0\0\0aq\0"[..], &b"h\0".repeat(1 << 17), b"e"].concat();
+    assert_eq!(names(&many), None);
 }
 
 #[test]
