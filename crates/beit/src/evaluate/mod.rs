@@ -116,8 +116,8 @@ impl Classifier {
     /// Accuracy, loss, accuracy of each class and confusion matrix on the images of a source.
     ///
     /// Classes of the data are those of the model with the same names, or by the numbers of ImageNet (n01440764); a model whose
-    /// classes have no names takes folders named 0, 1, … in the order in which training takes them (10 before 2). The data may have some of the model's classes only. `model` is what the
-    /// answer calls the model.
+    /// classes have no names takes folders named 0, 1, … in the order in which training numbers them (10 before 2). The data may
+    /// have some of the model's classes only. `model` is what the answer calls the model.
     ///
     /// # Errors
     ///
