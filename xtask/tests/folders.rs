@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Outcome, Place, read_json, read_tensor};
+use common::{Outcome, Place, read_json, read_tensor, without_metadata};
 use std::fs;
 
 const TINY: &str = "--from-scratch --preset tiny --steps 2 --batch-size 4";
@@ -110,13 +110,6 @@ fn files_that_are_not_read_are_counted() {
     place.bad(1, "predict set/cat --model tuned", &["no images in set/cat", "found 2 jp2"]);
 }
 
-/// A file as it was before names were kept in it.
-fn without_names(place: &Place, from: &str, to: &str) {
-    let bytes = fs::read(place.path(from)).unwrap();
-    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-    safetensors::serialize_to_file(file.tensors(), None, &place.path(to)).unwrap();
-}
-
 #[test]
 fn numbers_are_the_same_classes_after_every_export() {
     let folders: Vec<(String, u32)> = (0..12).map(|class| (class.to_string(), class)).collect();
@@ -134,7 +127,7 @@ fn numbers_are_the_same_classes_after_every_export() {
         let after = evaluate(out, "set");
         assert!((after.answer()["top1"] == before["top1"]) && !after.stderr.contains("no names"), "{after}");
     }
-    without_names(&place, "b.safetensors", "nameless.safetensors");
+    without_metadata(&place.path("b.safetensors"), &place.path("nameless.safetensors"));
     let after = evaluate("nameless.safetensors", "set");
     assert_eq!(after.answer()["top1"], before["top1"], "{after}");
     says(&after, &["the model's classes have no names", "`0` is class 0, `1` is class 1, `10` is class 2"]);
