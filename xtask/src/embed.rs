@@ -67,6 +67,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let embedder = Embedder::open_with(&args.model.model, &args.model.open, &args.features, &device, &watch)?;
     let data = DataSettings { max_bad_share: args.max_bad_share, ..DataSettings::default() };
     let source = source(args)?;
+    watch.notes_of(source.as_ref());
     let features = embedder.embed_source(&source, &data, args.batches, &watch)?;
     features.write(&args.out, source.as_ref())?;
     let shape = &features.shape;

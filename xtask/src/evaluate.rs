@@ -12,7 +12,8 @@ use serde::Serialize;
 /// Top-1 and top-5 accuracy, loss, accuracy of each class and confusion matrix of a classifier
 ///
 /// Classes of the data are those of the model with the same names, or by the numbers of ImageNet (n01440764); a model whose
-/// classes have no names takes folders named 0, 1, … The data may have some of the model's classes only.
+/// classes have no names takes folders named 0, 1, … in the order in which training numbers them (10 before 2). The data may have
+/// some of the model's classes only.
 #[derive(ClapArgs)]
 #[command(after_help = "Examples:
   cargo xtask evaluate --model runs/finetune-001

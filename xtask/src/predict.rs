@@ -53,6 +53,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let device = device::open(&args.device, &watch)?;
     let classifier = Classifier::open_with(&args.model.model, &args.model.open, &device, &watch)?;
     let source: Arc<dyn Source> = Arc::new(Files::find(&args.images)?);
+    watch.notes_of(source.as_ref());
     let bad = classifier.classify_source(&source, args.batches, &watch, |index, found| {
         let answer = Answer { file: source.name(index), predictions: found.top(args.top_k) };
         args.output.answer(&answer, &table(&answer))

@@ -81,6 +81,7 @@ fn masks(args: &MasksArgs) -> anyhow::Result<()> {
     args.overwrite.check(&args.out, Contents::Picture)?;
     let (config, watch) = (args.model.config()?, args.output.watch());
     let (source, _) = args.data.held_out()?;
+    watch.notes_of(source.as_ref());
     let preprocessing = args.model.preprocessing(&config);
     write_masks(&args.out, &source, &preprocessing, &args.mask, config.grid(), &watch)?;
     args.output.answer(&json!({ "out": args.out }), &format!("masks: {}", args.out.display()))
@@ -98,6 +99,7 @@ fn reconstruction(args: &ReconstructionArgs) -> anyhow::Result<()> {
     };
     let tokenizer = Tokenizer::open_with(tokenizer, &device, &watch)?;
     let (source, _) = data.held_out()?;
+    watch.notes_of(source.as_ref());
     masked.write_reconstructions(out, &source, &tokenizer, mask, *images, *seed, &watch)?;
     output.answer(&json!({ "out": out }), &format!("reconstruction: {}", out.display()))
 }

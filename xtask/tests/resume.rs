@@ -125,6 +125,41 @@ fn fine_tuning_goes_on() {
     }
 }
 
+/// A run does not go on with other images, however they are asked for.
+#[test]
+fn what_decides_about_the_images_must_be_the_same() {
+    let place = Place::with_photos();
+    let args = "finetune --from-scratch --preset tiny --data folder:photos --labels 30 --steps 4 --batch-size 8 --save-every 2";
+    place.good(&format!("{args} --out run"));
+    rewind(&place, "run", 2);
+    let before = place.contents("run");
+    for (flags, says) in [
+        ("--batch-size 6", "--batch-size was 8, is 6"),
+        ("--labels 12", "--labels was 30, is 12"),
+        ("--update-freq 2", "--update-freq was 1, is 2"),
+        ("--validation 0.2", "--validation was not given, is 0.2"),
+        ("--data folder:photos/train", "--data was folder:photos, is folder:photos/train"),
+        ("--image-size 56", "--image-size was not given"),
+        ("--min-crop-scale 0.5", "--min-crop-scale was not given, is 0.5"),
+    ] {
+        let says = ["run/run.toml is of another run", says];
+        place.bad(1, &format!("finetune --resume --out run {flags}"), &says);
+        assert!(place.contents("run") == before, "{flags}");
+    }
+    // The whole command line again, with another number in it.
+    let other = args.replace("--batch-size 8", "--batch-size 6");
+    place.bad(1, &format!("{other} --out run --resume"), &["--batch-size was 8, is 6"]);
+    let all = args.replace("--labels 30 ", "");
+    place.good(&format!("{all} --out all"));
+    rewind(&place, "all", 2);
+    place.bad(1, &format!("{args} --out all --resume"), &["--labels was not given, is 30"]);
+    // Images that came since.
+    place.copy("photos/train/class-0/00.png", "photos/train/class-0/new.png");
+    place.bad(1, "finetune --resume --out run", &["the data was 48 images", "is 49 images"]);
+    fs::remove_file(place.path("photos/train/class-0/new.png")).unwrap();
+    place.good("finetune --resume --out run");
+}
+
 /// A disk that is full: no file may grow beyond half of a checkpoint, so that writing one fails in the middle as it does when no
 /// space is left. (Unlike a small file system, that needs no right to mount one.)
 #[test]

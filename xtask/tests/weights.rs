@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Outcome, Place, SHORT};
+use common::{Outcome, Place, SHORT, without_metadata};
 use serde_json::Value;
 use std::fs;
 
@@ -48,10 +48,13 @@ fn layouts(place: &Place) {
     }
     assert_eq!(accuracy("hf"), expected);
     assert_eq!(accuracy("timm"), expected);
-    // The released code's files have no names of classes: folders are then named by number.
+    assert_eq!(accuracy("tuned.pth"), expected);
+    // Other files for the released code have no names of classes: folders are then named by number.
+    place.good("weights convert tuned tuned.safetensors --layout unilm");
+    without_metadata(&place.path("tuned.safetensors"), &place.path("nameless.safetensors"));
     place.bad(
         1,
-        "evaluate --model tuned.pth --data folder:photos",
+        "evaluate --model nameless.safetensors --data folder:photos",
         &["`class-0` has no counterpart", "LABEL_0"],
     );
     for class in 0..3 {
@@ -60,7 +63,8 @@ fn layouts(place: &Place) {
         fs::rename(place.path(&format!("numbered-{class}")), place.path(&format!("numbered/val/{class}")))
             .unwrap();
     }
-    let run = place.good("evaluate --model tuned.pth --data folder:numbered --preprocess unilm --json");
+    let run =
+        place.good("evaluate --model nameless.safetensors --data folder:numbered --preprocess unilm --json");
     assert_eq!(run.answer()["images"], 24);
     assert!(
         run.stderr.contains("preprocessing: shorter side to 28, centre 28x28, Bicubic, mean [0.5"),
@@ -68,7 +72,7 @@ fn layouts(place: &Place) {
     );
     // A file under an official name is prepared as that was: the second version has the statistics of ImageNet.
     let official = "beitv2_base_patch16_224_pt1k_ft1k.pth";
-    place.copy("tuned.pth", official);
+    place.copy("nameless.safetensors", official);
     let run = place.good(&format!("evaluate --model {official} --data folder:numbered"));
     assert!(run.stderr.contains("mean [0.485, 0.456, 0.406]"), "{run}");
     // There and back again, from the file.

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use crate::source::{Unread, endings};
 use crate::split::Split;
 
 /// A result whose error is [`enum@Error`].
@@ -59,14 +60,16 @@ pub enum Error {
         depth: usize,
     },
     /// The folder holds no image.
-    #[error("no images in {}: expected files ending in jpg, jpeg, png or webp", .path.display())]
+    #[error("no images in {}: expected files ending in {}{}", .path.display(), endings(), .unread.remark())]
     NoImages {
         /// The folder.
         path: PathBuf,
+        /// What is there instead.
+        unread: Unread,
     },
     /// The folder has no such split.
     #[error(
-        "no {split} split in {}: expected a folder {} in it; to use other images, name their own folder", .path.display(),
+        "no {split} split in {}: expected a folder {} in it, in any case; to use other images, name their own folder", .path.display(),
         .split.folder_names().join(" or ")
     )]
     NoSplit {
@@ -76,7 +79,9 @@ pub enum Error {
         split: Split,
     },
     /// A class of the test split is unknown to the training split.
-    #[error("class folder {} has no counterpart among the training classes", .path.display())]
+    #[error(
+        "class folder {} has no counterpart among the training classes: rename it as one of them, or take it away", .path.display()
+    )]
     UnknownClass {
         /// The folder of the class.
         path: PathBuf,
@@ -130,10 +135,12 @@ pub enum Error {
         found: usize,
     },
     /// A class without a single training image.
-    #[error("class {class} has no training image")]
+    #[error("class {class} has no training image{}", expected_instead(.unread))]
     EmptyClass {
         /// Its name.
         class: String,
+        /// What its folder has instead.
+        unread: Unread,
     },
     /// A subset of no images, or of more than there are.
     #[error("expected a subset of 1 to {available} images, found {asked}")]
@@ -167,4 +174,12 @@ pub enum Error {
     /// The operating system gave no thread.
     #[error("cannot start a loader thread")]
     Thread(#[source] std::io::Error),
+}
+
+/// What a class should have where it has files that are not read.
+fn expected_instead(unread: &Unread) -> String {
+    match unread.files() {
+        0 => String::new(),
+        _ => format!(": expected files ending in {}{}", endings(), unread.remark()),
+    }
 }

@@ -23,7 +23,7 @@ pub use foreign::told_by;
 pub use image::{CropBox, Image};
 pub use loader::{Batch, Batches, Item, Loader, LoaderConfig, Shard};
 pub use rng::{Purpose, SampleRng, sample_rng, shuffled};
-pub use source::{Cached, Folder, Idx, Part, SCHEMES, Source, file_version, open};
+pub use source::{Cached, Folder, Idx, Part, SCHEMES, Source, Unread, file_version, normal_name, open};
 pub use split::Split;
 pub use subset::{Validation, labels, stratified_subset, training_labels, validation_split};
 pub use transform::{

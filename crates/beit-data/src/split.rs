@@ -12,13 +12,24 @@ pub enum Split {
 }
 
 impl Split {
-    /// Names that a folder of this split may have, in the order in which they are looked for.
+    /// Names that a folder of this split may have, the first choice first. They are compared without case, and with or without
+    /// `set` behind them (`Training_Set`).
     #[must_use]
     pub const fn folder_names(self) -> &'static [&'static str] {
         match self {
-            Self::Train => &["train"],
-            Self::Test => &["val", "validation", "test"],
+            Self::Train => &["train", "training", "trn"],
+            Self::Test => &["valid", "val", "validation", "test", "testing"],
         }
+    }
+
+    /// The split that a folder of this name holds, and the place of the name among those of the split.
+    pub(crate) fn of_folder(name: &str) -> Option<(Self, usize)> {
+        let name = name.to_ascii_lowercase();
+        let bare = name.strip_suffix("set").unwrap_or(&name).trim_end_matches(['_', '-', ' ']);
+        [Self::Train, Self::Test].into_iter().find_map(|split| {
+            let place = split.folder_names().iter().position(|known| *known == bare)?;
+            Some((split, place))
+        })
     }
 }
 
@@ -28,5 +39,23 @@ impl fmt::Display for Split {
             Self::Train => "train",
             Self::Test => "test",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_have_many_names() {
+        for name in ["train", "Train", "TRAINING", "trn", "training_set", "Train Set", "trainset"] {
+            assert_eq!(Split::of_folder(name).map(|(split, _)| split), Some(Split::Train), "{name}");
+        }
+        for name in ["val", "Valid", "VALIDATION", "test", "Testing", "test-set"] {
+            assert_eq!(Split::of_folder(name).map(|(split, _)| split), Some(Split::Test), "{name}");
+        }
+        for name in ["trainer", "valley", "set", "", "contest", "train2"] {
+            assert_eq!(Split::of_folder(name), None, "{name}");
+        }
     }
 }

@@ -35,7 +35,10 @@ pub fn training_labels(source: &dyn Source) -> Result<Vec<u32>> {
     let mut seen = vec![false; names.len()];
     labels.iter().for_each(|&label| seen[label as usize] = true);
     match seen.iter().position(|&seen| !seen) {
-        Some(class) => Err(Error::EmptyClass { class: names[class].clone() }),
+        Some(class) => {
+            let unread = source.unread(class as u32).cloned().unwrap_or_default();
+            Err(Error::EmptyClass { class: names[class].clone(), unread })
+        }
         None => Ok(labels),
     }
 }

@@ -8,7 +8,11 @@ use std::time::SystemTime;
 pub(crate) use beit_weights::write_file as write_whole;
 
 /// Images in the order in which they were named; those of a folder in the order of their names.
-pub struct Files(Vec<PathBuf>);
+pub struct Files {
+    paths: Vec<PathBuf>,
+    /// How its folders were read.
+    notes: Vec<String>,
+}
 
 impl Files {
     /// Folders are searched at any depth. A file that is not there is found out when it is read, like one that is no image.
@@ -17,25 +21,26 @@ impl Files {
     ///
     /// A folder that cannot be read or has no images.
     pub fn find(paths: &[PathBuf]) -> Result<Self> {
-        let mut files = Vec::new();
+        let (mut files, mut notes) = (Vec::new(), Vec::new());
         for path in paths {
             if path.is_dir() {
                 let folder = Folder::open_exact(path)?;
                 files.extend((0..folder.len()).map(|index| folder.path(index)));
+                notes.extend_from_slice(folder.notes());
             } else {
                 files.push(path.clone());
             }
         }
-        Ok(Self(files))
+        Ok(Self { paths: files, notes })
     }
 }
 
 impl Source for Files {
     fn len(&self) -> usize {
-        self.0.len()
+        self.paths.len()
     }
     fn image(&self, index: usize) -> beit_data::Result<Image> {
-        Image::open(&self.0[index])
+        Image::open(&self.paths[index])
     }
     fn label(&self, _: usize) -> Option<u32> {
         None
@@ -44,10 +49,13 @@ impl Source for Files {
         &[]
     }
     fn name(&self, index: usize) -> String {
-        self.0[index].display().to_string()
+        self.paths[index].display().to_string()
     }
     fn version(&self, index: usize) -> Option<(u64, SystemTime)> {
-        file_version(&self.0[index])
+        file_version(&self.paths[index])
+    }
+    fn notes(&self) -> &[String] {
+        &self.notes
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::error::{Place, Result, setting};
 use crate::loaders::same_classes;
+use crate::progress::Watch;
 use crate::settings::{DataSettings, HeldOutSettings};
 use beit_data::{Part, Source, Split, Validation, stratified_subset, training_labels, validation_split};
 use std::fmt;
@@ -48,11 +49,13 @@ impl Labelled {
         labels: Option<usize>,
         held_out: HeldOutSettings,
         seed: u64,
+        watch: &Watch,
     ) -> Result<Self> {
         if labels == Some(0) {
             setting!("--labels 0: expected at least 1");
         }
         let source = data.open(Split::Train)?;
+        watch.notes_of(source.as_ref());
         let all = training_labels(source.as_ref()).at(|| data.data.clone())?;
         let (mut indices, held_out, split) = match held_out.validation {
             Some(share) => {
@@ -61,7 +64,7 @@ impl Labelled {
                 (train, held_out, HeldOut::Validation)
             }
             None => {
-                let (held_out, split) = test_images(data, source.as_ref())?;
+                let (held_out, split) = test_images(data, source.as_ref(), watch)?;
                 ((0..source.len()).collect(), held_out, HeldOut::Split(split))
             }
         };
@@ -89,10 +92,12 @@ fn validation(labels: &[u32], share: f64) -> Result<Validation> {
 }
 
 /// The images that were held out by whoever made the set, with the classes of the training images.
-fn test_images(data: &DataSettings, train: &dyn Source) -> Result<(Arc<dyn Source>, Split)> {
+fn test_images(data: &DataSettings, train: &dyn Source, watch: &Watch) -> Result<(Arc<dyn Source>, Split)> {
     let (held_out, split) = data.held_out()?;
+    watch.notes_of(held_out.as_ref());
     let name = format!("{}, {split} images", data.data);
-    beit_data::labels(held_out.as_ref()).at(|| name.clone())?;
+    beit_data::labels(held_out.as_ref())
+        .at(|| format!("{name} (--validation 0.2 holds out training images instead)"))?;
     same_classes(held_out.as_ref(), train.class_names(), &format!("{name},"))?;
     Ok((held_out, split))
 }

@@ -6,7 +6,7 @@ use crate::progress::Watch;
 use crate::settings::{DataSettings, OptimisationSettings};
 use beit_data::{
     FinetuneTransform, Image, Item, LabelledSample, Loader, LoaderConfig, Preprocessing, PretrainSample,
-    PretrainTransform, Sample, SampleRng, Source, TokenizerTransform,
+    PretrainTransform, Sample, SampleRng, Source, TokenizerTransform, normal_name,
 };
 use beit_mask::Masker;
 use beit_tokenizer::pixels::{dithered, unmap};
@@ -181,7 +181,8 @@ pub(crate) fn decodable(
 
 /// Checks that a source has these classes.
 pub(crate) fn same_classes(source: &dyn Source, expected: &[String], what: &str) -> Result<()> {
-    if source.class_names() != expected {
+    let normal = |names: &[String]| names.iter().map(|name| normal_name(name)).collect::<Vec<_>>();
+    if normal(source.class_names()) != normal(expected) {
         unfit!(
             "{what} has {} classes ({} …), the model {} ({} …): evaluate on data with the model's classes",
             source.class_names().len(),

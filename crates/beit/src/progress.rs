@@ -1,8 +1,10 @@
 //! Who watches.
 
+use beit_data::Source;
 use beit_train::StepReport;
+use std::collections::HashSet;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Whoever watches what takes a while. Every method does nothing unless it is written.
 ///
@@ -74,12 +76,26 @@ pub enum Task<'a> {
 /// beit::Watch::silent().note("nobody hears this");
 /// ```
 #[derive(Clone)]
-pub struct Watch(Arc<dyn Progress>);
+pub struct Watch {
+    progress: Arc<dyn Progress>,
+    /// Notes of sources that were told: a source that is opened again says the same again.
+    told: Arc<Mutex<HashSet<String>>>,
+}
 
 impl Watch {
     /// Tells this watcher.
     pub fn new(progress: impl Progress + 'static) -> Self {
-        Self(Arc::new(progress))
+        Self { progress: Arc::new(progress), told: Arc::default() }
+    }
+
+    /// Tells how a source was read (its [notes](Source::notes)), each thing once.
+    pub fn notes_of(&self, source: &dyn Source) {
+        for note in source.notes() {
+            let new = self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(note.clone());
+            if new {
+                self.note(note);
+            }
+        }
     }
 
     /// Tells nobody.
@@ -98,7 +114,7 @@ impl Default for Watch {
 impl Deref for Watch {
     type Target = dyn Progress;
     fn deref(&self) -> &(dyn Progress + 'static) {
-        &*self.0
+        &*self.progress
     }
 }
 
@@ -109,16 +125,16 @@ impl Progress for Silent {}
 /// Passes on what training loops tell.
 impl beit_train::Progress for Watch {
     fn begin(&mut self, phase: &'static str, done: u64, total: u64) {
-        self.0.begin(&Task::Train { phase, done, total });
+        self.progress.begin(&Task::Train { phase, done, total });
     }
     fn step(&mut self, step: u64) {
-        self.0.done(step);
+        self.progress.done(step);
     }
     fn report(&mut self, report: &StepReport) {
-        self.0.report(report);
+        self.progress.report(report);
     }
     fn end(&mut self) {
-        self.0.end();
+        self.progress.end();
     }
 }
 

@@ -234,6 +234,13 @@ pub(crate) fn write_tensors(path: &Path, tensors: &[Named<'_>]) {
     safetensors::serialize_to_file(tensors.iter().map(view), None, path).unwrap();
 }
 
+/// A copy of a file of tensors without what its header says beside them: the names of classes, say.
+pub(crate) fn without_metadata(from: &Path, to: &Path) {
+    let bytes = fs::read(from).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    safetensors::serialize_to_file(file.tensors(), None, to).unwrap();
+}
+
 /// The extents and the bytes of a tensor.
 pub(crate) fn read_tensor(path: &Path, name: &str) -> (Vec<usize>, Vec<u8>) {
     let bytes = fs::read(path).unwrap();

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-use super::Source;
+use super::{Source, Unread};
 use crate::error::Result;
 use crate::image::Image;
 
@@ -60,5 +60,13 @@ impl Source for Cached {
 
     fn version(&self, index: usize) -> Option<(u64, SystemTime)> {
         self.source.version(index)
+    }
+
+    fn unread(&self, class: u32) -> Option<&Unread> {
+        self.source.unread(class)
+    }
+
+    fn notes(&self) -> &[String] {
+        self.source.notes()
     }
 }

@@ -1,32 +1,42 @@
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::kinds::Unread;
+use super::layout::{Layout, Training, split_of};
 use super::paths::Paths;
-use super::scan::{add_images_below, entries};
+use super::reading::Reading;
+use super::scan::{Entries, entries, images_below};
 use super::{Source, file_version};
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::split::Split;
 
-/// Images in folders, decoded when they are asked for. Hidden files are skipped; jpg, jpeg, png and webp are read.
+/// Images in folders, decoded when they are asked for. Hidden files and folders are skipped, and so are those that a system puts
+/// there (`__MACOSX`).
+///
+/// Files are read by their endings, in any case: jpg, jpeg, jpe, jfif, png, webp, bmp, tif, tiff and gif, of which the first picture.
 pub struct Folder {
     paths: Paths,
     /// `[len]`, or empty where images have no labels.
     labels: Vec<u32>,
     class_names: Vec<String>,
+    /// For each class, files that are not read.
+    unread: Vec<Unread>,
+    notes: Vec<String>,
 }
 
 impl Folder {
-    /// Opens a split of `dir`.
+    /// Opens a split of `dir`. The folders of splits are those with one of [their names](Split::folder_names), in any case.
     ///
-    /// - Where `dir` has a folder of the split (`train`; `val`, `validation` or `test`, the first that is there), that one is read,
-    ///   and a test split takes the numbers of its classes from `train`.
+    /// - Where `dir` has a folder of the split, that one is read, and a test split takes the numbers of its classes from the training
+    ///   split. Of several test folders the first with images is read: `valid`, `val`, `validation`, `test`, `testing`.
+    /// - Where it has a folder for a test beside folders of classes, these are the training split.
     /// - Where `dir` has no folder of any split, it is itself the training split.
     /// - Where the name of `dir` is that of a split, it is read as it is, for whichever split is asked.
     ///
     /// A test split that is not there is an error; none is drawn from the training images. A folder `train` that holds images
-    /// itself, beside folders that are no splits, is a class and not a split: there are pictures of trains.
+    /// itself, beside folders that are no splits, is a class and not a split: there are pictures of trains. So is `valid` beside a
+    /// single other folder. What was taken as what is among the [notes](Source::notes).
     ///
     /// # Errors
     ///
@@ -35,24 +45,29 @@ impl Folder {
         if !dir.is_dir() {
             return Err(Error::NoFolder { path: dir.to_owned() });
         }
-        let classes = train_is_a_class(dir)?;
-        let inside = |split: Split| {
-            let folders = split.folder_names().iter().map(|name| dir.join(name));
-            folders.filter(|_| !classes).find(|path| path.is_dir())
-        };
-        match (inside(Split::Train), inside(Split::Test), split) {
-            (Some(train), _, Split::Train) => Self::open_exact(&train),
-            (Some(train), Some(test), Split::Test) => {
-                Self::open_with_classes(&test, Self::open_exact(&train)?.class_names)
+        let (layout, note) = Layout::find(dir)?;
+        let training = |train: &Training| match train {
+            Training::Folder(train) => Self::open_exact(train),
+            Training::Classes(folders) => {
+                Self::read_classes(dir, &Entries::of_folders(folders), Reading::default())
             }
-            (None, Some(test), Split::Test) => Self::open_exact(&test),
-            (None, None, _) if split == Split::Train || names_split(dir) => Self::open_exact(dir),
+        };
+        let mut folder = match (&layout, split) {
+            (Layout::Splits { train: Some(train), .. }, Split::Train) => training(train),
+            (Layout::Splits { train: Some(train), test: Some(test) }, Split::Test) => {
+                Self::open_with_classes(test, training(train)?.class_names)
+            }
+            (Layout::Splits { train: None, test: Some(test) }, Split::Test) => Self::open_exact(test),
+            (Layout::Whole, _) if split == Split::Train || split_of(dir).is_some() => Self::open_exact(dir),
             _ => Err(Error::NoSplit { path: dir.to_owned(), split }),
-        }
+        }?;
+        folder.notes.splice(0..0, note);
+        Ok(folder)
     }
 
-    /// Opens `dir` as it is: where it holds folders and no images, each folder is a class and holds its images, at any depth;
-    /// classes are numbered in the order of their names. Otherwise its images, at any depth, have no labels.
+    /// Opens `dir` as it is: where it holds folders and no images, each folder with images in it is a class and holds its images, at
+    /// any depth; classes are numbered in the order of their names, as torchvision's `ImageFolder` does it (`10` before `2`).
+    /// Otherwise its images, at any depth, have no labels.
     ///
     /// # Errors
     ///
@@ -63,39 +78,37 @@ impl Folder {
         }
         let found = entries(dir)?;
         if !found.has_images {
-            let class_names = found.folders.iter().map(|folder| class_name(folder)).collect();
-            return Self::read_classes(dir, &found.folders, class_names);
+            return Self::read_classes(dir, &found, Reading::default());
         }
-        let mut paths = Paths::default();
-        add_images_below(dir, &mut paths)?;
-        Ok(Self { paths, labels: Vec::new(), class_names: Vec::new() })
+        let mut reading = Reading::default();
+        reading.add_unlabelled(images_below(dir)?);
+        Self::of(reading, dir)
     }
 
     /// A test split whose classes are numbered as those of the training split.
     fn open_with_classes(dir: &Path, class_names: Vec<String>) -> Result<Self> {
-        if class_names.is_empty() {
+        let found = entries(dir)?;
+        if class_names.is_empty() || found.has_images {
             return Self::open_exact(dir);
         }
-        Self::read_classes(dir, &entries(dir)?.folders, class_names)
+        Self::read_classes(dir, &found, Reading::of_classes(class_names))
     }
 
-    fn read_classes(dir: &Path, folders: &[PathBuf], class_names: Vec<String>) -> Result<Self> {
-        let (mut paths, mut labels) = (Paths::default(), Vec::new());
-        let mut numbers = HashMap::new();
-        for (name, number) in class_names.iter().zip(0_u32..) {
-            // Names that are not UTF-8 may read the same: the first has the number.
-            numbers.entry(name.as_str()).or_insert(number);
+    fn read_classes(dir: &Path, found: &Entries, mut reading: Reading) -> Result<Self> {
+        reading.all_unread.extend(&found.unread);
+        for folder in &found.folders {
+            reading.add_class(folder, images_below(folder)?)?;
         }
-        for folder in folders {
-            let class = numbers.get(class_name(folder).as_str());
-            let class = *class.ok_or_else(|| Error::UnknownClass { path: folder.clone() })?;
-            add_images_below(folder, &mut paths)?;
-            labels.resize(paths.len(), class);
-        }
+        Self::of(reading, dir)
+    }
+
+    fn of(reading: Reading, dir: &Path) -> Result<Self> {
+        let notes = reading.notes(dir);
+        let Reading { paths, labels, class_names, unread, all_unread, .. } = reading;
         if paths.len() == 0 {
-            return Err(Error::NoImages { path: dir.to_owned() });
+            return Err(Error::NoImages { path: dir.to_owned(), unread: all_unread });
         }
-        Ok(Self { paths, labels, class_names })
+        Ok(Self { paths, labels, class_names, unread, notes })
     }
 
     /// The file of image `index`.
@@ -103,24 +116,6 @@ impl Folder {
     pub fn path(&self, index: usize) -> PathBuf {
         self.paths.get(index)
     }
-}
-
-/// Whether the name of a folder is that of a split.
-fn names_split(folder: &Path) -> bool {
-    let names = [Split::Train, Split::Test].into_iter().flat_map(Split::folder_names);
-    folder.file_name().is_some_and(|own| names.into_iter().any(|name| own == *name))
-}
-
-/// Whether `dir` has a folder `train` with images in it, beside folders that are no splits.
-fn train_is_a_class(dir: &Path) -> Result<bool> {
-    let folders = entries(dir)?.folders;
-    let train = folders.iter().find(|folder| class_name(folder) == "train");
-    let has_images = train.map(|train| entries(train)).transpose()?.is_some_and(|train| train.has_images);
-    Ok(has_images && folders.iter().any(|folder| !names_split(folder)))
-}
-
-fn class_name(folder: &Path) -> String {
-    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 impl Source for Folder {
@@ -146,5 +141,13 @@ impl Source for Folder {
 
     fn version(&self, index: usize) -> Option<(u64, SystemTime)> {
         file_version(&self.path(index))
+    }
+
+    fn unread(&self, class: u32) -> Option<&Unread> {
+        self.unread.get(class as usize)
+    }
+
+    fn notes(&self) -> &[String] {
+        &self.notes
     }
 }

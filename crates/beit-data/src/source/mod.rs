@@ -5,18 +5,25 @@ mod cached;
 mod embedded;
 mod folder;
 mod idx;
+mod kinds;
+mod layout;
 mod open;
 mod part;
 mod paths;
+mod reading;
 mod scan;
+mod spelling;
 
 pub use cached::Cached;
 #[cfg(feature = "fashion-mnist")]
 pub use embedded::fashion_mnist;
 pub use folder::Folder;
 pub use idx::Idx;
+pub use kinds::Unread;
+pub(crate) use kinds::endings;
 pub use open::{SCHEMES, open};
 pub use part::Part;
+pub use spelling::normal_name;
 
 use crate::error::Result;
 use crate::image::Image;
@@ -54,6 +61,17 @@ pub trait Source: Send + Sync {
     fn version(&self, index: usize) -> Option<(u64, SystemTime)> {
         let _ = index;
         None
+    }
+
+    /// Files of a class that look like images and are not read. None where there is no saying.
+    fn unread(&self, class: u32) -> Option<&Unread> {
+        let _ = class;
+        None
+    }
+
+    /// What its owner should know of how it was read: lines for a person.
+    fn notes(&self) -> &[String] {
+        &[]
     }
 }
 

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::Source;
+use super::{Source, Unread};
 use crate::error::Result;
 use crate::image::Image;
 
@@ -47,5 +47,13 @@ impl Source for Part {
 
     fn version(&self, index: usize) -> Option<(u64, SystemTime)> {
         self.source.version(self.indices[index])
+    }
+
+    fn unread(&self, class: u32) -> Option<&Unread> {
+        self.source.unread(class)
+    }
+
+    fn notes(&self) -> &[String] {
+        self.source.notes()
     }
 }

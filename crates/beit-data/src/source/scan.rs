@@ -4,69 +4,106 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
+use super::kinds::{Kind, Unread, is_skipped};
 use super::paths::Paths;
+use super::spelling::class_name;
 use crate::error::{Error, Result};
 
-/// Extensions of images, compared without case.
-const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 /// Folders inside folders that are followed.
 const MAX_DEPTH: usize = 32;
 
-/// What lies directly in a folder, hidden entries left out.
+/// What lies directly in a folder, what is skipped left out.
 pub(crate) struct Entries {
     /// Folders and links to folders, sorted by name.
     pub(crate) folders: Vec<PathBuf>,
     /// Whether there is a file whose name ends as an image's does.
     pub(crate) has_images: bool,
+    /// Files beside the folders that are not read.
+    pub(crate) unread: Unread,
+}
+
+impl Entries {
+    /// These folders, as if nothing lay beside them.
+    pub(crate) fn of_folders(folders: &[PathBuf]) -> Self {
+        Self { folders: folders.to_vec(), has_images: false, unread: Unread::default() }
+    }
 }
 
 pub(crate) fn entries(folder: &Path) -> Result<Entries> {
     let error = |source| Error::Read { path: folder.to_owned(), source };
-    let mut found = Entries { folders: Vec::new(), has_images: false };
+    let mut found = Entries::of_folders(&[]);
     for entry in fs::read_dir(folder).map_err(error)? {
         let entry = entry.map_err(error)?;
         let name = entry.file_name();
-        if is_hidden(&name) {
+        if is_skipped(&name) {
             continue;
         }
         if is_folder(&entry) {
             found.folders.push(entry.path());
-        } else {
-            found.has_images |= is_image(&name);
+            continue;
+        }
+        match Kind::of(&name) {
+            Kind::Image => found.has_images = true,
+            Kind::Unread(ending) => found.unread.add(ending),
+            Kind::Other => {}
         }
     }
-    found.folders.sort_unstable();
+    // As people read the names, whatever the system made of their letters.
+    found.folders.sort_by_cached_key(|folder| (class_name(folder), folder.clone()));
     Ok(found)
 }
 
-/// Adds all images in a folder and in the folders inside it. Links are followed. The order is fixed, since the random choices for
-/// an image depend on its number: the images of a folder come in the order of their names, then its folders in the order of theirs.
-pub(crate) fn add_images_below(folder: &Path, images: &mut Paths) -> Result<()> {
+/// Whether there is an image, or what looks like one, anywhere below a folder.
+pub(crate) fn has_images_below(folder: &Path) -> bool {
+    walk(folder).flatten().any(|entry| {
+        !entry.file_type().is_dir() && entry.depth() > 0 && Kind::of(entry.file_name()) != Kind::Other
+    })
+}
+
+/// What is in a folder and in the folders inside it. Links are followed. The order is fixed, since the random choices for an image
+/// depend on its number: the images of a folder come in the order of their names, then its folders in the order of theirs.
+pub(crate) fn images_below(folder: &Path) -> Result<Found> {
     let mut found = Found::default();
-    let walk = WalkDir::new(folder).follow_links(true).max_depth(MAX_DEPTH).sort_by_file_name();
-    for entry in walk.into_iter().filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry.file_name())) {
+    for entry in walk(folder) {
         match entry {
             Ok(entry) if entry.file_type().is_dir() => found.folder(entry.depth(), entry.into_path())?,
             Ok(entry) => found.file(entry.depth(), entry.file_name()),
             Err(error) => found.problem(folder, error)?,
         }
     }
-    found.folders.into_iter().for_each(|(path, names)| images.add(path, names));
-    Ok(())
+    Ok(found)
+}
+
+fn walk(folder: &Path) -> impl Iterator<Item = walkdir::Result<DirEntry>> {
+    let walk = WalkDir::new(folder).follow_links(true).max_depth(MAX_DEPTH).sort_by_file_name();
+    walk.into_iter().filter_entry(|entry| entry.depth() == 0 || !is_skipped(entry.file_name()))
 }
 
 /// What a walk has met so far.
 #[derive(Default)]
-struct Found {
+pub(crate) struct Found {
     /// Folders as they were met, each with the names of its own images. A folder is met before the folders inside it.
     folders: Vec<(PathBuf, Vec<OsString>)>,
     /// For each depth above the next entry, the number of the folder that this entry is in.
     inside: Vec<usize>,
+    /// Files that are not read.
+    pub(crate) unread: Unread,
+    /// GIFs, of which only the first picture is read.
+    pub(crate) gifs: usize,
 }
 
 impl Found {
+    /// Whether there is no image, read or not.
+    pub(crate) fn is_void(&self) -> bool {
+        self.unread.files() == 0 && self.folders.iter().all(|(_, names)| names.is_empty())
+    }
+
+    pub(crate) fn add_to(self, images: &mut Paths) {
+        self.folders.into_iter().for_each(|(path, names)| images.add(path, names));
+    }
+
     fn folder(&mut self, depth: usize, path: PathBuf) -> Result<()> {
         if depth == MAX_DEPTH {
             return Err(Error::TooDeep { path, depth: MAX_DEPTH });
@@ -79,8 +116,13 @@ impl Found {
 
     /// A file comes between the folders beside it, so its own folder need not be the one that was met last.
     fn file(&mut self, depth: usize, name: &OsStr) {
-        if is_image(name) {
-            self.folders[self.inside[depth - 1]].1.push(name.to_owned());
+        match Kind::of(name) {
+            Kind::Image => {
+                self.gifs += usize::from(name.to_ascii_lowercase().as_encoded_bytes().ends_with(b".gif"));
+                self.folders[self.inside[depth - 1]].1.push(name.to_owned());
+            }
+            Kind::Unread(ending) => self.unread.add(ending),
+            Kind::Other => {}
         }
     }
 
@@ -88,7 +130,7 @@ impl Found {
     fn problem(&mut self, root: &Path, error: walkdir::Error) -> Result<()> {
         let path = error.path().unwrap_or(root).to_owned();
         let name = path.file_name().unwrap_or_default();
-        if error.depth() > 0 && is_hidden(name) {
+        if error.depth() > 0 && is_skipped(name) {
             return Ok(());
         }
         if let Some(ancestor) = error.loop_ancestor() {
@@ -102,16 +144,7 @@ impl Found {
     }
 }
 
-fn is_hidden(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(b".")
-}
-
 /// Whether an entry is a folder or a link to one. Only for a link does this ask the file system again.
 fn is_folder(entry: &fs::DirEntry) -> bool {
     entry.file_type().is_ok_and(|kind| kind.is_dir() || kind.is_symlink() && entry.path().is_dir())
-}
-
-fn is_image(name: &OsStr) -> bool {
-    let extension = Path::new(name).extension().and_then(OsStr::to_str);
-    extension.is_some_and(|extension| EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension)))
 }

@@ -57,6 +57,39 @@ fn there_and_back_is_the_same_file() {
     }
 }
 
+/// The released code's layout has no place for the names of classes: they stand beside the parameters.
+#[test]
+fn classes_keep_their_names_in_every_layout() {
+    let (ops, tmp) = (Device::new(), tempdir().unwrap());
+    let save = |name: &str, labels: [&str; 3]| {
+        let folder = tmp.path().join(name);
+        let labels = labels.map(str::to_owned);
+        save_classifier(&ops, &folder, &classifier(&ops, Pooling::Mean), &labels, no_more_files).unwrap();
+        folder
+    };
+    let all = [
+        ("words", ["cat", "dog", "cow"]),
+        ("numbers", ["0", "1", "10"]),
+        ("letters", ["caf\u{e9}", "\"x\", y", "\u{d55c}"]),
+        ("same", ["crane", "crane", ""]),
+    ];
+    for (i, (name, labels)) in all.into_iter().enumerate() {
+        let folder = save(name, labels);
+        for (target, ending) in [
+            (Target::Transformers, ""),
+            (Target::Timm, ""),
+            (Target::Unilm, ".pth"),
+            (Target::Unilm, ".safetensors"),
+        ] {
+            let out = convert(&folder, target, tmp.path().join(format!("{i}-{target:?}{ending}")));
+            assert_eq!(Checkpoint::open(&out).unwrap().labels(), labels, "{}", out.display());
+            let again =
+                convert(&out, Target::Transformers, tmp.path().join(format!("{i}-{target:?}{ending}-again")));
+            assert_eq!(Checkpoint::open(&again).unwrap().labels(), labels, "{}", again.display());
+        }
+    }
+}
+
 #[test]
 fn the_models_are_the_same_too() {
     let (tmp, folders) = saved();

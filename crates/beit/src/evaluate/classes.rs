@@ -1,6 +1,7 @@
 //! Which class of a model a class of the data is.
 
 use crate::error::{Error, Result, unfit};
+use beit_data::normal_name;
 use std::collections::BTreeMap;
 
 /// Names that an error lists.
@@ -10,21 +11,24 @@ const LISTED: usize = 10;
 #[derive(Debug, PartialEq)]
 pub(crate) struct ClassMap {
     of_data: Vec<u32>,
+    /// How classes were numbered that have no names in the model.
+    pub(crate) note: Option<String>,
 }
 
 impl ClassMap {
-    /// Finds the counterpart of each class: the class of the same name; else the class of ImageNet that `by_wnid` finds
-    /// (`n01440764`); else, where the model's classes have no names (`LABEL_7`), the class of that number.
+    /// Finds the counterpart of each class: the class of the same name, however that is spelt; else the class of ImageNet that
+    /// `by_wnid` finds (`n01440764`); else, where the model's classes have no names (`LABEL_7`), by [`Numbers`].
     pub(crate) fn build(
         data_classes: &[String],
         model_classes: &[String],
         by_wnid: impl Fn(&str) -> Option<usize>,
     ) -> Result<Self> {
-        let nameless = model_classes.iter().enumerate().all(|(i, name)| *name == format!("LABEL_{i}"));
+        let numbers = Numbers::of(data_classes, model_classes);
+        let normal: Vec<String> = model_classes.iter().map(|name| normal_name(name)).collect();
         let mut taken = BTreeMap::new();
-        let mut find = |name: &String| -> Result<u32> {
-            let number = || name.parse().ok().filter(|_| nameless);
-            let found = by_name(name, model_classes)?.or_else(|| by_wnid(name)).or_else(number);
+        let mut find = |(place, name): (usize, &String)| -> Result<u32> {
+            let number = || numbers.as_ref()?.class(place, name);
+            let found = by_name(&normal_name(name), &normal)?.or_else(|| by_wnid(name)).or_else(number);
             let class = found.filter(|&class| class < model_classes.len()).ok_or_else(|| {
                 Error::Unfit(format!(
                     "class `{name}` has no counterpart in the model, which has {}; rename the folder, or use a model \
@@ -39,13 +43,63 @@ impl ClassMap {
             }
             Ok(class as u32)
         };
-        Ok(Self { of_data: data_classes.iter().map(&mut find).collect::<Result<_>>()? })
+        let of_data = data_classes.iter().enumerate().map(&mut find).collect::<Result<Vec<_>>>()?;
+        let note = numbers.map(|_| numbered(data_classes, &of_data));
+        Ok(Self { of_data, note })
     }
 
     /// The model's number of a class of the data.
     pub(crate) fn model_class(&self, data_class: u32) -> u32 {
         self.of_data[data_class as usize]
     }
+}
+
+/// How numbers name the classes of a model that has lost their names. Training numbers folders in the order of their names, as
+/// torchvision and the released code do, so that `10` comes before `2`: evaluation must not number them in another way.
+struct Numbers {
+    classes: usize,
+    /// Whether every class of the model is there: then its place among them is its number.
+    all: bool,
+    /// Whether numbers are filled up with zeros, so that the order of names is that of numbers.
+    filled: bool,
+}
+
+impl Numbers {
+    /// None where the model's classes have names, or those of the data are no numbers.
+    fn of(data_classes: &[String], model_classes: &[String]) -> Option<Self> {
+        let nameless = model_classes.iter().enumerate().all(|(i, name)| *name == format!("LABEL_{i}"));
+        let number = |name: &String| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
+        let classes = model_classes.len();
+        let filled = data_classes.iter().any(|name| name.len() > 1 && name.starts_with('0'));
+        let all = data_classes.len() == classes;
+        (nameless && data_classes.iter().all(number)).then_some(Self { classes, all, filled })
+    }
+
+    /// The class of a name, which stands at `place` in the data; none of a number that is too large.
+    fn class(&self, place: usize, name: &str) -> Option<usize> {
+        if self.all {
+            return Some(place);
+        }
+        let number: usize = name.parse().ok().filter(|&number| number < self.classes)?;
+        if self.filled {
+            return Some(number);
+        }
+        let name = number.to_string();
+        Some((0..self.classes).filter(|other| other.to_string() < name).count())
+    }
+}
+
+/// A sentence about which number became which class.
+fn numbered(names: &[String], classes: &[u32]) -> String {
+    /// Classes that the sentence lists.
+    const LISTED: usize = 4;
+    let pairs =
+        names.iter().zip(classes).take(LISTED).map(|(name, class)| format!("`{name}` is class {class}"));
+    let more = if names.len() > LISTED { ", …" } else { "" };
+    format!(
+        "the model's classes have no names: folders are numbered in the order of their names, as in training: {}{more}",
+        pairs.collect::<Vec<_>>().join(", ")
+    )
 }
 
 /// The classes of a model with as many classes as ImageNet-1k or the published part of ImageNet-22k, by ImageNet's numbers.
@@ -96,6 +150,53 @@ mod tests {
         assert_eq!(build(&["n01443537"], &["n01443537", "goldfish"]), Ok(vec![0]));
         assert_eq!(build(&["2", "0"], &["LABEL_0", "LABEL_1", "LABEL_2"]), Ok(vec![2, 0]));
         assert_eq!(build(&["LABEL_1"], &["LABEL_0", "LABEL_1"]), Ok(vec![1]));
+    }
+
+    #[test]
+    fn names_are_the_same_however_they_are_spelt() {
+        let (apart, together) = ("cafe\u{301}", "caf\u{e9}");
+        for (data, model) in [(apart, together), (together, apart), ("A\u{30a}", "\u{212b}")] {
+            assert_eq!(build(&["zoo", data], &["ant", model, "zoo"]), Ok(vec![2, 1]));
+        }
+        // Letters of another meaning, and other cases, stay apart.
+        for (data, model) in [("cafe", together), ("Café", together), ("ﬁn", "fin")] {
+            assert!(build(&[data], &[model, "zoo"]).is_err(), "{data}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_in_the_order_of_training() {
+        let nameless = |classes: usize| (0..classes).map(|i| format!("LABEL_{i}")).collect::<Vec<_>>();
+        let build = |data: &[&str], classes: usize| {
+            let model = nameless(classes);
+            build(data, &model.iter().map(String::as_str).collect::<Vec<_>>())
+        };
+        let sorted = |names: Vec<String>| {
+            let mut names = names;
+            names.sort();
+            names
+        };
+        for classes in [2, 10, 12, 101] {
+            let all = sorted((0..classes).map(|i| i.to_string()).collect());
+            let all: Vec<&str> = all.iter().map(String::as_str).collect();
+            let expected: Vec<u32> = (0..classes as u32).collect();
+            assert_eq!(build(&all, classes), Ok(expected.clone()), "all of {classes}");
+            // A part of them keeps its numbers.
+            let part: Vec<&str> = all.iter().copied().step_by(2).take(classes - 1).collect();
+            let numbers = expected.iter().copied().step_by(2).take(classes - 1).collect::<Vec<_>>();
+            assert_eq!(build(&part, classes), Ok(numbers), "a part of {classes}");
+        }
+        // From 1 on, filled up with zeros, and years.
+        assert_eq!(build(&["1", "2", "3"], 3), Ok(vec![0, 1, 2]));
+        assert_eq!(build(&["00", "03", "11"], 12), Ok(vec![0, 3, 11]));
+        assert_eq!(build(&["1990", "2000"], 2), Ok(vec![0, 1]));
+        for (data, classes) in [(&["12"][..], 12), (&["1", "x"], 2), (&["99999999999999999999"], 2)] {
+            assert!(build(data, classes).unwrap_err().contains("has no counterpart"), "{data:?}");
+        }
+        let map = ClassMap::build(&names(&["0", "1", "10"]), &nameless(12), |_| None).unwrap();
+        assert!(map.note.unwrap().ends_with("`0` is class 0, `1` is class 1, `10` is class 2"));
+        let named = ClassMap::build(&names(&["0", "1"]), &names(&["0", "1"]), |_| None).unwrap();
+        assert_eq!(named.note, None);
     }
 
     #[test]

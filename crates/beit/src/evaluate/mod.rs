@@ -116,8 +116,8 @@ impl Classifier {
     /// Accuracy, loss, accuracy of each class and confusion matrix on the images of a source.
     ///
     /// Classes of the data are those of the model with the same names, or by the numbers of ImageNet (n01440764); a model whose
-    /// classes have no names takes folders named 0, 1, … The data may have some of the model's classes only. `model` is what the
-    /// answer calls the model.
+    /// classes have no names takes folders named 0, 1, … in the order in which training numbers them (10 before 2). The data may
+    /// have some of the model's classes only. `model` is what the answer calls the model.
     ///
     /// # Errors
     ///
@@ -125,6 +125,7 @@ impl Classifier {
     pub fn evaluate(&self, model: &str, settings: &EvaluationSettings, watch: &Watch) -> Result<Evaluated> {
         settings.check()?;
         let source = settings.data.open(settings.split())?;
+        watch.notes_of(source.as_ref());
         self.refuse_beyond(settings.batch_size().min(source.len()))?;
         let loading = Loading::new(settings.batch_size(), 0, &settings.data, self.device(), watch);
         let job = Job { classifier: self, settings, source, loading, watch };
@@ -164,6 +165,7 @@ impl Job<'_> {
         beit_data::labels(source.as_ref()).at(spec)?;
         let names = classifier.labels();
         let map = ClassMap::build(source.class_names(), names, wnids(names.len())).at(spec)?;
+        map.note.iter().for_each(|note| watch.note(note));
         let loader =
             loading.labelled(source, *classifier.preprocessing(), move |class| map.model_class(class))?;
 

@@ -167,7 +167,7 @@ impl Probe {
         watch: &Watch,
     ) -> Result<Self> {
         let ProbeSettings { data, labels, held_out, pool, batches, seed } = settings;
-        let images = Labelled::open(data, *labels, *held_out, *seed)?;
+        let images = Labelled::open(data, *labels, *held_out, *seed, watch)?;
         if images.split == HeldOut::Split(Split::Train) {
             unfit!(
                 "{}: no test images to judge by; hold out training images with --validation 0.2",

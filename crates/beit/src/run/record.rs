@@ -4,7 +4,7 @@ use crate::device::Device;
 use crate::error::{Error, Place, Result, unfit};
 use crate::files;
 use crate::settings::{DeviceSettings, Precision};
-use beit_data::Source;
+use beit_data::{Source, normal_name};
 use flate2::Crc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -199,12 +199,13 @@ fn leaves(table: Table) -> BTreeMap<String, Value> {
     all
 }
 
-/// A source, by the names and classes of its images.
+/// A source, by the names and classes of its images, however a system spells them.
 pub(crate) fn data_stamp(source: &dyn Source) -> String {
     let mut crc = Crc::new();
     for index in 0..source.len() {
         let class = source.label(index).and_then(|class| source.class_names().get(class as usize));
-        crc.update(format!("{}\t{}\n", source.name(index), class.map_or("", String::as_str)).as_bytes());
+        let line = format!("{}\t{}\n", source.name(index), class.map_or("", String::as_str));
+        crc.update(normal_name(&line).as_bytes());
     }
     format!("{} images, {:08x}", source.len(), crc.sum())
 }

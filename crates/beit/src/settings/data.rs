@@ -14,6 +14,10 @@ const CACHE_BYTES: usize = 1 << 30;
 #[serde(default)]
 pub struct DataSettings {
     /// Where images come from: fashion-mnist (embedded), folder:DIR, idx:DIR
+    ///
+    /// DIR of a folder has DIR/train/CLASS/… and DIR/val/CLASS/…, or DIR/CLASS/… Splits may also be called training, valid, validation,
+    /// test or testing, in any case; of several for a test the validation images are read. What is taken as what, and what is not read, is
+    /// said on stderr. Classes are numbered in the order of their names (10 before 2).
     #[cfg_attr(feature = "clap", arg(long, alias = "data-path", default_value_t = Self::default().data, value_name = "SPEC"))]
     pub data: String,
     /// Share of the files that may be undecodable before the run stops

@@ -158,7 +158,7 @@ impl Finetuning {
         settings.run.folder.settle();
         settings.check()?;
         let data = &settings.data;
-        let images = Labelled::open(data, settings.labels, settings.held_out, settings.training.seed)?;
+        let images = Labelled::open(data, settings.labels, settings.held_out, settings.training.seed, watch)?;
         let n = images.indices.len();
         let batches = Loading::for_training(&settings.training, data, 1, watch).training(n).batches(n)?;
         let epochs = EPOCHS.max(STEPS.div_ceil((batches / settings.training.update_freq).max(1)));

@@ -219,6 +219,7 @@ impl TokenizerTraining {
         let (Sides(size), hidden) = (settings.image_size, plan.hidden());
         memory::refuse_views(device, plan.codebook(), hidden, size, settings.batches.or(Batches::LARGE))?;
         let source = settings.data.open(Split::Train)?;
+        watch.notes_of(source.as_ref());
         watch.note(&format!("{} images from {}", source.len(), settings.data.data));
         let recorded = Recorded::new(settings, device).with("data", data_stamp(source.as_ref()));
         let inputs: Vec<_> = settings.data.folder().into_iter().collect();
@@ -239,6 +240,7 @@ impl TokenizerTraining {
         journal.run.commit()?;
 
         let (held_out, split) = settings.measure.held_out(&settings.data)?;
+        watch.notes_of(held_out.as_ref());
         let quality = tokenizer.quality(size, &held_out, &loading)?;
         tokenizer.write_reconstructions(
             size,
@@ -272,6 +274,7 @@ impl Tokenizer {
     ) -> Result<(TokenizerQuality, Split)> {
         let Sides(size) = sides.into();
         let (source, split) = data.held_out()?;
+        watch.notes_of(source.as_ref());
         let loading = Loading::new(Batches::LARGE, 0, data, device, watch);
         let quality = self.quality(size, &source, &loading)?;
         if let Some(path) = picture {

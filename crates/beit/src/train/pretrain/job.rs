@@ -129,6 +129,7 @@ impl Job<'_> {
             return Ok(());
         }
         let (held_out, split) = settings.measure.held_out(&settings.data)?;
+        watch.notes_of(held_out.as_ref());
         watch.note(&format!("measuring the tokenizer on {} {split} images", held_out.len()));
         let quality = door.quality(job.token_size(), &held_out, loading)?;
         watch.note(&format!("tokenizer on {} {split} images: {}", quality.images, sentence(&quality)));
@@ -178,6 +179,7 @@ impl Job<'_> {
         let Self(job) = self;
         let (settings, watch) = (&job.settings, &job.watch);
         let (held_out, split) = settings.measure.held_out(&settings.data)?;
+        watch.notes_of(held_out.as_ref());
         // Held-out images, augmented as in training, but the same way in every evaluation.
         let loader = job.loader(&held_out, loading, false)?;
         let tokens = evaluate_tokens(&**ops, &params, &**tokenizer, &loader)?;

@@ -153,6 +153,7 @@ impl Pretraining {
         settings.crop.check()?;
         within("--colour-jitter", "a jitter", settings.colour_jitter.unwrap_or(0.0), 0.0..=10.0)?;
         let source = settings.data.open(Split::Train)?;
+        watch.notes_of(source.as_ref());
         let (codebook, tokenizer) = match &settings.tokenizer {
             Some(name) => (load::codebook(name, watch)?, None),
             None => {
