@@ -89,7 +89,7 @@ impl Described {
             }
             Words::Timm(timm) => {
                 let known = timm.known()?;
-                infer(weights, &Known { heads: heads.or(known.heads), ..known })?
+                infer(weights, &Known { heads: known.heads.or(heads), ..known })?
             }
             Words::Nothing => infer(weights, &Known { heads, image, ..Known::default() })?,
         };

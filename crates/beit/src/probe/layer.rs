@@ -57,12 +57,13 @@ impl Layer {
 
     /// The pixels, in 0 to 1; one channel where all are grey.
     pub(super) fn of_pixels(sight: &Sight) -> Self {
-        let Sight { size: [height, width], train, test } = sight;
+        let Sight { size: [height, width], channels, train, test } = sight;
         let plane = height * width;
-        let grey = is_grey(&train.pixels, plane) && is_grey(&test.pixels, plane);
-        let width = if grey { plane } else { 3 * plane };
+        let image = channels * plane;
+        let grey = is_grey(&train.pixels, image, plane) && is_grey(&test.pixels, image, plane);
+        let width = if grey { plane } else { image };
         let kept = |seen: &Seen| {
-            let images = seen.pixels.chunks_exact(3 * plane);
+            let images = seen.pixels.chunks_exact(image);
             images.flat_map(|image| &image[..width]).map(|&byte| f32::from(byte) / 255.0).collect()
         };
         let (train, test) = (kept(train), kept(test));
@@ -102,9 +103,9 @@ impl Layer {
     }
 }
 
-/// Whether the channels of all images `[images, 3, plane]` are equal.
-fn is_grey(pixels: &[u8], plane: usize) -> bool {
-    pixels.chunks_exact(3 * plane).all(|image| {
+/// Whether the channels of all images, of so many values, are equal planes.
+fn is_grey(pixels: &[u8], image: usize, plane: usize) -> bool {
+    pixels.chunks_exact(image).all(|image| {
         let (red, others) = image.split_at(plane);
         others.chunks_exact(plane).all(|other| other == red)
     })
@@ -121,8 +122,9 @@ mod tests {
     #[test]
     fn grey_pixels_are_kept_once() {
         let (grey, red) = ([0, 255, 0, 255, 0, 255], [0, 255, 0, 255, 0, 51]);
-        let pixels =
-            |train, test| Layer::of_pixels(&Sight { size: [1, 2], train: seen(train), test: seen(test) });
+        let pixels = |train, test| {
+            Layer::of_pixels(&Sight { size: [1, 2], channels: 3, train: seen(train), test: seen(test) })
+        };
         let layer = pixels(&grey, &grey);
         assert_eq!((layer.width, layer.values(), &layer.test[..]), (2, 2, &[0.0, 1.0][..]));
         let layer = pixels(&grey, &red);

@@ -28,6 +28,8 @@ pub(super) struct Seen {
 pub(super) struct Sight {
     /// `[H, W]`
     pub(super) size: [usize; 2],
+    /// Channels of an image.
+    pub(super) channels: usize,
     /// To learn from.
     pub(super) train: Seen,
     /// To judge by.
@@ -57,7 +59,8 @@ impl Look<'_> {
     /// Every image once.
     pub(super) fn see(&self, preprocessing: Preprocessing, layers: &mut Layers<'_>) -> Result<Sight> {
         let (size, [train, test]) = (preprocessing.size, &self.sources);
-        let bytes = (train.len() + test.len()).saturating_mul(size[0] * size[1]).saturating_mul(3);
+        let channels = preprocessing.normalise.channels.count();
+        let bytes = (train.len() + test.len()).saturating_mul(size[0] * size[1]).saturating_mul(channels);
         let keep = bytes <= self.most_bytes;
         if !keep {
             self.loading.watch.note(&format!("pixels are left out: they would take {bytes} bytes"));
@@ -66,7 +69,7 @@ impl Look<'_> {
             self.see_all(train, preprocessing, keep, layers)?,
             self.see_all(test, preprocessing, keep, layers)?,
         );
-        Ok(Sight { size, train, test })
+        Ok(Sight { size, channels, train, test })
     }
 
     fn see_all(
@@ -98,9 +101,9 @@ impl Look<'_> {
 
 /// The bytes that were normalised, exactly: channels of `plane` values.
 fn bytes(normal: &[f32], plane: usize, normalise: &Normalise) -> impl Iterator<Item = u8> {
-    let Normalise { mean, std, .. } = *normalise;
+    let Normalise { channels, mean, std } = *normalise;
     normal.iter().enumerate().map(move |(i, x)| {
-        let channel = i / plane % 3;
+        let channel = i / plane % channels.count();
         (255.0 * (x * std[channel] + mean[channel])).round() as u8
     })
 }
