@@ -29,6 +29,8 @@ pub(crate) const DECODERS: [&str; 2] = ["decoder.safetensors", "decoder.pkl"];
 pub struct OpenOptions {
     /// Number of heads, which a model without relative positions does not show.
     pub heads: Option<usize>,
+    /// Width and number of heads of the model that it is likely one of, for where nothing else tells the heads.
+    pub likely: Option<[usize; 2]>,
     /// Height and width of its pictures, where the positions of a file without a configuration may be of them. Where they cannot, the
     /// positions are those of a square.
     pub image: Option<[usize; 2]>,
@@ -81,7 +83,7 @@ impl Checkpoint {
         let described = Described::by_folder(folder.as_deref())?;
         let weights = Weights::open_with(file, options.parameters)?;
         let described = described.or_by_file(&weights)?;
-        let Inferred { mut model, guesses } = described.model(&weights, options.heads, options.image)?;
+        let Inferred { mut model, guesses } = described.model(&weights, &options)?;
         let inside =
             |name: &&str| folder.as_ref().map(|folder| folder.join(name)).filter(|path| path.exists());
         let decoder = DECODERS.iter().find_map(inside).map(Weights::open).transpose()?;

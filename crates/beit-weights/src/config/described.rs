@@ -4,6 +4,7 @@ use super::infer::{Inferred, Known, infer};
 use super::keys::Keys;
 use super::model::{CONFIG, Model};
 use super::timm::Timm;
+use crate::checkpoint::OpenOptions;
 use crate::error::{Error, Result};
 use crate::preprocessor::{self, PREPROCESSOR};
 use crate::weights::Weights;
@@ -75,13 +76,9 @@ impl Described {
         Ok(Self { words: Words::File(keys), preprocessor })
     }
 
-    /// The model. `heads` and `image [H, W]` are for what nothing says.
-    pub(crate) fn model(
-        &self,
-        weights: &Weights,
-        heads: Option<usize>,
-        image: Option<[usize; 2]>,
-    ) -> Result<Inferred> {
+    /// The model. The options are for what nothing says.
+    pub(crate) fn model(&self, weights: &Weights, options: &OpenOptions) -> Result<Inferred> {
+        let OpenOptions { heads, likely, image, .. } = *options;
         let inferred = match &self.words {
             Words::Transformers(keys) | Words::File(keys) => {
                 let model = Model::described(keys.clone(), Some(weights))?;
@@ -91,7 +88,7 @@ impl Described {
                 let known = timm.known()?;
                 infer(weights, &Known { heads: known.heads.or(heads), ..known })?
             }
-            Words::Nothing => infer(weights, &Known { heads, image, ..Known::default() })?,
+            Words::Nothing => infer(weights, &Known { heads, usual: likely, image, eps: None })?,
         };
         let found = inferred.model.vit().map(|vit| vit.heads);
         match heads.zip(found).filter(|(asked, found)| asked != found) {

@@ -113,7 +113,7 @@ fn of_bare_files_guesses_are_said_and_words_decide() {
     let (_tmp, timm, expected) = timm(wide);
     let bare = timm.join("bare.safetensors");
     std::fs::rename(timm.join("model.safetensors"), &bare).unwrap();
-    let said = OpenOptions { heads: Some(4), image: Some([16, 64]), parameters: None };
+    let said = OpenOptions { heads: Some(4), image: Some([16, 64]), ..OpenOptions::default() };
     assert_eq!(answer_with(&bare, said), expected);
     // 16 patches may be a square of four, and 128 two heads of 64.
     let guessed = notes(&bare);

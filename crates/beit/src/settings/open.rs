@@ -50,7 +50,8 @@ impl ReadSettings {
         let known = entry.and_then(Entry::model);
         let known = known.as_ref().and_then(Model::vit);
         OpenOptions {
-            heads: self.heads.or(known.map(|vit| vit.heads)),
+            heads: self.heads,
+            likely: known.map(|vit| [vit.width, vit.heads]),
             image: image.map(|Sides(image)| image).or(known.map(|vit| vit.image)),
             parameters: self.weights.map(|rule| match rule {
                 ParametersRule::Raw => Parameters::Raw,
