@@ -10,6 +10,7 @@ import sys
 import torch
 import transformers
 
+import golden_beit3
 import golden_dvae
 import golden_models
 import golden_training
@@ -22,7 +23,7 @@ def main(outdir):
     transformers.utils.logging.disable_progress_bar()
     root, rounding = pathlib.Path(outdir), {}
     root.mkdir(parents=True, exist_ok=True)
-    for part in (golden_models, golden_training, golden_dvae):
+    for part in (golden_models, golden_beit3, golden_training, golden_dvae):
         rounding |= part.write(root)
     golden_training.write_json(root / "rounding.json", rounding)
 

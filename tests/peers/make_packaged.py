@@ -144,9 +144,9 @@ def save_timm_file(model, file):
     save_file(model.state_dict(), file)
 
 
-def packaged_timm(maker, name, model, write=save_timm, file="model"):
+def packaged_timm(maker, name, model, write=save_timm, file="model", eps=AUTHORS_EPS):
     """One checkpoint of timm."""
-    maker.add(name, file, "timm", "classify", lambda path: write(model, path), model, maker.pictures(), AUTHORS_EPS)
+    maker.add(name, file, "timm", "classify", lambda path: write(model, path), model, maker.pictures(), eps)
 
 
 def timm_tiny(maker):

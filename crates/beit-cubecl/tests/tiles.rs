@@ -98,7 +98,7 @@ fn compare(gpu: &impl Ops) {
             close(&format!("conv2d {extents:?}: {name}"), (gpu, x), (&host, y));
         }
     }
-    for extents in [[2, 2, 24, 7, 7], [2, 2, 64, 9, 11], [1, 1, 16, 14, 14]] {
+    for extents in [[2, 2, 24, 7, 7], [2, 2, 64, 9, 11], [1, 2, 88, 5, 8], [1, 1, 16, 14, 14]] {
         let names = ["context", "d_qkv", "d_q_bias", "d_v_bias", "d_table", "d_shared"];
         for ((x, y), name) in attention(gpu, extents).iter().zip(&attention(&host, extents)).zip(names) {
             close(&format!("attention {extents:?}: {name}"), (gpu, x), (&host, y));

@@ -1,4 +1,5 @@
-//! Gradients of whole models against central differences in f64, for both models of the paper and both poolings.
+//! Gradients of whole models against central differences in f64, for both models of the paper, blocks with inner norms, and both
+//! poolings.
 
 use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling, masked_rows};
 use beit_ops::init::Stream;
@@ -101,8 +102,23 @@ fn mim_paper() {
     check_mim(small(RelativePositions::None, None, true));
 }
 
-fn check_classifier(pooling: Pooling) {
-    let vit = small(RelativePositions::PerLayer, Some(0.1), false);
+/// BEiT-3's blocks.
+fn inner_norms(vit: Config) -> Config {
+    Config { inner_norms: true, key_bias: true, layer_norm_eps: 1e-5, ..vit }
+}
+
+#[test]
+fn mim_inner_norms() {
+    check_mim(inner_norms(small(RelativePositions::None, None, true)));
+}
+
+/// With everything else that a block can have.
+#[test]
+fn mim_inner_norms_and_the_rest() {
+    check_mim(inner_norms(small(RelativePositions::Shared, Some(0.1), true)));
+}
+
+fn check_classifier(vit: Config, pooling: Pooling) {
     let config = ClassifierConfig::on(vit, 5, pooling);
     let params = randomised(&Classifier::shapes(&config));
     let images = random([2, 3, 4, 6], 2);
@@ -124,10 +140,15 @@ fn check_classifier(pooling: Pooling) {
 
 #[test]
 fn classifier_mean() {
-    check_classifier(Pooling::Mean);
+    check_classifier(small(RelativePositions::PerLayer, Some(0.1), false), Pooling::Mean);
 }
 
 #[test]
 fn classifier_cls() {
-    check_classifier(Pooling::Cls);
+    check_classifier(small(RelativePositions::PerLayer, Some(0.1), false), Pooling::Cls);
+}
+
+#[test]
+fn classifier_inner_norms() {
+    check_classifier(inner_norms(small(RelativePositions::None, None, true)), Pooling::Mean);
 }

@@ -39,6 +39,21 @@ fn paper_models() {
     assert_eq!(mim(Config::paper(Preset::Large)), 311_674_880);
 }
 
+/// The counts of timm 1.0.31: `beit3_base_patch16_224`, `beit3_large_patch16_224`, `eva_giant_patch14_224` with heads of 88.
+#[test]
+fn relatives() {
+    let count =
+        |vit: Config| elements(Classifier::shapes(&ClassifierConfig::on(vit, 1000, Pooling::Mean)).leaves());
+    let beit3 = |preset| Config { inner_norms: true, key_bias: true, ..Config::paper(preset) };
+    assert_eq!(count(beit3(Preset::Base)), 86_659_816);
+    assert_eq!(count(beit3(Preset::Large)), 304_572_392);
+    let giant = Config { patch: [14; 2], width: 1408, depth: 40, heads: 16, ..Config::paper(Preset::Large) };
+    let giant = Config { hidden: 6144, ..giant };
+    assert_eq!(count(giant.clone()), 1_012_555_112);
+    // `beit3_giant_patch14_224`
+    assert_eq!(count(Config { inner_norms: true, key_bias: true, ..giant }), 1_013_215_592);
+}
+
 /// `Plan` runs a whole step of BEiT-B without a number in it: every shape fits, the work is what arithmetic says, nothing leaks.
 #[test]
 fn a_step_of_base_on_paper() {

@@ -219,7 +219,8 @@ mod tests {
 
     /// Every parameter that a model may have, by its name.
     fn leaves() -> BTreeMap<String, Leaf> {
-        let vit = Config { absolute_positions: true, ..Config::new(Preset::Base) };
+        let more = Config { absolute_positions: true, inner_norms: true, ..Config::new(Preset::Base) };
+        let vit = Config { key_bias: true, ..more };
         let mim = Mim::<Shape>::shapes(&MimConfig { vit: vit.clone(), vocab: 8192 });
         let vit = Config { relative_positions: RelativePositions::PerLayer, ..vit };
         let classifier = Classifier::<Shape>::shapes(&ClassifierConfig::on(vit, 1000, Pooling::Mean));
@@ -236,6 +237,9 @@ mod tests {
             ("rel_pos_bias.relative_position_bias_table", true),
             ("blocks.0.attn.relative_position_bias_table", true),
             ("blocks.0.attn.q_bias", false),
+            ("blocks.0.attn.k_bias", false),
+            ("blocks.0.attn.norm.weight", false),
+            ("blocks.0.mlp.norm.bias", false),
             ("blocks.0.gamma_1", false),
             ("blocks.0.norm1.weight", false),
             ("blocks.0.mlp.fc1.weight", true),
@@ -277,6 +281,9 @@ mod tests {
             ("mask_token", 0),
             ("patch_embed.proj.weight", 0),
             ("blocks.0.norm1.weight", 1),
+            ("blocks.3.attn.k_bias", 4),
+            ("blocks.7.attn.norm.weight", 8),
+            ("blocks.11.mlp.norm.weight", 12),
             ("blocks.11.mlp.fc2.bias", 12),
             ("rel_pos_bias.relative_position_bias_table", 13),
             ("fc_norm.weight", 13),

@@ -1,30 +1,38 @@
 //! One transformer block: forward, and its mirror below.
 
+use crate::inner_norm::{self, Inner};
 use beit_ops::{
     AttentionShape, Linear, Norm, Ops, QkvBias, QkvBiasGrad, Residual, RowOps, TransformerOps, tree,
 };
 
 tree! {
-    /// Self-attention. One product gives q, k and v; q and v have a bias, **k has none**.
+    /// Self-attention: `proj(norm(attention(x)))`. One product gives q, k and v; q and v have a bias, and what k has is not computed.
     pub struct Attention {
         /// `[3C, C]`, rows q | k | v, without bias.
         pub qkv: Linear<T> = tree "qkv.",
         /// `[C]`
         pub q_bias: T = leaf "q_bias" as Bias,
+        /// `[C]`, of models that have one. It adds `(q + q_bias) · k_bias` to all scores of a query, one number, which the softmax does
+        /// not see: so no output depends on it and its gradient is zero. It is here because files have it.
+        pub k_bias: Option<T> = maybe_leaf "k_bias" as Bias,
         /// `[C]`
         pub v_bias: T = leaf "v_bias" as Bias,
         /// `[R, H]`
         pub relative_position_bias_table: Option<T> = maybe_leaf "relative_position_bias_table" as RelativePositions,
+        /// Before the projection `[C]`.
+        pub norm: Option<Norm<T>> = maybe_tree "norm.",
         /// `[C, C]`
         pub proj: Linear<T> = tree "proj.",
     }
 }
 
 tree! {
-    /// `fc2(gelu(fc1(x)))`
+    /// `fc2(norm(gelu(fc1(x))))`
     pub struct Mlp {
         /// `[hidden, C]`
         pub fc1: Linear<T> = tree "fc1.",
+        /// Before the second layer `[hidden]`.
+        pub norm: Option<Norm<T>> = maybe_tree "norm.",
         /// `[C, hidden]`
         pub fc2: Linear<T> = tree "fc2.",
     }
@@ -68,13 +76,13 @@ pub struct Saved<O: Ops> {
     normed1: O::Tensor,
     qkv: O::Tensor,
     probs: O::Probs,
-    context: O::Tensor,
+    context: Inner<O>,
     branch1: O::Tensor,
     mid: O::Tensor,
     stats2: O::Stats,
     normed2: O::Tensor,
     pre: O::Tensor,
-    act: O::Tensor,
+    act: Inner<O>,
     branch2: O::Tensor,
     /// The rows that the MLP saw, if not all.
     rows: Option<O::Ids>,
@@ -92,14 +100,16 @@ impl<T: Clone> Block<T> {
         let (normed1, stats1) = ops.layer_norm_forward(&x, &self.norm1, cx.eps);
         let qkv = ops.linear(&normed1, &self.attn.qkv);
         let (context, probs) = ops.attention_forward(&qkv, &self.attn.bias(cx.shared), cx.shape);
-        let branch1 = ops.linear(&context, &self.attn.proj);
+        let context = Inner::forward(ops, context, self.attn.norm.as_ref(), cx.eps);
+        let branch1 = ops.linear(context.output(), &self.attn.proj);
 
         let (mid, normed2, stats2) =
             ops.scale_residual_norm_forward(&x, &branch1, &self.scale1(cx), &self.norm2, cx.eps);
         // The MLP works row by row, so leaving rows out gives the same numbers for less work.
         let normed2 = gathered(ops, normed2, rows);
         let (pre, act) = ops.linear_gelu_forward(&normed2, &self.mlp.fc1);
-        let branch2 = ops.linear(&act, &self.mlp.fc2);
+        let act = Inner::forward(ops, act, self.mlp.norm.as_ref(), cx.eps);
+        let branch2 = ops.linear(act.output(), &self.mlp.fc2);
         let branch2 = scattered(ops, branch2, rows, &mid);
         let y = ops.scale_residual(&mid, &branch2, &self.scale2(cx));
 
@@ -133,9 +143,11 @@ impl<T: Clone> Block<T> {
         let normed1 = ops.layer_norm(&x, &self.norm1, cx.eps);
         let qkv = ops.linear(&normed1, &self.attn.qkv);
         let context = ops.attention(&qkv, &self.attn.bias(cx.shared), cx.shape);
+        let context = inner_norm::infer(ops, context, self.attn.norm.as_ref(), cx.eps);
         let branch1 = ops.linear(&context, &self.attn.proj);
         let (mid, normed2) = ops.scale_residual_norm(&x, &branch1, &self.scale1(cx), &self.norm2, cx.eps);
         let act = ops.linear_gelu(&gathered(ops, normed2, rows), &self.mlp.fc1);
+        let act = inner_norm::infer(ops, act, self.mlp.norm.as_ref(), cx.eps);
         let branch2 = scattered(ops, ops.linear(&act, &self.mlp.fc2), rows, &mid);
         ops.scale_residual(&mid, &branch2, &self.scale2(cx))
     }
@@ -156,7 +168,7 @@ impl<T: Clone> Block<T> {
             Some(rows) => ops.scatter_rows_backward(&d_branch2, rows),
             None => d_branch2,
         };
-        let d_pre = ops.linear_gelu_backward(&d_branch2, [&s.pre, &s.act], &self.mlp.fc2, &mut grads.mlp.fc2);
+        let d_pre = self.mlp.backward_to_pre(ops, &d_branch2, &s.pre, &s.act, &mut grads.mlp);
         let d_normed2 = ops.linear_backward(&d_pre, &s.normed2, &self.mlp.fc1, &mut grads.mlp.fc1);
         let d_normed2 = match &s.rows {
             Some(rows) => ops.gather_rows_backward(&d_normed2, rows, ops.shape(&s.mid)[0]),
@@ -173,7 +185,9 @@ impl<T: Clone> Block<T> {
 
         let d_branch1 =
             ops.scale_residual_backward(&d_mid, &s.branch1, &self.scale1(cx), grads.gamma_1.as_mut());
-        let d_context = ops.linear_backward(&d_branch1, &s.context, &self.attn.proj, &mut grads.attn.proj);
+        let d_context =
+            ops.linear_backward(&d_branch1, s.context.output(), &self.attn.proj, &mut grads.attn.proj);
+        let d_context = s.context.backward(ops, d_context, self.attn.norm.as_ref(), grads.attn.norm.as_mut());
         let bias = self.attn.bias(cx.shared);
         let mut d_bias = grads.attn.bias_grad(d_shared);
         let d_qkv = ops.attention_backward(&d_context, &s.qkv, &bias, &s.probs, cx.shape, &mut d_bias);
@@ -203,6 +217,26 @@ fn scattered<O: RowOps>(ops: &O, y: O::Tensor, rows: Option<&O::Ids>, like: &O::
     match rows {
         Some(rows) => ops.scatter_rows(&y, rows, ops.shape(like)[0]),
         None => y,
+    }
+}
+
+impl<T> Mlp<T> {
+    /// `dy [M, C] -> d_pre [M, hidden]`, through the second layer, the norm and GELU. Where there is no norm, the slope of GELU is
+    /// part of the product.
+    fn backward_to_pre<O: Ops<Tensor = T>>(
+        &self,
+        ops: &O,
+        dy: &T,
+        pre: &T,
+        act: &Inner<O>,
+        grads: &mut Self,
+    ) -> T {
+        if self.norm.is_none() {
+            return ops.linear_gelu_backward(dy, [pre, act.output()], &self.fc2, &mut grads.fc2);
+        }
+        let d_normed = ops.linear_backward(dy, act.output(), &self.fc2, &mut grads.fc2);
+        let d_act = act.backward(ops, d_normed, self.norm.as_ref(), grads.norm.as_mut());
+        ops.gelu_backward(&d_act, pre)
     }
 }
 

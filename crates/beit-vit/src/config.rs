@@ -59,6 +59,11 @@ pub struct Config {
     pub relative_positions: RelativePositions,
     /// Initial value of LayerScale's gammas; none means no LayerScale.
     pub layer_scale: Option<f32>,
+    /// Whether each block has two more norms: of what attention made, before its projection, and of what GELU made, before the
+    /// second layer of the MLP. BEiT-3, `subln` in its released code; timm's `scale_attn_norm` and `scale_mlp_norm`.
+    pub inner_norms: bool,
+    /// Whether keys have a bias, as in BEiT-3: a parameter that no output depends on, see [`Attention`](crate::Attention).
+    pub key_bias: bool,
     /// Whether there is a mask token: for masked image modelling.
     pub mask_token: bool,
     /// Whether a layer norm follows the last block.
@@ -91,6 +96,8 @@ impl Config {
             absolute_positions: false,
             relative_positions: RelativePositions::Shared,
             layer_scale: Some(if preset == Preset::Large { 1e-5 } else { 0.1 }),
+            inner_norms: false,
+            key_bias: false,
             mask_token: true,
             final_norm: true,
             layer_norm_eps: 1e-6,

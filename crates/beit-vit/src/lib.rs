@@ -14,6 +14,8 @@ extern crate std;
 mod block;
 mod config;
 mod init;
+mod inner_norm;
+mod shapes;
 mod vit;
 
 pub use block::{Attention, Block, Context, Mlp, Saved as BlockSaved};

@@ -1,17 +1,15 @@
 //! The transformer: forward, and its mirror below.
 
+use crate::Config;
 use crate::block::{self, Block, Context};
-use crate::{Attention, Config, Mlp, RelativePositions};
 use alloc::vec::Vec;
-use beit_ops::{
-    AttentionShape, Embeddings, Linear, Norm, Ops, Shape, TransformerOps, Tree, relative_position_rows, tree,
-};
+use beit_ops::{AttentionShape, Embeddings, Linear, Norm, Ops, TransformerOps, tree};
 
 tree! {
     /// The parameters of the transformer, by the names of the official checkpoints.
     pub struct Vit {
         /// The sizes that the parameters have.
-        config: Config = plain,
+        pub(crate) config: Config = plain,
         /// \[CLS\], mask token, absolute positions.
         pub embeddings: Embeddings<T> = tree "" in Stem,
         /// `[C, 3, h, w]`
@@ -22,55 +20,6 @@ tree! {
         pub blocks: Vec<Block<T>> = list "blocks.",
         /// After the last block.
         pub norm: Option<Norm<T>> = maybe_tree "norm.",
-    }
-}
-
-impl Vit<Shape> {
-    /// The definition of the parameters.
-    pub fn shapes(config: &Config) -> Self {
-        let c = config.width;
-        let vector = || Shape::from([c]);
-        let norm = || Norm { weight: vector(), bias: vector() };
-        let linear =
-            |n: usize, c: usize| Linear { weight: Shape::from([n, c]), bias: Some(Shape::from([n])) };
-        let table = Shape::from([relative_position_rows(config.grid()), config.heads]);
-        let gamma = config.layer_scale.map(|_| vector());
-        let block = || Block {
-            gamma_1: gamma,
-            gamma_2: gamma,
-            norm1: norm(),
-            attn: Attention {
-                qkv: Linear { weight: Shape::from([3 * c, c]), bias: None },
-                q_bias: vector(),
-                v_bias: vector(),
-                relative_position_bias_table: (config.relative_positions == RelativePositions::PerLayer)
-                    .then_some(table),
-                proj: linear(c, c),
-            },
-            norm2: norm(),
-            mlp: Mlp { fc1: linear(config.hidden, c), fc2: linear(c, config.hidden) },
-        };
-        let token = Shape::from([1, 1, c]);
-        Self {
-            config: config.clone(),
-            embeddings: Embeddings {
-                cls_token: token,
-                mask_token: config.mask_token.then_some(token),
-                pos_embed: config.absolute_positions.then(|| Shape::from([1, config.tokens(), c])),
-            },
-            patch_embed: Linear {
-                weight: Shape::from([c, config.channels, config.patch[0], config.patch[1]]),
-                bias: Some(vector()),
-            },
-            rel_pos_bias: (config.relative_positions == RelativePositions::Shared).then_some(table),
-            blocks: (0..config.depth).map(|_| block()).collect(),
-            norm: config.final_norm.then(norm),
-        }
-    }
-
-    /// Number of trainable parameters.
-    pub fn parameters(&self) -> usize {
-        self.leaves().iter().map(|shape| shape.elements()).sum()
     }
 }
 

@@ -162,6 +162,15 @@ pub fn paper(preset: Preset, vocab: usize) -> Model {
     Model { name: format!("{preset:?} of the paper"), vit, ..Model::new(preset, 224, vocab) }
 }
 
+/// A block of BEiT-3, with norms inside, and one of EVA's giant model, whose heads have 88 elements.
+pub fn relatives() -> [Model; 2] {
+    let model = |name: &str, vit| Model { name: name.to_owned(), vit, ..paper(Preset::Base, 8192) };
+    let block = Config { depth: 1, ..Config::paper(Preset::Base) };
+    let beit3 = Config { inner_norms: true, key_bias: true, ..block.clone() };
+    let giant = Config { patch: [14; 2], width: 1408, heads: 16, hidden: 6144, ..block };
+    [model("BEiT-3", beit3), model("EVA giant", giant)]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ use beit_cubecl::{Gpu, Precision};
 use beit_heads::Pooling;
 use beit_vit::Preset;
 use cubecl::Runtime;
-use cuda_check::models::{Model, fine_tuning_step, paper, pretraining_step, tokenizer_step};
+use cuda_check::models::{Model, fine_tuning_step, paper, pretraining_step, relatives, tokenizer_step};
 use cuda_check::{Allowed, Compiled, Record, Sm, records, table, violations, write_csv};
 use std::path::Path;
 
@@ -62,5 +62,8 @@ fn everything(sm: Sm, precision: Precision) {
         for pooling in [Pooling::Mean, Pooling::Cls] {
             fine_tuning_step(&gpu, model, pooling).unwrap_or_else(|e| panic!("{}: {e}", model.name));
         }
+    }
+    for model in relatives() {
+        pretraining_step(&gpu, &model, &dalle).unwrap_or_else(|e| panic!("{}: {e}", model.name));
     }
 }

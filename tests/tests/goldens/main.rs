@@ -1,5 +1,6 @@
 //! The goldens, on the CPU in both precisions and on a GPU: one program, since each would compile the same kernels.
 
+mod beit3;
 mod classifier;
 mod layout;
 mod mim;

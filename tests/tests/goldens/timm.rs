@@ -32,6 +32,8 @@ fn config(golden: &Golden) -> ClassifierConfig {
             false => RelativePositions::None,
         },
         layer_scale: args["init_values"].as_f64().map(|value| value as f32),
+        inner_norms: false,
+        key_bias: false,
         mask_token: false,
         final_norm: pooling == Pooling::Cls,
         layer_norm_eps: EPS,

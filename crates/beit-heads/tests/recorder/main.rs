@@ -61,6 +61,26 @@ fn the_transformer() {
     assert_eq!(recorder.take(), wanted);
 }
 
+/// Blocks with norms inside have two steps more, and a bias of the keys none.
+#[test]
+fn inner_norms() {
+    let recorder = Recorder::default();
+    let config = Config { inner_norms: true, key_bias: true, ..vit() };
+    let input = Input { images: &images(), mask: None, drop_path: None };
+    Vit::<Shape>::shapes(&config).infer(&recorder, &input, &mut |_, _| {});
+    let (attention, gelu) = (3, 8);
+    let block = [
+        &BLOCK[..attention],
+        &["layer_norm [15, 8] -> [15, 8]"],
+        &BLOCK[attention..gelu],
+        &["layer_norm [15, 32] -> [15, 32]"],
+        &BLOCK[gelu..],
+        &[SUM],
+    ]
+    .concat();
+    assert_eq!(recorder.take(), [&STEM[..], &block, &block].concat());
+}
+
 #[test]
 fn the_classifier() {
     for (pooling, pooled) in

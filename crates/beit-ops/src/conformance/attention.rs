@@ -17,11 +17,21 @@ pub(super) fn train<O: AttentionTraining>(check: &mut Check<'_, O>) {
 }
 
 fn cases() -> impl Iterator<Item = Attention> {
-    let shapes = [(1, 1, 1, [1, 1]), (2, 3, 5, [2, 3]), (3, 2, 7, [3, 3]), (19, 1, 3, [1, 2])];
-    shapes.into_iter().flat_map(|(batch, heads, d, window)| {
+    let odd = [(1, 1, 1, [1, 1]), (2, 3, 5, [2, 3]), (3, 2, 7, [3, 3]), (19, 1, 3, [1, 2])];
+    let odd = odd.into_iter().flat_map(|(batch, heads, d, window)| {
         let tables = [[false, false], [true, false], [false, true], [true, true]];
         tables.map(|tables| Attention { batch, heads, d, window, tables })
-    })
+    });
+    // Heads of published models: most have 64 elements, those of EVA's giant 88. Two tiles of tokens where a tile has 16.
+    let published = [(32, true), (64, true), (88, false), (88, true), (96, false), (128, true)];
+    let published = published.map(|(d, table)| Attention {
+        batch: 1,
+        heads: 2,
+        d,
+        window: [4, 5],
+        tables: [table, false],
+    });
+    odd.chain(published)
 }
 
 struct Attention {

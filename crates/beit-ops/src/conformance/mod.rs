@@ -15,6 +15,7 @@ mod check;
 mod conv;
 mod cross_entropy;
 mod elbo;
+mod inner_norm;
 mod linear;
 mod nan;
 mod optimiser;
@@ -41,6 +42,7 @@ pub fn run_named<O: Ops>(ops: &O, tolerance: Tolerance, wanted: &dyn Fn(&str) ->
     infer_tokenizer(&mut check);
     linear::train(&mut check);
     residual::train(&mut check);
+    inner_norm::train(&mut check);
     attention::train(&mut check);
     tokens::train(&mut check);
     rows::train(&mut check);
@@ -70,6 +72,7 @@ pub fn run_tokenizer<O: TokenizerOps>(ops: &O, tolerance: Tolerance) -> Report {
 fn infer_transformer<O: TransformerOps>(check: &mut Check<'_, O>) {
     linear::infer(check);
     residual::infer(check);
+    inner_norm::infer(check);
     attention::infer(check);
     tokens::infer(check);
     rows::infer(check);

@@ -117,14 +117,19 @@ fn backward_keys<X: Float, S: Float, N: Size>(
     let shape = comptime!(variant.mix_transposed());
     let mut d_k = Accumulators::<N>::new(shape);
     let mut d_v = Accumulators::<N>::new(shape);
-    tiles.load_keys::<X>(given, head, first_k, variant);
+    if comptime!(!variant.turns) {
+        tiles.load_keys::<X>(given, head, first_k, variant);
+    }
     load_bias((&given.table, &given.shared_table), &mut tiles.bias, head.head, given.heads, variant);
     for tile in 0..(tokens + comptime!(variant.tile) - 1) / comptime!(variant.tile) {
         let first_q = tile * comptime!(variant.tile);
         sync_cube();
+        if comptime!(variant.turns) {
+            tiles.load_keys::<X>(given, head, first_k, variant);
+        }
         tiles.load_queries::<X>(given, head, first_q, variant);
         sync_cube();
-        tiles.products(variant);
+        tiles.products::<X>(given, head, (first_q, first_k), variant);
         sync_cube();
         let per_row = comptime!(variant.tile / wide);
         let mut e = UNIT_POS as usize;
@@ -147,11 +152,17 @@ fn backward_keys<X: Float, S: Float, N: Size>(
         }
         sync_cube();
         d_v.multiply::<S, N, N>(&probs, 0usize, &tiles.d_context, 0usize, shape);
+        if comptime!(variant.turns) {
+            // In place of the gradient of the context, once all have read it.
+            sync_cube();
+            tiles.load_q::<X>(given, head, first_q, variant);
+            sync_cube();
+        }
         d_k.multiply::<S, N, N>(&d_scores, 0usize, &tiles.q, 0usize, shape);
     }
     // The queries were scaled when they were loaded.
     write::<X, N>(&d_k, &mut tiles.scores, d_qkv, head, first_k, tokens, 1.0f32, 1usize, variant);
-    write::<X, N>(&d_v, &mut tiles.d_probs, d_qkv, head, first_k, tokens, 1.0f32, 2usize, variant);
+    write::<X, N>(&d_v, &mut tiles.scores, d_qkv, head, first_k, tokens, 1.0f32, 2usize, variant);
 }
 
 /// `dQ` of one tile of queries of one head of one image, over all keys.
@@ -173,15 +184,24 @@ fn backward_queries<X: Float, S: Float, N: Size>(
     );
     let shape = comptime!(variant.mix());
     let mut d_q = Accumulators::<N>::new(shape);
-    tiles.load_queries::<X>(given, head, first_q, variant);
+    if comptime!(!variant.turns) {
+        tiles.load_queries::<X>(given, head, first_q, variant);
+    }
     load_bias((&given.table, &given.shared_table), &mut tiles.bias, head.head, given.heads, variant);
     for tile in 0..(tokens + comptime!(variant.tile) - 1) / comptime!(variant.tile) {
         let first_k = tile * comptime!(variant.tile);
         sync_cube();
+        if comptime!(variant.turns) {
+            tiles.load_queries::<X>(given, head, first_q, variant);
+        }
         tiles.load_keys::<X>(given, head, first_k, variant);
         sync_cube();
-        tiles.products(variant);
+        tiles.products::<X>(given, head, (first_q, first_k), variant);
         sync_cube();
+        if comptime!(variant.turns) {
+            // In place of the values, which nobody reads again.
+            tiles.load_k::<X>(given, head, first_k, variant);
+        }
         let per_row = comptime!(variant.tile / wide);
         let mut e = UNIT_POS as usize;
         while e < comptime!(variant.tile * per_row) {

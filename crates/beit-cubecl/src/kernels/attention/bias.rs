@@ -49,7 +49,7 @@ fn sum_over_images<X: Float, S: Float, N: Size>(
         tiles.load_queries::<X>(given, part, first_q, variant);
         tiles.load_keys::<X>(given, part, first_k, variant);
         sync_cube();
-        tiles.products(variant);
+        tiles.products::<X>(given, part, (first_q, first_k), variant);
         sync_cube();
         #[unroll]
         for i in 0..per_thread {

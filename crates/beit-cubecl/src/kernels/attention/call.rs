@@ -29,7 +29,7 @@ impl Call {
         let d = qkv.last() / 3 / heads;
         let tables = [bias.table.is_some(), bias.shared.is_some()];
         let window = if tables[0] || tables[1] { window } else { [1, 1] };
-        let variant = Variant::new(d, window, tables, gpu.tensor_cores());
+        let variant = Variant::new(d, window, tables, gpu.tensor_cores(), gpu.shared_memory());
         let vector = if variant.tensor_cores { vector_width(8, &[d]) } else { 1 };
         Self { batch: qkv.rows() / tokens, heads, tokens, variant, vector }
     }

@@ -8,6 +8,9 @@
 //!   scores  = Q Kᵀ                 P  = exp(scores + bias - lse)
 //!   d_probs = dO Vᵀ                dS = P ⊙ (d_probs - delta)
 //! ```
+//!
+//! Where four operands are more than a block can have, q and dO are one buffer, k and v another: `Variant::turns`. Then dO and v
+//! are loaded between the two products, and who reads q or k after them loads it once more.
 
 use super::call::Call;
 use super::rows::{Head, load, score};
@@ -64,20 +67,72 @@ impl<S: Float, N: Size> Tiles<S, N> {
     pub(crate) fn new(#[comptime] variant: Variant) -> Self {
         let wide = N::value();
         let size = comptime!(variant.tile * variant.tile_stride() / wide);
+        let q = SharedMemory::<Vector<S, N>>::new_aligned(size, 32usize);
+        let k = SharedMemory::<Vector<S, N>>::new_aligned(size, 32usize);
+        let v = if comptime!(variant.turns) { k } else { SharedMemory::new_aligned(size, 32usize) };
+        let d_context = if comptime!(variant.turns) { q } else { SharedMemory::new_aligned(size, 32usize) };
         Tiles::<S, N> {
-            q: SharedMemory::new_aligned(size, 32usize),
-            k: SharedMemory::new_aligned(size, 32usize),
-            v: SharedMemory::new_aligned(size, 32usize),
-            d_context: SharedMemory::new_aligned(size, 32usize),
+            q,
+            k,
+            v,
+            d_context,
             scores: SharedMemory::new_aligned(comptime!(variant.tile * variant.staging_stride()), 32usize),
-            d_probs: SharedMemory::new_aligned(comptime!(variant.tile * variant.staging_stride()), 32usize),
+            d_probs: SharedMemory::new_aligned(comptime!(variant.tile * variant.scores_stride()), 32usize),
             bias: SharedMemory::new_aligned(comptime!(variant.bias_len()), 32usize),
             lse: SharedMemory::new_aligned(comptime!(variant.tile), 32usize),
             delta: SharedMemory::new_aligned(comptime!(variant.tile), 32usize),
         }
     }
 
-    /// Queries, the gradient of their context, their log-sum-exp and delta.
+    /// Queries.
+    pub(crate) fn load_q<X: Float>(
+        &mut self,
+        given: &Given<X, N>,
+        head: Head,
+        first: usize,
+        #[comptime] variant: Variant,
+    ) {
+        let q = head.part(first, given.tokens, 0usize);
+        load::<X, S, N>(&given.qkv, &given.q_bias, &mut self.q, q, given.scale, true, variant);
+    }
+
+    /// Keys.
+    pub(crate) fn load_k<X: Float>(
+        &mut self,
+        given: &Given<X, N>,
+        head: Head,
+        first: usize,
+        #[comptime] variant: Variant,
+    ) {
+        let k = head.part(first, given.tokens, 1usize);
+        load::<X, S, N>(&given.qkv, &given.q_bias, &mut self.k, k, 1.0f32, false, variant);
+    }
+
+    /// Values.
+    fn load_v<X: Float>(
+        &mut self,
+        given: &Given<X, N>,
+        head: Head,
+        first: usize,
+        #[comptime] variant: Variant,
+    ) {
+        let v = head.part(first, given.tokens, 2usize);
+        load::<X, S, N>(&given.qkv, &given.v_bias, &mut self.v, v, 1.0f32, true, variant);
+    }
+
+    /// The gradient of the queries' context.
+    fn load_d_context<X: Float>(
+        &mut self,
+        given: &Given<X, N>,
+        head: Head,
+        first: usize,
+        #[comptime] variant: Variant,
+    ) {
+        let rows = head.d_context(first, given.tokens);
+        load::<X, S, N>(&given.d_context, &given.q_bias, &mut self.d_context, rows, 1.0f32, false, variant);
+    }
+
+    /// Queries, their log-sum-exp and delta; the gradient of their context too, unless it takes turns with them.
     pub(crate) fn load_queries<X: Float>(
         &mut self,
         given: &Given<X, N>,
@@ -85,28 +140,19 @@ impl<S: Float, N: Size> Tiles<S, N> {
         first: usize,
         #[comptime] variant: Variant,
     ) {
-        let tokens = given.tokens;
-        let q = head.part(first, tokens, 0usize);
-        load::<X, S, N>(&given.qkv, &given.q_bias, &mut self.q, q, given.scale, true, variant);
-        let d_context = head.d_context(first, tokens);
-        load::<X, S, N>(
-            &given.d_context,
-            &given.q_bias,
-            &mut self.d_context,
-            d_context,
-            1.0f32,
-            false,
-            variant,
-        );
+        self.load_q::<X>(given, head, first, variant);
+        if comptime!(!variant.turns) {
+            self.load_d_context::<X>(given, head, first, variant);
+        }
         if UNIT_POS < comptime!(variant.tile as u32) {
-            let row = (head.image * given.heads + head.head) * tokens;
-            let token = min(first + UNIT_POS as usize, tokens - 1);
+            let row = (head.image * given.heads + head.head) * given.tokens;
+            let token = min(first + UNIT_POS as usize, given.tokens - 1);
             self.lse[UNIT_POS as usize] = given.lse[row + token];
             self.delta[UNIT_POS as usize] = given.delta[row + token];
         }
     }
 
-    /// Keys and values.
+    /// Keys; values too, unless they take turns.
     pub(crate) fn load_keys<X: Float>(
         &mut self,
         given: &Given<X, N>,
@@ -114,19 +160,30 @@ impl<S: Float, N: Size> Tiles<S, N> {
         first: usize,
         #[comptime] variant: Variant,
     ) {
-        let tokens = given.tokens;
-        let k = head.part(first, tokens, 1usize);
-        load::<X, S, N>(&given.qkv, &given.q_bias, &mut self.k, k, 1.0f32, false, variant);
-        let v = head.part(first, tokens, 2usize);
-        load::<X, S, N>(&given.qkv, &given.v_bias, &mut self.v, v, 1.0f32, true, variant);
+        self.load_k::<X>(given, head, first, variant);
+        if comptime!(!variant.turns) {
+            self.load_v::<X>(given, head, first, variant);
+        }
     }
 
-    /// `scores = Q Kᵀ`, `d_probs = dO Vᵀ`
-    pub(crate) fn products(&mut self, #[comptime] variant: Variant) {
+    /// `scores = Q Kᵀ`, `d_probs = dO Vᵀ` of the queries from `first.0` and the keys from `first.1` on, which are loaded.
+    pub(crate) fn products<X: Float>(
+        &mut self,
+        given: &Given<X, N>,
+        head: Head,
+        first: (usize, usize),
+        #[comptime] variant: Variant,
+    ) {
         let shape = comptime!(variant.scores());
         let mut sums = Accumulators::<N>::new(shape);
         sums.multiply::<S, N, N>(&self.q, 0usize, &self.k, 0usize, shape);
         sums.store_shared(&mut self.scores, comptime!(variant.scores_stride()), shape);
+        if comptime!(variant.turns) {
+            sync_cube();
+            self.load_d_context::<X>(given, head, first.0, variant);
+            self.load_v::<X>(given, head, first.1, variant);
+            sync_cube();
+        }
         let mut d_sums = Accumulators::<N>::new(shape);
         d_sums.multiply::<S, N, N>(&self.d_context, 0usize, &self.v, 0usize, shape);
         d_sums.store_shared(&mut self.d_probs, comptime!(variant.scores_stride()), shape);

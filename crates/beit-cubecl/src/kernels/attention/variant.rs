@@ -1,4 +1,11 @@
 //! What the kernels of an attention are compiled for: sizes of tiles, and how they lie in shared memory.
+//!
+//! ```text
+//! KiB of a block of the backward pass     f32, tiles of 16       bf16, tiles of 64
+//! heads of                                64    88, 96   128     64    88, 96   128
+//! four operands side by side              24    34       44      89    113      137
+//! two, which take turns                   16    22       28      71    87       103
+//! ```
 
 use crate::kernels::sums::{SharedLayout, TileShape};
 use crate::launch::THREADS;
@@ -7,8 +14,8 @@ use beit_ops::relative_position_rows;
 /// Queries, or keys, of a tile on tensor cores: two rows of fragments for each of the four warps along it.
 const LARGE: usize = 64;
 
-/// Queries, or keys, of a tile of plain multiply-adds. Four tiles of 16 x 64 elements leave room for the rest in 32 KiB, all
-/// the shared memory that a Vulkan device is sure to have.
+/// Queries, or keys, of a tile of plain multiply-adds. Four tiles of 16 x 64 elements, or two of 16 x 128, leave room for the rest
+/// in 32 KiB, all the shared memory that a Vulkan device is sure to have.
 const SMALL: usize = 16;
 
 /// Bytes of shared memory that the relative position bias may take without tensor cores.
@@ -29,13 +36,35 @@ pub(crate) struct Variant {
     pub(crate) tile: usize,
     /// Whether tensor cores multiply.
     pub(crate) tensor_cores: bool,
+    /// Whether in the backward pass queries and the gradient of their context take turns in one tile, and keys and values in
+    /// another: where four tiles are more than the device has. Costs a second load of each.
+    pub(crate) turns: bool,
 }
 
 impl Variant {
-    pub(super) fn new(d: usize, window: [usize; 2], tables: [bool; 2], tensor_cores: bool) -> Self {
+    /// For a device with so many bytes of shared memory a block.
+    pub(super) fn new(
+        d: usize,
+        window: [usize; 2],
+        tables: [bool; 2],
+        tensor_cores: bool,
+        shared_memory: usize,
+    ) -> Self {
         let bytes = 4 * relative_position_rows(window);
         let tile = if tensor_cores { LARGE } else { SMALL };
-        Self { d, window, tables, bias_shared: tensor_cores || bytes <= SMALL_BIAS, tile, tensor_cores }
+        let bias_shared = tensor_cores || bytes <= SMALL_BIAS;
+        let all = Self { d, window, tables, bias_shared, tile, tensor_cores, turns: false };
+        Self { turns: all.backward_bytes() > shared_memory, ..all }
+    }
+
+    /// Bytes of shared memory of a block of the backward pass: operands, scores and their gradients, what the second products read,
+    /// the bias, log-sum-exp and delta.
+    fn backward_bytes(&self) -> usize {
+        let element = if self.tensor_cores { 2 } else { 4 };
+        let operands = if self.turns { 2 } else { 4 };
+        let elements = operands * self.tile_stride() + 2 * self.probs_stride();
+        self.tile * (element * elements + 4 * (self.staging_stride() + self.scores_stride() + 2))
+            + 4 * self.bias_len()
     }
 
     /// Whether there is a relative position bias.
@@ -110,5 +139,37 @@ impl Variant {
         let probs = SharedLayout { k_contiguous: false, stride: self.probs_stride() };
         let queries = SharedLayout { k_contiguous: false, stride: self.tile_stride() };
         self.shape(self.padded(), self.tile, probs, queries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What Vulkan devices have at least, small NVIDIA devices, and an H100.
+    const DEVICES: [usize; 3] = [32 << 10, 99 << 10, 227 << 10];
+
+    /// Heads of 64 never take turns; those up to 128 in f32, and up to 96 in bf16, fit everywhere. The tables are the largest that
+    /// shared memory is asked to hold.
+    #[test]
+    fn the_backward_pass_fits() {
+        let window = [16, 16];
+        for (d, tensor_cores, turns) in [
+            (32, false, [false; 3]),
+            (64, false, [false; 3]),
+            (88, false, [true, false, false]),
+            (96, false, [true, false, false]),
+            (128, false, [true, false, false]),
+            (64, true, [true, false, false]),
+            (88, true, [true, true, false]),
+            (96, true, [true, true, false]),
+        ] {
+            // There are no tensor cores where there are 32 KiB.
+            for (device, turns) in DEVICES.into_iter().zip(turns).skip(usize::from(tensor_cores)) {
+                let variant = Variant::new(d, window, [true, false], tensor_cores, device);
+                assert_eq!(variant.turns, turns, "heads of {d}, {device} bytes");
+                assert!(variant.backward_bytes() <= device, "{variant:?} takes {}", variant.backward_bytes());
+            }
+        }
     }
 }
