@@ -16,6 +16,8 @@ use std::fmt;
 const HEAD: usize = 64;
 /// Of the released code and of timm, the writers of files without a configuration.
 const EPS: f64 = 1e-6;
+/// Of BEiT-3, whose blocks have norms inside.
+const INNER_EPS: f64 = 1e-5;
 
 /// No published model has as many patches in a row.
 const MOST: usize = 1 << 10;
@@ -96,6 +98,7 @@ fn vit(weights: &Weights, known: &Known, guesses: &mut Vec<Guess>) -> Result<Con
     let table = ["rel_pos_bias.", "blocks.0.attn."].map(|of| format!("{of}relative_position_bias_table"));
     let table = table.iter().find(|name| has(weights, name)).map(String::as_str);
     let grid = grid(weights, table, known, patch, guesses)?;
+    let inner_norms = has(weights, "blocks.0.attn.norm.weight");
     let config = Config {
         image: [0, 1].map(|axis| grid[axis] * patch[axis]),
         patch,
@@ -114,7 +117,9 @@ fn vit(weights: &Weights, known: &Known, guesses: &mut Vec<Guess>) -> Result<Con
         layer_scale: has(weights, "blocks.0.gamma_1").then_some(0.1),
         mask_token: has(weights, "mask_token"),
         final_norm: has(weights, "norm.weight"),
-        layer_norm_eps: known.eps.unwrap_or(EPS),
+        inner_norms,
+        key_bias: has(weights, "blocks.0.attn.k_bias"),
+        layer_norm_eps: known.eps.unwrap_or(if inner_norms { INNER_EPS } else { EPS }),
         drop_path: 0.1,
     };
     config.validate().map_err(|error| Error::malformed(weights.path(), error))?;

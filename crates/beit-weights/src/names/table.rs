@@ -54,6 +54,11 @@ pub(super) const BEIT: &[Row] = &[
         "beit.layers.{}.attention.q_proj.bias",
     ),
     row(
+        "blocks.{}.attn.k_bias",
+        "beit.encoder.layer.{}.attention.attention.key.bias",
+        "beit.layers.{}.attention.k_proj.bias",
+    ),
+    row(
         "blocks.{}.attn.v_bias",
         "beit.encoder.layer.{}.attention.attention.value.bias",
         "beit.layers.{}.attention.v_proj.bias",
@@ -73,6 +78,13 @@ pub(super) const BEIT: &[Row] = &[
         "beit.encoder.layer.{}.attention.output.dense.*",
         "beit.layers.{}.attention.o_proj.*",
     ),
+    // Ours: transformers has no norms there.
+    row(
+        "blocks.{}.attn.norm.*",
+        "beit.encoder.layer.{}.attention.inner_norm.*",
+        "beit.layers.{}.attention.inner_norm.*",
+    ),
+    row("blocks.{}.mlp.norm.*", "beit.encoder.layer.{}.inner_norm.*", "beit.layers.{}.mlp.inner_norm.*"),
     row("blocks.{}.gamma_1", "beit.encoder.layer.{}.lambda_1", "beit.layers.{}.lambda_1"),
     row("blocks.{}.gamma_2", "beit.encoder.layer.{}.lambda_2", "beit.layers.{}.lambda_2"),
     row("blocks.{}.norm2.*", "beit.encoder.layer.{}.layernorm_after.*", "beit.layers.{}.layernorm_after.*"),

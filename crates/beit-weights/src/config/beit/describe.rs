@@ -1,8 +1,10 @@
 //! Models in transformers' words.
 
-use super::{CLASSIFIER, Config, ENCODER, MIM, SEGMENTER};
+use super::Config;
+use crate::config::family::described_by;
 use crate::config::labelled::{Labelled, Segmenter};
 use crate::config::model::Model;
+use crate::names::Kind;
 use beit_heads::{MimConfig, Pooling};
 use beit_vit::RelativePositions;
 
@@ -20,25 +22,25 @@ impl Config {
 
     /// The description of a model for masked image modelling.
     fn describing_mim(config: &MimConfig) -> Self {
-        Self { vocab_size: config.vocab, ..Self::describing(&config.vit, MIM) }
+        Self { vocab_size: config.vocab, ..Self::describing(&config.vit, Kind::Mim) }
     }
 
     /// The description of a classifier.
     fn describing_classifier(Labelled { classifier, labels }: &Labelled) -> Self {
         let use_mean_pooling = classifier.pooling == Pooling::Mean;
-        Self { use_mean_pooling, ..Self::describing(&classifier.vit, CLASSIFIER) }.with(labels)
+        Self { use_mean_pooling, ..Self::describing(&classifier.vit, Kind::Classifier) }.with(labels)
     }
 
     /// The description of a model for semantic segmentation.
     fn describing_segmenter(Segmenter { vit, labels, taps }: &Segmenter) -> Self {
         let out_indices = Some(taps.to_vec());
-        Self { out_indices, use_mean_pooling: !vit.final_norm, ..Self::describing(vit, SEGMENTER) }
+        Self { out_indices, use_mean_pooling: !vit.final_norm, ..Self::describing(vit, Kind::Segmenter) }
             .with(labels)
     }
 
     /// The description of a transformer without a head.
     fn describing_encoder(vit: &beit_vit::Config) -> Self {
-        Self { use_mean_pooling: !vit.final_norm, ..Self::describing(vit, ENCODER) }
+        Self { use_mean_pooling: !vit.final_norm, ..Self::describing(vit, Kind::Encoder) }
     }
 
     fn with(self, labels: &[String]) -> Self {
@@ -47,9 +49,11 @@ impl Config {
         Self { id2label: Some(numbered().collect()), label2id: Some(label2id), ..self }
     }
 
-    fn describing(vit: &beit_vit::Config, architecture: &str) -> Self {
+    fn describing(vit: &beit_vit::Config, kind: Kind) -> Self {
+        let (model_type, class) = described_by(vit, kind);
         Self {
-            architectures: vec![architecture.to_owned()],
+            architectures: vec![class],
+            model_type: model_type.to_owned(),
             image_size: vit.image.into(),
             patch_size: vit.patch.into(),
             num_channels: vit.channels,
@@ -64,6 +68,8 @@ impl Config {
             use_relative_position_bias: vit.relative_positions == RelativePositions::PerLayer,
             use_shared_relative_position_bias: vit.relative_positions == RelativePositions::Shared,
             use_mask_token: vit.mask_token,
+            use_inner_norms: vit.inner_norms,
+            use_key_bias: vit.key_bias,
             ..Self::default()
         }
     }

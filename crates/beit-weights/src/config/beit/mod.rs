@@ -13,11 +13,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-const MIM: &str = "BeitForMaskedImageModeling";
-const CLASSIFIER: &str = "BeitForImageClassification";
-const SEGMENTER: &str = "BeitForSemanticSegmentation";
-const ENCODER: &str = "BeitModel";
-
 /// The keys that matter here, with the values that transformers takes for absent ones. Other keys are ignored.
 #[derive(Clone, Debug, Serialize)]
 pub(in crate::config) struct Config {
@@ -41,6 +36,12 @@ pub(in crate::config) struct Config {
     use_shared_relative_position_bias: bool,
     use_mask_token: bool,
     use_mean_pooling: bool,
+    /// Ours: transformers has no such model.
+    #[serde(skip_serializing_if = "is_false")]
+    use_inner_norms: bool,
+    /// Ours.
+    #[serde(skip_serializing_if = "is_false")]
+    use_key_bias: bool,
     vocab_size: usize,
     /// Blocks whose outputs a segmentation head reads.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,6 +78,8 @@ impl Default for Config {
             use_shared_relative_position_bias: false,
             use_mask_token: false,
             use_mean_pooling: true,
+            use_inner_norms: false,
+            use_key_bias: false,
             vocab_size: 8192,
             out_indices: None,
             id2label: None,
@@ -182,6 +185,8 @@ impl Config {
             layer_scale: self.layer_scale_init_value.filter(|&value| value > 0.0),
             mask_token: self.use_mask_token,
             final_norm,
+            inner_norms: self.use_inner_norms,
+            key_bias: self.use_key_bias,
             layer_norm_eps: self.layer_norm_eps,
             drop_path: self.drop_path_rate,
         };
@@ -215,6 +220,11 @@ impl Config {
             )),
         }
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 fn expect<T: PartialEq + fmt::Debug>(path: &Path, key: &str, found: T, expected: T) -> Result<()> {

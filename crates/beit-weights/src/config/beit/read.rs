@@ -8,7 +8,7 @@ use crate::weights::Weights;
 use serde_json::Value;
 
 /// What the shapes of the tensors tell as well. Where the file is silent, they are asked before transformers' defaults are taken.
-const BY_TENSORS: [&str; 14] = [
+const BY_TENSORS: [&str; 16] = [
     "image_size",
     "patch_size",
     "num_channels",
@@ -22,8 +22,13 @@ const BY_TENSORS: [&str; 14] = [
     "use_shared_relative_position_bias",
     "use_mask_token",
     "use_mean_pooling",
+    "use_inner_norms",
+    "use_key_bias",
     "vocab_size",
 ];
+
+/// Those of them that only this project writes, where they are true.
+const OURS: [&str; 2] = ["use_inner_norms", "use_key_bias"];
 
 impl Config {
     /// What a file says, and the tensors beside it where those are open.
@@ -50,6 +55,8 @@ impl Config {
                 .or("use_shared_relative_position_bias", absent.use_shared_relative_position_bias)?,
             use_mask_token: keys.or("use_mask_token", absent.use_mask_token)?,
             use_mean_pooling: keys.or("use_mean_pooling", absent.use_mean_pooling)?,
+            use_inner_norms: keys.or("use_inner_norms", absent.use_inner_norms)?,
+            use_key_bias: keys.or("use_key_bias", absent.use_key_bias)?,
             vocab_size: keys.or("vocab_size", absent.vocab_size)?,
             out_indices: keys.get("out_indices")?,
             id2label: keys.names("id2label")?.map(|names| names.into_iter().enumerate().collect()),
@@ -61,7 +68,8 @@ impl Config {
 
 /// Fills the keys that a file lacks with what the tensors say.
 fn fill(keys: &mut Keys, weights: Option<&Weights>) -> Result<()> {
-    if BY_TENSORS.iter().all(|key| keys.has(key)) && keys.has("id2label") {
+    let said = |key: &&str| keys.has(key) || OURS.contains(key);
+    if BY_TENSORS.iter().all(|key| said(&key)) && keys.has("id2label") {
         return Ok(());
     }
     let known = Known {
