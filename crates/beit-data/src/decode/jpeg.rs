@@ -125,14 +125,14 @@ fn needs(decoder: &Decoder<'_>, outline: &Outline) -> Needs {
 }
 
 /// Bytes in use beside the pixels: metadata, which are copied twice, and the channels, which are subsampled or not; beside four of
-/// them lie two enlarged ones. A progressive picture keeps all coefficients of 16 bits, and a mark for each block; a lossless one
+/// them lie two enlarged ones. A progressive picture keeps all coefficients of 16 bits, a mark and a mean for each block; a lossless one
 /// has samples of 16 bits.
 fn working(frame: &FrameHeader, outline: &Outline) -> u64 {
     let samples = samples(frame);
     let count = frame.components.len() as u64;
     let channels = samples.max(pixels(frame) * count);
     let enlarged = if count == CMYK { channels } else { 0 };
-    let coefficients = if frame.is_progressive { 2 * samples + samples / 64 } else { 0 };
+    let coefficients = if frame.is_progressive { 2 * samples + samples / 16 } else { 0 };
     let wide = if outline.is_lossless() { channels } else { 0 };
     2 * outline.header + channels + enlarged + coefficients + wide
 }
