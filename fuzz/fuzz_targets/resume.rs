@@ -32,10 +32,19 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
 
 /// A classifier that is small enough to be made again for each input.
 fn trainer() -> Trainer<'static, Host<f32>, Classification> {
-    let vit = Config { image: [4, 4], patch: [4, 4], width: 4, depth: 1, heads: 1, hidden: 4, ..Config::new(Preset::Tiny) };
+    let vit = Config {
+        image: [4, 4],
+        patch: [4, 4],
+        width: 4,
+        depth: 1,
+        heads: 1,
+        hidden: 4,
+        ..Config::new(Preset::Tiny)
+    };
     let params = Classifier::init(&OPS, &ClassifierConfig::on(vit, 2, Pooling::Mean), 3);
     let schedule = Schedule { peak: 0.1, min: 0.0, warmup: 0, total: STEPS };
-    let recipe = Recipe { accumulate: 1, hyper: Hyper::new(schedule), report_every: 1, read_every: 1, seed: 3 };
+    let recipe =
+        Recipe { accumulate: 1, hyper: Hyper::new(schedule), report_every: 1, read_every: 1, seed: 3 };
     Trainer::new(&OPS, Classification { smoothing: 0.1, recompute: false }, recipe, params)
 }
 
@@ -83,9 +92,17 @@ fn counts(bytes: &[u8]) {
     for before in [0, 1, 8, 100] {
         if found.check(CLASSES, before).is_ok() {
             let accuracy = found.accuracy();
-            assert!((0.0..=1.0).contains(&accuracy.top1) && (0.0..=1.0).contains(&accuracy.top5), "{accuracy:?}");
+            assert!(
+                (0.0..=1.0).contains(&accuracy.top1) && (0.0..=1.0).contains(&accuracy.top5),
+                "{accuracy:?}"
+            );
             assert!(accuracy.images + found.left_out == before);
-            assert!(found.per_class().iter().all(|class| class.right <= class.images && class.right_in_5 <= class.images));
+            assert!(
+                found
+                    .per_class()
+                    .iter()
+                    .all(|class| class.right <= class.images && class.right_in_5 <= class.images)
+            );
             let text = serde_json::to_vec(&found).expect("counts are JSON");
             assert_eq!(serde_json::from_slice::<Evaluation>(&text).expect("our own text"), found);
         }
