@@ -60,8 +60,17 @@ impl Colours {
     pub(super) fn show(&self, samples: &Samples<'_>, [height, width]: [usize; 2]) -> Vec<u8> {
         let mut pixels = Vec::with_capacity(height * width * 3);
         for y in 0..height {
-            for x in 0..width {
-                pixels.extend(self.colour(|channel| samples.at(y, x, channel), samples.greatest()));
+            match (self, samples.bytes_of_row(y, width)) {
+                // Most files.
+                (Self::Rgb, Some(row)) => {
+                    pixels.extend(
+                        row.chunks_exact(samples.count).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]),
+                    );
+                }
+                _ => {
+                    let colour = |x| self.colour(|channel| samples.at(y, x, channel), samples.greatest());
+                    pixels.extend((0..width).flat_map(colour));
+                }
             }
         }
         pixels
@@ -104,6 +113,12 @@ impl Samples<'_> {
     /// The greatest value of [`at`](Self::at).
     fn greatest(&self) -> u8 {
         if self.bits < 8 { (1 << self.bits) - 1 } else { 255 }
+    }
+
+    /// The samples of a row, where each is a byte and those of a pixel lie together.
+    fn bytes_of_row(&self, y: usize, width: usize) -> Option<&[u8]> {
+        let is_plain = self.bits == 8 && self.plane.is_none();
+        is_plain.then(|| &self.bytes[y * self.row..][..width * self.count])
     }
 
     /// A sample; of 16 bits the upper eight.
