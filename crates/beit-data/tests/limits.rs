@@ -64,6 +64,76 @@ fn every_form_of_a_picture_counts() {
     }
 }
 
+/// A BMP of 24 bits a pixel, and its first pixels.
+fn bmp([width, height]: [i32; 2], bits: u16) -> Vec<u8> {
+    let sides = [width.to_le_bytes(), height.to_le_bytes()].concat();
+    let kind = [1_u16.to_le_bytes(), bits.to_le_bytes()].concat();
+    [b"BM\0\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0".as_slice(), &sides, &kind, &[0; 24], &[7; 99]].concat()
+}
+
+/// A GIF of a screen and a first frame of these sizes, `[width, height]`.
+fn gif(screen: [u16; 2], frame: [u16; 2]) -> Vec<u8> {
+    let sides = |sides: [u16; 2]| sides.map(u16::to_le_bytes).concat();
+    let colours = b"\x80\0\0\0\0\0\xff\xff\xff";
+    [b"GIF89a", &sides(screen)[..], colours, b",\0\0\0\0", &sides(frame), b"\0\x02\x02\x44\x01\0;"].concat()
+}
+
+/// A TIFF with these tags of 32 bits. The data of its strips lie in its first bytes.
+fn tiff(tags: &[(u16, u32)]) -> Vec<u8> {
+    let mut bytes = [b"II\x2a\0\x08\0\0\0".as_slice(), &(tags.len() as u16).to_le_bytes()].concat();
+    for (tag, value) in tags {
+        bytes.extend([tag.to_le_bytes(), 4_u16.to_le_bytes()].concat());
+        bytes.extend([1_u32.to_le_bytes(), value.to_le_bytes()].concat());
+    }
+    [bytes, vec![0; 4]].concat()
+}
+
+/// Strips of a grey TIFF of a size, compressed by a codec.
+fn strip([width, height]: [u32; 2], codec: u32) -> Vec<u8> {
+    tiff(&[
+        (256, width),
+        (257, height),
+        (258, 8),
+        (259, codec),
+        (262, 1),
+        (273, 8),
+        (277, 1),
+        (278, height),
+        (279, 9),
+    ])
+}
+
+/// One tile of a grey TIFF of 16 x 16 pixels, compressed by a codec.
+fn tile([width, height]: [u32; 2], codec: u32) -> Vec<u8> {
+    let tags = [(256, 16), (257, 16), (258, 8), (259, codec), (262, 1), (277, 1)];
+    tiff(&[&tags[..], &[(322, width), (323, height), (324, 8), (325, 9)]].concat())
+}
+
+#[test]
+fn what_a_header_claims_is_not_allocated() {
+    let largest = [u16::MAX; 2];
+    let rows = [
+        (bmp([65_535, 65_535], 24), "65535 x 65535 pixels take"),
+        (bmp([65_535, -65_535], 32), "65535 x 65535 pixels take"),
+        (bmp([30_000, 10_000], 1), "10000 x 30000 pixels take 900000000 bytes"),
+        (bmp([i32::MAX, i32::MAX], 24), "too large"),
+        (gif(largest, [2, 2]), "65535 x 65535 pixels take"),
+        (gif([2, 2], largest), "65535 x 65535 pixels take"),
+        (strip([65_535, 65_535], 1), "65535 x 65535 pixels take"),
+        (strip([u32::MAX, u32::MAX], 5), "expected sides of at most 1048576"),
+        (strip([65_535, 65_535], 7), "65535 x 65535 pixels take"),
+        (tile([u32::MAX - 15, u32::MAX - 15], 1), "16 x 16 pixels take"),
+        (tile([1 << 20, 1 << 20], 8), "16 x 16 pixels take 1099511628800 bytes"),
+        (tile([1 << 20, 1 << 20], 7), "16 x 16 pixels take"),
+        (strip([0, 4], 1), ""),
+        (bmp([0, 4], 24), ""),
+    ];
+    for (bytes, expected) in rows {
+        let reason = refused(&bytes);
+        assert!(reason.contains(expected), "{reason}, not {expected}");
+    }
+}
+
 #[test]
 fn metadata_count_too() {
     assert_eq!(refused(LONG_EXIF), "expected 4294967295 bytes of EXIF metadata by their header, found 26");
@@ -91,7 +161,64 @@ fn a_jpeg_is_not_decoded_again_and_again() {
 
 #[test]
 fn a_jpeg_of_another_kind_is_called_what_it_is() {
-    assert_eq!(refused(TWELVE_BITS), "a JPEG of 12 bits a sample, which is not read; expected 8");
+    assert_eq!(refused(TWELVE_BITS), "a 12-bit JPEG, which is not read; save it with 8 bits a sample");
+}
+
+#[test]
+fn a_jpeg_whose_restarts_are_out_of_order_is_damaged() {
+    let restart = |number: u8| [0xff, 0xd0 + number];
+    let sequential = jpeg(9);
+    let end = sequential.len() - 2;
+    let with = |numbers: &[u8]| {
+        let restarts: Vec<u8> = numbers.iter().flat_map(|&number| restart(number)).collect();
+        [&sequential[..end], &restarts, &sequential[end..]].concat()
+    };
+    assert!(Image::decode(&with(&[0, 1, 2, 3, 4, 5, 6, 7, 0]), "in order").is_ok());
+    for numbers in [[0, 2].as_slice(), &[1], &[0, 0], &[0, 1, 2, 3, 4, 5, 6, 7, 1]] {
+        assert_eq!(refused(&with(numbers)), "it is damaged: its restart markers are out of order");
+    }
+}
+
+/// Kinds of TIFF that are not read, each by its name.
+#[test]
+fn a_tiff_of_another_kind_is_called_what_it_is() {
+    let rows = [
+        (
+            strip([4, 4], 3),
+            "a TIFF compressed by CCITT Group 3, which is not read; save it with LZW or Deflate",
+        ),
+        (strip([4, 4], 6), "a TIFF compressed by JPEG of the old kind, "),
+        (strip([4, 4], 50_000), "a TIFF compressed by Zstandard, "),
+        (strip([4, 4], 34_925), "a TIFF compressed by LZMA, "),
+        (strip([4, 4], 4_711), "a TIFF compressed by the unknown codec 4711, "),
+    ];
+    for (bytes, expected) in rows {
+        assert!(refused(&bytes).starts_with(expected), "{}, not {expected}", refused(&bytes));
+    }
+    let with = |tag, value| {
+        let mut tags =
+            vec![(256, 4), (257, 4), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, 4), (279, 9)];
+        tags.retain(|&(other, _)| other != tag);
+        tags.push((tag, value));
+        tags.sort_unstable();
+        refused(&tiff(&tags))
+    };
+    assert!(with(339, 3).starts_with("a TIFF of floats or of numbers with a sign, which is not read"));
+    assert!(with(258, 12).starts_with("a TIFF in grey of 1 x 12 bits a pixel, which is not read"));
+    assert!(with(262, 6).starts_with("a TIFF in YCbCr, but not compressed by JPEG, of 1 x 8 bits"));
+    assert!(with(262, 8).starts_with("a TIFF in L*a*b* of 1 x 8 bits"));
+    assert!(with(266, 2).starts_with("a TIFF with the bits of a byte reversed"));
+}
+
+#[test]
+fn a_file_of_another_format_is_called_what_it_is() {
+    let heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic";
+    assert_eq!(refused(heic), "it is a HEIC picture, which is not read; save it as JPEG or PNG");
+    assert_eq!(
+        refused(b"<svg xmlns=''></svg>"),
+        "it is an SVG drawing, which is not read; save it as JPEG or PNG"
+    );
+    assert_eq!(refused(b""), "the file is empty");
 }
 
 /// Checksums of what Pillow 13 gives: `zlib.crc32(Image.open(file).convert("RGB").tobytes())`.
@@ -157,7 +284,7 @@ fn the_good_pictures_of_a_batch_stay() {
     let batch = loader.epoch(0).unwrap().next().unwrap().unwrap();
     assert_eq!((batch.indices, batch.data.len()), (vec![2, 6], 2 * 3 * 224 * 224));
     let reasons = [
-        "12 bits a sample",
+        "a 12-bit JPEG",
         "4294967295 bytes of EXIF",
         "1352000000 bytes of memory",
         "expected at most 268435456 bytes, found 1099511627776 bytes",

@@ -1,10 +1,15 @@
 //! From the bytes of a file to a picture.
 
 mod budget;
+mod cmyk;
+mod gif;
 mod jpeg;
+mod other_formats;
 mod outline;
+mod planes;
 mod raster;
 mod rgb;
+mod tiff;
 mod webp;
 
 use std::path::Path;
@@ -12,7 +17,7 @@ use std::path::Path;
 use ::image::metadata::Orientation;
 use ::image::{DynamicImage, RgbImage};
 
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::files::read_regular;
 use crate::image::Image;
 use budget::Budget;
@@ -26,26 +31,30 @@ pub const MAX_DECODED_BYTES: u64 = 1 << 29;
 pub const MAX_PICTURE_BYTES: u64 = 1 << 28;
 
 impl Image {
-    /// Reads and decodes a JPEG, PNG or WebP file of at most [`MAX_PICTURE_BYTES`]. Only regular files are read, and links to
-    /// them: a pipe or a device might never end.
+    /// Reads and [decodes](Self::decode) a picture file of at most [`MAX_PICTURE_BYTES`]. Only regular files are read, and links
+    /// to them: a pipe or a device might never end.
     ///
     /// # Errors
     ///
     /// [`Error::Read`] and [`Error::Decode`], both naming the file.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+    pub fn open(path: impl AsRef<Path>) -> crate::error::Result<Self> {
         let path = path.as_ref();
         let bytes = read_regular(path, MAX_PICTURE_BYTES)
             .map_err(|source| Error::Read { path: path.to_owned(), source })?;
         Self::decode(&bytes, &path.display().to_string())
     }
 
-    /// Decodes a JPEG, PNG or WebP file, whichever its first bytes say. The EXIF orientation is applied, so that the picture
-    /// stands upright; transparency is dropped, not blended, and grey, palette, CMYK and 16-bit pictures become 8-bit RGB, as
-    /// `convert("RGB")` of the Python Imaging Library does; a JPEG comes out with the very bytes of libjpeg-turbo. A truncated
-    /// file is an error.
+    /// Decodes a JPEG, PNG, WebP, BMP, TIFF or GIF file, whichever its first bytes say; of several pictures the first. The EXIF
+    /// orientation is applied, so that the picture stands upright; transparency is dropped, not blended, and grey, palette, CMYK
+    /// and 16-bit pictures become 8-bit RGB, to the byte as `convert("RGB")` of the Python Imaging Library makes them.
     ///
-    /// Of 16 bits the upper eight are taken. There is one difference to the Python Imaging Library: it cuts grey of 16 bits
-    /// without transparency at 255, which leaves nearly every such picture white. Here it is treated as all others are.
+    /// There are these differences to that library. Of 16 bits the upper eight are taken in every kind; it cuts grey of 16 bits
+    /// without an alpha channel at 255, which leaves nearly every such picture white. BMP of 16 bits a pixel differs by one step.
+    /// It reads more kinds of TIFF; those that are not read here are errors that name the kind.
+    ///
+    /// A file that ends too early is an error. A JPEG whose scans end early, but which has the marker of its end, is filled as
+    /// libjpeg fills it, with grey or with what coarser scans say, as that library does too. One whose restart markers are out of
+    /// order is an error.
     ///
     /// A JPEG of other than 8 bits a sample is an error, and so is one with more than a hundred scans, or so many that they
     /// would take minutes.
@@ -53,7 +62,7 @@ impl Image {
     /// # Errors
     ///
     /// [`Error::Decode`] with `name` in it.
-    pub fn decode(bytes: &[u8], name: &str) -> Result<Self> {
+    pub fn decode(bytes: &[u8], name: &str) -> crate::error::Result<Self> {
         Self::decode_within(bytes, name, MAX_DECODED_BYTES)
     }
 
@@ -62,12 +71,43 @@ impl Image {
     /// # Errors
     ///
     /// [`Error::Decode`] with `name` in it; also for a picture that would take more.
-    pub fn decode_within(bytes: &[u8], name: &str, max_bytes: u64) -> Result<Self> {
-        let decode = if jpeg::is_jpeg(bytes) { jpeg::decode } else { raster::decode };
-        let image = decode(bytes, Budget(max_bytes))
+    pub fn decode_within(bytes: &[u8], name: &str, max_bytes: u64) -> crate::error::Result<Self> {
+        let image = decode_any(bytes, Budget(max_bytes))
             .map_err(|reason| Error::Decode { name: name.to_owned(), reason })?;
         let (width, height) = image.dimensions();
         Ok(Self::new(height as usize, width as usize, image.into_raw()))
+    }
+}
+
+/// Decodes a picture of the format that its first bytes say.
+fn decode_any(bytes: &[u8], budget: Budget) -> Result<RgbImage, String> {
+    match bytes {
+        _ if jpeg::is_jpeg(bytes) => jpeg::decode(bytes, budget),
+        _ if gif::is_gif(bytes) => gif::decode(bytes, budget),
+        _ if tiff::is_tiff(bytes) => tiff::decode(bytes, budget),
+        _ if raster::is_raster(bytes) => raster::decode(bytes, budget),
+        _ => Err(other_formats::reason(bytes)),
+    }
+}
+
+/// What is said of a file that ends too early.
+const CUT_SHORT: &str = "the file ends before the end of the image";
+/// What decoders say of it.
+const CUT: [&str; 5] = [
+    "failed to fill whole buffer",
+    "Unexpected End of File",
+    "unexpected end of file",
+    "image truncated",
+    "no lzw end code found",
+];
+
+/// What a decoder says.
+fn said(error: impl ToString) -> String {
+    let text = error.to_string();
+    if CUT.iter().any(|cut| text == *cut) {
+        "the file ends before the end of the image".to_owned()
+    } else {
+        text
     }
 }
 

@@ -23,12 +23,14 @@ pub(super) struct Outline {
     pub(super) scans: u64,
     /// Whether there is a marker of the end behind the first scan. Decoders fill what is missing with grey.
     whole: bool,
+    /// Whether all restart markers come in order. Behind a lost one everything would lie in a wrong place.
+    ordered: bool,
 }
 
 impl Outline {
     /// Walks over a file that begins as a JPEG does: its segments by their lengths, and coded data to the next marker.
     pub(super) fn read(bytes: &[u8]) -> Self {
-        let mut outline = Self::default();
+        let mut outline = Self { ordered: true, ..Self::default() };
         let mut at = 2;
         while let Some((marker, body)) = next_marker(bytes, at) {
             match marker {
@@ -52,6 +54,9 @@ impl Outline {
             self.whole = bytes[body..].windows(2).any(|pair| pair == [0xff, END_OF_IMAGE]);
         }
         self.scans += 1;
+        let end = next_marker(bytes, body).map_or(bytes.len(), |(_, behind)| behind);
+        let mut restarts = bytes[body..end].windows(2).filter(|pair| pair[0] == 0xff && is_restart(pair[1]));
+        self.ordered &= restarts.by_ref().zip((0..8).cycle()).all(|(pair, number)| pair[1] == 0xd0 + number);
     }
 
     /// What of this is not read, by its name.
@@ -60,25 +65,18 @@ impl Outline {
             return Err(self.too_many(MAX_SCANS));
         }
         match self.frame {
-            _ if !self.whole => Err("the file ends before the end of the image".to_owned()),
+            _ if !self.whole => Err(super::CUT_SHORT.to_owned()),
+            _ if !self.ordered => Err("it is damaged: its restart markers are out of order".to_owned()),
             // Frames that are differences to smaller ones.
             Some((0xc5..=0xc7 | 0xcd..=0xcf, _)) => Err("a hierarchical JPEG, which is not read".to_owned()),
             Some((marker, bits)) if bits != PRECISION => {
-                let kind = if is_lossless(marker) { "a lossless JPEG" } else { "a JPEG" };
-                Err(format!("{kind} of {bits} bits a sample, which is not read; expected {PRECISION}"))
+                let lossless = if is_lossless(marker) { "lossless " } else { "" };
+                Err(format!(
+                    "a {bits}-bit {lossless}JPEG, which is not read; save it with {PRECISION} bits a sample"
+                ))
             }
             _ => Ok(()),
         }
-    }
-
-    /// [`check`](Self::check) for a picture of four channels, of which fewer kinds are read.
-    pub(super) fn check_cmyk(&self) -> Result<(), String> {
-        let coded = match self.frame {
-            Some((0xc3, _)) => "lossless",
-            Some((0xc9.., _)) => "arithmetic-coded",
-            _ => return Ok(()),
-        };
-        Err(format!("a {coded} JPEG in CMYK, which is not read"))
     }
 
     /// Whether `scans` are too many for a picture of so many pixels and channels. Only a progressive picture has more than one for
@@ -124,6 +122,10 @@ fn is_frame(marker: u8) -> bool {
     matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc)
 }
 
+fn is_restart(marker: u8) -> bool {
+    matches!(marker, 0xd0..=0xd7)
+}
+
 fn is_lossless(marker: u8) -> bool {
     matches!(marker, 0xc3 | 0xcb)
 }
@@ -161,9 +163,9 @@ mod tests {
             (0xc0, 8, 1, None),
             (0xc3, 8, 1, None),
             (0xca, 8, 1, None),
-            (0xc1, 12, 1, Some("a JPEG of 12 bits a sample, which is not read; expected 8")),
-            (0xc2, 12, 3, Some("a JPEG of 12 bits a sample, which is not read; expected 8")),
-            (0xc3, 16, 1, Some("a lossless JPEG of 16 bits a sample, which is not read; expected 8")),
+            (0xc1, 12, 1, Some("a 12-bit JPEG, which is not read; save it with 8 bits a sample")),
+            (0xc2, 12, 3, Some("a 12-bit JPEG, which is not read; save it with 8 bits a sample")),
+            (0xc3, 16, 1, Some("a 16-bit lossless JPEG, which is not read; save it with 8 bits a sample")),
             (0xc6, 8, 1, Some("a hierarchical JPEG, which is not read")),
             (0xc2, 8, 101, Some("a JPEG of 101 scans")),
             (0xc0, 8, 0, Some("ends before the end")),

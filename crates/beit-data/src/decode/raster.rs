@@ -1,19 +1,21 @@
-//! What the crate `image` decodes: PNG, WebP, and JPEG in CMYK.
+//! What the crate `image` decodes: PNG, WebP and BMP.
 
 use std::io::Cursor;
 
 use ::image::{ColorType, ImageDecoder, ImageReader, Limits, RgbImage};
 
 use super::budget::{Budget, Needs};
-use super::{rgb, upright, webp};
+use super::{rgb, said, upright, webp};
+
+/// Whether a file begins as one of these does.
+pub(super) fn is_raster(bytes: &[u8]) -> bool {
+    let is_webp = bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP");
+    is_webp || bytes.starts_with(b"\x89PNG") || bytes.starts_with(b"BM")
+}
 
 /// Decodes a picture and stands it upright.
 pub(super) fn decode(bytes: &[u8], budget: Budget) -> Result<RgbImage, String> {
-    decode_beside(bytes, webp::working(bytes)?, budget)
-}
-
-/// [`decode`] for a decoder that keeps `working` bytes beside the pixels that it gives.
-pub(super) fn decode_beside(bytes: &[u8], working: u64, budget: Budget) -> Result<RgbImage, String> {
+    let working = webp::working(bytes)?;
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(said)?;
     // Opening a PNG reads its profile and its texts.
     let mut limits = Limits::no_limits();
@@ -41,8 +43,4 @@ fn read(decoder: impl ImageDecoder, needs: &Needs, kind: ColorType) -> ::image::
     decoder.read_image(&mut pixels[..needs.decoded as usize])?;
     rgb::rewrite(&mut pixels, (height * width) as usize, kind);
     Ok(pixels)
-}
-
-fn said(error: impl ToString) -> String {
-    error.to_string()
 }

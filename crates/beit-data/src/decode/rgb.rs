@@ -25,6 +25,14 @@ pub(super) fn rewrite(pixels: &mut Vec<u8>, count: usize, kind: ColorType) {
     pixels.shrink_to_fit();
 }
 
+/// Rewrites the first `count` of `pixels [count · 3]`, numbers of colours, as those colours, where they lie.
+pub(super) fn look_up(pixels: &mut [u8], count: usize, palette: &[[u8; 3]; 256]) {
+    for pixel in (0..count).rev() {
+        let colour = palette[usize::from(pixels[pixel])];
+        pixels[pixel * 3..][..3].copy_from_slice(&colour);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
