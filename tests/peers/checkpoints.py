@@ -37,6 +37,12 @@ class Checkpoint:
         file = self.path.parent / "io.safetensors"
         return load_file(file) if file.exists() else None
 
+    @property
+    def features(self):
+        """The file of inputs and of what a model without a head makes of them; None of others."""
+        file = self.path.parent / "features.safetensors"
+        return load_file(file) if file.exists() else None
+
 
 def write_list(root, checkpoints):
     """Writes checkpoints.json, with paths relative to it."""

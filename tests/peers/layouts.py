@@ -59,9 +59,14 @@ def fused(tensors):
     return whole
 
 
+def as_beit(tensors):
+    """The same under BEiT's name: data2vec's vision model is BEiT under another."""
+    return {("beit." + k.removeprefix("data2vec_vision.") if k.startswith("data2vec_vision.") else k): v for k, v in tensors.items()}
+
+
 def canonical(tensors):
     """The tensors of any layout under their authors' names, without index buffers."""
-    tensors = {k: v for k, v in tensors.items() if INDEX not in k}
+    tensors = as_beit({k: v for k, v in tensors.items() if INDEX not in k})
     if any(".res_path.path." in k for k in tensors):
         return rename(tensors, FLAVA_TO_OPENAI)
     if any(k.startswith("beit.") for k in tensors):

@@ -10,7 +10,7 @@ use serde_json::json;
 use std::path::PathBuf;
 
 /// Raw tensors through a model: `pixel_values [B, 3, H, W]` as the model sees them, optionally `bool_masked_pos [B, N]`, to
-/// `logits`; for a tokenizer to `codes` and `logits`
+/// `logits`; for a tokenizer to `codes` and `logits`, for a transformer without a head to its `tokens`
 #[derive(ClapArgs)]
 #[command(after_help = "Example:
   cargo xtask infer --model runs/finetune-001 --pixels in.safetensors --out out.safetensors")]
@@ -34,13 +34,13 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    args.overwrite.check(&args.out, Contents::Tensors(&["logits", "codes"]))?;
+    args.overwrite.check(&args.out, Contents::Tensors(&["logits", "codes", "tokens"]))?;
     let watch = args.output.watch();
     let device = device::open(&args.device, &watch)?;
     let model = TensorModel::open_with(&args.model.model, &args.model.open, &device, &watch)?;
     let outputs = model.run(&Inputs::read(&args.pixels)?, args.batches)?;
     outputs.write(&args.out)?;
     let shape = &outputs.shape;
-    let sentence = format!("logits {shape:?}: {}", args.out.display());
-    args.output.answer(&json!({ "out": args.out, "logits": shape }), &sentence)
+    let sentence = format!("{} {shape:?}: {}", outputs.name(), args.out.display());
+    args.output.answer(&json!({ "out": args.out, outputs.name(): shape }), &sentence)
 }

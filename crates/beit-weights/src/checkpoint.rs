@@ -11,6 +11,7 @@ use beit_data::Preprocessing;
 use beit_heads::{Classifier, Mim};
 use beit_ops::{Device, Shape, Tree};
 use beit_tokenizer::{Decoder, Encoder, KMeans, Tokenizer};
+use beit_vit::Vit;
 use std::path::{Path, PathBuf};
 
 /// The files that may hold the parameters of a folder, in the order in which they are looked for.
@@ -181,6 +182,22 @@ impl Checkpoint {
         let shapes = Classifier::<Shape>::shapes(&config.classifier);
         let (params, report) = self.strict(ops, &shapes, options, windows)?;
         Ok(Loaded { params, report })
+    }
+
+    /// The transformer of a checkpoint without a head. A norm after pooling, which it may have kept of a head, stays in the file.
+    ///
+    /// # Errors
+    ///
+    /// When this is something else, or file and configuration do not fit.
+    pub fn transformer<O: Device>(&self, ops: &O, options: LoadOptions) -> Result<Loaded<Vit<O::Tensor>>> {
+        const NORM: Allowance = Allowance { new: |_| false, dropped: |name| name.starts_with("fc_norm.") };
+        let Model::Encoder(mut vit) = self.model.clone() else {
+            return Err(self.wrong_kind("a transformer without a head"));
+        };
+        let windows = resize(&self.path, &mut vit, options)?;
+        let mut source = Source::new(&self.weights, options, windows);
+        let params = source.params(ops, &Vit::<Shape>::shapes(&vit), &NORM, &mut initial)?;
+        Ok(Loaded { params, report: source.report() })
     }
 
     /// The half of a tokenizer that names visual tokens; `FlavaImageCodebook` of transformers has no other.

@@ -6,7 +6,7 @@ use crate::error::{Error, Problem, Result};
 use crate::folder::replace_folder;
 use crate::json::write_json;
 use crate::load::SHARED_TABLE;
-use crate::names::{INDEX, Layout, is_head};
+use crate::names::{INDEX, Layout, is_head, joined};
 use crate::preprocessor::{describing, write_preprocessing};
 use crate::tensors::{TensorWriter, checked_floats, write_torch};
 use crate::weights::Weights;
@@ -49,6 +49,8 @@ struct Tensor<'a> {
 enum Data<'a> {
     /// Part `part` of `of` equal parts of a parameter.
     Part { weights: &'a Weights, parameter: String, part: usize, of: usize },
+    /// Whole parameters, one below the other.
+    Joined { weights: &'a Weights, parameters: [String; 3] },
     /// The index of relative positions in a window of patches.
     Index([usize; 2]),
 }
@@ -62,12 +64,16 @@ impl Checkpoint {
     pub fn convert(&self, target: Target, out: impl AsRef<Path>) -> Result<Converted> {
         let out = out.as_ref();
         let tokenizer = matches!(self.model(), Model::Tokenizer(_));
+        let within = self.model().vit().is_some_and(|vit| vit.inner_norms || vit.key_bias);
         match target {
             _ if matches!(self.model(), Model::KMeans(_)) => {
                 return Err(self.wrong_kind("a model that other tools have, too"));
             }
             Target::Transformers => self.to_transformers(out)?,
             _ if tokenizer => return Err(self.wrong_kind("a transformer, as this layout has no tokenizers")),
+            Target::Unilm if within => {
+                return Err(self.wrong_kind("one without norms inside its blocks and without a key bias, which the released code lacks"));
+            }
             Target::Timm => self.to_timm(out)?,
             Target::Unilm => self.to_unilm(out)?,
         }
@@ -174,7 +180,11 @@ impl Checkpoint {
         /// The only one that timm and the released code have.
         const EPS: f64 = 1e-6;
         let mut notes = Vec::new();
+        let within = self.model().vit().is_some_and(|vit| vit.inner_norms || vit.key_bias);
         if target == Target::Transformers {
+            if within {
+                notes.push("transformers has no such model: only this project reads the folder".into());
+            }
             return notes;
         }
         if let Some(eps) = self.model().vit().map(|vit| vit.layer_norm_eps).filter(|&eps| eps != EPS) {
@@ -182,7 +192,7 @@ impl Checkpoint {
                 "the epsilon of the layer norms is {eps:e} here and {EPS:e} there, which moves logits a little"
             ));
         }
-        if target == Target::Timm && !matches!(self.model(), Model::Classifier(_)) {
+        if target == Target::Timm && !matches!(self.model(), Model::Classifier(_) | Model::Encoder(_)) {
             notes.push(
                 "timm has only classifiers: the names are timm's, but no architecture of it fits".into(),
             );
@@ -195,6 +205,13 @@ impl Checkpoint {
 fn tensors(weights: &Weights, layout: Layout) -> Result<Vec<Tensor<'_>>> {
     let mut all = Vec::new();
     for parameter in weights.names() {
+        // With a key bias, timm's plain transformers have one bias of queries, keys and values.
+        if let Some((whole, part)) = joined::whole(parameter).filter(|_| layout == Layout::Timm)
+            && let Some(joined) = joined_biases(weights, whole)
+        {
+            all.extend((part == 0).then_some(joined));
+            continue;
+        }
         let missing =
             || Error::malformed(weights.path(), format_args!("`{parameter}` is there only in part"));
         let (shape, dtype) = weights.shape(parameter).zip(weights.dtype(parameter)).ok_or_else(missing)?;
@@ -212,6 +229,19 @@ fn tensors(weights: &Weights, layout: Layout) -> Result<Vec<Tensor<'_>>> {
     Ok(all)
 }
 
+/// The bias of queries, keys and values as one tensor; none of a model without a key bias.
+fn joined_biases(weights: &Weights, name: String) -> Option<Tensor<'_>> {
+    let parameters = joined::parts(&name)?;
+    let [width] = weights.shape(&parameters[1])?.try_into().ok()?;
+    let dtype = weights.dtype(&parameters[1])?;
+    Some(Tensor {
+        name,
+        dtype,
+        shape: vec![parameters.len() * width],
+        data: Data::Joined { weights, parameters },
+    })
+}
+
 impl Tensor<'_> {
     fn read(&self) -> Result<Vec<u8>> {
         match &self.data {
@@ -220,6 +250,12 @@ impl Tensor<'_> {
                 let length = bytes.len() / of;
                 bytes.drain(..part * length);
                 bytes.truncate(length);
+                self.finite(weights.path(), &bytes)?;
+                Ok(bytes)
+            }
+            Data::Joined { weights, parameters } => {
+                let bytes = parameters.iter().map(|parameter| weights.bytes(parameter));
+                let bytes = bytes.collect::<Result<Vec<_>>>()?.concat();
                 self.finite(weights.path(), &bytes)?;
                 Ok(bytes)
             }

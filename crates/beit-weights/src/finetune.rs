@@ -101,6 +101,8 @@ fn differences(found: &Config, expected: &Config) -> Vec<String> {
         field("width of the MLP", &found.hidden, &expected.hidden),
         field("absolute positions", &found.absolute_positions, &expected.absolute_positions),
         field("relative positions", &relative_positions, &expected.relative_positions),
+        field("norms inside the blocks", &found.inner_norms, &expected.inner_norms),
+        field("a bias of the keys", &found.key_bias, &expected.key_bias),
         field("LayerScale", &found.layer_scale.is_some(), &expected.layer_scale.is_some()),
     ]
     .into_iter()

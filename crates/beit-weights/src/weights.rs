@@ -1,7 +1,7 @@
 //! The tensors of a checkpoint by our names, whatever the file calls them.
 
 use crate::error::{Error, Problem, Result};
-use crate::names::{Kind, Layout, Naming, Parameters, is_index};
+use crate::names::{Kind, Layout, Naming, Parameters, is_index, joined};
 use crate::tensors::TensorFile;
 use safetensors::Dtype;
 use std::collections::BTreeMap;
@@ -13,8 +13,8 @@ pub struct Weights {
     naming: Naming,
     /// Which model of several was taken.
     choice: Option<String>,
-    /// Our name to the names in the file, three for a matrix that it stores in three.
-    stored: BTreeMap<String, Vec<String>>,
+    /// Where the file has our parameters.
+    stored: BTreeMap<String, Stored>,
     /// Indices that the file stores as if they were parameters.
     buffers: Vec<String>,
     /// Tensors beside the model: an optimiser's, say.
@@ -40,22 +40,43 @@ impl Weights {
     pub fn open_with(path: impl AsRef<Path>, parameters: Option<Parameters>) -> Result<Self> {
         let file = TensorFile::open(path)?;
         let (naming, choice) = Naming::recognise(file.names(), parameters).ok_or_else(|| unknown(&file))?;
-        let (mut parts, mut buffers, mut outside) = (BTreeMap::new(), Vec::new(), Vec::new());
-        for name in file.names() {
-            match naming.ours(name) {
-                None => outside.push(name.clone()),
-                Some((ours, _)) if is_index(&ours) => buffers.push(name.clone()),
-                Some((ours, part)) => {
-                    let stored: &mut BTreeMap<_, _> = parts.entry(ours).or_default();
-                    if let Some(other) = stored.insert(part, name.clone()) {
-                        let problem = format_args!("`{other}` and `{name}` are the same parameter");
-                        return Err(Error::malformed(file.path(), problem));
-                    }
-                }
-            }
+        let mut weights =
+            Self { file, naming, choice, stored: BTreeMap::new(), buffers: Vec::new(), outside: Vec::new() };
+        for name in weights.file.names().to_vec() {
+            weights.add(name)?;
         }
-        let stored = parts.into_iter().map(|(ours, parts)| (ours, parts.into_values().collect())).collect();
-        Ok(Self { file, naming, choice, stored, buffers, outside })
+        Ok(weights)
+    }
+
+    /// Finds the place of one tensor of the file.
+    fn add(&mut self, name: String) -> Result<()> {
+        let Some((ours, part)) = self.naming.ours(&name) else {
+            self.outside.push(name);
+            return Ok(());
+        };
+        if is_index(&ours) {
+            self.buffers.push(name);
+            return Ok(());
+        }
+        if let Some(parts) = joined::parts(&ours) {
+            return (0..)
+                .zip(parts)
+                .try_for_each(|(third, ours)| self.put(ours, None, Some(third), name.clone()));
+        }
+        self.put(ours, part, None, name)
+    }
+
+    /// Notes that a parameter, or a part of it, is a tensor of the file, or a third of one.
+    fn put(&mut self, ours: String, part: Option<usize>, third: Option<usize>, name: String) -> Result<()> {
+        let stored = self.stored.entry(ours).or_insert_with(|| Stored { parts: BTreeMap::new(), third });
+        let other =
+            stored.parts.get(&part).or(stored.parts.values().next().filter(|_| stored.third != third));
+        if let Some(other) = other {
+            let problem = format_args!("`{other}` and `{name}` are the same parameter");
+            return Err(Error::malformed(self.file.path(), problem));
+        }
+        stored.parts.insert(part, name);
+        Ok(())
     }
 
     /// Where the file is.
@@ -108,7 +129,10 @@ impl Weights {
     /// The names in the file of the parameter that we call `name`, whether they are there or not.
     #[must_use]
     pub fn stored(&self, name: &str) -> Vec<String> {
-        self.naming.stored(name)
+        match self.stored.get(name).filter(|stored| stored.third.is_some()) {
+            Some(stored) => stored.parts.values().cloned().collect(),
+            None => self.naming.stored(name),
+        }
     }
 
     /// The extents of a parameter, if the file has it whole.
@@ -117,6 +141,10 @@ impl Weights {
         let parts = self.parts(name)?;
         let shapes = parts.iter().map(|part| self.file.shape(part)).collect::<Option<Vec<_>>>()?;
         let mut shape = shapes.first()?.to_vec();
+        if self.third(name).is_some() {
+            let rows = shape.first_mut()?;
+            *rows = rows.is_multiple_of(3).then_some(*rows / 3)?;
+        }
         // Three matrices are one when they are equally wide.
         for other in &shapes[1..] {
             let ([rows, width @ ..], [more, others @ ..]) = (&mut shape[..], *other) else { return None };
@@ -175,21 +203,39 @@ impl Weights {
     }
 
     /// The parts of a parameter, if all are there.
-    fn parts(&self, name: &str) -> Option<&[String]> {
-        let parts = self.stored.get(name)?;
-        (parts.len() == self.naming.stored(name).len()).then_some(parts)
+    fn parts(&self, name: &str) -> Option<Vec<&str>> {
+        let stored = self.stored.get(name)?;
+        let parts: Vec<&str> = stored.parts.values().map(String::as_str).collect();
+        (stored.third.is_some() || parts.len() == self.naming.stored(name).len()).then_some(parts)
+    }
+
+    /// Which third of a tensor of the file a parameter is.
+    fn third(&self, name: &str) -> Option<usize> {
+        self.stored.get(name)?.third
     }
 
     fn joined<T>(&self, name: &str, read: impl Fn(&str) -> Result<Vec<T>>) -> Result<Vec<T>> {
         let missing = || Problem::Missing { name: name.to_owned(), expected: None };
         let missing = || Error::Tensor { path: self.path().to_owned(), problem: missing() };
-        let [first, others @ ..] = self.parts(name).ok_or_else(missing)? else { return Err(missing()) };
+        let parts = self.parts(name).ok_or_else(missing)?;
+        let [first, others @ ..] = &parts[..] else { return Err(missing()) };
         let mut all = read(first)?;
         for other in others {
             all.extend(read(other)?);
         }
+        if let Some(third) = self.third(name) {
+            let length = all.len() / 3;
+            all.drain(..third * length);
+            all.truncate(length);
+        }
         Ok(all)
     }
+}
+
+/// Where the file has a parameter: in one tensor, in three of a third of the rows each, or in a third of one.
+struct Stored {
+    parts: BTreeMap<Option<usize>, String>,
+    third: Option<usize>,
 }
 
 /// Names that a message shows of a file that nobody knows.

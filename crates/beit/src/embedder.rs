@@ -3,7 +3,7 @@
 use crate::device::{Device, Work};
 use crate::error::{Error, Result, setting, unfit};
 use crate::files;
-use crate::load::{Any, ClassifierModel, MimModel, Opened};
+use crate::load::{Any, BareModel, ClassifierModel, MimModel, Opened};
 use crate::loaders::Loading;
 use crate::memory;
 use crate::npy;
@@ -170,6 +170,10 @@ impl<T: Clone> Transformer<T> {
             Any::Mim(model) => {
                 let MimModel { params, preprocessing } = *model;
                 Self { vit: params.vit, preprocessing, pooling: None, fc_norm: None }
+            }
+            Any::Bare(model) => {
+                let BareModel { params: vit, preprocessing } = *model;
+                Self { vit, preprocessing, pooling: None, fc_norm: None }
             }
             Any::Classifier(model) => {
                 let ClassifierModel { params, preprocessing, .. } = *model;

@@ -11,6 +11,7 @@ use beit_data::{Channels, Preprocessing};
 use beit_heads::{Classifier, Mim};
 use beit_ops::Ops;
 use beit_tokenizer::Codebook;
+use beit_vit::Vit;
 use beit_weights::catalogue::Entry;
 use beit_weights::{Checkpoint, LoadOptions, Loaded, Model, OpenOptions, Report};
 use std::path::Path;
@@ -28,8 +29,15 @@ pub(crate) struct ClassifierModel<T> {
     pub(crate) preprocessing: Preprocessing,
 }
 
+/// A transformer without a head.
+pub(crate) struct BareModel<T> {
+    pub(crate) params: Vit<T>,
+    pub(crate) preprocessing: Preprocessing,
+}
+
 /// Whatever a checkpoint holds.
 pub(crate) enum Any<T> {
+    Bare(Box<BareModel<T>>),
     Mim(Box<MimModel<T>>),
     Classifier(Box<ClassifierModel<T>>),
     Tokenizer(AnyTokenizer<T>),
@@ -60,6 +68,7 @@ impl<'a> Opened<'a> {
         let mut vit = match self.checkpoint.model() {
             Model::Mim(config) => config.vit.clone(),
             Model::Classifier(config) => config.classifier.vit.clone(),
+            Model::Encoder(vit) => vit.clone(),
             _ => return None,
         };
         vit.image = self.options().image.unwrap_or(vit.image);
@@ -90,9 +99,17 @@ impl<'a> Opened<'a> {
         Ok(ClassifierModel { params, class_names: self.checkpoint.labels().to_vec(), preprocessing })
     }
 
+    fn bare<O: Ops>(&self, ops: &O) -> Result<BareModel<O::Tensor>> {
+        let Loaded { params, report } = self.checkpoint.transformer(ops, self.options())?;
+        self.describe(&report);
+        let preprocessing = self.preprocessing(params.config())?;
+        Ok(BareModel { params, preprocessing })
+    }
+
     /// Whatever it is.
     pub(crate) fn any<O: Ops>(&self, ops: &O) -> Result<Any<O::Tensor>> {
         Ok(match self.checkpoint.model() {
+            Model::Encoder(_) => Any::Bare(Box::new(self.bare(ops)?)),
             Model::Mim(_) => Any::Mim(Box::new(self.mim(ops)?)),
             Model::Classifier(_) => Any::Classifier(Box::new(self.classifier(ops)?)),
             Model::Tokenizer(_) => {

@@ -40,6 +40,8 @@ pub struct Inputs {
 pub struct Outputs {
     /// Of a classifier `[B, classes]`, of a model for masked image modelling `[B, N, V]`, of a tokenizer `[B, V, h, w]`.
     pub logits: Vec<f32>,
+    /// Whether these are no logits but the tokens of a transformer without a head, after its final norm where it has one.
+    pub tokens: bool,
     /// The extents of the logits.
     pub shape: Vec<usize>,
     /// Of a tokenizer: `[B, h, w]`.
@@ -73,14 +75,20 @@ impl Inputs {
 }
 
 impl Outputs {
-    /// Writes `logits` and, of a tokenizer, `codes` (int64).
+    /// What the file calls them.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        if self.tokens { "tokens" } else { "logits" }
+    }
+
+    /// Writes `logits` and, of a tokenizer, `codes` (int64); of a transformer without a head `tokens`.
     ///
     /// # Errors
     ///
     /// A file that cannot be written.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         let mut writer = TensorWriter::new();
-        writer.floats("logits", &self.shape, &self.logits);
+        writer.floats(self.name(), &self.shape, &self.logits);
         if let (Some(codes), &[b, _, h, w]) = (&self.codes, &self.shape[..]) {
             writer.integers("codes", &[b, h, w], &wide(codes));
         }
@@ -152,7 +160,8 @@ impl TensorModel {
         outputs.shape = self.engine.shape(b, [h, w])?;
         let image = |row| format!("image {} of {}", row + 1, inputs.path.display());
         let width = outputs.logits.len() / b.max(1);
-        Error::unless_finite(&self.name, "logits", &outputs.logits, width, image)?;
+        outputs.tokens = self.engine.is_bare();
+        Error::unless_finite(&self.name, outputs.name(), &outputs.logits, width, image)?;
         if let (Some(_), &[_, v, rows, cols]) = (&outputs.codes, &outputs.shape[..]) {
             outputs.logits = channels_first(&outputs.logits, v, rows * cols);
         }
@@ -168,6 +177,8 @@ struct Part<'a> {
 }
 
 trait Engine {
+    /// Whether the model has no head.
+    fn is_bare(&self) -> bool;
     /// Refuses what is not the model's.
     fn check(&self, inputs: &Inputs) -> Result<()>;
     fn run(&self, part: &Part<'_>, outputs: &mut Outputs) -> Result<()>;
@@ -176,6 +187,10 @@ trait Engine {
 }
 
 impl<O: Ops> Engine for On<O, Any<O::Tensor>> {
+    fn is_bare(&self) -> bool {
+        matches!(&*self.params, Any::Bare(_))
+    }
+
     fn run(&self, part: &Part<'_>, outputs: &mut Outputs) -> Result<()> {
         let (ops, n) = (&*self.ops, part.shape[0]);
         let images = ops.upload(part.shape, part.pixels);
@@ -192,6 +207,13 @@ impl<O: Ops> Engine for On<O, Any<O::Tensor>> {
             }
             Any::Classifier(model) => {
                 outputs.logits.extend(ops.read(&model.params.infer(ops, &images))?);
+            }
+            Any::Bare(model) => {
+                let input = Input { images: &images, mask: None, drop_path: None };
+                let (vit, eps) = (&model.params, model.params.config().layer_norm_eps);
+                let tokens = vit.infer(ops, &input, &mut |_, _| {});
+                let normed = vit.norm.as_ref().map(|norm| ops.layer_norm(&tokens, norm, eps));
+                outputs.logits.extend(ops.read(normed.as_ref().unwrap_or(&tokens))?);
             }
             Any::Tokenizer(tokenizer) => {
                 let logits = tokenizer.logits(ops, &images);
@@ -210,6 +232,7 @@ impl<O: Ops> Engine for On<O, Any<O::Tensor>> {
                 vec![b, config.vit.patches(), config.vocab]
             }
             Any::Classifier(model) => vec![b, model.params.config().classes],
+            Any::Bare(model) => vec![b, model.params.config().tokens(), model.params.config().width],
             Any::Tokenizer(tokenizer) => {
                 let codebook = VisualTokens::<O>::codebook(tokenizer);
                 let [rows, cols] = codebook.grid(size)?;
@@ -230,6 +253,7 @@ impl<O: Ops> Engine for On<O, Any<O::Tensor>> {
         let vit = match &*self.params {
             Any::Mim(model) => model.params.vit.config(),
             Any::Classifier(model) => model.params.vit.config(),
+            Any::Bare(model) => model.params.config(),
             Any::Tokenizer(tokenizer) => match VisualTokens::<O>::codebook(tokenizer).grid([h, w]) {
                 Ok(_) => return channels(3),
                 Err(error) => unfit!("{file}: pixel_values is {h}x{w}: {error}"),

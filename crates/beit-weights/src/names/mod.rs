@@ -1,5 +1,6 @@
 //! The names of parameters in files. Ours are those of the official checkpoints, which timm shares.
 
+pub(crate) mod joined;
 mod kind;
 mod landmark;
 mod layout;

@@ -2,8 +2,8 @@
 
 use beit_data::{Image, Preprocessing};
 use beit_heads::{Classifier, ClassifierConfig, Pooling};
-use beit_ops::Host;
 use beit_ops::prelude::*;
+use beit_ops::{Host, Tree};
 use beit_vit::{Config, Preset, RelativePositions};
 use beit_weights::{
     Checkpoint, LoadOptions, OpenOptions, TensorFile, TensorWriter, save_classifier, write_preprocessing,
@@ -37,7 +37,19 @@ pub(crate) fn classes(count: usize) -> Vec<String> {
 /// Saves a classifier with a preprocessing.
 pub(crate) fn save(folder: &Path, config: &ClassifierConfig, seed: u64) {
     let ops = Device::new();
-    let mut model = Classifier::init(&ops, config, seed);
+    // No parameter is zero, so that one that is lost or exchanged shows.
+    let mut number = seed;
+    let mut model = Classifier::init(&ops, config, seed).map(&mut |param| {
+        let (shape, values) = (ops.shape(param), ops.read(param).unwrap());
+        let moved: Vec<f32> = values
+            .into_iter()
+            .map(|x| {
+                number += 1;
+                x + ((number * 7919) % 101) as f32 / 1010.0 - 0.05
+            })
+            .collect();
+        ops.upload(shape, &moved)
+    });
     // Logits of untrained heads are nearly alike.
     let count = config.classes * config.vit.width;
     let head: Vec<f32> = (0..count).map(|i| ((i * 7919 + seed as usize) % 101) as f32 / 25.0 - 2.0).collect();

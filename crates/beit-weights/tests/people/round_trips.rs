@@ -1,10 +1,11 @@
 //! What is converted is read back as it was, whatever the model looks like.
 
-use crate::made::{answer, saved_as};
+use crate::made::{answer, saved_as, vit};
 use beit_heads::{ClassifierConfig, Pooling};
 use beit_ops::philox::uniforms;
 use beit_vit::{Config, Preset, RelativePositions};
-use beit_weights::{Checkpoint, Target};
+use beit_weights::{Checkpoint, OpenOptions, Target, TensorFile};
+use std::fs;
 
 const CONFIGURATIONS: u64 = 200;
 
@@ -80,5 +81,46 @@ fn of_random_models_give_the_same_bits() {
             back.convert(Target::Transformers, tmp.path().join("back")).unwrap();
             assert!(answer(&tmp.path().join("back")) == expected, "{number} back from {name}: {config:?}");
         }
+    }
+}
+
+/// BEiT-3's image tower: timm has it as a plain transformer with one bias of queries, keys and values.
+#[test]
+fn of_blocks_with_norms_inside() {
+    let plain = Config {
+        relative_positions: RelativePositions::None,
+        absolute_positions: true,
+        layer_scale: None,
+        layer_norm_eps: 1e-5,
+        ..vit()
+    };
+    for (inner_norms, key_bias) in [(true, true), (false, true), (true, false)] {
+        let config =
+            ClassifierConfig::on(Config { inner_norms, key_bias, ..plain.clone() }, 3, Pooling::Mean);
+        let (tmp, folder) = saved_as(&config);
+        let (expected, whole) = (answer(&folder), Checkpoint::open(&folder).unwrap());
+        let timm = tmp.path().join("timm");
+        whole.convert(Target::Timm, &timm).unwrap();
+        assert_eq!(answer(&timm), expected);
+        let file = TensorFile::open(timm.join("model.safetensors")).unwrap();
+        let has = |name: &str| file.names().iter().any(|own| own == name);
+        assert_eq!((has("blocks.1.attn.qkv.bias"), has("blocks.1.attn.q_bias")), (key_bias, !key_bias));
+        assert_eq!(
+            (has("blocks.1.attn.norm.bias"), has("blocks.1.mlp.norm.weight")),
+            (inner_norms, inner_norms)
+        );
+        let bare = tmp.path().join("bare.safetensors");
+        fs::copy(timm.join("model.safetensors"), &bare).unwrap();
+        let heads = OpenOptions { heads: Some(2), ..OpenOptions::default() };
+        let opened = Checkpoint::open_with(&bare, heads).unwrap();
+        let found = opened.model().vit().unwrap();
+        assert_eq!((found.inner_norms, found.key_bias), (inner_norms, key_bias));
+        Checkpoint::open(&timm).unwrap().convert(Target::Transformers, tmp.path().join("back")).unwrap();
+        assert_eq!(answer(&tmp.path().join("back")), expected);
+        // transformers must not take it for a model that it has.
+        let config = fs::read_to_string(tmp.path().join("back/config.json")).unwrap();
+        assert!(config.contains("\"model_type\": \"beit3-vision\""), "{config}");
+        let text = whole.convert(Target::Unilm, tmp.path().join("no.pth")).unwrap_err().to_string();
+        assert!(text.contains("without norms inside its blocks and without a key bias"), "{text}");
     }
 }

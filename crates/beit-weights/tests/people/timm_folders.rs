@@ -147,6 +147,11 @@ fn what_cannot_be_guessed_is_asked_for() {
 fn heads_that_contradict_the_table_are_refused() {
     let (_tmp, timm, _) = timm(vit());
     let heads = OpenOptions { heads: Some(4), ..OpenOptions::default() };
-    let text = Checkpoint::open_with(&timm, heads).map(drop).unwrap_err().to_string();
+    let refused = |path: &Path| Checkpoint::open_with(path, heads).map(drop).unwrap_err().to_string();
+    let text = refused(&timm);
+    assert!(text.contains("--heads 4: its configuration says 2"), "{text}");
+    let bare = timm.join("bare.safetensors");
+    std::fs::rename(timm.join("model.safetensors"), &bare).unwrap();
+    let text = refused(&bare);
     assert!(text.contains("is of 2 heads, but 4 are said"), "{text}");
 }

@@ -14,18 +14,16 @@ pub(crate) fn describing(model: &Model, preprocessing: &Preprocessing) -> Option
     let pooling = if vit.final_norm { Pooling::Cls } else { Pooling::Mean };
     let config = ClassifierConfig { vit: vit.clone(), classes, pooling };
     let large = vit.width >= Config::new(Preset::Large).width;
-    let (size, preset) = if large { ("large", Preset::Large) } else { ("base", Preset::Base) };
-    let args = Args::building(&config);
-    let mut usual = Args::building(&usual(preset));
-    if vit.layer_scale.is_some() {
-        usual.init_values = args.init_values;
-    }
+    let size = if large { "large" } else { "base" };
+    let within = vit.inner_norms || vit.key_bias;
+    let family = if within { "beit3" } else { "beit" };
+    let args = if within { plain_args(&config) } else { args(&config, large) };
     let mut description = json!({
-        "architecture": format!("beit_{size}_patch16_224"),
+        "architecture": format!("{family}_{size}_patch16_224"),
         "num_classes": classes,
         "num_features": vit.width,
-        "global_pool": args.global_pool,
-        "model_args": args.differences(&usual),
+        "global_pool": pool(pooling),
+        "model_args": args,
         "pretrained_cfg": prepared(vit, classes, preprocessing),
         // Ours: timm has no argument for it, and reads no such key.
         "layer_norm_eps": vit.layer_norm_eps,
@@ -67,6 +65,45 @@ fn share(size: [usize; 2], scaled: [usize; 2]) -> f64 {
     [exact, exact.next_down()].into_iter().find(gives).unwrap_or(exact)
 }
 
+/// What timm multiplies the width by: int(width · ratio) is the hidden width.
+fn mlp_ratio(vit: &Config) -> f64 {
+    let exact = vit.hidden as f64 / vit.width as f64;
+    let gives = |ratio: &f64| (vit.width as f64 * ratio) as usize == vit.hidden;
+    [exact, exact.next_up()].into_iter().find(gives).unwrap_or(exact)
+}
+
+fn pool(pooling: Pooling) -> &'static str {
+    if pooling == Pooling::Mean { "avg" } else { "token" }
+}
+
+/// The arguments of `Beit` that differ from those of the architecture.
+fn args(config: &ClassifierConfig, large: bool) -> Map<String, Value> {
+    let own = Args::building(config);
+    let mut usual = Args::building(&usual(if large { Preset::Large } else { Preset::Base }));
+    if config.vit.layer_scale.is_some() {
+        usual.init_values = own.init_values;
+    }
+    own.differences(&usual)
+}
+
+/// The arguments of `VisionTransformer`, which BEiT-3 is in timm: those that differ from `beit3_base_patch16_224` for a small model.
+fn plain_args(config: &ClassifierConfig) -> Map<String, Value> {
+    let ClassifierConfig { vit, pooling, .. } = config;
+    let args = json!({
+        "img_size": vit.image,
+        "patch_size": vit.patch,
+        "in_chans": vit.channels,
+        "embed_dim": vit.width,
+        "depth": vit.depth,
+        "num_heads": vit.heads,
+        "mlp_ratio": mlp_ratio(vit),
+        "scale_attn_norm": vit.inner_norms,
+        "scale_mlp_norm": vit.inner_norms,
+        "global_pool": pool(*pooling),
+    });
+    args.as_object().cloned().unwrap_or_default()
+}
+
 /// What `beit_base_patch16_224` and `beit_large_patch16_224` are (timm/models/beit.py).
 fn usual(preset: Preset) -> ClassifierConfig {
     let vit = Config { relative_positions: RelativePositions::PerLayer, ..Config::new(preset) };
@@ -101,12 +138,12 @@ impl Args {
             embed_dim: vit.width,
             depth: vit.depth,
             num_heads: vit.heads,
-            mlp_ratio: vit.hidden as f64 / vit.width as f64,
+            mlp_ratio: mlp_ratio(vit),
             use_abs_pos_emb: vit.absolute_positions,
             use_rel_pos_bias: vit.relative_positions == RelativePositions::PerLayer,
             use_shared_rel_pos_bias: vit.relative_positions == RelativePositions::Shared,
             init_values: vit.layer_scale.unwrap_or(0.0),
-            global_pool: if config.pooling == Pooling::Mean { "avg" } else { "token" },
+            global_pool: pool(config.pooling),
         }
     }
 
