@@ -1,6 +1,6 @@
 //! Numbers of parameters and sizes of files, from the shapes.
 
-use beit_heads::{Classifier, Mim};
+use beit_heads::{Classifier, Mim, Pooling};
 use beit_ops::{Shape, Tree};
 use beit_tokenizer::{Decoder, Encoder};
 use beit_vit::Vit;
@@ -18,6 +18,7 @@ fn parameters(entry: &Entry) -> usize {
     match entry.model() {
         Some(Model::Mim(config)) => elements(&Mim::<Shape>::shapes(&config)),
         Some(Model::Classifier(labelled)) => elements(&Classifier::<Shape>::shapes(&labelled.classifier)),
+        Some(Model::Encoder(vit)) => elements(&Vit::<Shape>::shapes(&vit)) + norm_of_the_mean(entry),
         Some(Model::Tokenizer(config)) if entry.name.ends_with("encoder") => {
             elements(&Encoder::<Shape>::shapes(&config))
         }
@@ -29,6 +30,12 @@ fn parameters(entry: &Entry) -> usize {
 
 fn elements(shapes: &impl Tree<Shape>) -> usize {
     shapes.leaves().into_iter().map(Shape::elements).sum()
+}
+
+/// timm keeps it where it drops the head: `create_model(.., num_classes=0)`.
+fn norm_of_the_mean(entry: &Entry) -> usize {
+    let architecture = entry.architecture.as_ref().expect("a transformer");
+    if architecture.pooling == Some(Pooling::Mean) { 2 * architecture.backbone().width } else { 0 }
 }
 
 /// UPerNet on the transformer, as in the authors' configurations of mmsegmentation.
