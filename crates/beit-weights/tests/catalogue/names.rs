@@ -23,6 +23,11 @@ fn the_ways_to_write_a_name() {
         ("beit_base_patch16_224_pt22k", "beit_base_patch16_224_pt22k.pth"),
         ("beitv2_large_patch16_224_pt1k_ft21k", "timm/beitv2_large_patch16_224.in1k_ft_in22k"),
         ("beitv2_large_patch16_224_pt1k_ft21k", "beitv2_large_patch16_224.in1k_ft_in22k@main"),
+        ("dit-large", "microsoft/dit-large"),
+        ("dit-base-finetuned-rvlcdip", "rvlcdip_dit-b.pth"),
+        ("data2vec-vision-base-ft1k", "Facebook/data2vec-vision-base-ft1k@main"),
+        ("eva_giant_patch14_224.clip_ft_in1k", "eva_clip_vis_enc_sz224_ftcls_89p1"),
+        ("beit3_large_patch16_224.indomain_pt", "timm/beit3_large_patch16_224.indomain_pt"),
         ("dalle_encoder", "encoder.pkl"),
         ("dalle_encoder", "facebook/flava-image-codebook"),
         ("dalle_encoder", "dalle_encoder.pth"),
@@ -30,7 +35,7 @@ fn the_ways_to_write_a_name() {
     for (expected, name) in ways {
         assert_eq!(Entry::find(name).map(|entry| entry.name.as_str()), Some(expected), "{name}");
     }
-    for name in ["", "beit", "microsoft/beit-huge", "timm/"] {
+    for name in ["", "beit", "microsoft/beit-huge", "timm/", "beit3_base_patch16_224", "dit"] {
         assert_eq!(Entry::find(name), None, "{name}");
     }
 }
@@ -38,10 +43,14 @@ fn the_ways_to_write_a_name() {
 #[test]
 fn how_many_there_are() {
     let count = |task| catalogue().iter().filter(|entry| entry.task == task).count();
-    assert_eq!([Task::Mim, Task::Classify, Task::Segment, Task::Tokenizer].map(count), [3, 15, 2, 2]);
+    let tasks = [Task::Mim, Task::Classify, Task::Encoder, Task::Segment, Task::Tokenizer];
+    assert_eq!(tasks.map(count), [5, 27, 6, 2, 2]);
+    let count = |family| catalogue().iter().filter(|entry| entry.family == family).count();
+    let kin = [Family::Dit, Family::Data2VecVision, Family::Eva, Family::Beit3];
+    assert_eq!(kin.map(count), [4, 4, 4, 8]);
     let hubs = |kind| catalogue().iter().flat_map(|entry| &entry.hub).filter(|hub| hub.kind == kind).count();
-    // Eleven of the authors and the tokenizer; seven and six of timm.
-    assert_eq!([Kind::Transformers, Kind::Timm].map(hubs), [12, 13]);
+    // Eleven of BEiT's authors, the tokenizer, four and four; seven and six of timm, four and eight.
+    assert_eq!([Kind::Transformers, Kind::Timm].map(hubs), [20, 25]);
 }
 
 #[test]

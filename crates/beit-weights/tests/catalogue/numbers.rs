@@ -93,7 +93,7 @@ fn the_rules_of_the_libraries_give_the_numbers_of_the_catalogue() {
             assert_eq!(*preprocessing, expected, "{} {library:?}", entry.name);
         }
     }
-    assert_eq!(count, 44);
+    assert_eq!(count, 80);
 }
 
 #[test]
@@ -108,6 +108,11 @@ fn official_checkpoints_see_what_the_authors_measured_with() {
     let first = Entry::find("beit_base_patch16_224_pt1k_800ep").unwrap();
     let imagenet = Preprocessing { normalise: Normalise::IMAGENET, ..Preprocessing::unilm([224; 2]) };
     assert_eq!(first.authors_preprocessing([224; 2]), Some(imagenet));
+    let documents = Entry::find("microsoft/dit-base-finetuned-rvlcdip").unwrap();
+    assert_eq!(documents.authors_preprocessing([224; 2]), Some(Preprocessing::unilm([224; 2])));
+    let eva = Entry::find("timm/eva_giant_patch14_336.clip_ft_in1k").unwrap();
+    let clip = Preprocessing { normalise: Normalise::CLIP, ..Preprocessing::unilm([336; 2]) };
+    assert_eq!(eva.authors_preprocessing([336; 2]), Some(clip.keeping(1.0)));
 }
 
 #[test]
@@ -170,5 +175,5 @@ fn fixtures_fit_their_models() {
             }
         }
     }
-    assert_eq!(count, 10);
+    assert_eq!(count, 12);
 }
