@@ -166,6 +166,17 @@ fn the_catalogue() {
     assert_eq!(lines.len(), beit_weights::catalogue().len());
     let table = place.good("weights list --task mim").stdout;
     assert!(table.contains("beit_base_patch16_224_pt22k ") && !table.contains("ft22kto1k"), "{table}");
+    assert!(
+        table.contains("licence") && table.contains("apache-2.0") && table.contains("not stated"),
+        "{table}"
+    );
+    let encoders = place.good("weights list --task encoder --json").json();
+    let data2vec = encoders.iter().find(|line| line["name"] == "data2vec-vision-base").unwrap();
+    assert_eq!(
+        (&data2vec["family"], &data2vec["licence"]),
+        (&"data2vec-vision".into(), &"apache-2.0".into())
+    );
+    assert!(encoders.iter().all(|line| line["task"] == "encoder"));
 }
 
 /// A pickle that would run a program when Python loads it.

@@ -1,4 +1,5 @@
-//! The official checkpoints as data: where they are, what is in them, which numbers they reach.
+//! The official checkpoints as data: where they are, what is in them, which numbers they reach. BEiT's, and those of families that
+//! share its block.
 
 mod architecture;
 mod entry;
@@ -6,14 +7,14 @@ mod model;
 mod preparation;
 
 pub use architecture::{Architecture, Positions, Size};
-pub use entry::{Data, Entry, Fixture, Hub, Kind, Score, Task};
-pub use preparation::{Family, Preparation};
+pub use entry::{Data, Entry, Family, Fixture, Hub, Kind, Score, Task};
+pub use preparation::{Library, Preparation};
 
 use beit_data::Preprocessing;
 use serde::Deserialize;
 use std::sync::LazyLock;
 
-/// Every entry, the first version first.
+/// Every entry, the first version of BEiT first.
 ///
 /// ```
 /// assert!(beit_weights::catalogue().iter().any(|entry| entry.name == "beit_base_patch16_224_pt22k"));
@@ -64,15 +65,15 @@ impl Entry {
         names
     }
 
-    /// Where its file is or was: the authors' address first.
+    /// Where its file is or was: the authors' address first. None where the Hub is the only place that has a name of its own for it.
     pub fn urls(&self) -> impl Iterator<Item = &str> {
-        [&self.url].into_iter().chain(&self.mirrors).map(String::as_str)
+        self.url.iter().chain(&self.mirrors).map(String::as_str)
     }
 
-    /// How to get pictures to the model: the family's way, where it has one.
+    /// How to get pictures to the model: the library's way, where it has one.
     #[must_use]
-    pub fn preparation(&self, family: Family) -> Option<&Preparation> {
-        self.preparations.iter().find(|preparation| preparation.family == family)
+    pub fn preparation(&self, library: Library) -> Option<&Preparation> {
+        self.preparations.iter().find(|preparation| preparation.library == library)
     }
 
     /// How the authors prepare pictures for this checkpoint, when the model sees `size [H, W]` pixels. At the checkpoint's own size

@@ -10,7 +10,7 @@ use beit_data::Image;
 use beit_heads::patch_rows;
 use beit_ops::Ops;
 use beit_vit::Input;
-use beit_weights::catalogue::{Entry, Family, Fixture};
+use beit_weights::catalogue::{Entry, Fixture, Library};
 use beit_weights::{Checkpoint, Model};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -143,7 +143,7 @@ fn fixture_check(
     watch: &Watch,
 ) -> Result<Check> {
     let image = Image::open(picture)?;
-    let hf = (fixture.family == Family::Transformers).then_some(PreprocessingRule::Hf);
+    let hf = (fixture.library == Library::Transformers).then_some(PreprocessingRule::Hf);
     let settings = OpenSettings { preprocess: hf, ..OpenSettings::default() };
     let opened = Opened::as_it_is(checkpoint, &settings, watch);
     let found = device.run(Question { opened: &opened, fixture, image: &image })?;

@@ -5,7 +5,7 @@ use beit_weights::catalogue::{Entry, Score, Task, catalogue};
 use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::{Value, json};
 
-/// The official checkpoints: what they are, where they are, which accuracy they reach
+/// The official checkpoints: what they are, under which licence, where they are, which accuracy they reach
 #[derive(ClapArgs)]
 #[command(after_help = "Examples:
   cargo xtask weights list
@@ -22,6 +22,7 @@ pub(crate) struct Args {
 enum TaskArg {
     Mim,
     Classify,
+    Encoder,
     Segment,
     Tokenizer,
 }
@@ -31,6 +32,7 @@ impl TaskArg {
         match task {
             Task::Mim => Self::Mim,
             Task::Classify => Self::Classify,
+            Task::Encoder => Self::Encoder,
             Task::Segment => Self::Segment,
             Task::Tokenizer => Self::Tokenizer,
         }
@@ -40,6 +42,7 @@ impl TaskArg {
         match self {
             Self::Mim => "mim",
             Self::Classify => "classify",
+            Self::Encoder => "encoder",
             Self::Segment => "segment",
             Self::Tokenizer => "tokenizer",
         }
@@ -52,26 +55,29 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if args.output.json {
         return entries.iter().try_for_each(|entry| args.output.answer(&described(entry), ""));
     }
-    let rows: Vec<[String; 7]> = entries.iter().map(|entry| row(entry)).collect();
-    let head = ["name", "task", "parameters", "published", "re-evaluated", "measured", "give to --model"];
+    let rows: Vec<[String; 8]> = entries.iter().map(|entry| row(entry)).collect();
+    let head =
+        ["name", "task", "parameters", "licence", "published", "re-evaluated", "measured", "give to --model"];
     let sentence = format!(
-        "{}\n\ntop-1/top-5 in per cent on ImageNet-1k, mIoU on ADE20K; docs/weights.md says with which preprocessing",
+        "{}\n\ntop-1/top-5 in per cent on ImageNet-1k (dit: RVL-CDIP), mIoU on ADE20K; docs/weights.md says with which preprocessing, \
+         and what says so of a licence",
         table(&head.map(str::to_owned), &rows)
     );
     args.output.answer(&(), &sentence)
 }
 
-fn row(entry: &Entry) -> [String; 7] {
+fn row(entry: &Entry) -> [String; 8] {
     let task = TaskArg::named(entry.task).name();
     let source = entry.hub.first().map_or_else(
         || format!("the file from {}", entry.urls().next().unwrap_or_default()),
         |hub| hub.id.clone(),
     );
     let parameters = format!("{:.1} M", entry.parameters as f64 / 1e6);
+    let licence = entry.licence.as_deref().unwrap_or("not stated").to_owned();
     let first = |scores: &[Score]| scores.first().map_or("-".to_owned(), score);
     let scores = [&entry.published, &entry.reevaluated, &entry.measured].map(|scores| first(scores));
     let [published, reevaluated, measured] = scores;
-    [entry.name.clone(), task.to_owned(), parameters, published, reevaluated, measured, source]
+    [entry.name.clone(), task.to_owned(), parameters, licence, published, reevaluated, measured, source]
 }
 
 fn score(score: &Score) -> String {
@@ -97,9 +103,10 @@ fn described(entry: &Entry) -> Value {
     };
     json!({
         "name": entry.name,
-        "version": entry.version,
+        "family": entry.family.name(),
         "task": TaskArg::named(entry.task).name(),
         "parameters": entry.parameters,
+        "licence": entry.licence,
         "hub": hub,
         "urls": entry.urls().collect::<Vec<_>>(),
         "published": scores(&entry.published),

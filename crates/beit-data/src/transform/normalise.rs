@@ -52,6 +52,13 @@ impl Normalise {
         Self { channels: Channels::Colour, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
     /// 0.5 and 0.5, to [-1, 1]: every released checkpoint that starts from ImageNet-22k.
     pub const HALF: Self = Self { channels: Channels::Colour, mean: [0.5; 3], std: [0.5; 3] };
+    /// Statistics of OpenAI's CLIP (arXiv 2103.00020, its released code) in single precision: what comes from a CLIP model,
+    /// as EVA does.
+    pub const CLIP: Self = Self {
+        channels: Channels::Colour,
+        mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
+        std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
+    };
     /// The map of [`logit_laplace`] as a mean and a deviation, up to rounding: `0.8 x + 0.1 = (x + 0.125) / 1.25`.
     pub const LOGIT_LAPLACE: Self = Self { channels: Channels::Colour, mean: [-0.125; 3], std: [1.25; 3] };
 

@@ -26,7 +26,13 @@ pub struct Architecture {
     pub absolute_positions: bool,
     /// Initial value of LayerScale's gammas, which the weights overwrite; none where there are no gammas.
     pub layer_scale: Option<f32>,
-    /// What represents an image, for a classifier.
+    /// Whether each block has two more norms, see [`Config::inner_norms`].
+    #[serde(default)]
+    pub inner_norms: bool,
+    /// Whether keys have a bias, see [`Config::key_bias`].
+    #[serde(default)]
+    pub key_bias: bool,
+    /// What represents an image, for a classifier, or for an encoder that has the norm for it.
     #[serde(default, with = "pooling")]
     pub pooling: Option<Pooling>,
 }
@@ -39,6 +45,8 @@ pub enum Size {
     Base,
     /// [`Preset::Large`]
     Large,
+    /// EVA-g (arXiv 2211.07636, timm/models/eva.py): width 1408, 40 layers of 16 heads, 6144 wide inside.
+    Giant,
 }
 
 /// Which relative position bias there is.
@@ -71,10 +79,6 @@ impl Architecture {
     /// The transformer alone, with neither mask token nor final norm: those are its head's to ask for.
     #[must_use]
     pub fn backbone(&self) -> Config {
-        let preset = match self.size {
-            Size::Base => Preset::Base,
-            Size::Large => Preset::Large,
-        };
         let relative_positions = match self.relative_positions {
             Positions::None => RelativePositions::None,
             Positions::Shared => RelativePositions::Shared,
@@ -86,10 +90,12 @@ impl Architecture {
             absolute_positions: self.absolute_positions,
             relative_positions,
             layer_scale: self.layer_scale,
+            inner_norms: self.inner_norms,
+            key_bias: self.key_bias,
             mask_token: false,
             final_norm: false,
             layer_norm_eps: self.layer_norm_eps,
-            ..Config::new(preset)
+            ..self.size.config()
         }
     }
 
@@ -99,6 +105,18 @@ impl Architecture {
             Positions::None => 0,
             Positions::Shared => 1,
             Positions::PerLayer => self.backbone().depth,
+        }
+    }
+}
+
+impl Size {
+    fn config(self) -> Config {
+        match self {
+            Self::Base => Config::new(Preset::Base),
+            Self::Large => Config::new(Preset::Large),
+            Self::Giant => {
+                Config { width: 1408, depth: 40, heads: 16, hidden: 6144, ..Config::new(Preset::Large) }
+            }
         }
     }
 }

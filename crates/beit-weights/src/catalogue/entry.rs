@@ -1,23 +1,26 @@
 //! One checkpoint.
 
 use super::architecture::Architecture;
-use super::preparation::{Family, Preparation};
+use super::preparation::{Library, Preparation};
 use serde::Deserialize;
 
 /// A published checkpoint.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// That of the official file without its ending; ours for the tokenizer's halves, whose files are `encoder` and `decoder`.
+    /// That of the official file of BEiT without its ending; ours for the tokenizer's halves, whose files are `encoder` and
+    /// `decoder`; of other families that of the repository on the Hub, without its owner.
     pub name: String,
-    /// Of BEiT: 1 or 2. The tokenizer belongs to the first.
-    pub version: u8,
+    /// What it belongs to.
+    pub family: Family,
     /// What it does.
     pub task: Task,
     /// Number of trainable parameters; running statistics and index buffers do not count.
     pub parameters: usize,
+    /// Under which licence the weights are, as far as known; what says so is in `docs/weights.md`.
+    pub licence: Option<String>,
     /// The authors' file, a pickle of PyTorch.
-    pub url: String,
+    pub url: Option<String>,
     /// Other places of that file.
     #[serde(default)]
     pub mirrors: Vec<String>,
@@ -41,6 +44,44 @@ pub struct Entry {
     pub notes: Vec<String>,
 }
 
+/// Models that were published together. All of them have BEiT's block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Family {
+    /// BEiT, arXiv 2106.08254.
+    Beit,
+    /// BEiT v2, arXiv 2208.06366.
+    #[serde(rename = "beitv2")]
+    BeitV2,
+    /// The tokenizer of DALL-E, arXiv 2102.12092: the exception, which has no block.
+    Dalle,
+    /// Document Image Transformer, arXiv 2203.02378.
+    Dit,
+    /// data2vec's vision model, arXiv 2202.03555.
+    #[serde(rename = "data2vec-vision")]
+    Data2VecVision,
+    /// EVA-g, arXiv 2211.07636.
+    Eva,
+    /// The image tower of BEiT-3, arXiv 2208.10442.
+    Beit3,
+}
+
+impl Family {
+    /// As the catalogue writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Beit => "beit",
+            Self::BeitV2 => "beitv2",
+            Self::Dalle => "dalle",
+            Self::Dit => "dit",
+            Self::Data2VecVision => "data2vec-vision",
+            Self::Eva => "eva",
+            Self::Beit3 => "beit3",
+        }
+    }
+}
+
 /// What a checkpoint does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -49,6 +90,8 @@ pub enum Task {
     Mim,
     /// Names the class of a picture.
     Classify,
+    /// Only represents pictures: a transformer without a head, to be fine-tuned.
+    Encoder,
     /// Names the class of every pixel. Such a checkpoint can be read but not run here.
     Segment,
     /// Makes visual tokens of pictures, or pictures of visual tokens.
@@ -63,8 +106,8 @@ pub struct Hub {
     pub id: String,
     /// Whose names and configuration it has.
     pub kind: Kind,
-    /// The file of weights on the main branch.
-    pub weights: String,
+    /// The file of weights on the main branch, as far as known.
+    pub weights: Option<String>,
     /// Where `model.safetensors` is when the main branch lacks it, as far as known.
     pub revision: Option<String>,
     /// Size of the weights in 10^6 bytes, to three digits, as listed between 2023 and 2025.
@@ -88,7 +131,7 @@ pub struct Score {
     /// On which pictures.
     pub data: Data,
     /// How the pictures were prepared.
-    pub family: Family,
+    pub library: Library,
     /// Pictures whose class was first.
     pub top1: Option<f64>,
     /// Pictures whose class was among the first five.
@@ -112,6 +155,8 @@ pub enum Data {
     Imagenet1k,
     /// The same pictures with the labels of Beyer et al., 2020.
     ImagenetReal,
+    /// The test pictures of RVL-CDIP, Harley et al., 2015: scanned documents of 16 kinds.
+    RvlCdip,
     /// The 2,000 validation pictures of ADE20K with 150 classes.
     Ade20k,
 }
@@ -123,7 +168,7 @@ pub struct Fixture {
     /// Which picture.
     pub picture: String,
     /// How it is prepared.
-    pub family: Family,
+    pub library: Library,
     /// That of the model the numbers were made with, which is not the trained one.
     pub layer_norm_eps: f64,
     /// How many patches are masked: those of masked image modelling are.

@@ -1,11 +1,31 @@
 //! What model a checkpoint is for.
 
 use super::architecture::Architecture;
-use super::entry::{Entry, Task};
+use super::entry::{Entry, Family, Task};
 use crate::config::{Labelled, Model};
 use crate::labels::for_classes;
-use beit_heads::{ClassifierConfig, MimConfig};
+use beit_heads::{ClassifierConfig, MimConfig, Pooling};
 use beit_vit::Config;
+
+/// The kinds of document that RVL-CDIP has, in the order of its labels (Harley et al., 2015).
+const RVL_CDIP: [&str; 16] = [
+    "letter",
+    "form",
+    "email",
+    "handwritten",
+    "advertisement",
+    "scientific report",
+    "scientific publication",
+    "specification",
+    "file folder",
+    "news article",
+    "budget",
+    "invoice",
+    "presentation",
+    "questionnaire",
+    "resume",
+    "memo",
+];
 
 impl Entry {
     /// What `config.json` of such a checkpoint would describe; none for what this project cannot run.
@@ -14,6 +34,7 @@ impl Entry {
         match self.task {
             Task::Mim => self.mim().map(Model::Mim),
             Task::Classify => self.classifier().map(Model::Classifier),
+            Task::Encoder => self.encoder().map(Model::Encoder),
             Task::Segment => None,
             Task::Tokenizer => Some(Model::Tokenizer(beit_tokenizer::Config::dalle())),
         }
@@ -40,9 +61,18 @@ impl Entry {
         let architecture = self.architecture.as_ref()?;
         let (classes, pooling) = (architecture.classes?, architecture.pooling?);
         let classifier = ClassifierConfig::on(architecture.backbone(), classes, pooling);
-        Some(match for_classes(classes) {
-            Some(labels) => Labelled { classifier, labels: labels.names().map(str::to_owned).collect() },
-            None => Labelled::unnamed(classifier),
-        })
+        let labels = match for_classes(classes) {
+            Some(labels) => labels.names().map(str::to_owned).collect(),
+            None if self.family == Family::Dit => RVL_CDIP.map(str::to_owned).to_vec(),
+            None => return Some(Labelled::unnamed(classifier)),
+        };
+        Some(Labelled { classifier, labels })
+    }
+
+    /// As for a classifier, a norm of the mean takes the place of the final norm.
+    fn encoder(&self) -> Option<Config> {
+        let architecture = self.architecture.as_ref()?;
+        let final_norm = architecture.pooling? == Pooling::Cls;
+        Some(Config { final_norm, ..architecture.backbone() })
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 #[serde(try_from = "Row")]
 pub struct Preparation {
     /// Whose way it is.
-    pub family: Family,
+    pub library: Library,
     /// From a picture to the pixels of the model.
     pub preprocessing: Preprocessing,
     /// Where windows of the model's size slide over the whole resized picture and their logits are averaged: the distance of
@@ -19,8 +19,8 @@ pub struct Preparation {
 /// Who prepares pictures: the same weights see different pixels in each library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Family {
-    /// The authors' code.
+pub enum Library {
+    /// The authors' code: unilm, or what they made of it elsewhere.
     Unilm,
     /// timm
     Timm,
@@ -34,7 +34,7 @@ pub enum Family {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Row {
-    family: Family,
+    library: Library,
     /// `centre`: the shorter side is resized to `resize`, and the centre is cut out. `squash`: both sides are resized to it, whatever
     /// the picture's shape. `slide`: the shorter side is resized to it, and windows slide over the picture.
     fit: String,
@@ -51,7 +51,7 @@ impl TryFrom<Row> for Preparation {
     type Error = String;
 
     fn try_from(row: Row) -> Result<Self, String> {
-        let Row { family, fit, resize, crop, stride, filter, statistics } = row;
+        let Row { library, fit, resize, crop, stride, filter, statistics } = row;
         let filter = Filter::ALL
             .into_iter()
             .find(|known| known.name() == filter)
@@ -59,9 +59,12 @@ impl TryFrom<Row> for Preparation {
         let normalise = match statistics.as_str() {
             "half" => Normalise::HALF,
             "imagenet" => Normalise::IMAGENET,
+            "clip" => Normalise::CLIP,
             "logit-laplace" => Normalise::LOGIT_LAPLACE,
             other => {
-                return Err(format!("`statistics` is {other}, expected half, imagenet or logit-laplace"));
+                return Err(format!(
+                    "`statistics` is {other}, expected half, imagenet, clip or logit-laplace"
+                ));
             }
         };
         let squashed = Preprocessing { size: [crop; 2], fit: Fit::Squash, filter, normalise };
@@ -74,6 +77,6 @@ impl TryFrom<Row> for Preparation {
                 ));
             }
         };
-        Ok(Self { family, preprocessing, stride })
+        Ok(Self { library, preprocessing, stride })
     }
 }

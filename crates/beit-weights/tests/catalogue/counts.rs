@@ -1,9 +1,9 @@
 //! Numbers of parameters and sizes of files, from the shapes.
 
-use beit_heads::{Classifier, Mim};
+use beit_heads::{Classifier, Mim, Pooling};
 use beit_ops::{Shape, Tree};
 use beit_tokenizer::{Decoder, Encoder};
-use beit_vit::Vit;
+use beit_vit::{RelativePositions, Vit};
 use beit_weights::catalogue::{Entry, Task};
 use beit_weights::{Model, catalogue};
 
@@ -18,6 +18,7 @@ fn parameters(entry: &Entry) -> usize {
     match entry.model() {
         Some(Model::Mim(config)) => elements(&Mim::<Shape>::shapes(&config)),
         Some(Model::Classifier(labelled)) => elements(&Classifier::<Shape>::shapes(&labelled.classifier)),
+        Some(Model::Encoder(vit)) => elements(&Vit::<Shape>::shapes(&vit)) + norm_of_the_mean(entry),
         Some(Model::Tokenizer(config)) if entry.name.ends_with("encoder") => {
             elements(&Encoder::<Shape>::shapes(&config))
         }
@@ -29,6 +30,12 @@ fn parameters(entry: &Entry) -> usize {
 
 fn elements(shapes: &impl Tree<Shape>) -> usize {
     shapes.leaves().into_iter().map(Shape::elements).sum()
+}
+
+/// timm keeps it where it drops the head: `create_model(.., num_classes=0)`.
+fn norm_of_the_mean(entry: &Entry) -> usize {
+    let architecture = entry.architecture.as_ref().expect("a transformer");
+    if architecture.pooling == Some(Pooling::Mean) { 2 * architecture.backbone().width } else { 0 }
 }
 
 /// UPerNet on the transformer, as in the authors' configurations of mmsegmentation.
@@ -65,6 +72,14 @@ fn the_specified_numbers() {
         ("beit_large_patch16_640_pt22k_ft22ktoade20k", 441_271_084),
         ("dalle_encoder", 53_786_240),
         ("dalle_decoder", 43_829_766),
+        // What timm 1.0.31 builds.
+        ("eva_giant_patch14_224.clip_ft_in1k", 1_012_555_112),
+        ("eva_giant_patch14_336.clip_ft_in1k", 1_013_005_672),
+        ("eva_giant_patch14_560.m30m_ft_in22k_in1k", 1_014_447_464),
+        ("beit3_base_patch16_224.in22k_ft_in1k", 86_659_816),
+        ("beit3_base_patch16_224.pt", 85_890_816),
+        ("beit3_large_patch16_224.indomain_in22k_ft_in1k", 304_572_392),
+        ("beit3_large_patch16_224.indomain_pt", 303_547_392),
     ];
     for (name, expected) in specified {
         assert_eq!(Entry::find(name).map(|entry| entry.parameters), Some(expected), "{name}");
@@ -99,5 +114,37 @@ fn only_what_cannot_be_run_has_no_model() {
             assert_eq!(labelled.labels.len(), labelled.classifier.classes);
             assert_ne!(labelled.labels[0], "LABEL_0", "{}", entry.name);
         }
+    }
+}
+
+#[test]
+fn encoders_have_the_norm_of_their_pooling() {
+    let encoder = |name: &str| match Entry::find(name).and_then(Entry::model) {
+        Some(Model::Encoder(vit)) => vit,
+        other => panic!("{name}: {other:?}"),
+    };
+    let data2vec = encoder("facebook/data2vec-vision-large");
+    assert!(data2vec.final_norm && !data2vec.mask_token && !data2vec.inner_norms);
+    assert_eq!(data2vec.relative_positions, RelativePositions::Shared);
+    let beit3 = encoder("timm/beit3_base_patch16_224.pt");
+    assert!(beit3.inner_norms && beit3.key_bias && beit3.absolute_positions && !beit3.final_norm);
+    assert_eq!((beit3.layer_scale, beit3.layer_norm_eps), (None, 1e-5));
+}
+
+#[test]
+fn the_largest_has_heads_of_88() {
+    let entry = Entry::find("timm/eva_giant_patch14_560.m30m_ft_in22k_in1k").unwrap();
+    let vit = entry.model().unwrap().vit().unwrap().clone();
+    vit.validate().unwrap();
+    assert_eq!((vit.width / vit.heads, vit.hidden, vit.grid()), (88, 6144, [40; 2]));
+}
+
+#[test]
+fn kinds_of_document_are_in_the_order_of_their_labels() {
+    for name in ["microsoft/dit-base-finetuned-rvlcdip", "microsoft/dit-large-finetuned-rvlcdip"] {
+        let model = Entry::find(name).unwrap().model().unwrap();
+        let labels = model.labels().unwrap();
+        assert_eq!((labels.len(), labels[0].as_str(), labels[8].as_str()), (16, "letter", "file folder"));
+        assert_eq!(labels[15], "memo");
     }
 }

@@ -22,6 +22,10 @@ fn the_table_has_every_entry() {
         for hub in &entry.hub {
             assert!(row.contains(&hub.id), "{name}: expected {} in {row}", hub.id);
         }
+        let licence = entry.licence.as_deref().unwrap_or("not stated");
+        let (family, licence) = (format!("| `{}` |", entry.family.name()), format!("| {licence} |"));
+        let stated = text.lines().any(|line| line.starts_with(&family) && line.contains(&licence));
+        assert!(stated, "{name}: expected a row with {family} and {licence}");
         let scores = entry.published.iter().chain(&entry.reevaluated);
         for top1 in scores.filter_map(|score| score.top1.or(score.miou)) {
             assert!(text.contains(&top1.to_string()), "{name}: expected {top1}");

@@ -1,6 +1,6 @@
 //! Names and addresses.
 
-use beit_weights::catalogue::{Kind, Task};
+use beit_weights::catalogue::{Family, Kind, Task};
 use beit_weights::{Entry, catalogue};
 use std::collections::HashSet;
 
@@ -23,6 +23,11 @@ fn the_ways_to_write_a_name() {
         ("beit_base_patch16_224_pt22k", "beit_base_patch16_224_pt22k.pth"),
         ("beitv2_large_patch16_224_pt1k_ft21k", "timm/beitv2_large_patch16_224.in1k_ft_in22k"),
         ("beitv2_large_patch16_224_pt1k_ft21k", "beitv2_large_patch16_224.in1k_ft_in22k@main"),
+        ("dit-large", "microsoft/dit-large"),
+        ("dit-base-finetuned-rvlcdip", "rvlcdip_dit-b.pth"),
+        ("data2vec-vision-base-ft1k", "Facebook/data2vec-vision-base-ft1k@main"),
+        ("eva_giant_patch14_224.clip_ft_in1k", "eva_clip_vis_enc_sz224_ftcls_89p1"),
+        ("beit3_large_patch16_224.indomain_pt", "timm/beit3_large_patch16_224.indomain_pt"),
         ("dalle_encoder", "encoder.pkl"),
         ("dalle_encoder", "facebook/flava-image-codebook"),
         ("dalle_encoder", "dalle_encoder.pth"),
@@ -30,7 +35,7 @@ fn the_ways_to_write_a_name() {
     for (expected, name) in ways {
         assert_eq!(Entry::find(name).map(|entry| entry.name.as_str()), Some(expected), "{name}");
     }
-    for name in ["", "beit", "microsoft/beit-huge", "timm/"] {
+    for name in ["", "beit", "microsoft/beit-huge", "timm/", "beit3_base_patch16_224", "dit"] {
         assert_eq!(Entry::find(name), None, "{name}");
     }
 }
@@ -38,26 +43,40 @@ fn the_ways_to_write_a_name() {
 #[test]
 fn how_many_there_are() {
     let count = |task| catalogue().iter().filter(|entry| entry.task == task).count();
-    assert_eq!([Task::Mim, Task::Classify, Task::Segment, Task::Tokenizer].map(count), [3, 15, 2, 2]);
+    let tasks = [Task::Mim, Task::Classify, Task::Encoder, Task::Segment, Task::Tokenizer];
+    assert_eq!(tasks.map(count), [5, 27, 6, 2, 2]);
+    let count = |family| catalogue().iter().filter(|entry| entry.family == family).count();
+    let kin = [Family::Dit, Family::Data2VecVision, Family::Eva, Family::Beit3];
+    assert_eq!(kin.map(count), [4, 4, 4, 8]);
     let hubs = |kind| catalogue().iter().flat_map(|entry| &entry.hub).filter(|hub| hub.kind == kind).count();
-    // Eleven of the authors and the tokenizer; seven and six of timm.
-    assert_eq!([Kind::Transformers, Kind::Timm].map(hubs), [12, 13]);
+    // Eleven of BEiT's authors, the tokenizer, four and four; seven and six of timm, four and eight.
+    assert_eq!([Kind::Transformers, Kind::Timm].map(hubs), [20, 25]);
 }
 
 #[test]
 fn files_are_named_like_their_entries() {
-    for entry in catalogue().iter().filter(|entry| entry.task != Task::Tokenizer) {
-        let release = if entry.version == 1 { "v1.0" } else { "BEiT-v2" };
+    for entry in catalogue() {
         let name = &entry.name;
+        let release = match entry.family {
+            Family::Beit => "v1.0",
+            Family::BeitV2 => "BEiT-v2",
+            Family::Dalle => continue,
+            _ => {
+                assert!(entry.hub[0].id.ends_with(&format!("/{name}")), "{name}");
+                continue;
+            }
+        };
         let url = format!("https://github.com/addf400/files/releases/download/{release}/{name}.pth");
-        assert_eq!(entry.url, url);
+        assert_eq!(entry.url, Some(url));
     }
 }
 
 #[test]
 fn a_branch_is_named_only_where_the_main_one_lacks_the_file() {
     for hub in catalogue().iter().flat_map(|entry| &entry.hub) {
-        assert!(hub.revision.is_none() || hub.weights == "pytorch_model.bin", "{}", hub.id);
-        assert!(["model.safetensors", "pytorch_model.bin"].contains(&hub.weights.as_str()), "{}", hub.id);
+        let weights = hub.weights.as_deref();
+        assert!(hub.revision.is_none() || weights == Some("pytorch_model.bin"), "{}", hub.id);
+        let known = ["model.safetensors", "pytorch_model.bin"];
+        assert!(weights.is_none_or(|weights| known.contains(&weights)), "{}", hub.id);
     }
 }
