@@ -1,11 +1,12 @@
 //! What is converted is read back as it was, whatever the model looks like.
 
-use crate::made::{answer, saved_as, vit};
-use beit_heads::{ClassifierConfig, Pooling};
+use crate::made::{Device, answer, saved_as, vit};
+use beit_heads::{ClassifierConfig, Mim, MimConfig, Pooling};
 use beit_ops::philox::uniforms;
 use beit_vit::{Config, Preset, RelativePositions};
-use beit_weights::{Checkpoint, OpenOptions, Target, TensorFile};
+use beit_weights::{Checkpoint, Model, OpenOptions, Target, TensorFile, no_more_files, save_mim};
 use std::fs;
+use tempfile::tempdir;
 
 const CONFIGURATIONS: u64 = 200;
 
@@ -80,6 +81,34 @@ fn of_random_models_give_the_same_bits() {
             assert_eq!(back.preprocessing(), whole.preprocessing(), "{number} by {name}");
             back.convert(Target::Transformers, tmp.path().join("back")).unwrap();
             assert!(answer(&tmp.path().join("back")) == expected, "{number} back from {name}: {config:?}");
+        }
+    }
+}
+
+/// Models of masked image modelling, and transformers without a head, of other sizes than the released ones.
+#[test]
+fn of_models_that_are_no_classifiers_keep_their_sizes() {
+    let ops = Device::new();
+    for number in 0..20 {
+        let vit = Config { mask_token: true, final_norm: true, ..configuration(number).vit };
+        let tmp = tempdir().unwrap();
+        let (folder, config) = (tmp.path().join("model"), MimConfig { vit, vocab: 5 });
+        save_mim(&ops, &folder, &Mim::init(&ops, &config, number), no_more_files).unwrap();
+        let whole = Checkpoint::open(&folder).unwrap();
+        for (target, name) in
+            [(Target::Timm, "timm"), (Target::Unilm, "u.pth"), (Target::Unilm, "u.safetensors")]
+        {
+            let there = tmp.path().join(name);
+            whole.convert(target, &there).unwrap();
+            let Model::Mim(found) = Checkpoint::open(&there).unwrap().model().clone() else {
+                panic!("{name}")
+            };
+            // What no parameter depends on is forgotten by some.
+            let drop_path = config.vit.drop_path;
+            let layer_scale = config.vit.layer_scale;
+            let found =
+                Config { drop_path, layer_scale: found.vit.layer_scale.and(layer_scale), ..found.vit };
+            assert_eq!(found, config.vit, "{number} by {name}");
         }
     }
 }
