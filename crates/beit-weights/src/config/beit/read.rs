@@ -69,7 +69,7 @@ impl Config {
 /// Fills the keys that a file lacks with what the tensors say.
 fn fill(keys: &mut Keys, weights: Option<&Weights>) -> Result<()> {
     let said = |key: &&str| keys.has(key) || OURS.contains(key);
-    if BY_TENSORS.iter().all(|key| said(&key)) && keys.has("id2label") {
+    if BY_TENSORS.iter().all(said) && keys.has("id2label") {
         return Ok(());
     }
     let known = Known {
