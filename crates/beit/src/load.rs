@@ -112,7 +112,8 @@ impl<'a> Opened<'a> {
             Model::Encoder(_) => Any::Bare(Box::new(self.bare(ops)?)),
             Model::Mim(_) => Any::Mim(Box::new(self.mim(ops)?)),
             Model::Classifier(_) => Any::Classifier(Box::new(self.classifier(ops)?)),
-            Model::Tokenizer(_) => {
+            Model::Tokenizer(config) => {
+                see_colour(&self.checkpoint, config.channels)?;
                 let Loaded { params, report } = self.checkpoint.encoder(ops, self.options())?;
                 self.describe(&report);
                 Any::Tokenizer(AnyTokenizer::Encoder(Box::new(params)))
@@ -184,10 +185,24 @@ pub(crate) fn preprocessing(checkpoint: &Checkpoint, vit: &beit_vit::Config) -> 
     Ok(Preprocessing { normalise: said.normalise.seeing(channels), ..said })
 }
 
+/// Refuses a tokenizer of other channels than pictures have.
+fn see_colour(checkpoint: &Checkpoint, channels: usize) -> Result<()> {
+    if channels != Channels::Colour.count() {
+        let path = checkpoint.path().display();
+        unfit!(
+            "{path}: the tokenizer sees {channels} channels (input_channels), expected 3, those of a picture"
+        );
+    }
+    Ok(())
+}
+
 /// The tokenizer that `name` means: of a discrete VAE both halves, or the encoder where the decoder is not there.
 pub(crate) fn tokenizer<O: Ops>(ops: &O, name: &Path, watch: &Watch) -> Result<AnyTokenizer<O::Tensor>> {
     let checkpoint = Checkpoint::open(locate_tokenizer(name, watch)?)?;
     let options = LoadOptions::default();
+    if let Model::Tokenizer(config) = checkpoint.model() {
+        see_colour(&checkpoint, config.channels)?;
+    }
     Ok(match (checkpoint.model(), checkpoint.decoder()) {
         (Model::KMeans(_), _) => AnyTokenizer::KMeans(Box::new(checkpoint.kmeans(ops, options)?.params)),
         (_, Some(_)) => AnyTokenizer::Dvae(Box::new(checkpoint.tokenizer(ops, options)?.params)),

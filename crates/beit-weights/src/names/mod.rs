@@ -7,6 +7,7 @@ mod layout;
 mod naming;
 mod pattern;
 mod table;
+mod within;
 mod wrapper;
 
 pub use kind::Kind;

@@ -4,6 +4,7 @@ use super::kind::Kind;
 use super::landmark::{Candidate, candidates};
 use super::layout::Layout;
 use super::table::{HEADS, INNER};
+use super::within::without_wrappers;
 use super::wrapper::{Parameters, choose};
 
 /// A layout, and what stands before its names in a file.
@@ -23,7 +24,8 @@ impl Naming {
     /// Recognises how tensors are named; none when these are no names of a model that we know. Where a file has several models, or the
     /// average of one beside it, the sentence says which was taken.
     pub(crate) fn recognise(names: &[String], asked: Option<Parameters>) -> Option<(Self, Option<String>)> {
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let names: Vec<_> = names.iter().map(|name| without_wrappers(name)).collect();
+        let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
         let (Candidate { wrapper, layout, inner }, choice) = choose(candidates(&names), &names, asked)?;
         let inside = names.iter().filter_map(|name| name.strip_prefix(wrapper.as_str()));
         let heads = names.iter().filter_map(|name| head(name, &wrapper));
@@ -46,9 +48,10 @@ impl Naming {
 
     /// What we call a tensor of the file, and which third of it that is; none where it lies outside the model.
     pub(crate) fn ours(&self, name: &str) -> Option<(String, Option<usize>)> {
+        let name = without_wrappers(name);
         let name = match name.strip_prefix(&self.wrapper) {
             Some(name) => name,
-            None => head(name, &self.wrapper)?,
+            None => head(&name, &self.wrapper)?,
         };
         let theirs = self.of_transformers().then(|| name.strip_prefix(self.inner)).flatten();
         let renamed = theirs.map(|rest| format!("{}{rest}", INNER[0]));

@@ -46,6 +46,21 @@ fn any_prefix_that_all_tensors_share_is_taken_off() {
     }
 }
 
+/// Compilation, sharding and checkpointing wrap parts of a model.
+#[test]
+fn wrappers_in_the_middle_of_names_are_taken_off() {
+    let (_tmp, folder) = saved();
+    let (path, expected) = (folder.join("model.safetensors"), answer(&folder));
+    for (part, wrapped) in [
+        ("layer.0.", "layer.0._orig_mod."),
+        ("beit.encoder.", "_fsdp_wrapped_module.beit._fsdp_wrapped_module.encoder."),
+        ("attention.attention.", "attention._checkpoint_wrapped_module.attention."),
+    ] {
+        rename(&path, &path, |name| vec![(name.replace(part, wrapped), 1.0)]);
+        assert_eq!(answer(&folder), expected, "{wrapped}");
+    }
+}
+
 /// The average has other numbers: each parameter half as large.
 #[test]
 fn an_average_is_taken_as_timm_does_unless_the_other_is_asked_for() {
