@@ -129,8 +129,8 @@ impl Weights {
     /// The names in the file of the parameter that we call `name`, whether they are there or not.
     #[must_use]
     pub fn stored(&self, name: &str) -> Vec<String> {
-        match self.stored.get(name).filter(|stored| stored.third.is_some()) {
-            Some(stored) => stored.parts.values().cloned().collect(),
+        match self.parts(name) {
+            Some(parts) => parts.into_iter().map(str::to_owned).collect(),
             None => self.naming.stored(name),
         }
     }
