@@ -39,7 +39,7 @@ pub(crate) struct MasksArgs {
     output: Output,
 }
 
-/// Original, masked, reconstruction from true tokens, reconstruction from predicted tokens
+/// Original, masked, reconstruction from true tokens, from those of the nearest visible patches, from predicted tokens
 #[derive(ClapArgs)]
 #[command(after_help = "Example:
   cargo xtask show reconstruction --model runs/pretrain-001 --out reconstruction.png")]

@@ -170,7 +170,7 @@ fn pixels_that_do_not_fit() {
     let rows: [(&str, Vec<Named<'_>>, &[&str]); 10] = [
         ("run", vec![pixels(&[1, 3, 32, 28])], &["pixel_values is 32x28", "28x28"]),
         ("run", vec![pixels(&[1, 1, 28, 28])], &["1 channels, expected 3"]),
-        ("run", vec![pixels(&[3, 28, 28])], &["shape [3, 28, 28], expected [B, 3, H, W]"]),
+        ("run", vec![pixels(&[3, 28, 28])], &["shape [3, 28, 28], expected [B, channels, H, W]"]),
         ("run", vec![floats("pixels", &whole)], &["no tensor `pixel_values`"]),
         ("run", vec![whole_numbers], &["`pixel_values` holds U8", "F32"]),
         ("run", vec![pixels(&whole), mask(&[1, 48])], &["bool_masked_pos has 48 elements", "[1, 49]"]),

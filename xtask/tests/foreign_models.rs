@@ -73,7 +73,7 @@ fn a_model_of_one_channel_sees_grey_in_every_verb() {
     write_tensors(&place.path("in.safetensors"), &[floats("pixel_values", &[2, 1, 28, 28])]);
     place.good("infer --model model --pixels in.safetensors --out out.safetensors");
     write_tensors(&place.path("three.safetensors"), &[floats("pixel_values", &[2, 3, 28, 28])]);
-    let says = ["pixel_values has 3 channels, the model takes 1 (num_channels)"];
+    let says = ["pixel_values has 3 channels, expected 1, the num_channels of the model"];
     place.bad(1, "infer --model model --pixels three.safetensors --out other.safetensors", &says);
 }
 

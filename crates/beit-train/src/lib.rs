@@ -46,6 +46,6 @@ pub use tasks::{
     Classification, ClassificationSettings, MaskedImages, MaskedImagesSettings, Tokenization,
     TokenizationSettings, tokenizer_divergence,
 };
-pub use token_accuracy::{TokenAccuracy, evaluate_tokens, share_of_gap, token_baselines};
+pub use token_accuracy::{TokenAccuracy, evaluate_tokens, nearest_visible, share_of_gap, token_baselines};
 pub use tokenizer_quality::{PixelQuality, TokenizerQuality, tokenizer_quality};
 pub use trainer::Trainer;

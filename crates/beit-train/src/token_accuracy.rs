@@ -184,7 +184,8 @@ impl Tally {
 }
 
 /// The visible cell at the least distance, the first of several; none where all are masked.
-fn nearest_visible(cell: usize, mask: &[bool], cols: usize) -> Option<usize> {
+#[must_use]
+pub fn nearest_visible(cell: usize, mask: &[bool], cols: usize) -> Option<usize> {
     let distance = |other: usize| {
         let [rows, columns] = [cell / cols, cell % cols].map(|x| x as isize);
         let (dy, dx) = ((other / cols) as isize - rows, (other % cols) as isize - columns);

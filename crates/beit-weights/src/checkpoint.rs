@@ -82,7 +82,9 @@ impl Checkpoint {
         let path = path.as_ref();
         let (folder, file) = locate(path)?;
         let described = Described::by_folder(folder.as_deref())?;
-        let weights = Weights::open_with(file, options.parameters)?;
+        // What is wrong with a configuration says more than what is wrong with the file beside it.
+        let weights = Weights::open_with(file, options.parameters);
+        let weights = weights.map_err(|error| described.fault().unwrap_or(error))?;
         let described = described.or_by_file(&weights)?;
         let Inferred { mut model, guesses } = described.model(&weights, &options)?;
         let inside =

@@ -13,7 +13,7 @@ use beit_data::{Filter, Image, Preprocessing, Purpose, Source, sample_rng};
 use beit_heads::{Mim, MimConfig, masked_rows};
 use beit_mask::Masker;
 use beit_ops::Ops;
-use beit_train::broken_row;
+use beit_train::{broken_row, nearest_visible};
 use beit_vit::Input;
 use std::path::Path;
 use std::rc::Rc;
@@ -46,6 +46,8 @@ pub struct Reconstruction {
     pub masked: Image,
     /// Decoded from the true visual tokens.
     pub tokenized: Image,
+    /// The same with each masked patch's token that of the nearest visible patch: what needs no model.
+    pub nearest: Image,
     /// Decoded from the true tokens of the visible patches and the predicted ones of the masked patches.
     pub predicted: Image,
 }
@@ -133,18 +135,24 @@ impl MaskedModel {
         let original = self.preprocessing.view(image);
         let tokens = tokenizer.encode(&original, tokenizer.size(vit.grid()))?;
         let named = self.engine.name_tokens(&self.preprocessing.normalise.planes(&original), mask)?;
-        let mut predicted = tokens.clone();
+        let (mut predicted, mut nearest) = (tokens.clone(), tokens.clone());
+        for n in (0..mask.len()).filter(|&n| mask[n]) {
+            if let Some(visible) = nearest_visible(n, mask, vit.grid()[1]) {
+                nearest.codes[n] = tokens.codes[visible];
+            }
+        }
         let masked = (0..mask.len()).filter(|&n| mask[n]);
         masked.zip(named).for_each(|(n, code)| predicted.codes[n] = code);
         let draw = |tokens: &Tokens| -> Result<Image> {
             Ok(tokenizer.decode(tokens)?.resize(vit.image, Filter::Bicubic))
         };
-        let (tokenized, predicted) = (draw(&tokens)?, draw(&predicted)?);
-        Ok(Reconstruction { masked: greyed(&original, mask, vit.grid()), original, tokenized, predicted })
+        let masked = greyed(&original, mask, vit.grid());
+        let (tokenized, nearest, predicted) = (draw(&tokens)?, draw(&nearest)?, draw(&predicted)?);
+        Ok(Reconstruction { original, masked, tokenized, nearest, predicted })
     }
 
     /// Writes a picture of `count` reconstructions, spread over a source: a row each of originals, masked, decoded from the true
-    /// tokens, and decoded from the predicted ones.
+    /// tokens, from those of the nearest visible patches, and from the predicted ones.
     ///
     /// # Errors
     ///
@@ -166,10 +174,10 @@ impl MaskedModel {
         let first = seed % source.len() as u64;
         // Spread over the source, so that a sorted one shows more than its first class.
         let spread = |i| (i * source.len() / count + first as usize) % source.len();
-        let mut rows: [Vec<Image>; 4] = Default::default();
+        let mut rows: [Vec<Image>; 5] = Default::default();
         for (index, image) in decodable(source, (0..count).map(spread), watch) {
             let seen = self.reconstruct(&image, &draw(&masker, seed, index as u64), tokenizer)?;
-            let columns = [seen.original, seen.masked, seen.tokenized, seen.predicted];
+            let columns = [seen.original, seen.masked, seen.tokenized, seen.nearest, seen.predicted];
             rows.iter_mut().zip(columns).for_each(|(row, image)| row.push(image));
         }
         write_grid(path, &rows)

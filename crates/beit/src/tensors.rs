@@ -246,7 +246,9 @@ impl<O: Ops> Engine for On<O, Any<O::Tensor>> {
         let file = inputs.path.display();
         let channels = |expected: usize| {
             if c != expected {
-                unfit!("{file}: pixel_values has {c} channels, the model takes {expected} (num_channels)");
+                unfit!(
+                    "{file}: pixel_values has {c} channels, expected {expected}, the num_channels of the model"
+                );
             }
             Ok(())
         };

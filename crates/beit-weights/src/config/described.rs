@@ -101,6 +101,16 @@ impl Described {
         }
     }
 
+    /// What is wrong with a configuration of transformers that needs no tensors to be understood.
+    pub(crate) fn fault(&self) -> Option<Error> {
+        match &self.words {
+            Words::Transformers(keys) if keys.has("architectures") => {
+                Model::described(keys.clone(), None).err()
+            }
+            _ => None,
+        }
+    }
+
     /// Names of the classes that are told apart from the model.
     pub(crate) fn class_names(&self) -> Option<&[String]> {
         match &self.words {
