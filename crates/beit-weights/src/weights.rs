@@ -103,6 +103,17 @@ impl Weights {
         self.choice.as_deref()
     }
 
+    /// Whether the file has the head of a kind of model. A transformer without a head has that of none.
+    pub(crate) fn has_head(&self, kind: Kind) -> bool {
+        let head = match kind {
+            Kind::Mim => "lm_head.",
+            Kind::Classifier => "head.",
+            Kind::Segmenter => "decode_head.",
+            Kind::Encoder | Kind::Tokenizer => return false,
+        };
+        self.names().any(|name| name.starts_with(head))
+    }
+
     /// The file as it is.
     #[must_use]
     pub fn file(&self) -> &TensorFile {

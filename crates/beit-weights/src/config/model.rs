@@ -160,7 +160,10 @@ impl Described {
             return Ok(Self::KMeans);
         }
         if let Some(kind) = classes.iter().find_map(|class| kind_of_class(class)) {
-            return Ok(Self::Transformer(kind));
+            // A file of another head was saved beside the configuration of what it was trained from: the tensors decide.
+            let other = weights.filter(|weights| !weights.has_head(kind)).map(Weights::kind);
+            let other = other.filter(|other| !matches!(other, Kind::Encoder | Kind::Tokenizer));
+            return Ok(Self::Transformer(other.unwrap_or(kind)));
         }
         let known = model_type.as_deref().map_or(classes.is_empty(), is_model_type);
         match weights.map(Weights::kind) {

@@ -118,7 +118,7 @@ fn a_lock_that_becomes_free_is_taken() {
     let (lock, path) = held(&world);
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            std::thread::sleep(Duration::from_millis(300));
+            std::thread::sleep(Duration::from_millis(1500));
             drop(lock);
         });
         let (words, fetched) = fetch(&world, waits(60, 20_000, 20_000));

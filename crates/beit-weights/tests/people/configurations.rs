@@ -12,6 +12,8 @@ fn harmless() -> Vec<(&'static str, Change)> {
         ("architectures empty", |json| json["architectures"] = json!([])),
         ("architectures absent", |json| drop(json.as_object_mut().unwrap().remove("architectures"))),
         ("architectures a text", |json| json["architectures"] = json!("BeitForImageClassification")),
+        ("the class of another head", |json| json["architectures"] = json!(["BeitForMaskedImageModeling"])),
+        ("the class of no head", |json| json["architectures"] = json!(["BeitModel"])),
         ("a class of somebody's own", |json| json["architectures"] = json!(["MyBeit"])),
         ("numbers as texts", |json| {
             for key in

@@ -69,6 +69,9 @@ fn rebuilds(module: &str, name: &str) -> Option<Role> {
         ("torch._utils", "_rebuild_sparse_tensor" | "_rebuild_sparse_csr_tensor") => {
             Some(Role::Unread("sparse"))
         }
+        ("torch._utils", "_rebuild_wrapper_subclass") => {
+            Some(Role::Unread("of a class of its own, as quantised ones are"))
+        }
         ("torch._utils", "_rebuild_qtensor") => Some(Role::Unread("quantised")),
         ("torch._utils", "_rebuild_nested_tensor") => Some(Role::Unread("nested")),
         ("torch._utils", "_rebuild_meta_tensor_no_storage") => {

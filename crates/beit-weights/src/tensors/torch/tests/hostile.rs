@@ -58,7 +58,7 @@ fn nothing_of_torch_or_python_is_imported_but_what_models_are_made_of() {
         "torch.jit load",
         "torch.utils.cpp_extension load",
         "torch.storage _load_from_bytes",
-        "torch._utils _rebuild_wrapper_subclass",
+        "torch._utils _import_dotted_name",
         "torch.nn.modules os.system",
         "my.code subprocess.Popen",
         "builtins exec",
