@@ -211,7 +211,7 @@ fn every_kind_of_mask_is_drawn() {
     // With no flags at all: embedded images.
     let run = place.good("show masks");
     assert_eq!(run.stdout, "masks: masks.png\n");
-    assert_eq!(sides(&place.path("masks.png")), [4 + 5 * 88, 4 + 8 * 88]);
+    assert_eq!(sides(&place.path("masks.png")), [4 + 4 * 88, 4 + 8 * 88]);
 }
 
 #[test]
