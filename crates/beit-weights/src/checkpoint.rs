@@ -69,7 +69,6 @@ impl Checkpoint {
     ///
     /// When there is no checkpoint, or it is damaged or of a model that this project does not have.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
         Self::open_with(path, OpenOptions::default())
     }
 
@@ -293,11 +292,28 @@ pub fn has_weights(folder: &Path) -> bool {
     WEIGHTS.iter().any(|name| folder.join(name).is_file())
 }
 
+/// The one file of a folder whose name ends as those of weights do, where there is one. What training keeps beside them is none.
+fn only_weights(folder: &Path) -> Option<PathBuf> {
+    const ENDINGS: [&str; 5] = ["safetensors", "pth", "pt", "bin", "ckpt"];
+    const OTHERS: [&str; 4] = ["optimizer", "scheduler", "training_args", "rng_state"];
+    let is_weights = |path: &PathBuf| {
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let other = DECODERS.contains(&name) || OTHERS.iter().any(|other| name.starts_with(other));
+        ENDINGS.contains(&ending) && !other && path.is_file()
+    };
+    let entries = std::fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut found = entries.filter(is_weights);
+    let first = found.next()?;
+    found.next().is_none().then_some(first)
+}
+
 /// The folder, if the configuration is to be looked for in one, and the file of the parameters.
 fn locate(path: &Path) -> Result<(Option<PathBuf>, PathBuf)> {
     let nothing = || Error::NoCheckpoint { path: path.to_owned() };
     if path.is_dir() {
-        let file = WEIGHTS.iter().map(|name| path.join(name)).find(|file| file.exists());
+        let usual = WEIGHTS.iter().map(|name| path.join(name)).find(|file| file.exists());
+        let file = usual.or_else(|| only_weights(path));
         // A folder with a configuration is meant as a checkpoint: what it lacks is the file.
         let lacking = || path.join(CONFIG).exists().then(|| path.join(WEIGHTS[0]));
         return Ok((Some(path.to_owned()), file.or_else(lacking).ok_or_else(nothing)?));

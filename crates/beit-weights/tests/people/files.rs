@@ -1,9 +1,23 @@
 //! Files that are not what their names say.
 
-use crate::made::{refusal, saved};
+use crate::made::{answer, refusal, saved};
 use std::fs;
 
 const LFS: &str = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 346000000\n";
+
+#[test]
+fn a_folder_may_have_its_one_file_of_weights_under_any_name() {
+    let (_tmp, folder) = saved();
+    let expected = answer(&folder);
+    for name in ["beit.safetensors", "model.pth", "last.ckpt"] {
+        let (_tmp, folder) = saved();
+        fs::rename(folder.join("model.safetensors"), folder.join(name)).unwrap();
+        fs::write(folder.join("optimizer.pt"), "").unwrap();
+        assert_eq!(answer(&folder), expected, "{name}");
+        fs::copy(folder.join(name), folder.join("other.safetensors")).unwrap();
+        assert!(refusal(&folder).contains("cannot read") && refusal(&folder).contains("model.safetensors"));
+    }
+}
 
 /// Whatever the place of the file, in its own words.
 #[test]
