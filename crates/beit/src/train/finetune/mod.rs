@@ -1,14 +1,15 @@
 //! Fine-tuning for classification.
 
+mod start;
+
 use super::{Journal, recipe};
 use crate::classifier::Classifier as Door;
 use crate::device::{Device, Work};
-use crate::error::{Error, Result, unfit};
+use crate::error::Result;
 use crate::evaluate;
 use crate::labelled::Labelled;
-use crate::load::{self, ClassifierModel};
+use crate::load::ClassifierModel;
 use crate::loaders::Loading;
-use crate::locate::{Located, locate};
 use crate::memory;
 use crate::probe::{MOST_PIXELS, pixels_baseline};
 use crate::progress::Watch;
@@ -16,16 +17,16 @@ use crate::run::{Recorded, Run, data_stamp, newest};
 use crate::settings::number::{SHARE, within};
 use crate::settings::{
     Batches, CropSettings, DataSettings, HeldOutSettings, LoadSettings, ModelSettings, OptimisationSettings,
-    RunSettings, Sides,
+    RunSettings,
 };
-use beit_data::{FinetuneTransform, LabelledSample, Loader, Normalise, Preprocessing};
+use beit_data::{FinetuneTransform, LabelledSample, Loader, Preprocessing};
 use beit_heads::{Classifier, ClassifierConfig, Pooling};
 use beit_ops::prelude::*;
 use beit_ops::{Ops, Tree};
 use beit_train::{Accuracy, Classification, Hyper, Record, Sink, Trainer};
-use beit_vit::RelativePositions;
-use beit_weights::{Checkpoint, load_classifier, save_classifier, write_preprocessing};
+use beit_weights::{save_classifier, write_preprocessing};
 use serde::{Deserialize, Serialize};
+use start::Start;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -232,84 +233,6 @@ impl Finetuning {
         memory::refuse_beyond(device, &what, planned.bytes, lower)
     }
 
-    /// Where fine-tuning starts, or goes on.
-    fn start<O: Ops>(&self, ops: &O, device: &Device) -> Result<Start<O::Tensor>> {
-        match (self.newest(), &self.settings.init) {
-            (Some(own), _) => self.start_from_own(ops, &own),
-            (None, Some(init)) => self.start_from_checkpoint(ops, device, init),
-            (None, None) => self.start_from_scratch(ops, device),
-        }
-    }
-
-    /// Goes on with what this run had learnt: what it began with is not needed any more.
-    fn start_from_own<O: Ops>(&self, ops: &O, own: &Path) -> Result<Start<O::Tensor>> {
-        let loaded = load_classifier(ops, own)?;
-        let config = loaded.params.config();
-        if config.classes != self.classes() {
-            let (path, found, expected) = (own.display(), config.classes, self.classes());
-            unfit!("{path} has {found} classes, the data have {expected}; resume with the data of the run");
-        }
-        let preprocessing = load::preprocessing(&Checkpoint::open(own)?, &config.vit)?;
-        let report = format!("{}: all of it", own.display());
-        Ok(Start { params: loaded.params, preprocessing, report })
-    }
-
-    fn start_from_scratch<O: Ops>(&self, ops: &O, device: &Device) -> Result<Start<O::Tensor>> {
-        let FinetuneSettings { model, training, .. } = &self.settings;
-        let mut vit = model.config()?;
-        if vit.relative_positions == RelativePositions::Shared {
-            vit.relative_positions = RelativePositions::PerLayer;
-        }
-        let preprocessing = model.preprocessing(&vit);
-        let config = ClassifierConfig::on(vit, self.classes(), self.pooling());
-        self.refuse_beyond(device, &config)?;
-        let params = Classifier::init(ops, &config, training.seed);
-        Ok(Start { params, preprocessing, report: "from scratch: every parameter is random".to_owned() })
-    }
-
-    fn start_from_checkpoint<O: Ops>(
-        &self,
-        ops: &O,
-        device: &Device,
-        init: &Path,
-    ) -> Result<Start<O::Tensor>> {
-        let FinetuneSettings { model, training, loading, .. } = &self.settings;
-        let Located { path, entry } = locate(&init.to_string_lossy(), &self.watch)?;
-        let options = loading.options(model.image_size);
-        let opening = loading.reading.options(model.image_size, entry);
-        let checkpoint = load::open(&path, opening, &self.watch)?;
-        let no_transformer = || {
-            let path = path.display();
-            Error::Unfit(format!("{path}: a tokenizer cannot be fine-tuned; expected a pre-trained model"))
-        };
-        let config = checkpoint.model().finetuned(self.classes(), self.pooling());
-        let mut config = config.ok_or_else(no_transformer)?;
-        config.vit.image = options.image.unwrap_or(config.vit.image);
-        // A fault of flag and checkpoint together, so no wrong usage.
-        let unfit = |error: beit_vit::Error| Error::Unfit(format!("{}: {error}", path.display()));
-        config.vit.validate().map_err(unfit)?;
-        self.refuse_beyond(device, &config)?;
-        let loaded = checkpoint.finetuned(ops, &config, options, training.seed)?;
-        let mut params = loaded.params;
-        if let Some(rate) = model.drop_path {
-            params.vit.set_drop_path(rate);
-        }
-        let vit = params.vit.config();
-        same_patches(init, model.patch_size, vit.patch)?;
-        vit.validate()?;
-        // The statistics are the checkpoint's; what is trained here is evaluated in the released code's way.
-        let of_checkpoint = load::preprocessing(&checkpoint, vit)?;
-        let released =
-            Preprocessing { normalise: of_checkpoint.normalise, ..Preprocessing::unilm(vit.image) };
-        let authors = entry.and_then(|entry| entry.authors_preprocessing(vit.image));
-        let mut preprocessing = authors.unwrap_or(released);
-        if model.imagenet_default_mean_and_std {
-            preprocessing.normalise = Normalise::IMAGENET;
-        }
-        let report = format!("{}: {}", path.display(), loaded.report);
-        Ok(Start { params, preprocessing, report })
-    }
-
     fn classes(&self) -> usize {
         self.images.source.class_names().len()
     }
@@ -317,27 +240,6 @@ impl Finetuning {
     fn pooling(&self) -> Pooling {
         if self.settings.use_cls { Pooling::Cls } else { Pooling::Mean }
     }
-}
-
-/// Refuses another patch size than the checkpoint's.
-fn same_patches(init: &Path, asked: Option<Sides>, found: [usize; 2]) -> Result<()> {
-    match asked {
-        Some(Sides([height, width])) if [height, width] != found => unfit!(
-            "--patch-size {height}x{width}: the checkpoint {} has patches of {}x{} pixels, which cannot be changed; leave the flag out",
-            init.display(),
-            found[0],
-            found[1]
-        ),
-        _ => Ok(()),
-    }
-}
-
-/// A classifier that is to be trained.
-struct Start<T> {
-    params: Classifier<T>,
-    preprocessing: Preprocessing,
-    /// What was dropped, copied or new.
-    report: String,
 }
 
 struct Check<'a>(&'a Finetuning);

@@ -1,0 +1,116 @@
+//! What fine-tuning starts from.
+
+use super::Finetuning;
+use crate::device::Device;
+use crate::error::{Error, Result, unfit};
+use crate::load;
+use crate::locate::{Located, locate};
+use crate::settings::Sides;
+use crate::train::FinetuneSettings;
+use beit_data::{Normalise, Preprocessing};
+use beit_heads::{Classifier, ClassifierConfig};
+use beit_ops::Ops;
+use beit_vit::RelativePositions;
+use beit_weights::{Checkpoint, load_classifier};
+use std::path::Path;
+
+/// A classifier that is to be trained.
+pub(super) struct Start<T> {
+    pub(super) params: Classifier<T>,
+    pub(super) preprocessing: Preprocessing,
+    /// What was dropped, copied or new.
+    pub(super) report: String,
+}
+
+impl Finetuning {
+    /// Where fine-tuning starts, or goes on.
+    pub(super) fn start<O: Ops>(&self, ops: &O, device: &Device) -> Result<Start<O::Tensor>> {
+        match (self.newest(), &self.settings.init) {
+            (Some(own), _) => self.start_from_own(ops, &own),
+            (None, Some(init)) => self.start_from_checkpoint(ops, device, init),
+            (None, None) => self.start_from_scratch(ops, device),
+        }
+    }
+
+    /// Goes on with what this run had learnt: what it began with is not needed any more.
+    fn start_from_own<O: Ops>(&self, ops: &O, own: &Path) -> Result<Start<O::Tensor>> {
+        let loaded = load_classifier(ops, own)?;
+        let config = loaded.params.config();
+        if config.classes != self.classes() {
+            let (path, found, expected) = (own.display(), config.classes, self.classes());
+            unfit!("{path} has {found} classes, the data have {expected}; resume with the data of the run");
+        }
+        let preprocessing = load::preprocessing(&Checkpoint::open(own)?, &config.vit)?;
+        let report = format!("{}: all of it", own.display());
+        Ok(Start { params: loaded.params, preprocessing, report })
+    }
+
+    fn start_from_scratch<O: Ops>(&self, ops: &O, device: &Device) -> Result<Start<O::Tensor>> {
+        let FinetuneSettings { model, training, .. } = &self.settings;
+        let mut vit = model.config()?;
+        if vit.relative_positions == RelativePositions::Shared {
+            vit.relative_positions = RelativePositions::PerLayer;
+        }
+        let preprocessing = model.preprocessing(&vit);
+        let config = ClassifierConfig::on(vit, self.classes(), self.pooling());
+        self.refuse_beyond(device, &config)?;
+        let params = Classifier::init(ops, &config, training.seed);
+        Ok(Start { params, preprocessing, report: "from scratch: every parameter is random".to_owned() })
+    }
+
+    fn start_from_checkpoint<O: Ops>(
+        &self,
+        ops: &O,
+        device: &Device,
+        init: &Path,
+    ) -> Result<Start<O::Tensor>> {
+        let FinetuneSettings { model, training, loading, .. } = &self.settings;
+        let Located { path, entry } = locate(&init.to_string_lossy(), &self.watch)?;
+        let options = loading.options(model.image_size);
+        let opening = loading.reading.options(model.image_size, entry);
+        let checkpoint = load::open(&path, opening, &self.watch)?;
+        let no_transformer = || {
+            let path = path.display();
+            Error::Unfit(format!("{path}: a tokenizer cannot be fine-tuned; expected a pre-trained model"))
+        };
+        let config = checkpoint.model().finetuned(self.classes(), self.pooling());
+        let mut config = config.ok_or_else(no_transformer)?;
+        config.vit.image = options.image.unwrap_or(config.vit.image);
+        // A fault of flag and checkpoint together, so no wrong usage.
+        let unfit = |error: beit_vit::Error| Error::Unfit(format!("{}: {error}", path.display()));
+        config.vit.validate().map_err(unfit)?;
+        self.refuse_beyond(device, &config)?;
+        let loaded = checkpoint.finetuned(ops, &config, options, training.seed)?;
+        let mut params = loaded.params;
+        if let Some(rate) = model.drop_path {
+            params.vit.set_drop_path(rate);
+        }
+        let vit = params.vit.config();
+        same_patches(init, model.patch_size, vit.patch)?;
+        vit.validate()?;
+        // The statistics are the checkpoint's; what is trained here is evaluated in the released code's way.
+        let of_checkpoint = load::preprocessing(&checkpoint, vit)?;
+        let released =
+            Preprocessing { normalise: of_checkpoint.normalise, ..Preprocessing::unilm(vit.image) };
+        let authors = entry.and_then(|entry| entry.authors_preprocessing(vit.image));
+        let mut preprocessing = authors.unwrap_or(released);
+        if model.imagenet_default_mean_and_std {
+            preprocessing.normalise = Normalise::IMAGENET.seeing(of_checkpoint.normalise.channels);
+        }
+        let report = format!("{}: {}", path.display(), loaded.report);
+        Ok(Start { params, preprocessing, report })
+    }
+}
+
+/// Refuses another patch size than the checkpoint's.
+fn same_patches(init: &Path, asked: Option<Sides>, found: [usize; 2]) -> Result<()> {
+    match asked {
+        Some(Sides([height, width])) if [height, width] != found => unfit!(
+            "--patch-size {height}x{width}: the checkpoint {} has patches of {}x{} pixels, which cannot be changed; leave the flag out",
+            init.display(),
+            found[0],
+            found[1]
+        ),
+        _ => Ok(()),
+    }
+}
