@@ -19,9 +19,9 @@ pub(super) fn is_jpeg(bytes: &[u8]) -> bool {
     bytes.starts_with(&START_OF_IMAGE)
 }
 
-/// What the channels of a picture are.
+/// How the channels of a picture are to be understood.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Channels {
+pub(super) enum Coding {
     /// What the file says, by its markers.
     Coded,
     /// RGB or CMYK as they are, whatever the file says.
@@ -38,7 +38,7 @@ pub(super) fn decode(bytes: &[u8], budget: Budget) -> Result<RgbImage, String> {
 /// Decodes a JPEG that is part of another file, which says what its channels are and how large it is at `most`.
 pub(super) fn decode_strip(
     bytes: &[u8],
-    channels: Channels,
+    channels: Coding,
     most: [usize; 2],
     budget: Budget,
 ) -> Result<RgbImage, String> {
@@ -50,12 +50,12 @@ pub(super) fn decode_strip(
         ));
     }
     let pixels = match channels {
-        Channels::Plain if is_ink(&decoder) => {
+        Coding::Plain if is_ink(&decoder) => {
             let mut pixels = decode_as(PixelFormat::Cmyk, decoder)?;
             cmyk::rewrite(&mut pixels, |value| value);
             pixels
         }
-        Channels::Plain
+        Coding::Plain
             if decoder.jpeg_color_space() == ColorSpace::YCbCr && decoder.header().components.len() == 3 =>
         {
             decoder.set_output_colorspace(ColorSpace::YCbCr);

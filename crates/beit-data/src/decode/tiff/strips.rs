@@ -6,7 +6,7 @@ use ::image::RgbImage;
 use ::tiff::tags::Tag;
 
 use super::super::budget::Budget;
-use super::super::jpeg::{self, Channels};
+use super::super::jpeg::{self, Coding};
 use super::super::{CUT_SHORT, said, upright};
 use super::directory::{self, Directory};
 use super::{Reader, needs};
@@ -72,14 +72,14 @@ fn place(
 }
 
 /// What the channels of the strips are; the strips themselves do not say it.
-fn channels(directory: &Directory) -> Result<Channels, String> {
+fn channels(directory: &Directory) -> Result<Coding, String> {
     let Directory { photometric, samples, bits, is_planar, .. } = *directory;
     match (photometric, samples) {
         _ if is_planar && samples > 1 || bits != 8 => {}
         (directory::YCBCR, 3) | (directory::GREY | directory::WHITE_IS_ZERO, 1) => {
-            return Ok(Channels::Coded);
+            return Ok(Coding::Coded);
         }
-        (directory::RGB, 3) | (directory::CMYK, 4) => return Ok(Channels::Plain),
+        (directory::RGB, 3) | (directory::CMYK, 4) => return Ok(Coding::Plain),
         _ => {}
     }
     Err("a TIFF compressed by JPEG in other than 8 bits of grey, RGB, YCbCr or CMYK, which is not read; save it with LZW or Deflate".to_owned())
