@@ -50,6 +50,11 @@ fn with_channels(place: &Place, channels: usize) {
     let mut config = read_json(&path);
     config["num_channels"] = json!(channels);
     fs::write(path, config.to_string()).unwrap();
+    let path = place.path("model/preprocessor_config.json");
+    let mut preprocessor = read_json(&path);
+    preprocessor["image_mean"] = json!(vec![0.5; channels]);
+    preprocessor["image_std"] = json!(vec![0.5; channels]);
+    fs::write(path, preprocessor.to_string()).unwrap();
 }
 
 #[test]

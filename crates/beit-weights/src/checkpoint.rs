@@ -94,7 +94,7 @@ impl Checkpoint {
             config.decoder_init = decoder_init(decoder)?;
         }
         name_classes(&mut model, described.class_names());
-        let preprocessing = described.preprocessing(model.vit().map(|vit| vit.image))?;
+        let preprocessing = described.preprocessing(model.vit())?;
         let origin = described.origin(&model);
         let guesses = guesses.iter().map(ToString::to_string);
         let notes = weights.choice().map(str::to_owned).into_iter().chain(guesses).collect();

@@ -4,6 +4,7 @@ use crate::config::{Keys, limit_statistics};
 use crate::error::{Error, Result};
 use crate::json::write_json;
 use beit_data::{Filter, Fit, Normalise, Preprocessing};
+use beit_vit::Config;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -73,20 +74,25 @@ pub(crate) fn describing(preprocessing: &Preprocessing) -> Value {
     file
 }
 
-/// What the keys of a file say. Absent ones are taken as the published checkpoints mean them, and an absent size is that of the model,
-/// which sees `image [H, W]`.
-pub(crate) fn described(keys: &Keys, image: Option<[usize; 2]>) -> Result<Preprocessing> {
+/// What the keys of a file say. Absent ones are taken as the published checkpoints mean them, and an absent size is that of the images
+/// of `vit`, the model's transformer.
+pub(crate) fn described(keys: &Keys, vit: Option<&Config>) -> Result<Preprocessing> {
     let number: u8 = keys.or("resample", 2)?;
     let Some((_, filter)) = RESAMPLE.iter().find(|(known, _)| *known == number) else {
         let known = "1 (Lanczos), 2 (bilinear) or 3 (bicubic)";
         return Err(keys.wrong("resample", format_args!("is {number}, expected {known}")));
     };
-    let (size, fit) = sides(keys, image)?;
-    Ok(Preprocessing { size, fit, filter: *filter, normalise: statistics(keys)? })
+    let (size, fit) = sides(keys, vit.map(|vit| vit.image))?;
+    Ok(Preprocessing {
+        size,
+        fit,
+        filter: *filter,
+        normalise: statistics(keys, vit.map_or(3, |vit| vit.channels))?,
+    })
 }
 
 /// `(x · factor - mean) / deviation` of bytes, in words of pixels in 0 to 1.
-fn statistics(keys: &Keys) -> Result<Normalise> {
+fn statistics(keys: &Keys, channels: usize) -> Result<Normalise> {
     let factor = match keys.or("do_rescale", true)? {
         true => keys.or("rescale_factor", BYTE)?,
         false => 1.0,
@@ -95,7 +101,10 @@ fn statistics(keys: &Keys) -> Result<Normalise> {
         return Err(keys.wrong("rescale_factor", format_args!("is {factor}, expected more than 0")));
     }
     let (mean, std) = match keys.or("do_normalize", true)? {
-        true => (keys.list("image_mean")?.unwrap_or([0.5; 3]), keys.list("image_std")?.unwrap_or([0.5; 3])),
+        true => {
+            let read = |key| Ok::<_, Error>(keys.statistics(key, channels)?.unwrap_or([0.5; 3]));
+            (read("image_mean")?, read("image_std")?)
+        }
         false => ([0.0; 3], [1.0; 3]),
     };
     // A factor that is 1/255 but for the digits that were written changes nothing.

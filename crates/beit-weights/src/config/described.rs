@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::preprocessor::{self, PREPROCESSOR};
 use crate::weights::Weights;
 use beit_data::Preprocessing;
+use beit_vit::Config;
 use std::path::Path;
 
 /// Where a file that this project writes without a folder has `config.json`: a remark of safetensors, or a text beside the parameters
@@ -119,11 +120,11 @@ impl Described {
         }
     }
 
-    /// How pictures become the pixels of the model, which sees `image [H, W]`, where that is said.
-    pub(crate) fn preprocessing(&self, image: Option<[usize; 2]>) -> Result<Option<Preprocessing>> {
+    /// How pictures become the pixels of the model, where that is said. `vit` is its transformer, if it is one.
+    pub(crate) fn preprocessing(&self, vit: Option<&Config>) -> Result<Option<Preprocessing>> {
         match (&self.preprocessor, &self.words) {
-            (Some(keys), _) => preprocessor::described(keys, image).map(Some),
-            (None, Words::Timm(timm)) => image.map(|image| timm.preprocessing(image)).transpose(),
+            (Some(keys), _) => preprocessor::described(keys, vit).map(Some),
+            (None, Words::Timm(timm)) => vit.map(|vit| timm.preprocessing(vit)).transpose(),
             (None, _) => Ok(None),
         }
     }

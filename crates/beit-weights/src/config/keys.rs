@@ -110,6 +110,19 @@ impl Keys {
         })
     }
 
+    /// Means or deviations, a number for each channel or one for all. Of a model of other channels than three the first three are given,
+    /// since it is refused where it meets pictures, which says more.
+    pub(crate) fn statistics(&self, key: &str, channels: usize) -> Result<Option<[f32; 3]>> {
+        match self.map.get(key) {
+            Some(Value::Array(values)) if values.len() == channels && !values.is_empty() => {
+                let read =
+                    values.iter().map(|value| self.read_as(key, value)).collect::<Result<Vec<f32>>>()?;
+                Ok(Some(std::array::from_fn(|channel| read[channel.min(read.len() - 1)])))
+            }
+            _ => self.list(key),
+        }
+    }
+
     /// Names in their order: a list, or an object whose keys are numbers. A name that is a number is read as text.
     pub(crate) fn names(&self, key: &str) -> Result<Option<Vec<String>>> {
         let name = |value: &Value| match value {

@@ -8,6 +8,7 @@ use super::keys::Keys;
 use super::limit::{limit_eps, limit_statistics};
 use crate::error::{Error, Result};
 use beit_data::{Filter, Fit, Normalise, Preprocessing};
+use beit_vit::Config;
 pub(crate) use describe::describing;
 use usual::usual;
 
@@ -73,9 +74,9 @@ impl Timm {
         self.prepared.list("input_size")
     }
 
-    /// How pictures become the pixels of the model, which sees `image [H, W]`. Absent keys are what timm takes for them.
-    pub(crate) fn preprocessing(&self, image: [usize; 2]) -> Result<Preprocessing> {
-        let size = self.input_size()?.map_or(image, |[_, height, width]| [height, width]);
+    /// How pictures become the pixels of a model. Absent keys are what timm takes for them.
+    pub(crate) fn preprocessing(&self, vit: &Config) -> Result<Preprocessing> {
+        let size = self.input_size()?.map_or(vit.image, |[_, height, width]| [height, width]);
         let interpolation: String = self.prepared.or("interpolation", Filter::Bicubic.name().to_owned())?;
         let Some(filter) = Filter::ALL.into_iter().find(|filter| filter.name() == interpolation) else {
             let problem = format!("is {interpolation}, expected bilinear, bicubic or lanczos");
@@ -83,8 +84,8 @@ impl Timm {
         };
         let absent = Normalise::IMAGENET;
         let normalise = Normalise {
-            mean: self.prepared.list("mean")?.unwrap_or(absent.mean),
-            std: self.prepared.list("std")?.unwrap_or(absent.std),
+            mean: self.prepared.statistics("mean", vit.channels)?.unwrap_or(absent.mean),
+            std: self.prepared.statistics("std", vit.channels)?.unwrap_or(absent.std),
             ..absent
         };
         limit_statistics(["mean", "std"], &normalise)
