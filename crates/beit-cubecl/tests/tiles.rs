@@ -41,8 +41,8 @@ fn linear<O: Ops>(ops: &O, [m, c, n]: [usize; 3]) -> [O::Tensor; 5] {
 }
 
 fn conv<O: Ops>(ops: &O, [b, h, w, i, o, k]: [usize; 6]) -> [O::Tensor; 4] {
-    let p = Conv2d { weight: upload(ops, [o, i, k, k], 1), bias: upload(ops, [o], 2) };
-    let mut dp = Conv2d { weight: upload(ops, [o, i, k, k], 3), bias: upload(ops, [o], 4) };
+    let p = Conv2d { weight: upload(ops, [o, i, k, k], 1), bias: Some(upload(ops, [o], 2)) };
+    let mut dp = Conv2d { weight: upload(ops, [o, i, k, k], 3), bias: Some(upload(ops, [o], 4)) };
     let (x, dy) = (upload(ops, [b, h, w, i], 5), upload(ops, [b, h, w, o], 6));
     let y = ops.conv2d(&x, &p);
     let dx = ops.conv2d_backward(&dy, &x, &p, &mut dp);

@@ -24,6 +24,10 @@ pub enum Role {
     Positions,
     /// A table of relative position biases.
     RelativePositions,
+    /// The mean of a channel over many batches, which has no gradient.
+    RunningMean,
+    /// The variance of a channel over many batches, which has no gradient.
+    RunningVariance,
 }
 
 /// What a parameter starts as.
@@ -51,8 +55,8 @@ impl Role {
     #[must_use]
     pub const fn start(self) -> Start {
         match self {
-            Self::Bias | Self::NormBias | Self::RelativePositions => Start::Zeros,
-            Self::NormWeight => Start::Ones,
+            Self::Bias | Self::NormBias | Self::RelativePositions | Self::RunningMean => Start::Zeros,
+            Self::NormWeight | Self::RunningVariance => Start::Ones,
             Self::Gamma => Start::LayerScale,
             Self::Weight | Self::ClassToken | Self::MaskToken | Self::Positions => Start::Drawn,
         }

@@ -22,12 +22,13 @@ pub use host::Host;
 pub use leaf::{At, Layer, Leaf, Role, Start};
 pub use ops::prelude;
 pub use ops::{
-    AdamW, AttentionOps, AttentionShape, AttentionTraining, ConvOps, ConvTraining, CrossEntropyOps, Device,
-    DeviceError, ElboOps, Embeddings, GradientOps, GumbelNoise, LinearOps, LinearTraining, Ops, OptimiserOps,
-    QkvBias, QkvBiasGrad, Residual, ResidualOps, ResidualTraining, RowOps, RowTraining, Targets, TokenOps,
-    TokenTraining, TokenizerOps, TransformerOps,
+    AdamW, AttentionOps, AttentionShape, AttentionTraining, BATCH_NORM_MOMENTUM, BatchNormOps,
+    BatchNormTraining, ConvOps, ConvTraining, Corners, CrossEntropyOps, Device, DeviceError, ElboOps,
+    Embeddings, GradientOps, GumbelNoise, LinearOps, LinearTraining, MapOps, MapTraining, Ops, OptimiserOps,
+    QkvBias, QkvBiasGrad, Residual, ResidualOps, ResidualTraining, RowOps, RowTraining, SegmentationOps,
+    Targets, TokenOps, TokenTraining, TokenizerOps, TransformerOps,
 };
-pub use params::{Conv2d, Linear, Norm};
+pub use params::{Conv2d, ConvTranspose2, Linear, Norm, Running};
 pub use plan::{Footprint, Plan};
 pub use relative::{relative_position_index, relative_position_rows};
 pub use shape::Shape;

@@ -61,7 +61,7 @@ impl Block<Shape> {
 
 /// A convolution from `i` to `n` channels with a `k x k` kernel.
 pub(crate) fn conv(i: usize, n: usize, k: usize) -> Conv2d<Shape> {
-    Conv2d { weight: [n, i, k, k].into(), bias: [n].into() }
+    Conv2d { weight: [n, i, k, k].into(), bias: Some([n].into()) }
 }
 
 impl<T: Clone> Block<T> {

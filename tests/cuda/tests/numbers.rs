@@ -114,8 +114,8 @@ fn linear<O: Ops>(ops: &O, [m, c, n]: [usize; 3]) -> Named {
 
 fn conv<O: Ops>(ops: &O) -> Named {
     let [b, h, w, i, o, k] = [2, 9, 7, 24, 40, 3];
-    let p = Conv2d { weight: random(ops, [o, i, k, k], 1), bias: random(ops, [o], 2) };
-    let mut dp = Conv2d { weight: random(ops, [o, i, k, k], 3), bias: random(ops, [o], 4) };
+    let p = Conv2d { weight: random(ops, [o, i, k, k], 1), bias: Some(random(ops, [o], 2)) };
+    let mut dp = Conv2d { weight: random(ops, [o, i, k, k], 3), bias: Some(random(ops, [o], 4)) };
     let (x, dy) = (random(ops, [b, h, w, i], 5), random(ops, [b, h, w, o], 6));
     let y = ops.conv2d(&x, &p);
     let dx = ops.conv2d_backward(&dy, &x, &p, &mut dp);

@@ -17,6 +17,10 @@ pub(super) fn infer<O: ConvOps>(check: &mut Check<'_, O>) {
         check.half(&MaxPool { shape });
         check.half(&Upsample { shape });
     }
+    for shape in ODD {
+        check.half(&MaxPool { shape });
+    }
+    unbiased().for_each(|case| check.half(&case));
     sums().for_each(|case| check.half(&case));
     biases().for_each(|case| check.half(&case));
 }
@@ -29,6 +33,10 @@ pub(super) fn train<O: ConvTraining>(check: &mut Check<'_, O>) {
         check.pair(&MaxPool { shape });
         check.pair(&Upsample { shape });
     }
+    for shape in ODD {
+        check.pair(&MaxPool { shape });
+    }
+    unbiased().for_each(|case| check.pair(&case));
     max_pool_of_equals(check);
     sums().for_each(|case| check.pair(&case));
     biases().for_each(|case| check.pair(&case));
@@ -51,6 +59,14 @@ fn convolutions() -> impl Iterator<Item = Convolution> {
 
 /// Feature maps whose sides are even.
 const MAPS: [[usize; 4]; 3] = [[1, 2, 2, 1], [2, 4, 6, 5], [3, 2, 8, 17]];
+
+/// Feature maps with a line or a column that belongs to no square.
+const ODD: [[usize; 4]; 3] = [[2, 3, 2, 5], [1, 4, 5, 4], [3, 5, 3, 1]];
+
+fn unbiased() -> impl Iterator<Item = Unbiased> {
+    let shapes = [[2, 3, 4, 5, 3, 1], [1, 5, 3, 4, 6, 3], [2, 37, 33, 9, 3, 3]];
+    shapes.into_iter().map(|[b, h, w, i, o, k]| Unbiased(Convolution { x: [b, h, w, i], o, k }))
+}
 
 fn sums() -> impl Iterator<Item = AddScaled> {
     [1, 33].into_iter().flat_map(|n| [1.0 / 64.0, -3.0].map(|scale| AddScaled { n, scale }))
@@ -98,7 +114,7 @@ impl Case for Convolution {
 
 impl<O: ConvOps> Forward<O> for Convolution {
     fn forward(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor> {
-        vec![ops.conv2d(&x[0], &Conv2d { weight: x[1].clone(), bias: x[2].clone() })]
+        vec![ops.conv2d(&x[0], &Conv2d { weight: x[1].clone(), bias: Some(x[2].clone()) })]
     }
 }
 
@@ -110,10 +126,45 @@ impl<O: ConvTraining> Backward<O> for Convolution {
         dy: &O::Tensor,
         mut grads: Vec<O::Tensor>,
     ) -> Vec<Option<O::Tensor>> {
-        let p = Conv2d { weight: x[1].clone(), bias: x[2].clone() };
-        let mut dp = Conv2d { weight: grads.remove(1), bias: grads.remove(1) };
+        let p = Conv2d { weight: x[1].clone(), bias: Some(x[2].clone()) };
+        let mut dp = Conv2d { weight: grads.remove(1), bias: Some(grads.remove(1)) };
         let dx = ops.conv2d_backward(dy, &x[0], &p, &mut dp);
-        vec![Some(dx), Some(dp.weight), Some(dp.bias)]
+        vec![Some(dx), Some(dp.weight), dp.bias]
+    }
+}
+
+/// A convolution without a bias.
+struct Unbiased(Convolution);
+
+impl Case for Unbiased {
+    fn name(&self) -> String {
+        format!("{}, no bias", self.0.name())
+    }
+    fn inputs(&self) -> Vec<Input> {
+        let mut all = self.0.inputs();
+        all.truncate(2);
+        all
+    }
+}
+
+impl<O: ConvOps> Forward<O> for Unbiased {
+    fn forward(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor> {
+        vec![ops.conv2d(&x[0], &Conv2d { weight: x[1].clone(), bias: None })]
+    }
+}
+
+impl<O: ConvTraining> Backward<O> for Unbiased {
+    fn backward(
+        &self,
+        ops: &O,
+        x: &[O::Tensor],
+        dy: &O::Tensor,
+        mut grads: Vec<O::Tensor>,
+    ) -> Vec<Option<O::Tensor>> {
+        let p = Conv2d { weight: x[1].clone(), bias: None };
+        let mut dp = Conv2d { weight: grads.remove(1), bias: None };
+        let dx = ops.conv2d_backward(dy, &x[0], &p, &mut dp);
+        vec![Some(dx), Some(dp.weight)]
     }
 }
 
@@ -145,9 +196,9 @@ impl<O: ConvTraining> Backward<O> for ParamsOnly {
         dy: &O::Tensor,
         mut grads: Vec<O::Tensor>,
     ) -> Vec<Option<O::Tensor>> {
-        let mut dp = Conv2d { weight: grads.remove(1), bias: grads.remove(1) };
+        let mut dp = Conv2d { weight: grads.remove(1), bias: Some(grads.remove(1)) };
         ops.conv2d_backward_params(dy, &x[0], &mut dp);
-        vec![None, Some(dp.weight), Some(dp.bias)]
+        vec![None, Some(dp.weight), dp.bias]
     }
 }
 

@@ -14,12 +14,19 @@ pub(super) fn train<O: CrossEntropyOps>(check: &mut Check<'_, O>) {
             check.pair(&CrossEntropy { m, v, kind: TargetKind::Classes(smoothing) });
         }
         check.pair(&CrossEntropy { m, v, kind: TargetKind::Probabilities });
+        for counted in [1, m] {
+            check.pair(&CrossEntropy { m, v, kind: TargetKind::Labels { counted } });
+        }
     }
 }
 
 enum TargetKind {
     Classes(f32),
     Probabilities,
+    /// Two of three rows have a class.
+    Labels {
+        counted: usize,
+    },
 }
 
 struct CrossEntropy {
@@ -41,6 +48,11 @@ impl CrossEntropy {
                 let ids: Vec<u32> = (0..self.m).map(|i| (i * 5 % self.v) as u32).collect();
                 f(Targets::Classes { ids: &ops.upload_ids(&ids), smoothing })
             }
+            TargetKind::Labels { counted } => {
+                let class = |i| if i % 3 == 1 { 255.max(self.v) } else { i * 5 % self.v };
+                let ids: Vec<u32> = (0..self.m).map(|i| class(i) as u32).collect();
+                f(Targets::Labels { ids: &ops.upload_ids(&ids), counted })
+            }
         }
     }
 }
@@ -50,6 +62,7 @@ impl Case for CrossEntropy {
         let kind = match self.kind {
             TargetKind::Classes(smoothing) => format!("classes smoothed by {smoothing}"),
             TargetKind::Probabilities => "distributions".into(),
+            TargetKind::Labels { counted } => format!("labels, the sum over {counted}"),
         };
         format!("cross_entropy {}x{}, {kind}", self.m, self.v)
     }

@@ -7,9 +7,10 @@
 //! assert!(report.failures.is_empty(), "{report}");
 //! ```
 //!
-//! Devices for inference have a part of it: [`run_transformer`] and [`run_tokenizer`].
+//! Devices for inference have a part of it: [`run_transformer`], [`run_tokenizer`] and [`run_segmentation`].
 
 mod attention;
+mod batch_norm;
 mod case;
 mod check;
 mod conv;
@@ -17,6 +18,7 @@ mod cross_entropy;
 mod elbo;
 mod inner_norm;
 mod linear;
+mod maps;
 mod nan;
 mod optimiser;
 mod reference;
@@ -27,7 +29,7 @@ mod tokens;
 
 pub use report::{Report, Tolerance};
 
-use crate::{Ops, TokenizerOps, TransformerOps};
+use crate::{Ops, SegmentationOps, TokenizerOps, TransformerOps};
 use check::Check;
 
 /// Checks every operation of `ops` on odd shapes: one row, one column, primes, larger than a tile.
@@ -40,6 +42,7 @@ pub fn run_named<O: Ops>(ops: &O, tolerance: Tolerance, wanted: &dyn Fn(&str) ->
     let mut check = Check { ops, tolerance, wanted, trains: true, report: Report::default() };
     infer_transformer(&mut check);
     infer_tokenizer(&mut check);
+    infer_segmentation(&mut check);
     linear::train(&mut check);
     residual::train(&mut check);
     inner_norm::train(&mut check);
@@ -47,6 +50,8 @@ pub fn run_named<O: Ops>(ops: &O, tolerance: Tolerance, wanted: &dyn Fn(&str) ->
     tokens::train(&mut check);
     rows::train(&mut check);
     conv::train(&mut check);
+    maps::train(&mut check);
+    batch_norm::train(&mut check);
     cross_entropy::train(&mut check);
     elbo::train(&mut check);
     optimiser::train(&mut check);
@@ -69,6 +74,15 @@ pub fn run_tokenizer<O: TokenizerOps>(ops: &O, tolerance: Tolerance) -> Report {
     check.report
 }
 
+/// Checks what inference with a segmentation head needs, on a device that may have no more.
+pub fn run_segmentation<O: SegmentationOps>(ops: &O, tolerance: Tolerance) -> Report {
+    let mut check = Check { ops, tolerance, wanted: &|_| true, trains: false, report: Report::default() };
+    infer_transformer(&mut check);
+    conv::infer(&mut check);
+    infer_segmentation(&mut check);
+    check.report
+}
+
 fn infer_transformer<O: TransformerOps>(check: &mut Check<'_, O>) {
     linear::infer(check);
     residual::infer(check);
@@ -82,6 +96,12 @@ fn infer_transformer<O: TransformerOps>(check: &mut Check<'_, O>) {
 fn infer_tokenizer<O: TokenizerOps>(check: &mut Check<'_, O>) {
     conv::infer(check);
     nan::infer_tokenizer(check);
+}
+
+fn infer_segmentation<O: SegmentationOps>(check: &mut Check<'_, O>) {
+    maps::infer(check);
+    batch_norm::infer(check);
+    nan::infer_segmentation(check);
 }
 
 #[cfg(test)]
@@ -115,7 +135,17 @@ mod tests {
             (Tolerance { value: 0.0, gradient: 0.0 }, |name: &str| !name.ends_with(": NaN"));
         let report = run_named(&Host::<f32>::new(), exact, &numbers);
         assert!(report.failures.len() > report.compared / 2, "{report}");
-        for operation in ["linear ", "gelu", "layer_norm", "attention", "cross_entropy", "adamw", "conv2d"] {
+        for operation in [
+            "linear ",
+            "gelu",
+            "layer_norm",
+            "attention",
+            "cross_entropy",
+            "adamw",
+            "conv2d",
+            "batch_norm",
+            "resize",
+        ] {
             let found = report.failures.iter().any(|line| line.starts_with(operation));
             assert!(found, "{operation} is compared to nothing");
         }

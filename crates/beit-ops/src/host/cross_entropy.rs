@@ -1,4 +1,4 @@
-//! Cross-entropy of logits `[M, V]` against classes, smoothed classes or distributions.
+//! Cross-entropy of logits `[M, V]` against classes, smoothed classes, distributions, or labels of which some are ignored.
 
 use super::Host;
 use super::array::{Array, array, data, data_mut, last, shape, unwritten};
@@ -9,10 +9,11 @@ use super::rows::argmax_row;
 use crate::ops::{CrossEntropyOps, Device, Targets};
 use alloc::vec::Vec;
 
-/// The target of one row: a class, whose probability is `off + on` and that of all others `off`, or a distribution.
+/// The target of one row: a class, whose probability is `off + on` and that of all others `off`, a distribution, or nothing.
 enum Target<'a, F> {
     Class { class: usize, on: F, off: F },
     Distribution(&'a [F]),
+    Ignored,
 }
 
 impl<F: Real> Target<'_, F> {
@@ -22,14 +23,16 @@ impl<F: Real> Target<'_, F> {
         match *self {
             Target::Class { class, on, off } => off + if v == class { on } else { F::from_f64(0.0) },
             Target::Distribution(p) => p[v],
+            Target::Ignored => F::from_f64(0.0),
         }
     }
 
     /// The class of the largest probability.
-    fn argmax(&self) -> usize {
+    fn argmax(&self) -> Option<usize> {
         match *self {
-            Target::Class { class, .. } => class,
-            Target::Distribution(p) => argmax_row(p),
+            Target::Class { class, .. } => Some(class),
+            Target::Distribution(p) => Some(argmax_row(p)),
+            Target::Ignored => None,
         }
     }
 }
@@ -49,6 +52,21 @@ where
             }
         }
         Targets::Probabilities(p) => Target::Distribution(&data(p)[row * v..][..v]),
+        Targets::Labels { ids, .. } => match ids[row] as usize {
+            class if class < v => Target::Class { class, on: F::from_f64(1.0), off: F::from_f64(0.0) },
+            _ => Target::Ignored,
+        },
+    }
+}
+
+/// What the sum of the losses of `m` rows is divided by.
+fn counted<F: Real>(targets: &Targets<'_, Host<F>>, m: usize) -> F
+where
+    Host<F>: Device<Tensor = Array<F>, Ids = Vec<u32>>,
+{
+    match *targets {
+        Targets::Labels { counted, .. } => F::from_f64(counted as f64),
+        _ => F::from_f64(m as f64),
     }
 }
 
@@ -71,6 +89,7 @@ where
             || log_sum_exp(logits),
         );
         let loss = match target {
+            Target::Ignored => nothing(lse),
             Target::Class { class, on, off } if off == F::from_f64(0.0) => on * (lse - logits[class]),
             _ => par::simd(
                 #[inline(always)]
@@ -78,13 +97,18 @@ where
             ),
         };
         let best = target.argmax();
-        let correct = !lse.is_nan() && logits[best] == largest && argmax_row(logits) == best;
-        (loss, correct, lse)
+        let right = |best| !lse.is_nan() && logits[best] == largest && argmax_row(logits) == best;
+        (loss, best.is_some_and(right), lse)
     });
-    let mean = sum(m, |i| rows[i].0) / F::from_f64(m as f64);
+    let mean = sum(m, |i| rows[i].0) / counted(targets, m);
     let correct = rows.iter().filter(|row| row.1).count();
     let lse = rows.iter().map(|row| row.2).collect();
     (array([2], alloc::vec![mean, F::from_f64(correct as f64)]), array([m], lse))
+}
+
+/// Loss and gradient of a row that is ignored: zero, or NaN where its logits have one.
+fn nothing<F: Real>(lse: F) -> F {
+    if lse.is_nan() { lse } else { F::from_f64(0.0) }
 }
 
 /// The largest element of a row, and its log-sum-exp.
@@ -106,7 +130,7 @@ where
 {
     let v = last(logits);
     let m = logits.len() / v;
-    let scale = F::from_f64(f64::from(scale) / m as f64);
+    let scale = F::from_f64(f64::from(scale)) / counted(targets, m);
     let mut d_logits = unwritten(shape(logits));
     let (logits, lse) = (data(logits), data(lse));
     let rows = par::rows_per_task(v);
@@ -115,6 +139,10 @@ where
             let row = i * rows + j;
             let target = target(targets, row, v);
             let logits = &logits[row * v..][..v];
+            if let Target::Ignored = target {
+                d.fill(nothing(lse[row]));
+                continue;
+            }
             par::simd(
                 #[inline(always)]
                 || {

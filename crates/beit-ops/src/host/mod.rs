@@ -20,6 +20,7 @@ macro_rules! on_host {
 mod activation;
 mod array;
 mod attention;
+mod batch_norm;
 #[cfg(feature = "std")]
 mod buffers;
 #[cfg(feature = "std")]
@@ -30,6 +31,7 @@ mod embed;
 mod layer_norm;
 mod linear;
 mod logit_laplace;
+mod maps;
 mod optimiser;
 mod par;
 mod pool;
@@ -37,6 +39,7 @@ mod posterior;
 mod product;
 mod real;
 mod reduce;
+mod resample;
 mod residual;
 mod rows;
 

@@ -7,7 +7,7 @@ use super::real::Real;
 /// Row and column of the pixels of a square, in reading order.
 const SQUARE: [(usize, usize); 4] = [(0, 0), (0, 1), (1, 0), (1, 1)];
 
-/// `y[i, j] = max x[2i..2i+2, 2j..2j+2]`; NaN where one of the four is NaN.
+/// `y[i, j] = max x[2i..2i+2, 2j..2j+2]`; NaN where one of the four is NaN. Of odd sides the last line is left out.
 pub(super) fn max_pool2<F: Real>(x: &Array<F>) -> Array<F> {
     let [b, h, w, c] = extents4(x);
     let mut y = unwritten([b, h / 2, w / 2, c]);
@@ -18,7 +18,8 @@ pub(super) fn max_pool2<F: Real>(x: &Array<F>) -> Array<F> {
             #[inline(always)]
             || {
                 for (i, y) in y.chunks_exact_mut(w / 2 * c).enumerate() {
-                    let x = &x[(n * rows + i) * 2 * w * c..][..2 * w * c];
+                    let (image, line) = ((n * rows + i) / (h / 2), (n * rows + i) % (h / 2));
+                    let x = &x[(image * h + 2 * line) * w * c..][..2 * w * c];
                     for (j, y) in y.chunks_exact_mut(c).enumerate() {
                         let [x0, x1, x2, x3] = square(x, w, c, j);
                         for k in 0..c {
@@ -34,18 +35,18 @@ pub(super) fn max_pool2<F: Real>(x: &Array<F>) -> Array<F> {
 
 /// The gradient goes to the largest element of each square; of equal ones, to the first. Of a square with NaN one element gets it.
 pub(super) fn max_pool2_backward<F: Real>(dy: &Array<F>, x: &Array<F>) -> Array<F> {
-    let [_, _, w, c] = extents4(x);
+    let [_, h, w, c] = extents4(x);
     let mut dx = zeros(shape(x));
     let (dy, x) = (data(dy), data(x));
-    let rows = par::rows_per_task(2 * w * c);
-    par::chunks(data_mut(&mut dx), (rows * 2 * w * c).max(1), |n, dx| {
+    // With an odd number of lines only whole images are made of pairs of lines and one more.
+    let lines = if h % 2 == 0 { 2 * par::rows_per_task(2 * w * c) } else { h };
+    par::chunks(data_mut(&mut dx), (lines * w * c).max(1), |n, dx| {
         par::simd(
             #[inline(always)]
             || {
                 for (i, dx) in dx.chunks_exact_mut(2 * w * c).enumerate() {
-                    let row = n * rows + i;
-                    let x = &x[row * 2 * w * c..][..2 * w * c];
-                    let dy = dy[row * (w / 2) * c..].chunks_exact(c);
+                    let x = &x[(n * lines + 2 * i) * w * c..][..2 * w * c];
+                    let dy = dy[(n * (lines / 2) + i) * (w / 2) * c..].chunks_exact(c);
                     let (upper, lower) = dx.split_at_mut(w * c);
                     let pairs = upper.chunks_exact_mut(2 * c).zip(lower.chunks_exact_mut(2 * c));
                     for (j, ((upper, lower), dy)) in pairs.zip(dy).enumerate() {

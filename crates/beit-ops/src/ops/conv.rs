@@ -15,8 +15,8 @@ pub trait ConvOps: Device {
     /// `max(x, 0)`; NaN stays NaN.
     fn relu(&self, x: &Self::Tensor) -> Self::Tensor;
 
-    /// `x [B, h, w, C] -> y [B, h/2, w/2, C]`: the largest of each 2x2 square, NaN if one of the four is; `h` and
-    /// `w` are even.
+    /// `x [B, h, w, C] -> y [B, h/2, w/2, C]`: the largest of each 2x2 square, NaN if one of the four is. Of an odd side the last
+    /// row or column is left out.
     fn max_pool2(&self, x: &Self::Tensor) -> Self::Tensor;
 
     /// `x [B, h, w, C] -> y [B, 2h, 2w, C]`: every element four times (nearest neighbour).
@@ -68,7 +68,9 @@ impl ConvOps for Plan {
         let [b, h, w, c] = x.map();
         let [o, i, k, k2] = p.weight.map();
         assert!(i == c && k == k2 && k % 2 == 1, "a convolution {} of {}", p.weight.shape, x.shape);
-        is(&p.bias, [o]);
+        if let Some(bias) = &p.bias {
+            is(bias, [o]);
+        }
         self.products(1, b * h * w, c * k * k, o);
         self.operand_if_packed(&p.weight, crate::host::packed_elements(p.weight.map()));
         self.activation([b, h, w, o])
@@ -78,7 +80,7 @@ impl ConvOps for Plan {
     }
     fn max_pool2(&self, x: &Planned) -> Planned {
         let [b, h, w, c] = x.map();
-        assert!(h % 2 == 0 && w % 2 == 0, "2x2 squares in {}", x.shape);
+        assert!(h > 1 && w > 1, "2x2 squares in {}", x.shape);
         self.like(x, [b, h / 2, w / 2, c])
     }
     fn upsample2(&self, x: &Planned) -> Planned {

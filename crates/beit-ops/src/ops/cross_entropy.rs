@@ -3,7 +3,7 @@
 use super::Device;
 use crate::plan::{Plan, Planned, is, same};
 
-/// Cross-entropy against classes, smoothed classes or distributions.
+/// Cross-entropy against classes, smoothed classes, distributions, or labels of which some are to be ignored.
 pub trait CrossEntropyOps: Device {
     /// `logits [M, V] -> ([mean loss, rows whose largest logit is the target's], log-sum-exp [M])`. A row with NaN makes the loss
     /// NaN and is not among the right ones.
@@ -34,12 +34,22 @@ pub enum Targets<'a, O: Device + ?Sized> {
     },
     /// A distribution a row, `[M, V]`.
     Probabilities(&'a O::Tensor),
+    /// One class a row, or none: rows whose number is no class are ignored. They have no loss and no gradient, and none of them is
+    /// right.
+    Labels {
+        /// `[M]`
+        ids: &'a O::Ids,
+        /// What the sum of the losses is divided by, at least 1: the rows that have a class, or all rows.
+        counted: usize,
+    },
 }
 
 impl CrossEntropyOps for Plan {
     fn cross_entropy(&self, logits: &Planned, targets: &Targets<'_, Self>) -> (Planned, Planned) {
         match targets {
-            Targets::Classes { ids, .. } => assert_eq!(ids.len(), logits.rows(), "a class for each row"),
+            Targets::Classes { ids, .. } | Targets::Labels { ids, .. } => {
+                assert_eq!(ids.len(), logits.rows(), "a class for each row")
+            }
             Targets::Probabilities(p) => same(p, logits),
         }
         (self.tensor([2]), self.tensor([logits.rows()]))

@@ -13,24 +13,28 @@
 //! A backward operation *adds* to parameter gradients and *returns* activation gradients.
 
 mod attention;
+mod batch_norm;
 mod conv;
 mod cross_entropy;
 mod device;
 mod elbo;
 mod gradients;
 mod linear;
+mod maps;
 mod optimiser;
 mod residual;
 mod rows;
 mod tokens;
 
 pub use attention::{AttentionOps, AttentionShape, AttentionTraining, QkvBias, QkvBiasGrad};
+pub use batch_norm::{BATCH_NORM_MOMENTUM, BatchNormOps, BatchNormTraining};
 pub use conv::{ConvOps, ConvTraining};
 pub use cross_entropy::{CrossEntropyOps, Targets};
 pub use device::{Device, DeviceError};
 pub use elbo::{ElboOps, GumbelNoise};
 pub use gradients::GradientOps;
 pub use linear::{LinearOps, LinearTraining};
+pub use maps::{Corners, MapOps, MapTraining};
 pub use optimiser::{AdamW, OptimiserOps};
 pub use residual::{Residual, ResidualOps, ResidualTraining};
 pub use rows::{RowOps, RowTraining};
@@ -50,6 +54,13 @@ pub trait TokenizerOps: ConvOps + RowOps {}
 
 impl<D: ConvOps + RowOps> TokenizerOps for D {}
 
+/// Everything that inference with a segmentation head needs, on top of the transformer.
+///
+/// Implemented by every device that has the families it consists of.
+pub trait SegmentationOps: TransformerOps + ConvOps + MapOps + BatchNormOps {}
+
+impl<D: TransformerOps + ConvOps + MapOps + BatchNormOps> SegmentationOps for D {}
+
 /// Everything: what training needs.
 ///
 /// Implemented by every device that has the families it consists of. A function over `O: Ops` may call all their methods; who
@@ -58,12 +69,15 @@ impl<D: ConvOps + RowOps> TokenizerOps for D {}
 pub trait Ops:
     TransformerOps
     + TokenizerOps
+    + SegmentationOps
     + LinearTraining
     + ResidualTraining
     + AttentionTraining
     + TokenTraining
     + RowTraining
     + ConvTraining
+    + MapTraining
+    + BatchNormTraining
     + CrossEntropyOps
     + ElboOps
     + OptimiserOps
@@ -73,12 +87,15 @@ pub trait Ops:
 impl<D> Ops for D where
     D: TransformerOps
         + TokenizerOps
+        + SegmentationOps
         + LinearTraining
         + ResidualTraining
         + AttentionTraining
         + TokenTraining
         + RowTraining
         + ConvTraining
+        + MapTraining
+        + BatchNormTraining
         + CrossEntropyOps
         + ElboOps
         + OptimiserOps
@@ -89,7 +106,8 @@ impl<D> Ops for D where
 /// excepted, so that none gets in the way of another.
 pub mod prelude {
     pub use super::Ops;
-    pub use super::{AttentionOps as _, AttentionTraining as _, ConvOps as _, ConvTraining as _};
+    pub use super::{AttentionOps as _, AttentionTraining as _, BatchNormOps as _, BatchNormTraining as _};
+    pub use super::{ConvOps as _, ConvTraining as _, MapOps as _, MapTraining as _};
     pub use super::{CrossEntropyOps as _, Device as _, ElboOps as _, GradientOps as _};
     pub use super::{LinearOps as _, LinearTraining as _, OptimiserOps as _, ResidualOps as _};
     pub use super::{

@@ -44,14 +44,14 @@ fn conv2d<O: ConvOps>(check: &mut Check<'_, O>) {
         let (x, weight, bias) = ([1, SIDE, SIDE, 3], [OUT, 3, k, k], sound(check.ops, [OUT], 94));
         let within = |from: usize, to: usize| from.abs_diff(to) <= k / 2;
         for pixel in [0, 2 * SIDE + 3, SIDE * SIDE - 1] {
-            let p = Conv2d { weight: sound(check.ops, weight, 93), bias: bias.clone() };
+            let p = Conv2d { weight: sound(check.ops, weight, 93), bias: Some(bias.clone()) };
             let y = check.ops.conv2d(&broken(check.ops, x, 92, 3 * pixel + 1), &p);
             let near = |&q: &usize| within(q % SIDE, pixel % SIDE) && within(q / SIDE, pixel / SIDE);
             let near = (0..SIDE * SIDE).filter(near).flat_map(|q| q * OUT..(q + 1) * OUT);
             check.carried(&format!("{name} in x, {k}x{k}"), &y, near);
         }
         for at in [0, 3 * k * k * OUT - 1] {
-            let p = Conv2d { weight: broken(check.ops, weight, 93, at), bias: bias.clone() };
+            let p = Conv2d { weight: broken(check.ops, weight, 93, at), bias: Some(bias.clone()) };
             let y = check.ops.conv2d(&sound(check.ops, x, 92), &p);
             let inner = |&q: &usize| [q % SIDE, q / SIDE].iter().all(|&i| i > 0 && i + 1 < SIDE);
             let inner = (0..SIDE * SIDE).filter(inner).map(|q| q * OUT + at / (3 * k * k));

@@ -5,10 +5,12 @@
 
 mod maps;
 mod rows;
+mod segmentation;
 mod train;
 
 pub(super) use maps::infer as infer_tokenizer;
 pub(super) use rows::infer as infer_transformer;
+pub(super) use segmentation::infer as infer_segmentation;
 pub(super) use train::train;
 
 use super::case::random;

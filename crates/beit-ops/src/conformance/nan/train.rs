@@ -102,6 +102,7 @@ fn cross_entropy<O: CrossEntropyOps + RowOps>(check: &mut Check<'_, O>, v: usize
             Targets::Classes { ids: &ids, smoothing: 0.0 },
             Targets::Classes { ids: &ids, smoothing: 0.1 },
             Targets::Probabilities(&shares),
+            Targets::Labels { ids: &ids, counted: 2 },
         ];
         for targets in all {
             let (metrics, lse) = ops.cross_entropy(&logits, &targets);

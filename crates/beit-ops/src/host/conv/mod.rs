@@ -54,16 +54,20 @@ pub(super) fn channels_last<F: Real>(x: &Array<F>) -> Array<F> {
 
 /// `y[b, y, x, o] = bias[o] + Σ weight[o, i, ky, kx] x[b, y + ky - p, x + kx - p, i]` with `p = (k - 1) / 2`.
 pub(super) fn forward<F: Multiply>(products: Products, x: &Array<F>, p: &Conv2d<Array<F>>) -> Array<F> {
-    let bias = data(&p.bias);
+    let bias = p.bias.as_ref().map(data);
     let [o, i, k, _] = extents4(&p.weight);
     if k == 1 {
         let [b, h, w, _] = extents4(x);
         let mut y = unwritten([b, h, w, o]);
         let into = Destination::replace(view_mut(data_mut(&mut y), [b * h * w, o]));
-        F::product_by_weight(products, view(data(x), [b * h * w, i]), &p.weight, into, &add_bias(bias));
+        let x = view(data(x), [b * h * w, i]);
+        match bias {
+            Some(bias) => F::product_by_weight(products, x, &p.weight, into, &add_bias(bias)),
+            None => F::product_by_weight(products, x, &p.weight, into, &no_epilogue),
+        }
         return y;
     }
-    convolve(products, x, Filters::Forward(&p.weight), Some(bias))
+    convolve(products, x, Filters::Forward(&p.weight), bias)
 }
 
 /// The number of elements of the copy in f32 that a convolution caches of its weight `[O, I, k, k]`.
@@ -115,7 +119,9 @@ pub(super) fn backward_params<F: Multiply>(
     dp: &mut Conv2d<Array<F>>,
 ) {
     let [o, i, k, _] = extents4(&dp.weight);
-    add_column_sums(data(dy), data_mut(&mut dp.bias));
+    if let Some(d_bias) = &mut dp.bias {
+        add_column_sums(data(dy), data_mut(d_bias));
+    }
     if k == 1 && o >= WIDE {
         let rows = x.len() / i;
         let dy = view(data(dy), [rows, o]);

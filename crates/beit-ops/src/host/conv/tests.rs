@@ -25,7 +25,7 @@ fn against_the_definition() {
         (LARGE, 1, 3),
     ] {
         let (x, weight) = (random([b, h, w, i], 1), random([o, i, k, k], 2));
-        let p = Conv2d { weight, bias: array([o], (0..o).map(|o| o as f64).collect()) };
+        let p = Conv2d { weight, bias: Some(array([o], (0..o).map(|o| o as f64).collect())) };
         let y = forward(Products::Exact, &x, &p);
         for (at, &got) in view4(&y).indexed_iter() {
             let want = element(&x, &p, at.into());
@@ -43,8 +43,8 @@ fn with_fewer_products() {
         [[1, 1, 1, 32, 32], [3, 5, 4, 40, 32], [2, 8, 7, 32, 48], [1, 40, 9, 64, 32], [1, 2, 9, 32, 200]]
     {
         let x = random([b, h, w, i], 1);
-        let p = Conv2d { weight: random([o, i, 3, 3], 2), bias: random([o, 1, 1, 1], 3) };
-        let q = Conv2d { weight: single(&p.weight), bias: single(&p.bias) };
+        let p = Conv2d { weight: random([o, i, 3, 3], 2), bias: Some(random([o, 1, 1, 1], 3)) };
+        let q = Conv2d { weight: single(&p.weight), bias: p.bias.as_ref().map(single) };
         assert!(winograd::suits(extents4(&p.weight)));
         let dy = random([b, h, w, o], 4);
         let close = |want: &Array<f64>, got: &Array<f32>| {
@@ -65,7 +65,7 @@ fn with_fewer_products() {
 fn same_bits_on_any_number_of_threads() {
     let numbers = |n, number| Stream::new(4, number).normals(n, 1.0);
     let x = array([2, 30, 18, 64], numbers(2 * 30 * 18 * 64, 1));
-    let p = Conv2d { weight: array([40, 64, 3, 3], numbers(40 * 64 * 9, 2)), bias: zeros([40]) };
+    let p = Conv2d { weight: array([40, 64, 3, 3], numbers(40 * 64 * 9, 2)), bias: Some(zeros([40])) };
     assert!(winograd::suits(extents4(&p.weight)));
     let on = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
@@ -82,7 +82,7 @@ fn the_backward_is_the_adjoint() {
     assert!(Images::new(&random(LARGE, 1), 3).blocks() > LARGE[0], "an image of several blocks");
     let o = 2;
     let (x, dy) = (random(LARGE, 1), random([b, h, w, o], 2));
-    let conv = |weight| Conv2d { weight, bias: zeros([o]) };
+    let conv = |weight| Conv2d { weight, bias: None };
     let (p, mut dp) = (conv(random([o, i, 3, 3], 3)), conv(zeros([o, i, 3, 3])));
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let want = dot(&dy, &forward(Products::Exact, &x, &p));
@@ -152,7 +152,7 @@ fn view4(x: &Array<f64>) -> ndarray::ArrayView4<'_, f64> {
 fn element(x: &Array<f64>, p: &Conv2d<Array<f64>>, [b, y, x_, o]: [usize; 4]) -> f64 {
     let [_, h, w, i] = extents4(x);
     let k = extents4(&p.weight)[2];
-    let mut sum = p.bias[o];
+    let mut sum = p.bias.as_ref().map_or(0.0, |bias| bias[o]);
     let (weight, x) = (view4(&p.weight), view4(x));
     for (ky, kx) in (0..k * k).map(|tap| (tap / k, tap % k)) {
         let (sy, sx) = ((y + ky).wrapping_sub(k / 2), (x_ + kx).wrapping_sub(k / 2));
