@@ -8,6 +8,8 @@ extern crate std;
 
 pub mod classifier;
 pub mod mim;
+pub mod segmenter;
 
 pub use classifier::{Classifier, ClassifierConfig, Pooling, initial_head};
 pub use mim::{Mim, MimConfig, masked_rows, patch_rows};
+pub use segmenter::{Auxiliary, HeadConfig, PixelMean, Pixels, Segmenter, SegmenterConfig, pixel_loss};

@@ -1,7 +1,10 @@
-//! Gradients of whole models against central differences in f64, for both models of the paper, blocks with inner norms, and both
-//! poolings.
+//! Gradients of whole models against central differences in f64, for both models of the paper, blocks with inner norms, both
+//! poolings, and both segmentation heads.
 
-use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling, masked_rows};
+use beit_heads::{
+    Auxiliary, Classifier, ClassifierConfig, HeadConfig, Mim, MimConfig, PixelMean, Pixels, Pooling,
+    Segmenter, SegmenterConfig, masked_rows, pixel_loss,
+};
 use beit_ops::init::Stream;
 use beit_ops::prelude::*;
 use beit_ops::{Host, Shape, Targets, Tree};
@@ -151,4 +154,66 @@ fn classifier_cls() {
 #[test]
 fn classifier_inner_norms() {
     check_classifier(inner_norms(small(RelativePositions::None, None, true)), Pooling::Mean);
+}
+
+/// A segmenter on images of two by four patches, of which some pixels have no class, with channels dropped before the scores.
+fn check_segmenter(head: HeadConfig, taps: [usize; 4], mean: PixelMean) {
+    let vit = Config { image: [4, 8], depth: 4, ..small(RelativePositions::PerLayer, Some(0.1), false) };
+    let config = SegmenterConfig::on(vit, 3, taps, head);
+    assert_eq!(config.validate(), Ok(()));
+    let params = randomised(&Segmenter::<Shape>::shapes(&config));
+    let running = Segmenter::init_running(&OPS, &config);
+    let images = random([2, 3, 4, 8], 3);
+    let input = Input { images: &images, mask: None, drop_path: None };
+    let dropout: Vec<Array> = config
+        .scored()
+        .into_iter()
+        .map(|c| {
+            let factors: Vec<f32> = (0..2 * c).map(|i| if i % 3 == 1 { 0.0 } else { 1.25 }).collect();
+            OPS.upload([2, c], &factors)
+        })
+        .collect();
+    let labels: Vec<u32> = (0..64).map(|i| if i % 5 == 2 { 255 } else { (i * 7 / 3) % 3 }).collect();
+    let pixels = Pixels { labels: &labels, size: [4, 8], classes: 3 };
+
+    let losses = |params: &Segmenter<Array>| {
+        let (logits, saved) = params.forward(&OPS, &input, &mut running.clone(), &dropout, Keep::All);
+        (pixel_loss(&OPS, &logits, &pixels, mean, 1.0), saved)
+    };
+    let loss = |params: &Segmenter<Array>| {
+        let metrics = losses(params).0.metrics;
+        // The weight of auxiliary heads is a number in f32.
+        metrics[0][0] + metrics[1..].iter().map(|m| f64::from(0.4f32) * m[0]).sum::<f64>()
+    };
+    let (found, saved) = losses(&params);
+    let mut grads = params.map(&mut |p: &Array| OPS.zeros(OPS.shape(p)));
+    params.backward(&OPS, &input, &found.d_logits, &dropout, saved, &mut grads);
+    check(&params, &grads, &loss);
+}
+
+fn upernet(auxiliary: Option<Auxiliary>) -> HeadConfig {
+    HeadConfig::Upernet { channels: 5, scales: vec![1, 2, 3], auxiliary }
+}
+
+#[test]
+fn segmenter_setr_pup() {
+    let head = HeadConfig::SetrPup { channels: 5, auxiliary: false };
+    check_segmenter(head, [0, 1, 2, 3], PixelMean::Labelled);
+}
+
+/// The heads read blocks that are not the last.
+#[test]
+fn segmenter_setr_pup_auxiliary() {
+    let head = HeadConfig::SetrPup { channels: 4, auxiliary: true };
+    check_segmenter(head, [0, 1, 2, 3], PixelMean::All);
+}
+
+#[test]
+fn segmenter_upernet() {
+    check_segmenter(upernet(None), [0, 1, 2, 3], PixelMean::All);
+}
+
+#[test]
+fn segmenter_upernet_auxiliary() {
+    check_segmenter(upernet(Some(Auxiliary { channels: 4, layers: 2 })), [0, 1, 2, 3], PixelMean::Labelled);
 }

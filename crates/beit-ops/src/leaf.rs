@@ -117,9 +117,15 @@ impl At {
         Self { layer, ..self }
     }
 
-    /// Tree `index` of a list here, which is a block.
+    /// Tree `index` of a list here.
     #[must_use]
     pub fn item(&self, key: &str, index: usize) -> Self {
-        Self { prefix: format!("{}{key}{index}.", self.prefix), layer: Layer::Block(index) }
+        Self { prefix: format!("{}{key}{index}.", self.prefix), layer: self.layer }
+    }
+
+    /// Tree `index` of a list here, which is a block.
+    #[must_use]
+    pub fn block(&self, key: &str, index: usize) -> Self {
+        self.item(key, index).within(Layer::Block(index))
     }
 }

@@ -72,6 +72,7 @@ impl<T> Tree<T> for () {
 /// - `leaf` and `maybe_leaf` (an `Option`): a parameter, followed by `as` and its [`Role`](crate::Role).
 /// - `tree` and `maybe_tree`: a tree of its own. `in Stem` puts all of it into that [`Layer`](crate::Layer).
 /// - `list`: a `Vec` of trees, the blocks of a model: each is a [`Layer::Block`](crate::Layer::Block) with its number.
+/// - `items`: a `Vec` of trees that are numbered and stand where this one does.
 /// - `plain`: no parameter and no name, but part of the structure, as a configuration is: every tree that is made of this one has
 ///   a copy.
 ///
@@ -137,6 +138,9 @@ macro_rules! tree {
         $x.as_ref().map(|x| $crate::Tree::map_at(x, &$at.join($key), $f))
     };
     (@map list $x:expr, $at:ident, $f:ident, $key:literal) => {
+        $x.iter().enumerate().map(|(i, x)| $crate::Tree::map_at(x, &$at.block($key, i), $f)).collect()
+    };
+    (@map items $x:expr, $at:ident, $f:ident, $key:literal) => {
         $x.iter().enumerate().map(|(i, x)| $crate::Tree::map_at(x, &$at.item($key, i), $f)).collect()
     };
 
@@ -154,6 +158,9 @@ macro_rules! tree {
         if let Some(x) = $x { $crate::Tree::walk_at(x, &$at.join($key), $f) }
     };
     (@walk list $x:expr, $at:ident, $f:ident, $key:literal) => {
+        for (i, x) in $x.iter().enumerate() { $crate::Tree::walk_at(x, &$at.block($key, i), $f) }
+    };
+    (@walk items $x:expr, $at:ident, $f:ident, $key:literal) => {
         for (i, x) in $x.iter().enumerate() { $crate::Tree::walk_at(x, &$at.item($key, i), $f) }
     };
 
@@ -162,5 +169,6 @@ macro_rules! tree {
     (@walk_mut maybe_leaf $x:expr, $f:ident) => { if let Some(x) = $x { $f(x) } };
     (@walk_mut tree $x:expr, $f:ident) => { $crate::Tree::walk_mut($x, $f) };
     (@walk_mut maybe_tree $x:expr, $f:ident) => { if let Some(x) = $x { $crate::Tree::walk_mut(x, $f) } };
+    (@walk_mut items $x:expr, $f:ident) => { $crate::tree!(@walk_mut list $x, $f) };
     (@walk_mut list $x:expr, $f:ident) => { for x in $x.iter_mut() { $crate::Tree::walk_mut(x, $f) } };
 }

@@ -127,6 +127,45 @@ impl<T: Clone> Vit<T> {
         (x, Saved { patches, blocks, rows: rows.cloned() })
     }
 
+    /// The outputs of the blocks `taps`, from 0 and in ascending order, `[B·T, C]` each. What comes after the last of them is not
+    /// computed.
+    pub fn forward_taps<O: Ops<Tensor = T>>(
+        &self,
+        ops: &O,
+        input: &Input<'_, T>,
+        keep: Keep,
+        taps: &[usize],
+    ) -> (Vec<T>, Saved<O>) {
+        let (mut x, patches) = self.embed(ops, input);
+        let (mut blocks, mut tapped) = (Vec::new(), Vec::new());
+        let last = taps.last().map_or(0, |last| last + 1);
+        for (i, block) in self.blocks[..last].iter().enumerate() {
+            let (y, saved) = block.forward(ops, x, &self.context(input, i), None);
+            blocks.push(Kept::choose(saved, keep));
+            if taps.contains(&i) {
+                tapped.push(y.clone());
+            }
+            x = y;
+        }
+        (tapped, Saved { patches, blocks, rows: None })
+    }
+
+    /// The mirror of [`forward_taps`](Vit::forward_taps): `d_taps` are the gradients of its outputs. Adds to `grads`, of which the
+    /// blocks that were not computed get nothing.
+    pub fn backward_taps<O: Ops<Tensor = T>>(
+        &self,
+        ops: &O,
+        input: &Input<'_, T>,
+        taps: &[usize],
+        mut d_taps: Vec<T>,
+        saved: Saved<O>,
+        grads: &mut Self,
+    ) {
+        let Some(d_last) = d_taps.pop() else { return };
+        let d_taps = taps.iter().copied().zip(d_taps).collect();
+        self.backward_blocks(ops, input, d_last, d_taps, saved, grads);
+    }
+
     /// The rows that are read of the output of block `i`: all but of the last.
     fn rows_of<'a, I>(&self, i: usize, rows: Option<&'a I>) -> Option<&'a I> {
         rows.filter(|_| i + 1 == self.blocks.len())
@@ -137,12 +176,28 @@ impl<T: Clone> Vit<T> {
         &self,
         ops: &O,
         input: &Input<'_, T>,
+        d_tokens: T,
+        saved: Saved<O>,
+        grads: &mut Self,
+    ) {
+        self.backward_blocks(ops, input, d_tokens, Vec::new(), saved, grads);
+    }
+
+    /// `d_taps` are further gradients, each of the output of a block before the last.
+    fn backward_blocks<O: Ops<Tensor = T>>(
+        &self,
+        ops: &O,
+        input: &Input<'_, T>,
         mut d_tokens: T,
+        mut d_taps: Vec<(usize, T)>,
         saved: Saved<O>,
         grads: &mut Self,
     ) {
         let Saved { patches, blocks, rows } = saved;
         for (i, (block, saved)) in self.blocks.iter().zip(blocks).enumerate().rev() {
+            if let Some((_, d_tap)) = d_taps.pop_if(|(tap, _)| *tap == i) {
+                ops.add_assign(&mut d_tokens, &d_tap);
+            }
             let context = self.context(input, i);
             let saved = match saved {
                 Kept::All(saved) => saved,
@@ -164,6 +219,25 @@ impl<T: Clone> Vit<T> {
         tap: &mut dyn FnMut(usize, &T),
     ) -> T {
         self.infer_rows(ops, input, None, tap)
+    }
+
+    /// [`forward_taps`](Vit::forward_taps) that keeps nothing.
+    pub fn infer_taps<O: TransformerOps<Tensor = T>>(
+        &self,
+        ops: &O,
+        input: &Input<'_, T>,
+        taps: &[usize],
+    ) -> Vec<T> {
+        let (mut x, _) = self.embed(ops, input);
+        let mut tapped = Vec::with_capacity(taps.len());
+        let last = taps.last().map_or(0, |last| last + 1);
+        for (i, block) in self.blocks[..last].iter().enumerate() {
+            x = block.infer(ops, x, &self.context(input, i), None);
+            if taps.contains(&i) {
+                tapped.push(x.clone());
+            }
+        }
+        tapped
     }
 
     /// [`infer`](Vit::infer) for a reader of some `rows` of the last block's output, see [`forward_rows`](Vit::forward_rows).
