@@ -8,6 +8,7 @@ mod files;
 mod foreign;
 mod image;
 mod loader;
+mod mask;
 mod ordered;
 mod rng;
 mod source;
@@ -22,8 +23,9 @@ pub use files::{open_regular, read_regular};
 pub use foreign::told_by;
 pub use image::{CropBox, Image};
 pub use loader::{Batch, Batches, Item, Loader, LoaderConfig, Shard};
+pub use mask::{Mask, MaskCensus, check_masks, palette};
 pub use rng::{Purpose, SampleRng, sample_rng, shuffled};
-pub use source::{Cached, Folder, Idx, Part, SCHEMES, Source, Unread, file_version, normal_name, open};
+pub use source::{Cached, Folder, Idx, Pairs, Part, SCHEMES, Source, Unread, file_version, normal_name, open};
 pub use split::Split;
 pub use subset::{Validation, labels, stratified_subset, training_labels, validation_split};
 pub use transform::{
@@ -32,4 +34,4 @@ pub use transform::{
 };
 
 #[cfg(feature = "fashion-mnist")]
-pub use source::fashion_mnist;
+pub use source::{Scenes, fashion_mnist};
