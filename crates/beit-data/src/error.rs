@@ -183,7 +183,9 @@ pub enum Error {
         names: Vec<String>,
     },
     /// No pixel of any mask has a class.
-    #[error("expected masks with pixels that have a class, found {masks} in which all are ignored; first {first}")]
+    #[error(
+        "expected masks with pixels that have a class, found {masks} in which all are ignored; first {first}"
+    )]
     NoValidPixel {
         /// Number of masks.
         masks: usize,
@@ -244,7 +246,7 @@ pub enum Error {
 
 fn expected_mask(expected: Option<&Path>) -> String {
     match expected {
-        Some(path) => format!(": expected {}", path.display()),
+        Some(path) => format!(": expected {}; put it there, or take the image away", path.display()),
         None => ": expected a source with masks, such as ade:DIR or masks:IMAGES,MASKS".to_owned(),
     }
 }

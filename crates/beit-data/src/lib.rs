@@ -16,7 +16,10 @@ mod split;
 mod subset;
 mod transform;
 
-pub use batch::{LabelledBatch, LabelledSample, PretrainBatch, PretrainSample, Sample};
+pub use batch::{
+    LabelledBatch, LabelledSample, PretrainBatch, PretrainSample, Sample, SegmentationBatch,
+    SegmentationSample,
+};
 pub use decode::{MAX_DECODED_BYTES, MAX_PICTURE_BYTES};
 pub use error::{BadFile, Error, Result};
 pub use files::{open_regular, read_regular};
@@ -25,12 +28,15 @@ pub use image::{CropBox, Image};
 pub use loader::{Batch, Batches, Item, Loader, LoaderConfig, Shard};
 pub use mask::{Mask, MaskCensus, check_masks, palette};
 pub use rng::{Purpose, SampleRng, sample_rng, shuffled};
-pub use source::{Cached, Folder, Idx, Pairs, Part, SCHEMES, Source, Unread, file_version, normal_name, open};
+pub use source::{
+    Cached, Folder, Idx, Pairs, Part, SCHEMES, Source, Unread, file_version, normal_name, open,
+};
 pub use split::Split;
 pub use subset::{Validation, labels, stratified_subset, training_labels, validation_split};
 pub use transform::{
-    Channels, ColourJitter, Filter, FinetuneTransform, Fit, LOGIT_LAPLACE_EPS, Normalise, Preprocessing,
-    PretrainTransform, RandomErasing, RandomResizedCrop, TokenizerTransform, logit_laplace,
+    Channels, ClassShare, ColourJitter, Filter, FinetuneTransform, Fit, LOGIT_LAPLACE_EPS, Normalise,
+    PhotometricDistortion, Planes, Preprocessing, PretrainTransform, RandomErasing, RandomResizedCrop,
+    RandomScale, Scale, SegmentationTransform, SegmentationView, TokenizerTransform, logit_laplace,
 };
 
 #[cfg(feature = "fashion-mnist")]

@@ -91,7 +91,10 @@ impl MaskCensus {
 
     fn check(self, names: &[String]) -> Result<Self> {
         if self.void == self.masks {
-            return Err(Error::NoValidPixel { masks: self.masks, first: self.first_void.unwrap_or_default() });
+            return Err(Error::NoValidPixel {
+                masks: self.masks,
+                first: self.first_void.unwrap_or_default(),
+            });
         }
         if names.len() < 2 {
             return Err(Error::TooFewMaskClasses { names: names.to_vec() });

@@ -40,9 +40,10 @@ impl ClassTable {
     ///
     /// [`Error::Read`] and [`Error::MaskClasses`].
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let bytes = read_regular(path, MAX_BYTES)
-            .map_err(|source| Error::Read { path: path.to_owned(), source })?;
-        let text = String::from_utf8(bytes).map_err(|_| "expected a text in UTF-8, found other bytes".to_owned());
+        let bytes =
+            read_regular(path, MAX_BYTES).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| "expected a text in UTF-8, found other bytes".to_owned());
         let table = text.and_then(|text| Self::parse(&text));
         table.map_err(|problem| Error::MaskClasses { path: path.to_owned(), problem })
     }
@@ -51,7 +52,8 @@ impl ClassTable {
         let text = text.trim_start_matches('\u{feff}');
         let lines = (1..).zip(text.lines().map(str::trim));
         let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-        let lines: Vec<Line> = lines.map(|(number, line)| Line::parse(number, line)).collect::<Parsed<_>>()?;
+        let lines: Vec<Line> =
+            lines.map(|(number, line)| Line::parse(number, line)).collect::<Parsed<_>>()?;
         check_colours(&lines)?;
         let mut table = Self::default();
         for line in &lines {
@@ -132,7 +134,9 @@ mod tests {
 
     #[test]
     fn a_line_is_a_class() {
-        let table = ClassTable::parse("# of streets\n\nVoid 0 0 0\r\ntraffic light 250 170 30\nroad 128 64 128\n").unwrap();
+        let table =
+            ClassTable::parse("# of streets\n\nVoid 0 0 0\r\ntraffic light 250 170 30\nroad 128 64 128\n")
+                .unwrap();
         assert_eq!(table.names, ["traffic light", "road"]);
         assert_eq!(table.classes, [255, 0, 1]);
         assert_eq!(table.palette.unwrap(), [[250, 170, 30], [128, 64, 128]]);

@@ -54,9 +54,7 @@ impl Meaning {
     pub(crate) fn palette(&self) -> Option<&[[u8; 3]]> {
         match self {
             Self::Table(table) => table.palette.as_deref(),
-            Self::Values { files, found } => {
-                found.get_or_init(|| Found::in_files(files)).palette.as_deref()
-            }
+            Self::Values { files, found } => found.get_or_init(|| Found::in_files(files)).palette.as_deref(),
         }
     }
 
@@ -122,7 +120,10 @@ impl Meaning {
                 class.ok_or_else(|| {
                     format!(
                         "{} has the colour {} {} {}, which no class has: add it to the file of classes",
-                        place(at), colour[0], colour[1], colour[2]
+                        place(at),
+                        colour[0],
+                        colour[1],
+                        colour[2]
                     )
                 })
             }
@@ -145,7 +146,8 @@ impl Found {
             Ok(all) => all.flatten().flatten().collect(),
             Err(_) => files.iter().filter_map(|file| look(file)).collect(),
         };
-        let classes = seen.iter().filter_map(|(greatest, _)| *greatest).max().map_or(0, |most| usize::from(most) + 1);
+        let classes =
+            seen.iter().filter_map(|(greatest, _)| *greatest).max().map_or(0, |most| usize::from(most) + 1);
         let palette = seen.into_iter().find_map(|(_, palette)| palette.filter(|all| all.len() >= classes));
         Self {
             names: (0..classes).map(|class| class.to_string()).collect(),

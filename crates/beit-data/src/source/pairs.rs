@@ -43,7 +43,8 @@ impl Pairs {
         let table = classes.map(ClassTable::open).transpose()?;
         check_folders(images, masks)?;
         let found = images_below(masks)?;
-        let meaning = table.map_or_else(|| Meaning::values(found.paths().filter(|path| is_png(path))), Meaning::Table);
+        let meaning =
+            table.map_or_else(|| Meaning::values(found.paths().filter(|path| is_png(path))), Meaning::Table);
         Self::find(images, (masks, &found), meaning, split)
     }
 

@@ -1,3 +1,4 @@
+use super::ground::COLOURS;
 use crate::image::Image;
 use crate::rng::{SampleRng, at_most, between, chance};
 use crate::transform::Filter;
@@ -6,10 +7,9 @@ use crate::transform::Filter;
 const SIDE: usize = 28;
 /// How much larger garments are shown.
 const SCALE: [f64; 2] = [0.8, 1.6];
-/// Least and greatest value of a tint, the colour of the brightest texture.
-const TINT: [f64; 2] = [25.0, 255.0];
-/// Share of the tint that the darkest texture keeps, so that dark cloth has a colour too.
-const DARKEST: f32 = 0.35;
+/// Light of black and of white texture. Cloth of middle brightness has the colour of its tint, so that garments are on average as
+/// bright as the ground.
+const LIGHT: [f32; 2] = [0.6, 1.25];
 /// Darker pixels are beside the garment: pictures of Fashion-MNIST have a black ground.
 const LEAST: u8 = 16;
 /// Probability that a garment is mirrored.
@@ -29,7 +29,7 @@ impl Garment {
         if chance(rng, FLIP) {
             picture.flip_horizontal();
         }
-        Self { picture, tint: std::array::from_fn(|_| between(rng, TINT) as f32) }
+        Self { picture, tint: std::array::from_fn(|_| between(rng, COLOURS) as f32) }
     }
 
     /// Puts the garment at a random place, with its middle inside a picture of `side` pixels, and shows each pixel of it that is inside: its
@@ -48,7 +48,9 @@ impl Garment {
     }
 
     fn colour(&self, grey: u8) -> [u8; 3] {
-        let light = DARKEST + (1.0 - DARKEST) * f32::from(grey) / 255.0;
+        let [black, white] = LIGHT;
+        let light = black + (white - black) * f32::from(grey) / 255.0;
+        // The conversion of a float to an integer cuts it at 255.
         self.tint.map(|tint| (tint * light).round() as u8)
     }
 }
