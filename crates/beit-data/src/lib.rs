@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod census;
 mod decode;
 mod error;
 mod files;
@@ -10,6 +11,7 @@ mod image;
 mod loader;
 mod mask;
 mod ordered;
+mod pair;
 mod rng;
 mod source;
 mod split;
@@ -20,13 +22,14 @@ pub use batch::{
     LabelledBatch, LabelledSample, PretrainBatch, PretrainSample, Sample, SegmentationBatch,
     SegmentationSample,
 };
+pub use census::{MaskCensus, check_masks};
 pub use decode::{MAX_DECODED_BYTES, MAX_PICTURE_BYTES};
 pub use error::{BadFile, Error, Result};
 pub use files::{open_regular, read_regular};
 pub use foreign::told_by;
 pub use image::{CropBox, Image};
 pub use loader::{Batch, Batches, Item, Loader, LoaderConfig, Shard};
-pub use mask::{Mask, MaskCensus, check_masks, palette};
+pub use mask::{Mask, palette};
 pub use rng::{Purpose, SampleRng, sample_rng, shuffled};
 pub use source::{
     Cached, Folder, Idx, Pairs, Part, SCHEMES, Source, Unread, file_version, normal_name, open,

@@ -146,6 +146,10 @@ fn bad_masks_are_told_by_file_and_pixel() {
     let text = refused(pictures::jpeg(1), None);
     assert!(text.contains("found a JPEG, whose values are not exact; expected a PNG"), "{text}");
     assert!(refused(Vec::new(), None).contains("the file is empty"));
+    let mut claims = Vec::new();
+    drop(png::Encoder::new(&mut claims, 100_000, 100_000).write_header().unwrap());
+    let text = refused(claims, None);
+    assert!(text.contains("its 100000 x 100000 pixels take too much memory"), "{text}");
     let whole = grey(SIZE, &[0; 6]);
     refused(whole[..whole.len() / 2].to_vec(), None);
     let see_through = png(

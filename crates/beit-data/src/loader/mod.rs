@@ -13,8 +13,9 @@ pub use config::{LoaderConfig, Shard};
 use crate::batch::Sample;
 use crate::error::{BadFile, Error, Result};
 use crate::image::Image;
-use crate::mask::{self, Mask};
+use crate::mask::Mask;
 use crate::ordered::Ordered;
+use crate::pair::pair;
 use crate::rng::{Purpose, SampleRng, sample_rng, shuffled};
 use crate::source::Source;
 
@@ -192,7 +193,7 @@ impl<S: Sample> Shared<S> {
 
     fn item(&self, index: usize) -> Result<Item> {
         let (image, mask) = if self.config.masks {
-            let (image, mask) = mask::pair(&*self.source, index)?;
+            let (image, mask) = pair(&*self.source, index)?;
             (image, Some(mask))
         } else {
             (self.source.image(index)?, None)

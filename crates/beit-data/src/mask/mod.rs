@@ -1,18 +1,14 @@
 //! Masks: the class of every pixel of a picture.
 
-mod census;
 mod colours;
 mod png;
 mod table;
 
-pub use census::{MaskCensus, check_masks};
 pub use colours::palette;
 pub(crate) use png::{Raw, Values};
 pub(crate) use table::ClassTable;
 
-use crate::error::{Error, Result};
-use crate::image::{CropBox, Image};
-use crate::source::Source;
+use crate::image::CropBox;
 
 /// The classes of the pixels of a picture, by their numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,32 +115,6 @@ impl Mask {
         let at = self.ids.iter().position(|&id| id != Self::IGNORED && usize::from(id) >= classes)?;
         Some((at % self.width, at / self.width, self.ids[at]))
     }
-}
-
-/// A picture and its mask, which is as large as the picture.
-///
-/// # Errors
-///
-/// Those of [`Source::image`] and [`Source::mask`], [`Error::NoMask`] and [`Error::MaskSize`].
-pub(crate) fn pair(source: &dyn Source, index: usize) -> Result<(Image, Mask)> {
-    let mask = read(source, index)?;
-    let image = source.image(index)?;
-    same_size(source, index, [image.height(), image.width()], &mask)?;
-    Ok((image, mask))
-}
-
-/// The mask of a picture that must have one.
-fn read(source: &dyn Source, index: usize) -> Result<Mask> {
-    source.mask(index)?.ok_or_else(|| Error::NoMask { image: source.name(index), expected: None })
-}
-
-fn same_size(source: &dyn Source, index: usize, image_size: [usize; 2], mask: &Mask) -> Result<()> {
-    let mask_size = [mask.height, mask.width];
-    if image_size == mask_size {
-        return Ok(());
-    }
-    let (image, mask) = (source.name(index), source.mask_name(index));
-    Err(Error::MaskSize { image, image_size, mask, mask_size })
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! The values of PNG files as they are: never scaled, and a palette's numbers instead of its colours.
 
 use std::io::Cursor;
+use std::path::Path;
 
 use ::png::{BitDepth, ColorType, Decoder, Limits, Transformations};
 
 use crate::decode::MAX_DECODED_BYTES;
 use crate::error::{Error, Result};
 use crate::files::read_regular;
-use std::path::Path;
 
 /// Longest file that is read as a mask, in bytes.
 const MAX_BYTES: u64 = 1 << 28;
@@ -58,7 +58,10 @@ impl Raw {
         let palette = info.palette.as_ref().map(|colours| colours.as_chunks::<3>().0.to_vec());
         let length = reader.output_buffer_size().filter(|&bytes| bytes as u64 <= MAX_DECODED_BYTES / 4);
         let length = length.ok_or_else(|| {
-            format!("its {height} x {width} pixels take more than {} bytes", MAX_DECODED_BYTES / 4)
+            format!(
+                "its {height} x {width} pixels take too much memory, expected at most {} bytes",
+                MAX_DECODED_BYTES / 4
+            )
         })?;
         let mut pixels = vec![0; length];
         reader.next_frame(&mut pixels).map_err(|error| error.to_string())?;

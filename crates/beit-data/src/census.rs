@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Mask, read, same_size};
 use crate::error::{Error, Result};
+use crate::mask::Mask;
 use crate::ordered::Ordered;
+use crate::pair::{read_mask, same_size};
 use crate::source::Source;
 
 /// What the masks of a set hold.
@@ -63,7 +64,7 @@ pub fn check_masks(
 }
 
 fn count(source: &dyn Source, index: usize, classes: usize) -> Result<Counted> {
-    let mask = read(source, index)?;
+    let mask = read_mask(source, index)?;
     if let Some((x, y, id)) = mask.beyond(classes) {
         let reason = format!(
             "pixel ({x}, {y}) has the number {id}; expected a class below {classes}, or {} to ignore it",
