@@ -29,7 +29,7 @@ pub(crate) fn same_size(
     image_size: [usize; 2],
     mask: &Mask,
 ) -> Result<()> {
-    let mask_size = [mask.height, mask.width];
+    let mask_size = [mask.height(), mask.width()];
     if image_size == mask_size {
         return Ok(());
     }
