@@ -126,3 +126,55 @@ fn opaque<const N: usize>(pixels: &[u8], width: usize) -> std::result::Result<Ve
     }
     Ok(pixels.iter().flat_map(|pixel| &pixel[..N - 1]).copied().collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::{Compression, write::ZlibEncoder};
+    use proptest::prelude::*;
+    use std::io::Write;
+
+    const KINDS: [ColorType; 5] = [
+        ColorType::Grayscale,
+        ColorType::Indexed,
+        ColorType::Rgb,
+        ColorType::Rgba,
+        ColorType::GrayscaleAlpha,
+    ];
+    const DEPTHS: [BitDepth; 5] =
+        [BitDepth::One, BitDepth::Two, BitDepth::Four, BitDepth::Eight, BitDepth::Sixteen];
+
+    /// A file of this header with any data, or none where a header cannot be so.
+    fn file(size: [u32; 2], kind: ColorType, depth: BitDepth, data: &[u8]) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let mut encoder = ::png::Encoder::new(&mut bytes, size[1], size[0]);
+        encoder.set_color(kind);
+        encoder.set_depth(depth);
+        encoder.set_palette(vec![7; 6]);
+        let mut writer = encoder.write_header().ok()?;
+        let mut packed = ZlibEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(data).ok()?;
+        writer.write_chunk(::png::chunk::IDAT, &packed.finish().ok()?).ok()?;
+        drop(writer);
+        Some(bytes)
+    }
+
+    proptest! {
+        #[test]
+        fn any_file_is_read_whole_or_refused(
+            size in [1_u32..20, 1..20], kind in prop::sample::select(&KINDS[..]), depth in prop::sample::select(&DEPTHS[..]),
+            filter in 0_u8..6, data in prop::collection::vec(0_u8..6, 0..1500), cut in 0.0..2.0_f64,
+        ) {
+            let data: Vec<u8> = std::iter::once(filter).chain(data).collect();
+            let Some(bytes) = file(size, kind, depth, &data) else { return Ok(()) };
+            let end = (bytes.len() as f64 * cut.min(1.0)) as usize;
+            let Ok(raw) = Raw::decode(&bytes[..end]) else { return Ok(()) };
+            prop_assert_eq!([raw.height, raw.width], size.map(|side| side as usize));
+            let length = match raw.values {
+                Values::Numbers(numbers) => numbers.len(),
+                Values::Colours(colours) => colours.len() / 3,
+            };
+            prop_assert_eq!(length, raw.height * raw.width);
+        }
+    }
+}
