@@ -81,6 +81,35 @@ impl Sample for LabelledSample {
     }
 }
 
+/// One image with the classes of its pixels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SegmentationSample {
+    /// Normalised, `[3, H, W]`.
+    pub pixels: Vec<f32>,
+    /// The class of each pixel, or 255 where it is ignored, `[H · W]`.
+    pub labels: Vec<u32>,
+}
+
+/// A batch of [`SegmentationSample`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct SegmentationBatch {
+    /// `[B, 3, H, W]`.
+    pub pixels: Vec<f32>,
+    /// `[B · H · W]`.
+    pub labels: Vec<u32>,
+}
+
+impl Sample for SegmentationSample {
+    type Batch = SegmentationBatch;
+
+    fn collate(samples: Vec<Self>) -> SegmentationBatch {
+        SegmentationBatch {
+            pixels: concat(&samples, |sample| &sample.pixels),
+            labels: concat(&samples, |sample| &sample.labels),
+        }
+    }
+}
+
 fn concat<S, T: Copy>(samples: &[S], part: impl Fn(&S) -> &[T]) -> Vec<T> {
     let mut joined = Vec::with_capacity(samples.first().map_or(0, |first| part(first).len()) * samples.len());
     samples.iter().for_each(|sample| joined.extend_from_slice(part(sample)));

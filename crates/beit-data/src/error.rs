@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::source::{Unread, endings};
 use crate::split::Split;
@@ -134,6 +134,74 @@ pub enum Error {
         /// How many.
         found: usize,
     },
+    /// An image that must have a mask has none.
+    #[error("no mask for {image}{}", expected_mask(.expected.as_deref()))]
+    NoMask {
+        /// The image.
+        image: String,
+        /// The file that was expected, where the source has its masks in files.
+        expected: Option<PathBuf>,
+    },
+    /// A mask cannot be understood.
+    #[error("mask {name}: {reason}")]
+    Mask {
+        /// The mask.
+        name: String,
+        /// Expected and found.
+        reason: String,
+    },
+    /// A mask that is not as large as its image.
+    #[error(
+        "mask {mask} has {} x {} pixels, its image {image} has {} x {} (height x width): expected the same size",
+        .mask_size[0], .mask_size[1], .image_size[0], .image_size[1]
+    )]
+    MaskSize {
+        /// The image.
+        image: String,
+        /// `[H, W]` of the image as it stands upright.
+        image_size: [usize; 2],
+        /// The mask.
+        mask: String,
+        /// `[H, W]` of the mask.
+        mask_size: [usize; 2],
+    },
+    /// A file that names the classes of masks is not as it should be.
+    #[error("{} names no classes of masks: {problem}", .path.display())]
+    MaskClasses {
+        /// The file.
+        path: PathBuf,
+        /// Expected and found, with the number of the line.
+        problem: String,
+    },
+    /// Fewer than two classes of pixels: nothing to tell apart.
+    #[error(
+        "expected at least 2 classes of pixels to tell apart, found {}: {} in a mask means that a pixel is ignored, so write two classes \
+         as 0 and 1", found_classes(.names), crate::Mask::IGNORED
+    )]
+    TooFewMaskClasses {
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// No pixel of any mask has a class.
+    #[error(
+        "expected masks with pixels that have a class, found {masks} in which all are ignored; first {first}"
+    )]
+    NoValidPixel {
+        /// Number of masks.
+        masks: usize,
+        /// The first.
+        first: String,
+    },
+    /// The folder of masks lies in the folder of images, or the other way round, so that masks would be taken for images.
+    #[error(
+        "images in {} and masks in {}: expected two folders of which none lies in the other", .images.display(), .masks.display()
+    )]
+    NestedMasks {
+        /// The folder of images.
+        images: PathBuf,
+        /// The folder of masks.
+        masks: PathBuf,
+    },
     /// A class without a single training image.
     #[error("class {class} has no training image{}", expected_instead(.unread))]
     EmptyClass {
@@ -174,6 +242,20 @@ pub enum Error {
     /// The operating system gave no thread.
     #[error("cannot start a loader thread")]
     Thread(#[source] std::io::Error),
+}
+
+fn expected_mask(expected: Option<&Path>) -> String {
+    match expected {
+        Some(path) => format!(": expected {}; put it there, or take the image away", path.display()),
+        None => ": expected a source with masks, such as ade:DIR or masks:IMAGES,MASKS".to_owned(),
+    }
+}
+
+fn found_classes(names: &[String]) -> String {
+    match names {
+        [] => "none".to_owned(),
+        names => format!("{} ({})", names.len(), names.join(", ")),
+    }
 }
 
 /// What a class should have where it has files that are not read.

@@ -2,34 +2,45 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod census;
 mod decode;
 mod error;
 mod files;
 mod foreign;
 mod image;
 mod loader;
+mod mask;
 mod ordered;
+mod pair;
 mod rng;
 mod source;
 mod split;
 mod subset;
 mod transform;
 
-pub use batch::{LabelledBatch, LabelledSample, PretrainBatch, PretrainSample, Sample};
+pub use batch::{
+    LabelledBatch, LabelledSample, PretrainBatch, PretrainSample, Sample, SegmentationBatch,
+    SegmentationSample,
+};
+pub use census::{MaskCensus, check_masks};
 pub use decode::{MAX_DECODED_BYTES, MAX_PICTURE_BYTES};
 pub use error::{BadFile, Error, Result};
 pub use files::{open_regular, read_regular};
 pub use foreign::told_by;
 pub use image::{CropBox, Image};
 pub use loader::{Batch, Batches, Item, Loader, LoaderConfig, Shard};
+pub use mask::{Mask, palette};
 pub use rng::{Purpose, SampleRng, sample_rng, shuffled};
-pub use source::{Cached, Folder, Idx, Part, SCHEMES, Source, Unread, file_version, normal_name, open};
+pub use source::{
+    Cached, Folder, Idx, Pairs, Part, SCHEMES, Source, Unread, file_version, normal_name, open,
+};
 pub use split::Split;
 pub use subset::{Validation, labels, stratified_subset, training_labels, validation_split};
 pub use transform::{
-    Channels, ColourJitter, Filter, FinetuneTransform, Fit, LOGIT_LAPLACE_EPS, Normalise, Preprocessing,
-    PretrainTransform, RandomErasing, RandomResizedCrop, TokenizerTransform, logit_laplace,
+    Channels, ClassShare, ColourJitter, Filter, FinetuneTransform, Fit, LOGIT_LAPLACE_EPS, Normalise,
+    PhotometricDistortion, Planes, Preprocessing, PretrainTransform, RandomErasing, RandomResizedCrop,
+    RandomScale, Scale, SegmentationTransform, SegmentationView, TokenizerTransform, logit_laplace,
 };
 
 #[cfg(feature = "fashion-mnist")]
-pub use source::fashion_mnist;
+pub use source::{Scenes, fashion_mnist};

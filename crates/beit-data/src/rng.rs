@@ -28,6 +28,8 @@ pub enum Purpose {
     Patches,
     /// Which training images are held out for validation.
     Validation,
+    /// What a composed scene shows.
+    Scene,
 }
 
 /// A generator for one purpose of one sample in one epoch. `index` may as well be a step or a rank: whatever numbers the

@@ -61,6 +61,12 @@ impl Needs {
         self.size[0].saturating_mul(self.size[1]).saturating_mul(RGB)
     }
 
+    /// `[height, width]` once the picture stands upright.
+    pub(super) fn upright(&self) -> [usize; 2] {
+        let [height, width] = self.size.map(|side| side as usize);
+        if turns_by_a_quarter(self.orientation) { [width, height] } else { [height, width] }
+    }
+
     /// The greater of two moments: the decoder at work, and the picture being turned.
     fn peak(&self) -> u64 {
         let decoding = self.decoded.max(self.rgb()).saturating_add(self.working);

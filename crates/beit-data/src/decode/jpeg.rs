@@ -35,6 +35,11 @@ pub(super) fn decode(bytes: &[u8], budget: Budget) -> Result<RgbImage, String> {
     Ok(upright(picture(pixels, &needs), needs.orientation))
 }
 
+/// `[height, width]` of the upright picture. No scan is decoded.
+pub(super) fn size(bytes: &[u8], budget: Budget) -> Result<[usize; 2], String> {
+    open(bytes, budget).map(|(_, needs)| needs.upright())
+}
+
 /// Decodes a JPEG that is part of another file, which says what its channels are and how large it is at `most`.
 pub(super) fn decode_strip(
     bytes: &[u8],

@@ -44,6 +44,24 @@ impl Image {
         Self::decode(&bytes, &path.display().to_string())
     }
 
+    /// `[height, width]` of a picture file as it stands upright, from its header where that is enough: a TIFF or a GIF is decoded.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open).
+    pub fn size_of(path: impl AsRef<Path>) -> crate::error::Result<[usize; 2]> {
+        let path = path.as_ref();
+        let bytes = read_regular(path, MAX_PICTURE_BYTES)
+            .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let name = path.display().to_string();
+        let size = match bytes.as_slice() {
+            bytes if jpeg::is_jpeg(bytes) => jpeg::size(bytes, Budget(MAX_DECODED_BYTES)),
+            bytes if raster::is_raster(bytes) => raster::size(bytes, Budget(MAX_DECODED_BYTES)),
+            bytes => return Self::decode(bytes, &name).map(|image| [image.height(), image.width()]),
+        };
+        size.map_err(|reason| Error::Decode { name, reason })
+    }
+
     /// Decodes a JPEG, PNG, WebP, BMP, TIFF or GIF file, whichever its first bytes say; of several pictures the first. The EXIF
     /// orientation is applied, so that the picture stands upright; transparency is dropped, not blended, and grey, palette, CMYK
     /// and 16-bit pictures become 8-bit RGB, to the byte as `convert("RGB")` of the Python Imaging Library makes them.

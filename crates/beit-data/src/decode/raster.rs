@@ -15,6 +15,21 @@ pub(super) fn is_raster(bytes: &[u8]) -> bool {
 
 /// Decodes a picture and stands it upright.
 pub(super) fn decode(bytes: &[u8], budget: Budget) -> Result<RgbImage, String> {
+    let (decoder, needs) = open(bytes, budget)?;
+    let (width, height) = decoder.dimensions();
+    let (kind, orientation) = (decoder.color_type(), needs.orientation);
+    let pixels = read(decoder, &needs, kind).map_err(said)?;
+    let image = RgbImage::from_raw(width, height, pixels).expect("there are width x height x 3 bytes");
+    Ok(upright(image, orientation))
+}
+
+/// `[height, width]` of the upright picture. No pixel is decoded.
+pub(super) fn size(bytes: &[u8], budget: Budget) -> Result<[usize; 2], String> {
+    open(bytes, budget).map(|(_, needs)| needs.upright())
+}
+
+/// Reads the header and checks what decoding takes.
+fn open(bytes: &[u8], budget: Budget) -> Result<(impl ImageDecoder, Needs), String> {
     let working = webp::working(bytes)?;
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(said)?;
     // Opening a PNG reads its profile and its texts.
@@ -30,10 +45,7 @@ pub(super) fn decode(bytes: &[u8], budget: Budget) -> Result<RgbImage, String> {
         orientation: decoder.orientation().map_err(said)?,
     };
     budget.without_metadata().check(&needs)?;
-    let (kind, orientation) = (decoder.color_type(), needs.orientation);
-    let pixels = read(decoder, &needs, kind).map_err(said)?;
-    let image = RgbImage::from_raw(width, height, pixels).expect("there are width x height x 3 bytes");
-    Ok(upright(image, orientation))
+    Ok((decoder, needs))
 }
 
 /// The pixels as RGB. The memory was found to fit.

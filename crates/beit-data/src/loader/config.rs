@@ -23,6 +23,8 @@ pub struct LoaderConfig {
     pub prefetch: usize,
     /// Share of the images that may be undecodable before loading ends with an error.
     pub max_bad_share: f64,
+    /// Whether masks are read. Then an image without one, or whose mask is bad, counts as undecodable.
+    pub masks: bool,
 }
 
 /// One of several processes that share each batch: rank `rank` takes positions rank, rank + of, rank + 2 of, … of it. Together
@@ -55,7 +57,14 @@ impl LoaderConfig {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             prefetch: 2,
             max_bad_share: 0.01,
+            masks: false,
         }
+    }
+
+    /// The same, with masks.
+    #[must_use]
+    pub fn with_masks(self) -> Self {
+        Self { masks: true, ..self }
     }
 
     /// Number of batches in an epoch of so many images, before a loader is made.

@@ -13,7 +13,9 @@ pub use config::{LoaderConfig, Shard};
 use crate::batch::Sample;
 use crate::error::{BadFile, Error, Result};
 use crate::image::Image;
+use crate::mask::Mask;
 use crate::ordered::Ordered;
+use crate::pair::pair;
 use crate::rng::{Purpose, SampleRng, sample_rng, shuffled};
 use crate::source::Source;
 
@@ -26,6 +28,9 @@ pub struct Item {
     pub label: Option<u32>,
     /// The picture.
     pub image: Image,
+    /// The classes of its pixels, as large as the picture, where the loader [reads masks](LoaderConfig::masks). Then it is always
+    /// there.
+    pub mask: Option<Mask>,
 }
 
 type MakeSample<S> = dyn Fn(Item, &mut SampleRng) -> S + Send + Sync;
@@ -168,12 +173,11 @@ impl<S: Sample> Shared<S> {
         for position in self.config.positions(number, order.len()) {
             let (index, repeat) =
                 (self.indices[order[position] % self.indices.len()], order[position] / self.indices.len());
-            match self.source.image(index) {
-                Ok(image) => {
+            match self.item(index) {
+                Ok(item) => {
                     let pass = epoch * self.config.repeats as u64 + repeat as u64;
                     let mut rng = sample_rng(self.config.seed, pass, index as u64, Purpose::Sample);
-                    samples
-                        .push((self.make)(Item { index, label: self.source.label(index), image }, &mut rng));
+                    samples.push((self.make)(item, &mut rng));
                     indices.push(index);
                 }
                 Err(error) => {
@@ -185,6 +189,16 @@ impl<S: Sample> Shared<S> {
         let batch =
             (!samples.is_empty()).then(|| Batch { epoch, number, indices, data: S::collate(samples) });
         Made { batch, bad }
+    }
+
+    fn item(&self, index: usize) -> Result<Item> {
+        let (image, mask) = if self.config.masks {
+            let (image, mask) = pair(&*self.source, index)?;
+            (image, Some(mask))
+        } else {
+            (self.source.image(index)?, None)
+        };
+        Ok(Item { index, label: self.source.label(index), image, mask })
     }
 
     /// The order of an epoch: numbers below images · repeats.

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use super::{Source, Unread};
 use crate::error::Result;
 use crate::image::Image;
+use crate::mask::Mask;
 
 /// Keeps decoded pictures of another source in memory, the first ones met until the budget is spent.
 pub struct Cached {
@@ -52,6 +53,26 @@ impl Source for Cached {
 
     fn class_names(&self) -> &[String] {
         self.source.class_names()
+    }
+
+    fn size(&self, index: usize) -> Result<[usize; 2]> {
+        self.source.size(index)
+    }
+
+    fn mask(&self, index: usize) -> Result<Option<Mask>> {
+        self.source.mask(index)
+    }
+
+    fn mask_name(&self, index: usize) -> String {
+        self.source.mask_name(index)
+    }
+
+    fn mask_classes(&self) -> &[String] {
+        self.source.mask_classes()
+    }
+
+    fn mask_palette(&self) -> Option<&[[u8; 3]]> {
+        self.source.mask_palette()
     }
 
     fn name(&self, index: usize) -> String {

@@ -5,7 +5,7 @@ use super::idx::{Idx, Opened, read_idx};
 use crate::split::Split;
 
 /// Class names of Fashion-MNIST, in the order of its labels.
-const CLASS_NAMES: [&str; 10] = [
+pub(super) const CLASS_NAMES: [&str; 10] = [
     "T-shirt/top",
     "Trouser",
     "Pullover",
@@ -30,17 +30,21 @@ macro_rules! asset {
 /// Fashion-MNIST is copyright 2017 Zalando SE, MIT licence; see `assets/fashion-mnist/LICENSE`.
 #[must_use]
 pub fn fashion_mnist(split: Split) -> Arc<dyn Source> {
+    Arc::clone(garments(split)) as Arc<dyn Source>
+}
+
+/// The pictures of a split as they are kept.
+pub(super) fn garments(split: Split) -> &'static Arc<Idx> {
     static TRAIN: OnceLock<Arc<Idx>> = OnceLock::new();
     static TEST: OnceLock<Arc<Idx>> = OnceLock::new();
-    let source = match split {
+    match split {
         Split::Train => TRAIN.get_or_init(|| {
             read(split, asset!("train-images-idx3-ubyte.gz"), asset!("train-labels-idx1-ubyte.gz"))
         }),
         Split::Test => TEST.get_or_init(|| {
             read(split, asset!("t10k-images-idx3-ubyte.gz"), asset!("t10k-labels-idx1-ubyte.gz"))
         }),
-    };
-    Arc::clone(source) as Arc<dyn Source>
+    }
 }
 
 fn read(split: Split, images: &'static [u8], labels: &'static [u8]) -> Arc<Idx> {

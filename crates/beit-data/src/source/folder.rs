@@ -135,6 +135,10 @@ impl Source for Folder {
         &self.class_names
     }
 
+    fn size(&self, index: usize) -> Result<[usize; 2]> {
+        Image::size_of(self.path(index))
+    }
+
     fn name(&self, index: usize) -> String {
         self.path(index).display().to_string()
     }

@@ -7,11 +7,15 @@ mod folder;
 mod idx;
 mod kinds;
 mod layout;
+mod meaning;
 mod open;
+mod pairs;
 mod part;
 mod paths;
 mod reading;
 mod scan;
+#[cfg(feature = "fashion-mnist")]
+mod scenes;
 mod spelling;
 
 pub use cached::Cached;
@@ -22,11 +26,15 @@ pub use idx::Idx;
 pub use kinds::Unread;
 pub(crate) use kinds::endings;
 pub use open::{SCHEMES, open};
+pub use pairs::Pairs;
 pub use part::Part;
+#[cfg(feature = "fashion-mnist")]
+pub use scenes::Scenes;
 pub use spelling::normal_name;
 
 use crate::error::Result;
 use crate::image::Image;
+use crate::mask::Mask;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -52,6 +60,41 @@ pub trait Source: Send + Sync {
 
     /// Names of the classes, in the order of their numbers; none where pictures have no labels.
     fn class_names(&self) -> &[String];
+
+    /// `[height, width]` of picture `index` as it stands upright. Where its header says that, nothing is decoded.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`image`](Self::image).
+    fn size(&self, index: usize) -> Result<[usize; 2]> {
+        self.image(index).map(|image| [image.height(), image.width()])
+    }
+
+    /// The mask of picture `index`; none where pictures have no masks.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mask`](crate::Error::Mask), naming the file.
+    fn mask(&self, index: usize) -> Result<Option<Mask>> {
+        let _ = index;
+        Ok(None)
+    }
+
+    /// The mask of picture `index`, for people.
+    fn mask_name(&self, index: usize) -> String {
+        self.name(index)
+    }
+
+    /// Names of the classes of pixels, in the order of their numbers; none where pictures have no masks. Where nothing but the masks
+    /// says which classes there are, the first call reads them all.
+    fn mask_classes(&self) -> &[String] {
+        &[]
+    }
+
+    /// Colours of the classes of pixels, one for each, where the data say them.
+    fn mask_palette(&self) -> Option<&[[u8; 3]]> {
+        None
+    }
 
     /// Picture `index`, for people: a path, or a file and a number.
     fn name(&self, index: usize) -> String;

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::{Folder, Idx, Pairs, Source};
 #[cfg(feature = "fashion-mnist")]
-use super::fashion_mnist;
-use super::{Folder, Idx, Source};
+use super::{Scenes, fashion_mnist};
 use crate::error::{Error, Result};
 use crate::split::Split;
 
@@ -13,11 +13,16 @@ use crate::split::Split;
 pub const SCHEMES: &[&str] = &[
     #[cfg(feature = "fashion-mnist")]
     "fashion-mnist",
+    #[cfg(feature = "fashion-mnist")]
+    "scenes",
     "idx:DIR",
     "folder:DIR",
+    "ade:DIR",
+    "masks:IMAGES,MASKS[,CLASSES]",
 ];
 
-/// Opens a source from one string: `fashion-mnist` (embedded), `idx:DIR` ([`Idx::open`]) or `folder:DIR` ([`Folder::open`]).
+/// Opens a source from one string: `fashion-mnist` (embedded), `idx:DIR` ([`Idx::open`]) or `folder:DIR` ([`Folder::open`]); with masks,
+/// `scenes` (embedded), `ade:DIR` ([`Pairs::ade`]) or `masks:IMAGES,MASKS[,CLASSES]` ([`Pairs::open`]), whose paths have no commas.
 ///
 /// # Errors
 ///
@@ -26,8 +31,19 @@ pub fn open(spec: &str, split: Split) -> Result<Arc<dyn Source>> {
     match spec.split_once(':') {
         Some(("idx", dir)) => Ok(Arc::new(Idx::open(Path::new(dir), split)?)),
         Some(("folder", dir)) => Ok(Arc::new(Folder::open(Path::new(dir), split)?)),
+        Some(("ade", dir)) => Ok(Arc::new(Pairs::ade(Path::new(dir), split)?)),
+        Some(("masks", paths)) => {
+            let paths: Vec<&Path> = paths.split(',').map(Path::new).collect();
+            match paths[..] {
+                [images, masks] => Ok(Arc::new(Pairs::open(images, masks, None, split)?)),
+                [images, masks, classes] => Ok(Arc::new(Pairs::open(images, masks, Some(classes), split)?)),
+                _ => Err(Error::UnknownSource { spec: spec.to_owned(), known: SCHEMES }),
+            }
+        }
         #[cfg(feature = "fashion-mnist")]
         None if spec == "fashion-mnist" => Ok(fashion_mnist(split)),
+        #[cfg(feature = "fashion-mnist")]
+        None if spec == "scenes" => Ok(Arc::new(Scenes::standard(split))),
         _ => Err(Error::UnknownSource { spec: spec.to_owned(), known: SCHEMES }),
     }
 }

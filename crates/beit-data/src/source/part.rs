@@ -4,6 +4,7 @@ use std::time::SystemTime;
 use super::{Source, Unread};
 use crate::error::Result;
 use crate::image::Image;
+use crate::mask::Mask;
 
 /// Some pictures of another source, under numbers of their own: what was held out, or drawn.
 pub struct Part {
@@ -39,6 +40,26 @@ impl Source for Part {
 
     fn class_names(&self) -> &[String] {
         self.source.class_names()
+    }
+
+    fn size(&self, index: usize) -> Result<[usize; 2]> {
+        self.source.size(self.indices[index])
+    }
+
+    fn mask(&self, index: usize) -> Result<Option<Mask>> {
+        self.source.mask(self.indices[index])
+    }
+
+    fn mask_name(&self, index: usize) -> String {
+        self.source.mask_name(self.indices[index])
+    }
+
+    fn mask_classes(&self) -> &[String] {
+        self.source.mask_classes()
+    }
+
+    fn mask_palette(&self) -> Option<&[[u8; 3]]> {
+        self.source.mask_palette()
     }
 
     fn name(&self, index: usize) -> String {

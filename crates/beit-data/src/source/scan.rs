@@ -100,6 +100,11 @@ impl Found {
         self.unread.files() == 0 && self.folders.iter().all(|(_, names)| names.is_empty())
     }
 
+    /// Paths of all images.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = PathBuf> {
+        self.folders.iter().flat_map(|(folder, names)| names.iter().map(|name| folder.join(name)))
+    }
+
     pub(crate) fn add_to(self, images: &mut Paths) {
         self.folders.into_iter().for_each(|(path, names)| images.add(path, names));
     }

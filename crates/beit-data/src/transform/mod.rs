@@ -3,11 +3,15 @@
 mod crop;
 mod erase;
 mod finetune;
+mod hsv;
 mod jitter;
 mod normalise;
+mod photometric;
 mod preprocessing;
 mod pretrain;
 mod resize;
+mod scale;
+mod segmentation;
 mod tokenizer;
 mod training;
 
@@ -16,7 +20,10 @@ pub use erase::RandomErasing;
 pub use finetune::FinetuneTransform;
 pub use jitter::ColourJitter;
 pub use normalise::{Channels, LOGIT_LAPLACE_EPS, Normalise, logit_laplace};
+pub use photometric::PhotometricDistortion;
 pub use preprocessing::{Fit, Preprocessing};
 pub use pretrain::PretrainTransform;
 pub use resize::Filter;
+pub use scale::{RandomScale, Scale};
+pub use segmentation::{ClassShare, Planes, SegmentationTransform, SegmentationView};
 pub use tokenizer::TokenizerTransform;

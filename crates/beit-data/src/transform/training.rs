@@ -1,6 +1,6 @@
 use super::{
-    ColourJitter, FinetuneTransform, Preprocessing, PretrainTransform, RandomErasing, RandomResizedCrop,
-    TokenizerTransform,
+    ClassShare, ColourJitter, FinetuneTransform, PhotometricDistortion, Preprocessing, PretrainTransform,
+    RandomErasing, RandomResizedCrop, RandomScale, SegmentationTransform, TokenizerTransform,
 };
 
 /// Probability of a horizontal flip, in every training.
@@ -38,6 +38,21 @@ impl Preprocessing {
             colour_jitter: ColourJitter::NONE,
             normalise: self.normalise,
             erase: if self.is_small() { None } else { Some(RandomErasing::STANDARD) },
+        }
+    }
+
+    /// Augmentation of semantic segmentation with the settings of the released code: a base scale of (4 S, S) for pictures of S pixels,
+    /// which is (2048, 512) for 512. Small images are kept near their own size.
+    #[must_use]
+    pub const fn segment(&self) -> SegmentationTransform {
+        let shorter = if self.size[0] < self.size[1] { self.size[0] } else { self.size[1] };
+        SegmentationTransform {
+            size: self.size,
+            scale: if self.is_small() { RandomScale::SMALL } else { RandomScale::standard(shorter) },
+            class_share: Some(ClassShare::STANDARD),
+            flip: FLIP,
+            photometric: Some(PhotometricDistortion::STANDARD),
+            normalise: self.normalise,
         }
     }
 
