@@ -6,7 +6,7 @@ use beit_heads::{Mim, MimConfig, masked_rows};
 use beit_ops::init::Stream;
 use beit_ops::prelude::*;
 use beit_ops::{DeviceError, Host, Targets, Tree};
-use beit_train::{Hyper, Optimiser, Schedule};
+use beit_train::{Decay, Hyper, Optimiser, Schedule};
 use beit_vit::{Config, Input, Keep};
 use serde::Serialize;
 use std::rc::Rc;
@@ -100,7 +100,7 @@ fn steps<O: Ops>(args: &CompareSettings, ops: &O) -> Result<Vec<Measured>, Devic
     let targets = Targets::Classes { ids: &codes, smoothing: 0.0 };
 
     let mut params = Mim::init(ops, &config, 0);
-    let schedule = Schedule { peak: 5e-4, min: 0.0, warmup: 0, total: args.steps };
+    let schedule = Schedule { peak: 5e-4, min: 0.0, warmup: 0, total: args.steps, decay: Decay::Cosine };
     let hyper = Hyper { clip_grad: Some(3.0), ..Hyper::new(schedule) };
     let mut optimiser = Optimiser::new(ops, &params, hyper, config.vit.depth);
     let mut grads = params.map(&mut |p| ops.zeros(ops.shape(p)));

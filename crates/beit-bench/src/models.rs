@@ -5,7 +5,7 @@ use beit::settings::Size;
 use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling, masked_rows};
 use beit_ops::{Ops, Shape, Targets, Tree};
 use beit_tokenizer::Encoder;
-use beit_train::{Hyper, Optimiser, Schedule};
+use beit_train::{Decay, Hyper, Optimiser, Schedule};
 use beit_vit::{Config, Input, Keep, RelativePositions};
 use serde_json::{Value, json};
 
@@ -68,7 +68,7 @@ impl Model {
     }
 
     fn optimiser<O: Ops>(&self, ops: &O, params: &impl Tree<O::Tensor>) -> Optimiser<O::Tensor> {
-        let schedule = Schedule { peak: 1e-5, min: 1e-5, warmup: 0, total: u64::MAX };
+        let schedule = Schedule { peak: 1e-5, min: 1e-5, warmup: 0, total: u64::MAX, decay: Decay::Cosine };
         Optimiser::new(ops, params, Hyper { clip_grad: Some(3.0), ..Hyper::new(schedule) }, self.vit.depth)
     }
 }

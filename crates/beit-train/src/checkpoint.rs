@@ -165,11 +165,11 @@ fn differences(found: &Value, expected: &Value) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Classification, Hyper, Schedule, Task};
+    use crate::{Classification, Decay, Hyper, Schedule, Task};
     use beit_ops::Host;
 
     fn recipe(lr: f64) -> Recipe {
-        let schedule = Schedule { peak: lr, min: 0.0, warmup: 0, total: 10 };
+        let schedule = Schedule { peak: lr, min: 0.0, warmup: 0, total: 10, decay: Decay::Cosine };
         Recipe { accumulate: 1, hyper: Hyper::new(schedule), report_every: 7, read_every: 1, seed: 3 }
     }
 

@@ -19,6 +19,7 @@ mod recipe;
 mod record;
 mod run;
 mod schedule;
+mod segmentation;
 mod sink;
 mod task;
 mod tasks;
@@ -39,12 +40,13 @@ pub use optimiser::{Hyper, Optimiser, layer_scale};
 pub use progress::{Progress, Silent, StepReport};
 pub use recipe::Recipe;
 pub use record::Record;
-pub use schedule::Schedule;
+pub use schedule::{Decay, Schedule};
+pub use segmentation::{PixelAccuracy, PixelClass, PixelCounts, View, Windows, segment};
 pub use sink::Sink;
 pub use task::{Changes, Moment, Outcome, Task};
 pub use tasks::{
-    Classification, ClassificationSettings, MaskedImages, MaskedImagesSettings, Tokenization,
-    TokenizationSettings, tokenizer_divergence,
+    Classification, ClassificationSettings, MaskedImages, MaskedImagesSettings, Segmentation,
+    SegmentationSettings, Tokenization, TokenizationSettings, tokenizer_divergence,
 };
 pub use token_accuracy::{TokenAccuracy, evaluate_tokens, nearest_visible, share_of_gap, token_baselines};
 pub use tokenizer_quality::{PixelQuality, TokenizerQuality, tokenizer_quality};

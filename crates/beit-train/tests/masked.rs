@@ -5,7 +5,7 @@ use beit_heads::{Mim, MimConfig};
 use beit_ops::{Host, Tree};
 use beit_tokenizer::Encoder;
 use beit_train::{
-    Hooks, Hyper, Listeners, MaskedImages, Recipe, Record, Result, Schedule, Silent, StepReport, Sums,
+    Decay, Hooks, Hyper, Listeners, MaskedImages, Recipe, Record, Result, Schedule, Silent, StepReport, Sums,
     Trainer,
 };
 use beit_vit::{Config, Preset, RelativePositions};
@@ -86,7 +86,7 @@ fn step(images: Range<usize>, batch: usize, accumulate: u64) -> (Vec<f32>, StepR
         relative_positions: RelativePositions::Shared,
         ..Config::new(Preset::Tiny)
     };
-    let schedule = Schedule { peak: 1e-2, min: 0.0, warmup: 0, total: 1 };
+    let schedule = Schedule { peak: 1e-2, min: 0.0, warmup: 0, total: 1, decay: Decay::Cosine };
     let hyper = Hyper { clip_grad: Some(1.0), ..Hyper::new(schedule) };
     let recipe = Recipe { accumulate, hyper, report_every: 1, read_every: 1, seed: 3 };
     let params = Mim::init(&OPS, &MimConfig { vit, vocab: 16 }, 3);

@@ -4,7 +4,7 @@ use beit_ops::prelude::*;
 use beit_ops::{Host, Layer};
 use beit_tests::mim::Batch;
 use beit_tests::{Comparison, Golden, stored, tolerance, wgpu};
-use beit_train::{Hyper, Optimiser, Schedule, layer_scale};
+use beit_train::{Decay, Hyper, Optimiser, Schedule, layer_scale};
 use beit_weights::{Kind, load_mim};
 use serde_json::Value;
 use std::path::Path;
@@ -24,6 +24,7 @@ fn hyper(recipe: &Value) -> Hyper {
         min: float(recipe, "min_lr"),
         warmup: steps("warmup_steps"),
         total: steps("steps"),
+        decay: Decay::Cosine,
     };
     Hyper {
         beta1: float(recipe, "beta1"),
@@ -88,6 +89,7 @@ fn rates_of_the_released_recipe() {
         min: float(cosine, "min_lr"),
         warmup: cosine["warmup_steps"].as_u64().unwrap(),
         total: cosine["total_steps"].as_u64().unwrap(),
+        decay: Decay::Cosine,
     };
     for (step, want) in cosine["steps"].as_array().unwrap().iter().zip(cosine["lrs"].as_array().unwrap()) {
         let (got, want) = (schedule.at(step.as_u64().unwrap()), want.as_f64().unwrap());

@@ -2,10 +2,12 @@
 
 mod classification;
 mod masked_images;
+mod segmentation;
 mod tokenization;
 
 pub use classification::{Classification, ClassificationSettings};
 pub use masked_images::{MaskedImages, MaskedImagesSettings};
+pub use segmentation::{Segmentation, SegmentationSettings};
 pub use tokenization::{Tokenization, TokenizationSettings, tokenizer_divergence};
 
 use beit_vit::Keep;

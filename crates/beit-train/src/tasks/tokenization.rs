@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::optimiser::Hyper;
-use crate::schedule::Schedule;
+use crate::schedule::{Decay, Schedule};
 use crate::task::{Changes, Moment, Outcome, Task};
 use beit_data::Batch;
 use beit_ops::{GumbelNoise, Ops, Tree};
@@ -42,8 +42,13 @@ impl Tokenization {
     pub fn hyper(&self) -> Hyper {
         let Recipe { beta1, beta2, weight_decay, max_norm: clip_grad, warmup, schedule, .. } = self.recipe;
         let lr = schedule.lr;
-        let schedule =
-            Schedule { peak: lr.from, min: lr.to, warmup: warmup.min(lr.steps / 20), total: lr.steps };
+        let schedule = Schedule {
+            peak: lr.from,
+            min: lr.to,
+            warmup: warmup.min(lr.steps / 20),
+            total: lr.steps,
+            decay: Decay::Cosine,
+        };
         Hyper { beta1, beta2, weight_decay, clip_grad, ..Hyper::new(schedule) }
     }
 }

@@ -4,8 +4,8 @@ use beit_data::{Image, Item, LabelledSample, Loader, LoaderConfig, SampleRng, So
 use beit_heads::{Classifier, ClassifierConfig, Pooling};
 use beit_ops::{Host, Tree};
 use beit_train::{
-    Classification, Error, Hooks, Hyper, Listeners, Recipe, Record, Schedule, Silent, StepReport, Task,
-    Trainer,
+    Classification, Decay, Error, Hooks, Hyper, Listeners, Recipe, Record, Schedule, Silent, StepReport,
+    Task, Trainer,
 };
 use beit_vit::{Config, Preset, RelativePositions};
 use std::sync::Arc;
@@ -75,7 +75,7 @@ pub(crate) fn params() -> Classifier<Array> {
 
 /// Six steps.
 pub(crate) fn recipe(peak: f64, accumulate: u64) -> Recipe {
-    let schedule = Schedule { peak, min: 0.0, warmup: 1, total: 6 };
+    let schedule = Schedule { peak, min: 0.0, warmup: 1, total: 6, decay: Decay::Cosine };
     let hyper = Hyper { clip_grad: Some(1.0), layer_decay: Some(0.8), ..Hyper::new(schedule) };
     Recipe { accumulate, hyper, report_every: 1, read_every: 1, seed: 7 }
 }

@@ -1,7 +1,7 @@
 use super::Batches;
 use super::number::{RATE, within};
 use crate::error::{Result, setting};
-use beit_train::{Hyper, Schedule};
+use beit_train::{Decay, Hyper, Schedule};
 use beit_vit::Keep;
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +34,7 @@ pub struct OptimisationSettings {
     /// Peak learning rate; where not given, 4e-3 in fine-tuning, in pre-training what is usual for the preset
     #[cfg_attr(feature = "clap", arg(long))]
     pub lr: Option<f64>,
-    /// Learning rate at the end; 1e-5 where not given, or the peak where that is lower
+    /// Learning rate at the end; where not given 0 in segmentation, else 1e-5, or the peak where that is lower
     #[cfg_attr(feature = "clap", arg(long))]
     pub min_lr: Option<f64>,
     /// Epochs of warm-up; 5 % of the run where not given
@@ -113,7 +113,7 @@ impl OptimisationSettings {
     }
 
     /// The optimiser for a loader of so many batches in an epoch, with a learning rate for who gave none.
-    pub(crate) fn hyper(&self, batches_per_epoch: u64, lr: f64) -> Result<Hyper> {
+    pub(crate) fn hyper(&self, batches_per_epoch: u64, lr: f64, decay: Decay) -> Result<Hyper> {
         let steps_per_epoch = (batches_per_epoch / self.update_freq.max(1)).max(1);
         let total = self.steps.unwrap_or(self.epochs.unwrap_or(0).saturating_mul(steps_per_epoch));
         let batches = total.checked_mul(self.update_freq);
@@ -132,11 +132,12 @@ impl OptimisationSettings {
             setting!("a warm-up of {warmup} steps in a run of {total}: expected fewer");
         }
         let peak = self.lr.unwrap_or(lr);
-        let min = self.min_lr.unwrap_or(MIN_LR.min(peak));
+        let usual = if decay == Decay::Linear { 0.0 } else { MIN_LR };
+        let min = self.min_lr.unwrap_or(usual.min(peak));
         if min > peak {
             setting!("--min-lr {min}: expected at most the peak learning rate, --lr {peak}, found {min}");
         }
-        let schedule = Schedule { peak, min, warmup, total };
+        let schedule = Schedule { peak, min, warmup, total, decay };
         let clip_grad = (self.clip_grad > 0.0).then_some(self.clip_grad);
         Ok(Hyper { weight_decay: self.weight_decay, clip_grad, ..Hyper::new(schedule) })
     }
