@@ -16,6 +16,7 @@ pub mod philox;
 pub mod plan;
 mod relative;
 mod shape;
+mod taps;
 mod tree;
 
 pub use host::Host;
@@ -32,4 +33,5 @@ pub use params::{Conv2d, ConvTranspose2, Linear, Norm, Running};
 pub use plan::{Footprint, Plan};
 pub use relative::{relative_position_index, relative_position_rows};
 pub use shape::Shape;
+pub use taps::Taps;
 pub use tree::Tree;

@@ -48,13 +48,13 @@ pub(crate) struct Rows {
 }
 
 /// Threads along a row.
-const LANES: u32 = 32;
+pub(crate) const LANES: u32 = 32;
 /// Rows that a block reads at a time.
-const ROWS_AT_ONCE: u32 = 8;
+pub(crate) const ROWS_AT_ONCE: u32 = 8;
 /// Blocks that keep a large device busy: eight for each of 128 multiprocessors.
 const ENOUGH: usize = 1024;
 /// Elements that a thread loads at once.
-const MAX_VECTOR: usize = 4;
+pub(crate) const MAX_VECTOR: usize = 4;
 
 impl Rows {
     /// All rows of a matrix, in so many segments that columns and segments together fill the device.
@@ -64,7 +64,7 @@ impl Rows {
         Self { m, stride: c, group: 1, segment: m.div_ceil(segments).max(1) }
     }
 
-    fn segments(&self) -> usize {
+    pub(crate) fn segments(&self) -> usize {
         self.m.div_ceil(self.segment).max(1)
     }
 }
@@ -108,7 +108,7 @@ fn sum_blocks<A: Float, B: Float, N: Size>(
     #[comptime] term: Term,
     #[define(A, B)] _types: [ElemType; 2],
 ) {
-    let column = CUBE_POS_X as usize * LANES as usize + UNIT_POS_X as usize;
+    let column = own_column();
     let line = UNIT_POS_Y as usize;
     let first = CUBE_POS_Y as usize * segment;
     let end = min(first + segment, m);
@@ -143,7 +143,10 @@ fn sum_blocks<A: Float, B: Float, N: Size>(
 
 /// The sum of `x` over the threads of a block that have the same column. It is complete in those of line 0 only.
 #[cube]
-fn block_column_sum<N: Size>(shared: &mut SharedMemory<Vector<f32, N>>, x: Vector<f32, N>) -> Vector<f32, N> {
+pub(crate) fn block_column_sum<N: Size>(
+    shared: &mut SharedMemory<Vector<f32, N>>,
+    x: Vector<f32, N>,
+) -> Vector<f32, N> {
     sync_cube();
     shared[UNIT_POS as usize] = x;
     sync_cube();
@@ -155,16 +158,21 @@ fn block_column_sum<N: Size>(shared: &mut SharedMemory<Vector<f32, N>>, x: Vecto
     total
 }
 
-/// `into[c] += Σ_p partials[skip + p, c]`
-#[cube(launch_unchecked)]
-fn add_blocks<N: Size>(
+/// The column of this thread.
+#[cube]
+pub(crate) fn own_column() -> usize {
+    CUBE_POS_X as usize * LANES as usize + UNIT_POS_X as usize
+}
+
+/// `Σ_p partials[skip + p]` of the column of this thread. It is complete in the threads of line 0 only.
+#[cube]
+pub(crate) fn sum_of_segments<N: Size>(
     partials: &Array<Vector<f32, N>>,
-    into: &mut Array<Vector<f32, N>>,
     skip: usize,
     segments: usize,
-) {
-    let columns = into.len();
-    let column = CUBE_POS_X as usize * LANES as usize + UNIT_POS_X as usize;
+    columns: usize,
+) -> Vector<f32, N> {
+    let column = own_column();
     let mut sum = Vector::<f32, N>::new(0.0f32);
     if column < columns {
         let mut p = UNIT_POS_Y as usize;
@@ -174,9 +182,20 @@ fn add_blocks<N: Size>(
         }
     }
     let mut shared = SharedMemory::<Vector<f32, N>>::new(comptime!((LANES * ROWS_AT_ONCE) as usize));
-    let total = block_column_sum::<N>(&mut shared, sum);
-    if UNIT_POS_Y == 0 && column < columns {
-        into[column] += total;
+    block_column_sum::<N>(&mut shared, sum)
+}
+
+/// `into[c] += Σ_p partials[skip + p, c]`
+#[cube(launch_unchecked)]
+fn add_blocks<N: Size>(
+    partials: &Array<Vector<f32, N>>,
+    into: &mut Array<Vector<f32, N>>,
+    skip: usize,
+    segments: usize,
+) {
+    let total = sum_of_segments::<N>(partials, skip, segments, into.len());
+    if UNIT_POS_Y == 0 && own_column() < into.len() {
+        into[own_column()] += total;
     }
 }
 

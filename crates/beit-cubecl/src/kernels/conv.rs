@@ -120,7 +120,7 @@ pub(crate) fn forward<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, p: &Conv2d<Tensor>) 
     let (x, weight) = (gpu.operand(x), packed(gpu, &p.weight, Packing::Forward));
     let extents = [b * h * w, o, k * k * i];
     let a = Operand::along(&x).patches(k);
-    Product { a, b: Operand::along(&weight), extents, bias: Some(&p.bias) }.store(gpu, [b, h, w, o])
+    Product { a, b: Operand::along(&weight), extents, bias: p.bias.as_ref() }.store(gpu, [b, h, w, o])
 }
 
 /// Returns `dx [B, h, w, I]`: the convolution of `dy` with the turned filter.
@@ -132,10 +132,12 @@ pub(crate) fn backward_input<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor, p: &Conv2d<T
     Product { a, b: Operand::along(&weight), extents, bias: None }.store(gpu, [b, h, w, i])
 }
 
-/// `d_weight [O, I, k, k] += dyᵀ · patches of x`, `d_bias [O] += Σ dy`
+/// `d_weight [O, I, k, k] += dyᵀ · patches of x`, `d_bias [O] += Σ dy` where there is a bias.
 pub(crate) fn backward_params<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor, x: &Tensor, dp: &mut Conv2d<Tensor>) {
     let ([b, h, w, i], [o, _, k, _]) = (x.map(), dp.weight.map());
-    add_column_sums(gpu, dy, &mut dp.bias);
+    if let Some(bias) = &mut dp.bias {
+        add_column_sums(gpu, dy, bias);
+    }
     let (dy, x) = (gpu.operand(dy), gpu.operand(x));
     let (a, patches) = (Operand::across(&dy), Operand::across(&x).patches(k));
     let product = Product { a, b: patches, extents: [o, k * k * i, b * h * w], bias: None };

@@ -1,4 +1,5 @@
-//! Cross-entropy against classes, smoothed classes or distributions, and the largest element of rows.
+//! Cross-entropy against classes, smoothed classes, distributions or labels of which some are ignored, and the largest element of
+//! rows.
 //!
 //! ```text
 //! logits [M, V]: a warp per row, or a block where V is above 1,024 (see rows.rs)
@@ -34,6 +35,8 @@ enum Goal {
     Smoothed,
     /// `p`, as given.
     Distribution,
+    /// `p_v = [v = class]`; a row whose class none is has neither a loss nor a gradient.
+    Label,
 }
 
 /// `lse = ln Σ_v exp logit_v` and `loss = lse Σ_v p_v - Σ_v p_v logit_v` in one pass over `logits [M, V]`;
@@ -98,12 +101,25 @@ fn score_rows<L: Float, P: Float, N: Size>(
             mass = on + off * f32::cast_from(columns * N::value());
         }
         if lane(block_per_row) == 0 {
+            let counts = has_class(class, columns * N::value(), goal);
             lse[row] = total;
-            scores[row] = total * mass - dot;
-            scores[m + row] = select(is_nan(total), 0.0f32, select(at == class, 1.0f32, 0.0f32));
+            scores[row] = select(counts, total * mass - dot, nothing(total));
+            scores[m + row] = select(counts && at == class && !is_nan(total), 1.0f32, 0.0f32);
         }
         row += row_step(block_per_row);
     }
+}
+
+/// Whether a row counts: where labels may be anything, whether `class` is one of `v` classes.
+#[cube]
+fn has_class(class: u32, v: usize, #[comptime] goal: Goal) -> bool {
+    if comptime!(goal == Goal::Label) { class < u32::cast_from(v) } else { true.runtime() }
+}
+
+/// Loss and gradient of a row that is ignored: zero, or NaN where its log-sum-exp is.
+#[cube]
+fn nothing(lse: f32) -> f32 {
+    select(is_nan(lse), lse, 0.0f32)
 }
 
 /// The column of the largest element so far: that of `top`, the largest of vector `c`, if it is above `largest`, else `at`.
@@ -177,6 +193,9 @@ fn score_rows_backward<L: Float, P: Float, N: Size>(
             for k in 0..N::value() {
                 d[k] -= select(here + u32::cast_from(k) == class, on + off, off);
             }
+            if !has_class(class, columns * N::value(), goal) {
+                d = Vector::new(nothing(lse[row]));
+            }
         }
         d_logits[i] = Vector::cast_from(d * Vector::new(scale));
         i += CUBE_COUNT * CUBE_DIM as usize;
@@ -221,7 +240,8 @@ fn find_largest<X: Float, N: Size>(
     }
 }
 
-/// The targets as arguments of the kernels: classes, distributions, how they are used, `on` and `off`.
+/// The targets as arguments of the kernels: classes, distributions, how they are used, `on` and `off`; and what the sum of the
+/// losses is divided by.
 struct TargetArgs<R: Runtime> {
     ids: ArrayArg<R>,
     goals: ArrayArg<R>,
@@ -229,20 +249,31 @@ struct TargetArgs<R: Runtime> {
     goal: Goal,
     on: f32,
     off: f32,
+    counted: usize,
 }
 
 impl<R: Runtime> TargetArgs<R> {
     /// The kernels do not read what is absent; the logits are passed for it.
     fn new(logits: &Tensor, targets: &Targets<'_, Gpu<R>>) -> Self {
+        let m = logits.rows();
+        let by_class = |ids: &Ids, goal, [on, off]: [f32; 2], counted| Self {
+            ids: ids.arg(),
+            goals: logits.arg(),
+            elem: logits.elem(),
+            goal,
+            on,
+            off,
+            counted,
+        };
         match *targets {
             Targets::Classes { ids, smoothing } => {
                 let goal = if smoothing == 0.0 { Goal::Class } else { Goal::Smoothed };
-                let (on, off) = (1.0 - smoothing, smoothing / logits.last() as f32);
-                Self { ids: ids.arg(), goals: logits.arg(), elem: logits.elem(), goal, on, off }
+                by_class(ids, goal, [1.0 - smoothing, smoothing / logits.last() as f32], m)
             }
+            Targets::Labels { ids, counted } => by_class(ids, Goal::Label, [1.0, 0.0], counted),
             Targets::Probabilities(p) => {
-                let ids = array(logits.handle(), logits.rows());
-                Self { ids, goals: p.arg(), elem: p.elem(), goal: Goal::Distribution, on: 0.0, off: 0.0 }
+                let (ids, goals, elem) = (array(logits.handle(), m), p.arg(), p.elem());
+                Self { ids, goals, elem, goal: Goal::Distribution, on: 0.0, off: 0.0, counted: m }
             }
         }
     }
@@ -255,7 +286,7 @@ pub(crate) fn forward<R: Runtime>(
     targets: &Targets<'_, Gpu<R>>,
 ) -> (Tensor, Tensor) {
     let (m, v) = (logits.rows(), logits.last());
-    let TargetArgs { ids, goals, elem, goal, on, off } = TargetArgs::new(logits, targets);
+    let TargetArgs { ids, goals, elem, goal, on, off, counted } = TargetArgs::new(logits, targets);
     let lse = gpu.empty([m], Dtype::F32);
     let scores = gpu.empty([2, m], Dtype::F32);
     let RowLaunch { n, count, dim, block_per_row } = RowLaunch::new(gpu, m, v);
@@ -276,7 +307,7 @@ pub(crate) fn forward<R: Runtime>(
         block_per_row,
         types
     ));
-    (totals(gpu, &scores, [1.0 / m as f64, 1.0]), lse)
+    (totals(gpu, &scores, [1.0 / counted as f64, 1.0]), lse)
 }
 
 /// Returns `d_logits [M, V]` of `scale` times the mean loss.
@@ -287,13 +318,13 @@ pub(crate) fn backward<R: Runtime>(
     lse: &Tensor,
     scale: f32,
 ) -> Tensor {
-    let (m, v) = (logits.rows(), logits.last());
-    let TargetArgs { ids, goals, elem, goal, on, off } = TargetArgs::new(logits, targets);
+    let v = logits.last();
+    let TargetArgs { ids, goals, elem, goal, on, off, counted } = TargetArgs::new(logits, targets);
     let d_logits = gpu.empty(logits.shape, logits.dtype);
     let n = vector_width(super::rows::MAX_VECTOR, &[v]);
     let (count, dim) = (grid(logits.len() / n, THREADS as usize), CubeDim::new_1d(THREADS));
     let (from, saved, to, types) = (logits.arg(), lse.arg(), d_logits.arg(), [logits.elem(), elem]);
-    let scale = scale / m as f32;
+    let scale = scale / counted as f32;
     launch!(score_rows_backward(
         gpu, count, dim, n, from, ids, goals, saved, to, on, off, scale, goal, types
     ));

@@ -21,18 +21,21 @@
 //!
 //! ```text
 //! elementwise            thread i takes vectors i, i + G, i + 2G, ... for G threads of the grid
-//!                        (elementwise, residual, embed, pool, move_rows, optimiser)
+//!                        (elementwise, residual, embed, pool, maps, resample, batch_norm, move_rows, optimiser)
 //!
 //! along rows             a warp, or for long rows a block, takes one row
 //!                        (rows, layer_norm, residual_norm, cross_entropy, posterior)
 //!
 //! in two dimensions      a block takes a tile of the result
-//!                        (product and hopper: matrix products; attention; columns: sums over rows)
+//!                        (product and hopper: matrix products; attention; columns and batch_sums: sums over
+//!                        rows)
 //! ```
 //!
 //! The picture of its tiling stands at the top of each file.
 
 pub(crate) mod attention;
+mod batch_norm;
+mod batch_sums;
 mod bias;
 pub(crate) mod columns;
 pub(crate) mod conv;
@@ -44,6 +47,7 @@ mod hopper;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
 pub(crate) mod logit_laplace;
+mod maps;
 pub(crate) mod move_rows;
 pub(crate) mod multiply;
 mod nan;
@@ -54,6 +58,7 @@ pub(crate) mod pool;
 pub(crate) mod posterior;
 pub(crate) mod product;
 mod product_variant;
+mod resample;
 pub(crate) mod residual;
 pub(crate) mod residual_norm;
 pub(crate) mod rows;

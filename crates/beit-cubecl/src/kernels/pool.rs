@@ -7,8 +7,10 @@
 //! | c | d |
 //! ```
 //!
-//! Each square has one thread, so both directions write every element once.
+//! Each square has one thread, so both directions write every element once. Of a map with an odd side the last line or column has no
+//! square: pooling leaves it out, and its gradient is zero.
 
+use super::elementwise::set;
 use super::nan::largest_of_4;
 use crate::gpu::Gpu;
 use crate::launch::{THREADS, grid, launch, vector_width};
@@ -28,12 +30,14 @@ enum Square {
     Sum,
 }
 
-/// The vector of the larger map that is the upper left of square `i`; `columns` vectors a pixel, `side` pixels a line.
+/// The vector of the larger map that is the upper left of square `i`; `columns` vectors a pixel, `side` pixels a line, `lines` of
+/// them an image.
 #[cube]
-fn top_left(i: usize, columns: usize, side: usize) -> usize {
+fn top_left(i: usize, columns: usize, lines: usize, side: usize) -> usize {
     let pixel = i / columns;
-    let (line, x) = (pixel / (side / 2), pixel % (side / 2));
-    (2 * line * side + 2 * x) * columns + i % columns
+    let (square, x) = (pixel / (side / 2), pixel % (side / 2));
+    let line = square / (lines / 2) * lines + square % (lines / 2) * 2;
+    (line * side + 2 * x) * columns + i % columns
 }
 
 /// `y[i, j]` from `x[2i..2i+2, 2j..2j+2]`
@@ -42,13 +46,14 @@ fn halve<X: Float, N: Size>(
     x: &Array<Vector<X, N>>,
     y: &mut Array<Vector<X, N>>,
     columns: usize,
+    lines: usize,
     side: usize,
     #[comptime] square: Square,
     #[define(X)] _elem: ElemType,
 ) {
     let mut i = ABSOLUTE_POS;
     while i < y.len() {
-        let at = top_left(i, columns, side);
+        let at = top_left(i, columns, lines, side);
         let a = Vector::<f32, N>::cast_from(x[at]);
         let b = Vector::<f32, N>::cast_from(x[at + columns]);
         let c = Vector::<f32, N>::cast_from(x[at + side * columns]);
@@ -70,13 +75,14 @@ fn route<D: Float, X: Float, N: Size>(
     x: &Array<Vector<X, N>>,
     dx: &mut Array<Vector<D, N>>,
     columns: usize,
+    lines: usize,
     side: usize,
     #[define(D, X)] _types: [ElemType; 2],
 ) {
     let zero = Vector::<f32, N>::new(0.0f32);
     let mut i = ABSOLUTE_POS;
     while i < dy.len() {
-        let at = top_left(i, columns, side);
+        let at = top_left(i, columns, lines, side);
         let a = Vector::<f32, N>::cast_from(x[at]);
         let b = Vector::<f32, N>::cast_from(x[at + columns]);
         let c = Vector::<f32, N>::cast_from(x[at + side * columns]);
@@ -100,12 +106,13 @@ fn double<X: Float, N: Size>(
     x: &Array<Vector<X, N>>,
     y: &mut Array<Vector<X, N>>,
     columns: usize,
+    lines: usize,
     side: usize,
     #[define(X)] _elem: ElemType,
 ) {
     let mut i = ABSOLUTE_POS;
     while i < x.len() {
-        let at = top_left(i, columns, side);
+        let at = top_left(i, columns, lines, side);
         let v = x[i];
         y[at] = v;
         y[at + columns] = v;
@@ -126,7 +133,7 @@ fn reduce<R: Runtime>(gpu: &Gpu<R>, square: Square, x: &Tensor) -> Tensor {
     let [b, h, w, c] = x.map();
     let y = gpu.empty([b, h / 2, w / 2, c], x.dtype);
     let (n, count, dim) = geometry(y.len(), c);
-    launch!(halve(gpu, count, dim, n, x.arg(), y.arg(), c / n, w, square, x.elem()));
+    launch!(halve(gpu, count, dim, n, x.arg(), y.arg(), c / n, h, w, square, x.elem()));
     y
 }
 
@@ -137,11 +144,14 @@ pub(crate) fn max_pool2<R: Runtime>(gpu: &Gpu<R>, x: &Tensor) -> Tensor {
 
 /// Returns `dx [B, h, w, C]`.
 pub(crate) fn max_pool2_backward<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor, x: &Tensor) -> Tensor {
-    let [_, _, w, c] = x.map();
+    let [_, h, w, c] = x.map();
     let dx = gpu.empty(x.shape, dy.dtype);
+    if h % 2 + w % 2 > 0 {
+        set(gpu, &dx, 0.0);
+    }
     let (n, count, dim) = geometry(dy.len(), c);
     let types = [dy.elem(), x.elem()];
-    launch!(route(gpu, count, dim, n, dy.arg(), x.arg(), dx.arg(), c / n, w, types));
+    launch!(route(gpu, count, dim, n, dy.arg(), x.arg(), dx.arg(), c / n, h, w, types));
     dx
 }
 
@@ -150,7 +160,7 @@ pub(crate) fn upsample2<R: Runtime>(gpu: &Gpu<R>, x: &Tensor) -> Tensor {
     let [b, h, w, c] = x.map();
     let y = gpu.empty([b, 2 * h, 2 * w, c], x.dtype);
     let (n, count, dim) = geometry(x.len(), c);
-    launch!(double(gpu, count, dim, n, x.arg(), y.arg(), c / n, 2 * w, x.elem()));
+    launch!(double(gpu, count, dim, n, x.arg(), y.arg(), c / n, 2 * h, 2 * w, x.elem()));
     y
 }
 

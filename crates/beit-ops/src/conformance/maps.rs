@@ -24,7 +24,8 @@ pub(super) fn train<O: MapTraining>(check: &mut Check<'_, O>) {
     SCALED.iter().for_each(|case| check.pair(case));
 }
 
-/// Growing, shrinking, one pixel, and both at once; channels that are read as vectors and one at a time.
+/// Growing, shrinking, one pixel, and both at once; channels that are read as vectors and one at a time; pixels that are in hundreds
+/// of others.
 fn resizes() -> impl Iterator<Item = Resize> {
     let shapes = [
         ([1, 1, 1, 1], [1, 1]),
@@ -33,17 +34,19 @@ fn resizes() -> impl Iterator<Item = Resize> {
         ([1, 4, 3, 7], [13, 5]),
         ([2, 7, 6, 8], [3, 2]),
         ([1, 5, 4, 3], [1, 9]),
+        ([1, 2, 2, 4], [20, 21]),
     ];
     shapes
         .into_iter()
         .flat_map(|(x, to)| [Corners::Edges, Corners::Centres].map(|corners| Resize { x, to, corners }))
 }
 
-const POOLS: [Pool; 4] = [
+const POOLS: [Pool; 5] = [
     Pool { x: [2, 4, 6, 5], to: [1, 1] },
     Pool { x: [1, 5, 7, 4], to: [2, 3] },
     Pool { x: [2, 7, 5, 8], to: [3, 2] },
     Pool { x: [1, 4, 4, 3], to: [6, 6] },
+    Pool { x: [2, 13, 11, 4], to: [1, 2] },
 ];
 
 const TRANSPOSED: [Transposed; 3] = [

@@ -98,11 +98,13 @@ fn cross_entropy<O: CrossEntropyOps + RowOps>(check: &mut Check<'_, O>, v: usize
     let (shares, row) = (ops.upload([2, v], &shares), v..2 * v);
     for class in [0, at, v - 1] {
         let ids = ops.upload_ids(&[0, class as u32]);
+        let ignored = ops.upload_ids(&[0, u32::MAX]);
         let all = [
             Targets::Classes { ids: &ids, smoothing: 0.0 },
             Targets::Classes { ids: &ids, smoothing: 0.1 },
             Targets::Probabilities(&shares),
             Targets::Labels { ids: &ids, counted: 2 },
+            Targets::Labels { ids: &ignored, counted: 1 },
         ];
         for targets in all {
             let (metrics, lse) = ops.cross_entropy(&logits, &targets);
