@@ -47,7 +47,7 @@ pub(crate) fn run(mut args: Args, given: &Given) -> anyhow::Result<()> {
     let sentence = format!(
         "{}\n{}\ncheckpoint: {}\nnext: cargo xtask evaluate --model {}",
         done.sentence(),
-        done.baseline_sentence(),
+        done.beside_sentence(),
         done.checkpoint.display(),
         done.run.display(),
     );

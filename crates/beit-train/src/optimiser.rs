@@ -254,7 +254,8 @@ mod tests {
 
     #[test]
     fn numbers_that_no_step_can_have_are_named() {
-        let good = Hyper::new(Schedule { peak: 1e-3, min: 1e-5, warmup: 0, total: 10, decay: crate::Decay::Cosine });
+        let good =
+            Hyper::new(Schedule { peak: 1e-3, min: 1e-5, warmup: 0, total: 10, decay: crate::Decay::Cosine });
         assert!(good.check().is_ok());
         let rate = |peak, min| Hyper { schedule: Schedule { peak, min, ..good.schedule }, ..good };
         for (bad, says) in [

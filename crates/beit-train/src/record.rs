@@ -2,6 +2,7 @@
 
 use crate::evaluation::Accuracy;
 use crate::progress::StepReport;
+use crate::segmentation::PixelAccuracy;
 use crate::token_accuracy::TokenAccuracy;
 use crate::tokenizer_quality::TokenizerQuality;
 use serde::{Serialize, Serializer};
@@ -34,6 +35,13 @@ pub enum Record<'a> {
         /// How it did.
         accuracy: &'a Accuracy,
     },
+    /// A segmenter on images that were held out: `evaluate`.
+    Pixels {
+        /// Which images.
+        split: &'a str,
+        /// How it did.
+        accuracy: &'a PixelAccuracy,
+    },
 }
 
 impl<'a> Record<'a> {
@@ -58,6 +66,9 @@ impl Serialize for Record<'_> {
                 json!({ "phase": "tokenizer_quality", "split": split, "quality": quality })
             }
             Self::Classes { split, accuracy } => {
+                json!({ "phase": "evaluate", "split": split, "accuracy": accuracy })
+            }
+            Self::Pixels { split, accuracy } => {
                 json!({ "phase": "evaluate", "split": split, "accuracy": accuracy })
             }
         };

@@ -1,10 +1,12 @@
 //! Labelled images to learn from, and others that judge what was learnt.
 
-use crate::error::{Place, Result, setting};
+use crate::error::{Place, Result, setting, unfit};
 use crate::loaders::same_classes;
-use crate::progress::Watch;
+use crate::progress::{Task, Watch};
 use crate::settings::{DataSettings, HeldOutSettings};
-use beit_data::{Part, Source, Split, Validation, stratified_subset, training_labels, validation_split};
+use beit_data::{
+    Part, Source, Split, Validation, check_masks, stratified_subset, training_labels, validation_split,
+};
 use std::fmt;
 use std::sync::Arc;
 
@@ -51,20 +53,65 @@ impl Labelled {
         seed: u64,
         watch: &Watch,
     ) -> Result<Self> {
-        if labels == Some(0) {
-            setting!("--labels 0: expected at least 1");
-        }
-        let source = data.open(Split::Train)?;
-        watch.notes_of(source.as_ref());
+        let source = opened(data, labels, watch)?;
         let all = training_labels(source.as_ref()).at(|| data.data.clone())?;
-        let (mut indices, held_out, split) = match held_out.validation {
+        Self::divided(source, &all, labels, held_out.validation, seed, |train| {
+            test_images(data, train, watch)
+        })
+    }
+
+    /// The same of images with masks, every one of which is looked at; `labels` of them are drawn as they come.
+    ///
+    /// # Errors
+    ///
+    /// Numbers that name no images, data that is not there or has no masks, masks that cannot be learnt from or judged by, or other
+    /// classes among the test images.
+    pub(crate) fn open_masks(
+        data: &DataSettings,
+        labels: Option<usize>,
+        held_out: HeldOutSettings,
+        seed: u64,
+        watch: &Watch,
+    ) -> Result<Self> {
+        let source = opened(data, labels, watch)?;
+        if source.mask_classes().is_empty() {
+            unfit!(
+                "{} has no masks to learn segmentation from: expected masks:IMAGES,MASKS, ade:DIR or scenes",
+                data.data
+            );
+        }
+        check_all_masks(&source, watch)?;
+        let alike = vec![0; source.len()];
+        Self::divided(source, &alike, labels, held_out.validation, seed, |train| {
+            let (held_out, split) = data.held_out()?;
+            watch.notes_of(held_out.as_ref());
+            let name = format!("{}, {split} images,", data.data);
+            same_classes(held_out.mask_classes(), train.mask_classes(), &name)?;
+            if split != Split::Train {
+                check_all_masks(&held_out, watch)?;
+            }
+            Ok((held_out, split))
+        })
+    }
+
+    /// Images to learn from, some of them where that is asked for, and those that judge: a share of them, or a split of its own. `all`
+    /// are the classes by which they are drawn.
+    fn divided(
+        source: Arc<dyn Source>,
+        all: &[u32],
+        labels: Option<usize>,
+        validation_share: Option<f64>,
+        seed: u64,
+        test: impl FnOnce(&dyn Source) -> Result<(Arc<dyn Source>, Split)>,
+    ) -> Result<Self> {
+        let (mut indices, held_out, split) = match validation_share {
             Some(share) => {
-                let Validation { train, held_out } = validation(&all, share)?;
+                let Validation { train, held_out } = validation(all, share)?;
                 let held_out: Arc<dyn Source> = Arc::new(Part::new(Arc::clone(&source), held_out));
                 (train, held_out, HeldOut::Validation)
             }
             None => {
-                let (held_out, split) = test_images(data, source.as_ref(), watch)?;
+                let (held_out, split) = test(source.as_ref())?;
                 ((0..source.len()).collect(), held_out, HeldOut::Split(split))
             }
         };
@@ -80,6 +127,31 @@ impl Labelled {
         let train = Part::new(Arc::clone(&self.source), self.indices.clone());
         [Arc::new(train), Arc::clone(&self.held_out)]
     }
+}
+
+/// The training images.
+fn opened(data: &DataSettings, labels: Option<usize>, watch: &Watch) -> Result<Arc<dyn Source>> {
+    if labels == Some(0) {
+        setting!("--labels 0: expected at least 1");
+    }
+    let source = data.open(Split::Train)?;
+    watch.notes_of(source.as_ref());
+    Ok(source)
+}
+
+/// Looks at every mask of a source, and says what its owner should know.
+fn check_all_masks(source: &Arc<dyn Source>, watch: &Watch) -> Result<()> {
+    let all: Vec<usize> = (0..source.len()).collect();
+    watch.begin(&Task::Images { total: all.len() as u64 });
+    let census = check_masks(source, &all, |done| watch.done(done as u64))?;
+    watch.end();
+    if let Some(first) = &census.first_void {
+        watch.note(&format!(
+            "{} of {} masks have no pixel with a class, and teach nothing: {first} is the first",
+            census.void, census.masks
+        ));
+    }
+    Ok(())
 }
 
 fn validation(labels: &[u32], share: f64) -> Result<Validation> {
@@ -98,6 +170,6 @@ fn test_images(data: &DataSettings, train: &dyn Source, watch: &Watch) -> Result
     let name = format!("{}, {split} images", data.data);
     beit_data::labels(held_out.as_ref())
         .at(|| format!("{name} (--validation 0.2 holds out training images instead)"))?;
-    same_classes(held_out.as_ref(), train.class_names(), &format!("{name},"))?;
+    same_classes(held_out.class_names(), train.class_names(), &format!("{name},"))?;
     Ok((held_out, split))
 }

@@ -24,6 +24,7 @@ pub mod picture;
 pub mod probe;
 mod progress;
 mod run;
+mod segmenter;
 pub mod settings;
 pub mod tensors;
 mod tokenizer;
@@ -34,7 +35,7 @@ pub use classifier::{Classification, Classifier, Prediction};
 pub use device::{Device, Work};
 pub use embedder::{Embedder, FeatureSettings, Features, Pool, names_beside};
 pub use error::{Error, Result};
-pub use evaluate::{Evaluated, EvaluationSettings};
+pub use evaluate::{Evaluated, EvaluationSettings, SegmentationEvaluated};
 pub use files::Files;
 pub use locate::{Located, locate};
 pub use masked::{MaskedModel, Reconstruction, write_masks};
@@ -42,6 +43,7 @@ pub use out_file::{Contents, OutFile};
 pub use probe::{Judge, Probe, ProbeSettings, Probed};
 pub use progress::{Progress, Task, Watch};
 pub use run::{FolderLock, merged as settings_of_run, tokenizer_of};
+pub use segmenter::{Segmentation, Segmenter, Share, ViewSettings};
 pub use settings::{
     Batches, CropSettings, DataSettings, DeviceSettings, HeldOutSettings, MaskSettings, MeasureSettings,
     ModelSettings, OpenSettings, OptimisationSettings, ParametersRule, ReadSettings, RunSettings, Sides,
@@ -49,12 +51,13 @@ pub use settings::{
 };
 pub use tokenizer::{Tokenizer, Tokens};
 pub use train::{
-    FinetuneSettings, Finetuned, Finetuning, PlannedRun, PretrainSettings, Pretrained, Pretraining,
-    TokenizerSettings, TokenizerTraining, TrainedTokenizer, kmeans_for, quality_sentence, tokenizer_for,
+    FinetuneSettings, FinetuneTask, Finetuned, Finetuning, HeadKind, HeadSettings, Judged, PlannedRun,
+    PretrainSettings, Pretrained, Pretraining, TokenizerSettings, TokenizerTraining, TrainedTokenizer,
+    kmeans_for, quality_sentence, tokenizer_for,
 };
 pub use verify::{Check, Verified, verify};
 
-pub use beit_data::{Image, Preprocessing, Source, Split};
+pub use beit_data::{Image, Mask, Preprocessing, Source, Split};
 pub use beit_train::StepReport;
 
 /// The example in the README of the project compiles.

@@ -8,12 +8,13 @@ use crate::memory;
 use crate::progress::Watch;
 use crate::settings::{OpenSettings, PreprocessingRule};
 use beit_data::{Channels, Preprocessing};
+use beit_heads::segmenter::HeadRunning;
 use beit_heads::{Classifier, Mim};
 use beit_ops::Ops;
 use beit_tokenizer::Codebook;
 use beit_vit::Vit;
 use beit_weights::catalogue::Entry;
-use beit_weights::{Checkpoint, LoadOptions, Loaded, Model, OpenOptions, Report};
+use beit_weights::{Checkpoint, LoadOptions, Loaded, Model, OpenOptions, Report, WholeSegmenter};
 use std::path::Path;
 
 /// A model for masked image modelling.
@@ -25,6 +26,14 @@ pub(crate) struct MimModel<T> {
 /// A classifier.
 pub(crate) struct ClassifierModel<T> {
     pub(crate) params: Classifier<T>,
+    pub(crate) class_names: Vec<String>,
+    pub(crate) preprocessing: Preprocessing,
+}
+
+/// A segmenter.
+pub(crate) struct SegmenterModel<T> {
+    pub(crate) params: beit_heads::Segmenter<T>,
+    pub(crate) running: HeadRunning<T>,
     pub(crate) class_names: Vec<String>,
     pub(crate) preprocessing: Preprocessing,
 }
@@ -69,6 +78,7 @@ impl<'a> Opened<'a> {
             Model::Mim(config) => config.vit.clone(),
             Model::Classifier(config) => config.classifier.vit.clone(),
             Model::Encoder(vit) => vit.clone(),
+            Model::Segmenter(config) => config.segmenter.vit.clone(),
             _ => return None,
         };
         vit.image = self.options().image.unwrap_or(vit.image);
@@ -97,6 +107,15 @@ impl<'a> Opened<'a> {
         self.describe(&report);
         let preprocessing = self.preprocessing(params.vit.config())?;
         Ok(ClassifierModel { params, class_names: self.checkpoint.labels().to_vec(), preprocessing })
+    }
+
+    pub(crate) fn segmenter<O: Ops>(&self, ops: &O) -> Result<SegmenterModel<O::Tensor>> {
+        let Loaded { params: WholeSegmenter { model, running }, report } =
+            self.checkpoint.segmenter(ops, self.options())?;
+        self.describe(&report);
+        let preprocessing = self.preprocessing(model.vit.config())?;
+        let class_names = self.checkpoint.labels().to_vec();
+        Ok(SegmenterModel { params: model, running, class_names, preprocessing })
     }
 
     fn bare<O: Ops>(&self, ops: &O) -> Result<BareModel<O::Tensor>> {

@@ -6,7 +6,8 @@ use crate::progress::Watch;
 use crate::settings::{DataSettings, OptimisationSettings};
 use beit_data::{
     FinetuneTransform, Image, Item, LabelledSample, Loader, LoaderConfig, Preprocessing, PretrainSample,
-    PretrainTransform, Sample, SampleRng, Source, TokenizerTransform, normal_name,
+    PretrainTransform, Sample, SampleRng, SegmentationSample, SegmentationTransform, Source,
+    TokenizerTransform, normal_name,
 };
 use beit_mask::Masker;
 use beit_tokenizer::pixels::{dithered, unmap};
@@ -134,6 +135,30 @@ impl Loading {
         self.loader(source, all(source), self.evaluation(), make)
     }
 
+    /// Batches for fine-tuning a segmenter.
+    pub(crate) fn segmentation(
+        &self,
+        source: &Arc<dyn Source>,
+        indices: Vec<usize>,
+        transform: SegmentationTransform,
+    ) -> Result<Loader<SegmentationSample>> {
+        let make = move |item: Item, rng: &mut SampleRng| {
+            transform.apply(&item.image, &item.mask.expect("the loader reads masks"), rng)
+        };
+        let config = self.training(indices.len()).with_masks();
+        self.loader(source, indices, config, make)
+    }
+
+    /// Pictures with their masks, in order.
+    pub(crate) fn pictured<S: Sample>(
+        &self,
+        source: &Arc<dyn Source>,
+        make: impl Fn(Item) -> S + Send + Sync + 'static,
+    ) -> Result<Loader<S>> {
+        let config = self.evaluation().with_masks();
+        self.loader(source, all(source), config, move |item: Item, _: &mut SampleRng| make(item))
+    }
+
     /// Batches of images as an evaluation sees them, with labels or without.
     pub(crate) fn pixels(
         &self,
@@ -179,14 +204,14 @@ pub(crate) fn decodable(
     })
 }
 
-/// Checks that a source has these classes.
-pub(crate) fn same_classes(source: &dyn Source, expected: &[String], what: &str) -> Result<()> {
+/// Checks that what has the classes `found` has those that are expected.
+pub(crate) fn same_classes(found: &[String], expected: &[String], what: &str) -> Result<()> {
     let normal = |names: &[String]| names.iter().map(|name| normal_name(name)).collect::<Vec<_>>();
-    if normal(source.class_names()) != normal(expected) {
+    if normal(found) != normal(expected) {
         unfit!(
             "{what} has {} classes ({} …), the model {} ({} …): evaluate on data with the model's classes",
-            source.class_names().len(),
-            source.class_names().first().map_or("none", String::as_str),
+            found.len(),
+            found.first().map_or("none", String::as_str),
             expected.len(),
             expected.first().map_or("none", String::as_str),
         );

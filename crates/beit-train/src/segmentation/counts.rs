@@ -62,10 +62,10 @@ fn share(part: u64, all: u64) -> Option<f64> {
 pub struct PixelCounts {
     /// Number of classes.
     pub classes: usize,
-    /// Pictures done, those left out among them: the number of the next one.
+    /// Pictures done, those that could not be decoded among them: the number of the next one.
     pub done: u64,
-    /// Pictures that could not be decoded.
-    pub left_out: usize,
+    /// Pictures counted.
+    pub images: usize,
     /// Pixels without a class.
     pub ignored: u64,
     /// `[classes, classes]`: pixels by right class and named class.
@@ -76,7 +76,7 @@ impl PixelCounts {
     /// Nothing counted yet.
     #[must_use]
     pub fn new(classes: usize) -> Self {
-        Self { classes, done: 0, left_out: 0, ignored: 0, confusion: vec![0; classes * classes] }
+        Self { classes, done: 0, images: 0, ignored: 0, confusion: vec![0; classes * classes] }
     }
 
     /// Counts one picture: right classes, of which those that are no class are ignored, and the named ones.
@@ -86,6 +86,7 @@ impl PixelCounts {
     /// If there are not as many, or a class is named that there is not.
     pub fn add(&mut self, labels: &[u8], named: &[u8]) {
         assert_eq!(labels.len(), named.len(), "a named class for every pixel");
+        self.images += 1;
         for (&label, &named) in labels.iter().zip(named) {
             match usize::from(label) {
                 label if label < self.classes => {
@@ -96,10 +97,10 @@ impl PixelCounts {
         }
     }
 
-    /// Pictures counted.
+    /// Pictures that could not be decoded.
     #[must_use]
-    pub fn images(&self) -> usize {
-        self.done as usize - self.left_out
+    pub fn left_out(&self) -> usize {
+        (self.done as usize).saturating_sub(self.images)
     }
 
     /// `[classes, classes]`: pixels by right class and named class.
@@ -131,7 +132,7 @@ impl PixelCounts {
         let commonest = classes.iter().map(|class| class.pixels).max().unwrap_or(0);
         let shown = classes.iter().filter(|class| class.pixels > 0).count();
         PixelAccuracy {
-            images: self.images(),
+            images: self.images,
             pixels,
             miou: mean(classes.iter().filter_map(PixelClass::iou)),
             macc: mean(classes.iter().filter_map(PixelClass::accuracy)),
@@ -154,8 +155,8 @@ impl PixelCounts {
                 self.classes
             ));
         }
-        if self.left_out as u64 > self.done {
-            return Err(format!("{} pictures left out of {}", self.left_out, self.done));
+        if self.images as u64 > self.done {
+            return Err(format!("{} pictures counted of {}", self.images, self.done));
         }
         let all = self.confusion.iter().try_fold(self.ignored, |sum, &n| sum.checked_add(n));
         all.map(|_| ()).ok_or_else(|| "more pixels than can be counted".to_owned())
@@ -197,10 +198,11 @@ mod tests {
     fn counts_are_checked() {
         let mut counts = PixelCounts::new(2);
         counts.add(&[0, 1, 255], &[1, 1, 0]);
+        counts.done = 1;
         assert_eq!(counts.check(2), Ok(()));
         assert!(counts.check(3).unwrap_err().contains("expected 9 of 3"));
-        counts.left_out = 1;
-        assert!(counts.check(2).unwrap_err().contains("1 pictures left out of 0"));
+        counts.done = 0;
+        assert!(counts.check(2).unwrap_err().contains("1 pictures counted of 0"));
         let text = serde_json::to_string(&counts).expect("counts are JSON");
         assert_eq!(serde_json::from_str::<PixelCounts>(&text).expect("written by us"), counts);
     }

@@ -1,8 +1,12 @@
-//! How a classifier does on the images of a source.
+//! How a model does on the images of a source: what evaluations share, and that of a classifier. `pixels` has that of a segmenter.
 
 mod classes;
+mod pixels;
 mod store;
 mod tables;
+
+pub use pixels::SegmentationEvaluated;
+pub(crate) use pixels::sentence as pixels_sentence;
 
 use crate::classifier::Classifier;
 use crate::error::{Error, Place, Result, setting};
@@ -17,7 +21,7 @@ use classes::{ClassMap, wnids};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use store::{Store, What};
+use store::{State, Store, What};
 
 /// Where an evaluation looks, and what it writes.
 #[derive(Clone, Debug, Serialize)]
@@ -110,6 +114,60 @@ impl EvaluationSettings {
     fn batch_size(&self) -> usize {
         self.batches.or(Batches::LARGE)
     }
+
+    /// An evaluation that somebody stopped says how it goes on.
+    fn stopped(&self, error: Error) -> Error {
+        match error {
+            Error::Train(beit_train::Error::Stopped) => Error::Stopped(match &self.out {
+                Some(out) => format!("go on with --resume --out {}", out.display()),
+                None => "with --out it could be gone on with".to_owned(),
+            }),
+            error => error,
+        }
+    }
+}
+
+impl State for Evaluation {
+    fn passed(&self) -> usize {
+        self.images() + self.left_out
+    }
+}
+
+/// An evaluation on its way through the images: where it began, what was saved of it, who watches.
+struct Passage<'a, S> {
+    settings: &'a EvaluationSettings,
+    watch: &'a Watch,
+    store: Option<Store<S>>,
+}
+
+impl<S: State> Passage<'_, S> {
+    /// What was counted before, if it goes on; `far` says how far that is.
+    fn start(&mut self, far: impl FnOnce(&S) -> String) -> Option<S> {
+        let start = self.store.as_mut().and_then(|store| store.start.take());
+        if let Some(start) = &start {
+            self.watch.note(&format!("resumed after {}", far(start)));
+        }
+        start
+    }
+
+    /// So many batches and images are done: saves what was counted now and then, and when it is to stop.
+    fn passed(&mut self, state: &S, batches: u64, images: u64) -> beit_train::Result<()> {
+        self.watch.done(images);
+        let stops = self.watch.stops();
+        match &mut self.store {
+            Some(store) if stops || batches.is_multiple_of(self.settings.save_every) => store.save(state)?,
+            _ => {}
+        }
+        if stops { Err(beit_train::Error::Stopped) } else { Ok(()) }
+    }
+
+    fn end(&mut self, state: &S) -> Result<()> {
+        self.watch.end();
+        match &mut self.store {
+            Some(store) => Ok(store.save(state)?),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Classifier {
@@ -169,39 +227,21 @@ impl Job<'_> {
         let loader =
             loading.labelled(source, *classifier.preprocessing(), move |class| map.model_class(class))?;
 
-        let mut store = self.store(&loader)?;
+        let mut passage = Passage { settings, watch, store: self.store(&loader)? };
         watch.begin(&Task::Images { total: loader.images() as u64 });
-        let start = store.as_mut().and_then(|store| store.start.take());
-        if let Some(start) = &start {
-            watch.note(&format!("resumed after {} of {} batches", start.batches, loader.batches_per_epoch()));
-        }
+        let start = passage.start(|start: &Evaluation| {
+            format!("{} of {} batches", start.batches, loader.batches_per_epoch())
+        });
         let mut on_batch = |state: &Evaluation| {
-            watch.done(state.batches * loading.batch_size as u64);
-            let stops = watch.stops();
-            match &mut store {
-                Some(store) if stops || state.batches.is_multiple_of(settings.save_every) => {
-                    store.save(state)
-                }
-                _ => Ok(()),
-            }?;
-            if stops { Err(beit_train::Error::Stopped) } else { Ok(()) }
+            passage.passed(state, state.batches, state.batches * loading.batch_size as u64)
         };
-        let evaluation =
-            classifier.engine().evaluate(&loader, start, &mut on_batch).map_err(|error| match error {
-                Error::Train(beit_train::Error::Stopped) => Error::Stopped(match &settings.out {
-                    Some(out) => format!("go on with --resume --out {}", out.display()),
-                    None => "with --out it could be gone on with".to_owned(),
-                }),
-                error => error,
-            })?;
-        watch.end();
-        if let Some(store) = &mut store {
-            store.save(&evaluation)?;
-        }
+        let evaluation = classifier.engine().evaluate(&loader, start, &mut on_batch);
+        let evaluation = evaluation.map_err(|error| settings.stopped(error))?;
+        passage.end(&evaluation)?;
         Ok(evaluation)
     }
 
-    fn store(&self, loader: &Loader<LabelledSample>) -> Result<Option<Store>> {
+    fn store(&self, loader: &Loader<LabelledSample>) -> Result<Option<Store<Evaluation>>> {
         let Self { classifier, settings, source, .. } = self;
         let Some(out) = &settings.out else { return Ok(None) };
         let what = What {
@@ -212,8 +252,10 @@ impl Job<'_> {
         };
         Ok(Some(match settings.resume {
             true => {
-                let (classes, before) = (classifier.labels().len(), |batch| loader.images_before(batch));
-                Store::resume(out, what, source, classes, before)?
+                let classes = classifier.labels().len();
+                Store::resume(out, what, source, |state: &Evaluation| {
+                    state.check(classes, loader.images_before(state.batches))
+                })?
             }
             false => Store::begin(out, what, source)?,
         }))
@@ -235,17 +277,24 @@ impl Evaluated {
 
     fn write(&self, out: &Path) -> Result<()> {
         let Self { evaluation, labels, .. } = self;
-        let csv = |name: &str, bytes: Result<Vec<u8>, csv::Error>| {
-            let path = out.join(name);
-            let bytes = bytes.map_err(|error| Error::file("write", &path)(std::io::Error::other(error)))?;
-            files::write(&path, &bytes)
-        };
-        csv("per_class.csv", tables::per_class_csv(evaluation, labels))?;
-        csv("confusion.csv", tables::confusion_csv(evaluation, labels))?;
-        let path = out.join("evaluation.json");
-        let json = serde_json::to_string_pretty(self).map_err(std::io::Error::other);
-        files::write(&path, json.map_err(Error::file("write", &path))?.as_bytes())
+        let confusion = evaluation.confusion().collect();
+        write_csv(out, "per_class.csv", tables::per_class_csv(evaluation, labels))?;
+        write_csv(out, "confusion.csv", tables::confusion_csv(&confusion, labels))?;
+        write_json(out, self)
     }
+}
+
+fn write_csv(out: &Path, name: &str, bytes: Result<Vec<u8>, csv::Error>) -> Result<()> {
+    let path = out.join(name);
+    let bytes = bytes.map_err(|error| Error::file("write", &path)(std::io::Error::other(error)))?;
+    files::write(&path, &bytes)
+}
+
+/// `evaluation.json`
+fn write_json(out: &Path, evaluated: &impl Serialize) -> Result<()> {
+    let path = out.join("evaluation.json");
+    let json = serde_json::to_string_pretty(evaluated).map_err(std::io::Error::other);
+    files::write(&path, json.map_err(Error::file("write", &path))?.as_bytes())
 }
 
 /// One line for a person.

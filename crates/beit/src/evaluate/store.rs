@@ -4,8 +4,8 @@ use crate::error::{Error, Result, setting, unfit};
 use crate::files;
 use crate::run::{Lock, is_taken};
 use beit_data::Source;
-use beit_train::Evaluation;
 use flate2::Crc;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,19 +23,26 @@ pub(super) struct What {
     pub(super) batch_size: usize,
 }
 
+/// What an evaluation has counted so far.
+pub(super) trait State: Clone + Serialize + DeserializeOwned {
+    /// The images that it has come past, those among them that could not be decoded.
+    fn passed(&self) -> usize;
+}
+
 /// The file `progress.json`.
 #[derive(Serialize, Deserialize)]
-struct Saved {
+#[serde(bound(deserialize = "S: DeserializeOwned"))]
+struct Saved<S> {
     what: What,
-    state: Evaluation,
+    state: S,
     /// Of the files of the images that are counted.
     files: u32,
     /// Of all this as it is written, so that a count that somebody changed is not believed.
     checksum: u32,
 }
 
-impl Saved {
-    fn new(what: &What, state: &Evaluation, files: u32) -> serde_json::Result<Self> {
+impl<S: State> Saved<S> {
+    fn new(what: &What, state: &S, files: u32) -> serde_json::Result<Self> {
         let mut crc = Crc::new();
         crc.update(&serde_json::to_vec(&(what, state, files))?);
         Ok(Self { what: what.clone(), state: state.clone(), files, checksum: crc.sum() })
@@ -64,16 +71,16 @@ impl Versions {
 }
 
 /// Where progress is kept.
-pub(super) struct Store {
+pub(super) struct Store<S> {
     path: PathBuf,
     what: What,
     versions: Versions,
     _lock: Lock,
     /// Where to go on.
-    pub(super) start: Option<Evaluation>,
+    pub(super) start: Option<S>,
 }
 
-impl Store {
+impl<S: State> Store<S> {
     /// A new evaluation.
     pub(super) fn begin(dir: &Path, what: What, source: &Arc<dyn Source>) -> Result<Self> {
         fs::create_dir_all(dir).map_err(Error::file("create the folder", dir))?;
@@ -90,13 +97,12 @@ impl Store {
         Ok(Self { path: dir.join("progress.json"), what, versions, _lock: lock, start: None })
     }
 
-    /// The evaluation in a folder, if it is of the same things. `images_before` says how many images there are before a batch.
+    /// The evaluation in a folder, if it is of the same things. `check` says what is wrong with counts that cannot be.
     pub(super) fn resume(
         dir: &Path,
         what: What,
         source: &Arc<dyn Source>,
-        classes: usize,
-        images_before: impl FnOnce(u64) -> usize,
+        check: impl FnOnce(&S) -> Result<(), String>,
     ) -> Result<Self> {
         if !dir.is_dir() {
             unfit!("{}: no progress.json to resume; leave --resume out to begin", dir.display());
@@ -115,12 +121,12 @@ impl Store {
             place: format!("{file} is damaged; leave --resume out and choose another --out"),
             source: Box::new(Error::Unfit(problem)),
         };
-        let saved: Saved = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+        let saved: Saved<S> = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
         if let Some(difference) = what.difference(&saved.what) {
             unfit!("{file} is of another evaluation: {difference}; resume with the flags of then");
         }
-        let images = images_before(saved.state.batches);
-        saved.state.check(classes, images).map_err(damaged)?;
+        check(&saved.state).map_err(damaged)?;
+        let images = saved.state.passed();
         if !Saved::new(what, &saved.state, saved.files).is_ok_and(|whole| whole.checksum == saved.checksum) {
             return Err(damaged("its checksum is another than that of its counts".to_owned()));
         }
@@ -134,8 +140,8 @@ impl Store {
     }
 
     /// Replaces the file, at once.
-    pub(super) fn save(&mut self, state: &Evaluation) -> beit_train::Result<()> {
-        let files = self.versions.of_first(state.images() + state.left_out);
+    pub(super) fn save(&mut self, state: &S) -> beit_train::Result<()> {
+        let files = self.versions.of_first(state.passed());
         let written = Saved::new(&self.what, state, files)
             .and_then(|saved| serde_json::to_vec(&saved))
             .map_err(std::io::Error::other)

@@ -13,11 +13,16 @@ const CACHE_BYTES: usize = 1 << 30;
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 #[serde(default)]
 pub struct DataSettings {
-    /// Where images come from: fashion-mnist (embedded), folder:DIR, idx:DIR
+    /// Where images come from: fashion-mnist (embedded), folder:DIR, idx:DIR; with masks scenes (embedded), ade:DIR,
+    /// masks:IMAGES,MASKS[,CLASSES]
     ///
     /// DIR of a folder has DIR/train/CLASS/… and DIR/val/CLASS/…, or DIR/CLASS/… Splits may also be called training, valid, validation,
     /// test or testing, in any case; of several for a test the validation images are read. What is taken as what, and what is not read, is
     /// said on stderr. Classes are numbered in the order of their names (10 before 2).
+    ///
+    /// Of masks:IMAGES,MASKS the two folders have files of the same names, in the same splits; masks are PNG files whose grey values or
+    /// palette numbers are classes, 255 none. CLASSES is a text file with the name of a class in each line, in the order of their numbers,
+    /// and for masks in colours NAME RED GREEN BLUE. ade:DIR is ADE20K as it is released.
     #[cfg_attr(feature = "clap", arg(long, alias = "data-path", default_value_t = Self::default().data, value_name = "SPEC"))]
     pub data: String,
     /// Share of the files that may be undecodable before the run stops
@@ -38,9 +43,12 @@ impl DataSettings {
         Self { data: data.into(), ..Self::default() }
     }
 
-    /// The folder that images come from, if it is one.
-    pub(crate) fn folder(&self) -> Option<&Path> {
-        self.data.split_once(':').map(|(_, folder)| Path::new(folder))
+    /// The folders and files that images come from.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
+        let (scheme, places) = self.data.split_once(':').unwrap_or_default();
+        let several = scheme == "masks";
+        let parts = places.split(move |c| several && c == ',');
+        parts.filter(|part| !part.is_empty()).map(Path::new)
     }
 
     /// Refuses numbers that no data can have.

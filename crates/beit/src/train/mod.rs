@@ -7,7 +7,7 @@ mod pretrain;
 mod tokenizer;
 mod tokenizer_kinds;
 
-pub use finetune::{FinetuneSettings, Finetuned, Finetuning};
+pub use finetune::{FinetuneSettings, FinetuneTask, Finetuned, Finetuning, HeadKind, HeadSettings, Judged};
 pub use pretrain::{PlannedRun, PretrainSettings, Pretrained, Pretraining};
 pub use tokenizer::{TokenizerSettings, TokenizerTraining, TrainedTokenizer, sentence as quality_sentence};
 pub use tokenizer_kinds::{config_for as tokenizer_for, kmeans_for};

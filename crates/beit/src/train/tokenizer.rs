@@ -222,7 +222,7 @@ impl TokenizerTraining {
         watch.notes_of(source.as_ref());
         watch.note(&format!("{} images from {}", source.len(), settings.data.data));
         let recorded = Recorded::new(settings, device).with("data", data_stamp(source.as_ref()));
-        let inputs: Vec<_> = settings.data.folder().into_iter().collect();
+        let inputs: Vec<_> = settings.data.paths().collect();
         let mut run = Run::begin(&settings.folder, "tokenizer", &inputs, &recorded, watch)?;
         let folder = run.path("tokenizer");
         let mut journal = Journal::open(&mut run, watch, "tokenizer", 0)?;

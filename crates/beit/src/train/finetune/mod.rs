@@ -1,42 +1,70 @@
-//! Fine-tuning for classification.
+//! Fine-tuning: what all of it shares. `classify` learns the classes of images, `segment` those of pixels; each starts from what its
+//! `start` makes.
 
+mod classify;
+mod head;
+mod segment;
+mod segment_start;
 mod start;
 
-use super::{Journal, recipe};
-use crate::classifier::Classifier as Door;
+pub use head::{HeadKind, HeadSettings};
+
 use crate::device::{Device, Work};
-use crate::error::Result;
+use crate::error::{Result, setting};
 use crate::evaluate;
 use crate::labelled::Labelled;
-use crate::load::ClassifierModel;
 use crate::loaders::Loading;
 use crate::memory;
-use crate::probe::{MOST_PIXELS, pixels_baseline};
+use crate::probe::MOST_PIXELS;
 use crate::progress::Watch;
-use crate::run::{Recorded, Run, data_stamp, newest};
+use crate::run::{Run, newest};
 use crate::settings::number::{SHARE, within};
 use crate::settings::{
     Batches, CropSettings, DataSettings, HeldOutSettings, LoadSettings, ModelSettings, OptimisationSettings,
     RunSettings,
 };
-use beit_data::{FinetuneTransform, LabelledSample, Loader, Preprocessing};
 use beit_heads::{Classifier, ClassifierConfig, Pooling};
 use beit_ops::prelude::*;
 use beit_ops::{Ops, Tree};
-use beit_train::{Accuracy, Classification, Hyper, Record, Sink, Trainer};
-use beit_weights::{save_classifier, write_preprocessing};
+use beit_train::{Accuracy, Decay, Hyper, PixelAccuracy, PixelClass};
 use serde::{Deserialize, Serialize};
-use start::Start;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-/// The rate of the released ImageNet-1k fine-tuning of the base model.
-const LR: f64 = 4e-3;
+/// What is usual where nothing is said.
+struct Usual {
+    lr: f64,
+    decay: Decay,
+    batch_size: usize,
+}
+
+impl FinetuneTask {
+    const fn usual(self) -> Usual {
+        match self {
+            // The rate of the released ImageNet-1k fine-tuning of the base model.
+            Self::Classify => Usual { lr: 4e-3, decay: Decay::Cosine, batch_size: Batches::LARGE },
+            // The released schedule and batch; the rate is that of narrow models (docs/results/segmentation.md).
+            Self::Segment => Usual { lr: 4e-3, decay: Decay::Linear, batch_size: 16 },
+        }
+    }
+}
 
 /// Passes over the images where nothing is said: so many, and more of few images.
 const EPOCHS: u64 = 4;
 /// Steps where nothing is said, at least.
 const STEPS: u64 = 800;
+
+/// What is learnt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[serde(rename_all = "lowercase")]
+pub enum FinetuneTask {
+    /// The classes of images
+    #[default]
+    Classify,
+    /// The classes of pixels: semantic segmentation
+    Segment,
+}
 
 /// Which model is fine-tuned, on what, and how.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -49,6 +77,12 @@ pub struct FinetuneSettings {
     /// Start from random values instead: the baseline
     #[cfg_attr(feature = "clap", arg(long))]
     pub from_scratch: bool,
+    /// What is learnt
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t))]
+    pub task: FinetuneTask,
+    /// The head of a segmenter.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub segmentation: HeadSettings,
     /// The images.
     #[cfg_attr(feature = "clap", command(flatten))]
     pub data: DataSettings,
@@ -90,6 +124,8 @@ impl Default for FinetuneSettings {
         Self {
             init: None,
             from_scratch: false,
+            task: FinetuneTask::default(),
+            segmentation: HeadSettings::default(),
             data: DataSettings::default(),
             labels: None,
             held_out: HeldOutSettings::default(),
@@ -113,7 +149,7 @@ pub struct Finetuning {
     watch: Watch,
 }
 
-/// A classifier that was fine-tuned.
+/// A model that was fine-tuned.
 #[derive(Clone, Debug, Serialize)]
 pub struct Finetuned {
     /// The folder of the run.
@@ -126,10 +162,32 @@ pub struct Finetuned {
     pub split: String,
     /// How it does on these.
     #[serde(flatten)]
-    pub accuracy: Accuracy,
-    /// The share of these that logistic regression on the pixels of the same labelled images names rightly; none where those are
-    /// too many for seconds of work.
-    pub pixels_baseline: Option<f64>,
+    pub judged: Judged,
+}
+
+/// How a model does on images that it has not seen.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Judged {
+    /// A classifier.
+    Classes {
+        /// Over all classes.
+        #[serde(flatten)]
+        accuracy: Accuracy,
+        /// The share of these that logistic regression on the pixels of the same labelled images names rightly; none where those are
+        /// too many for seconds of work.
+        pixels_baseline: Option<f64>,
+    },
+    /// A segmenter.
+    Pixels {
+        /// Over all classes.
+        #[serde(flatten)]
+        accuracy: PixelAccuracy,
+        /// Class by class.
+        per_class: Vec<PixelClass>,
+        /// The picture of some images, their masks, and what the model says.
+        picture: PathBuf,
+    },
 }
 
 impl FinetuneSettings {
@@ -145,7 +203,24 @@ impl FinetuneSettings {
         within("--smoothing", "a share", self.smoothing, 0.0..1.0)?;
         self.model.check()?;
         self.crop.check()?;
+        self.segmentation.check()?;
+        if self.task == FinetuneTask::Segment {
+            self.check_segmentation()?;
+        }
         self.training.check()
+    }
+
+    /// Refuses what belongs to classification.
+    fn check_segmentation(&self) -> Result<()> {
+        let others = [
+            ("--use-cls", self.use_cls),
+            ("--smoothing", self.smoothing != Self::default().smoothing),
+            ("--min-crop-scale", self.crop.min_crop_scale.is_some()),
+        ];
+        match others.iter().find(|(_, given)| *given) {
+            Some((flag, _)) => setting!("{flag} belongs to classification: leave it out, or --task segment"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -159,26 +234,34 @@ impl Finetuning {
         settings.run.folder.settle();
         settings.check()?;
         let data = &settings.data;
-        let images = Labelled::open(data, settings.labels, settings.held_out, settings.training.seed, watch)?;
+        let (labels, seed) = (settings.labels, settings.training.seed);
+        let images = match settings.task {
+            FinetuneTask::Classify => Labelled::open(data, labels, settings.held_out, seed, watch)?,
+            FinetuneTask::Segment => Labelled::open_masks(data, labels, settings.held_out, seed, watch)?,
+        };
         let n = images.indices.len();
+        settings.training.batches = settings.training.batches.or(settings.task.usual().batch_size).into();
+        let data = &settings.data;
         let batches = Loading::for_training(&settings.training, data, 1, watch).training(n).batches(n)?;
+        let usual = settings.task.usual();
         let epochs = EPOCHS.max(STEPS.div_ceil((batches / settings.training.update_freq).max(1)));
         let training = &mut settings.training;
-        training.settle(Batches::LARGE, epochs);
+        training.settle(usual.batch_size, epochs);
         let layer_decay = (settings.layer_decay < 1.0).then_some(settings.layer_decay);
-        let hyper = Hyper { layer_decay, ..training.hyper(batches, LR)? };
+        let hyper = Hyper { layer_decay, ..training.hyper(batches, usual.lr, usual.decay)? };
         Ok(Self { settings, images, hyper, watch: watch.clone() })
     }
 
     /// One sentence about data and length, for a person.
     #[must_use]
     pub fn describe(&self) -> String {
-        let Self { settings, images: Labelled { source, indices, .. }, hyper, .. } = self;
+        let Self { settings, images: Labelled { indices, .. }, hyper, .. } = self;
+        let labelled = if settings.task == FinetuneTask::Segment { "with masks" } else { "labelled" };
         format!(
-            "{} labelled images from {} in {} classes; {} steps of {} images",
+            "{} images {labelled} from {} in {} classes; {} steps of {} images",
             indices.len(),
             settings.data.data,
-            source.class_names().len(),
+            self.class_names().len(),
             hyper.schedule.total,
             settings.training.step_size(),
         )
@@ -201,12 +284,15 @@ impl Finetuning {
     ///
     /// The data, the model to start from, the folder, the device, or a number that is not finite.
     pub fn run(&self, device: &Device) -> Result<Finetuned> {
-        device.run(Job(self))
+        match self.settings.task {
+            FinetuneTask::Classify => device.run(classify::Job(self)),
+            FinetuneTask::Segment => device.run(segment::Job(self)),
+        }
     }
 
     /// The files and folders that it reads.
     fn inputs(&self) -> Vec<&Path> {
-        self.settings.init.as_deref().into_iter().chain(self.settings.data.folder()).collect()
+        self.settings.init.as_deref().into_iter().chain(self.settings.data.paths()).collect()
     }
 
     /// The checkpoint of this very run to go on from.
@@ -233,8 +319,16 @@ impl Finetuning {
         memory::refuse_beyond(device, &what, planned.bytes, lower)
     }
 
+    /// The names of the classes that are learnt.
+    fn class_names(&self) -> &[String] {
+        match self.settings.task {
+            FinetuneTask::Classify => self.images.source.class_names(),
+            FinetuneTask::Segment => self.images.source.mask_classes(),
+        }
+    }
+
     fn classes(&self) -> usize {
-        self.images.source.class_names().len()
+        self.class_names().len()
     }
 
     fn pooling(&self) -> Pooling {
@@ -248,59 +342,13 @@ impl Work for Check<'_> {
     type Output = ();
 
     fn run<O: Ops + 'static>(self, ops: &Rc<O>, device: &Device) -> Result<()> {
-        let start = self.0.start(&**ops, device)?;
-        self.0.watch.note(&start.report);
-        Ok(())
-    }
-}
-
-struct Job<'a>(&'a Finetuning);
-
-impl Work for Job<'_> {
-    type Output = Finetuned;
-
-    fn run<O: Ops + 'static>(self, ops: &Rc<O>, device: &Device) -> Result<Finetuned> {
         let Self(job) = self;
-        let (settings, watch) = (&job.settings, &job.watch);
-        let Start { params, preprocessing, report } = job.start(&**ops, device)?;
-        if !settings.run.resume {
-            watch.note(&report);
-        }
-        let loading = Loading::for_training(&settings.training, &settings.data, device.workers(), watch);
-        let usual = preprocessing.finetune();
-        let transform = FinetuneTransform { crop: settings.crop.or(usual.crop), ..usual };
-        let loader: Loader<LabelledSample> =
-            loading.finetune(&job.images.source, job.images.indices.clone(), transform)?;
-
-        let recorded = Recorded::new(settings, device).with("data", data_stamp(job.images.source.as_ref()));
-        let mut run = Run::begin_or_resume(&settings.run, "finetune", &job.inputs(), &recorded, watch)?;
-        let task = Classification { smoothing: settings.smoothing, recompute: settings.training.recompute };
-        let recipe = recipe(&settings.training, &settings.run, job.hyper, device);
-        let mut trainer = Trainer::new(&**ops, task, recipe, params);
-        if let Some(newest) = run.newest() {
-            trainer.load_state(&newest)?;
-        }
-        let step = trainer.optimiser.steps();
-        let mut journal = Journal::open(&mut run, watch, "finetune", step)?;
-        let names = job.images.source.class_names();
-        let save = |trainer: &Trainer<'_, O, _>, dir: &Path| save(trainer, &preprocessing, names, dir);
-        let checkpoint = journal.train_to_the_end(&mut trainer, &loader, &settings.run, save)?;
-
-        let loader = loading.labelled(&job.images.held_out, preprocessing, |class| class)?;
-        let model = ClassifierModel { params: trainer.params, class_names: names.to_vec(), preprocessing };
-        let classifier = Door::on(ops, model, device);
-        let evaluation = classifier.engine().evaluate(&loader, None, &mut |_| Ok(()))?;
-        let (split, accuracy) = (job.images.split.to_string(), evaluation.accuracy());
-        journal.metrics.record(&Record::Classes { split: &split, accuracy: &accuracy })?;
-        let pixels_baseline = pixels_baseline(&job.images, preprocessing, &loading)?;
-        Ok(Finetuned {
-            run: run.dir.clone(),
-            checkpoint,
-            labels: job.images.indices.len(),
-            split,
-            accuracy,
-            pixels_baseline,
-        })
+        let report = match job.settings.task {
+            FinetuneTask::Classify => job.start(&**ops, device)?.report,
+            FinetuneTask::Segment => job.start_segmenter(&**ops, device)?.report,
+        };
+        job.watch.note(&report);
+        Ok(())
     }
 }
 
@@ -308,28 +356,24 @@ impl Finetuned {
     /// One line for a person.
     #[must_use]
     pub fn sentence(&self) -> String {
-        evaluate::sentence(&self.split, &self.accuracy)
-    }
-
-    /// What the pixels alone are good for, as one line for a person.
-    #[must_use]
-    pub fn baseline_sentence(&self) -> String {
-        match self.pixels_baseline {
-            Some(top1) => format!("the same with logistic regression on pixels: top-1 {top1:.4}"),
-            None => format!("no logistic regression on pixels beside it: more than {MOST_PIXELS} values"),
+        match &self.judged {
+            Judged::Classes { accuracy, .. } => evaluate::sentence(&self.split, accuracy),
+            Judged::Pixels { accuracy, .. } => evaluate::pixels_sentence(&self.split, accuracy),
         }
     }
-}
 
-/// Saves a run so that it can go on.
-fn save<O: Ops>(
-    trainer: &Trainer<'_, O, Classification>,
-    preprocessing: &Preprocessing,
-    class_names: &[String],
-    dir: &Path,
-) -> Result<()> {
-    save_classifier(trainer.ops, dir, &trainer.params, class_names, |dir: &Path| -> Result<()> {
-        write_preprocessing(dir, preprocessing)?;
-        Ok(trainer.save_state(dir)?)
-    })
+    /// What it stands beside, as one line for a person: for a classifier what the pixels alone are good for, for a segmenter where it is
+    /// seen at work.
+    #[must_use]
+    pub fn beside_sentence(&self) -> String {
+        match &self.judged {
+            Judged::Classes { pixels_baseline: Some(top1), .. } => {
+                format!("the same with logistic regression on pixels: top-1 {top1:.4}")
+            }
+            Judged::Classes { pixels_baseline: None, .. } => {
+                format!("no logistic regression on pixels beside it: more than {MOST_PIXELS} values")
+            }
+            Judged::Pixels { picture, .. } => format!("picture: {}", picture.display()),
+        }
+    }
 }

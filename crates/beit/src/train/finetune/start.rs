@@ -103,7 +103,7 @@ impl Finetuning {
 }
 
 /// Refuses another patch size than the checkpoint's.
-fn same_patches(init: &Path, asked: Option<Sides>, found: [usize; 2]) -> Result<()> {
+pub(super) fn same_patches(init: &Path, asked: Option<Sides>, found: [usize; 2]) -> Result<()> {
     match asked {
         Some(Sides([height, width])) if [height, width] != found => unfit!(
             "--patch-size {height}x{width}: the checkpoint {} has patches of {}x{} pixels, which cannot be changed; leave the flag out",

@@ -165,8 +165,11 @@ impl Pretraining {
         let preprocessing = settings.model.preprocessing(&vit);
         let config = MimConfig { vit, vocab: codebook.vocab };
         let loading = Loading::for_training(&settings.training, &settings.data, 1, watch);
-        let hyper =
-            settings.training.hyper(loading.training(source.len()).batches(source.len())?, usual.lr)?;
+        let hyper = settings.training.hyper(
+            loading.training(source.len()).batches(source.len())?,
+            usual.lr,
+            Decay::Cosine,
+        )?;
         advise(&settings.model, source.as_ref(), watch);
         let watch = watch.clone();
         Ok(Self { settings, config, codebook, tokenizer, preprocessing, masker, hyper, source, watch })
@@ -247,7 +250,7 @@ impl Pretraining {
 
     /// The files and folders that it reads.
     fn inputs(&self) -> Vec<&Path> {
-        let data = self.settings.data.folder();
+        let data = self.settings.data.paths();
         self.settings.tokenizer.as_deref().into_iter().chain(data).collect()
     }
 

@@ -1,0 +1,111 @@
+//! Fine-tuning for segmentation on a device.
+
+use super::segment_start::Start;
+use super::{Finetuned, Finetuning, Judged};
+use crate::device::{Device, Work};
+use crate::error::Result;
+use crate::load::SegmenterModel;
+use crate::loaders::{Loading, decodable};
+use crate::picture;
+use crate::run::{Recorded, Run, data_stamp};
+use crate::segmenter::{Segmenter as Door, ViewSettings};
+use crate::train::{Journal, recipe};
+use beit_data::{Image, Loader, Preprocessing, SegmentationSample};
+use beit_ops::Ops;
+use beit_train::{PixelCounts, Record, Segmentation, Sink, Trainer};
+use beit_weights::{save_segmenter, write_preprocessing};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+/// Images in the picture of a run.
+const DRAWN: usize = 8;
+
+pub(super) struct Job<'a>(pub(super) &'a Finetuning);
+
+impl Work for Job<'_> {
+    type Output = Finetuned;
+
+    fn run<O: Ops + 'static>(self, ops: &Rc<O>, device: &Device) -> Result<Finetuned> {
+        let Self(job) = self;
+        let (settings, watch) = (&job.settings, &job.watch);
+        let Start { params, running, preprocessing, report } = job.start_segmenter(&**ops, device)?;
+        if !settings.run.resume {
+            watch.note(&report);
+        }
+        let loading = Loading::for_training(&settings.training, &settings.data, device.workers(), watch);
+        let indices = job.images.indices.clone();
+        let loader: Loader<SegmentationSample> =
+            loading.segmentation(&job.images.source, indices, preprocessing.segment())?;
+
+        let recorded = Recorded::new(settings, device).with("data", data_stamp(job.images.source.as_ref()));
+        let mut run = Run::begin_or_resume(&settings.run, "finetune", &job.inputs(), &recorded, watch)?;
+        let (mean, recompute) = (settings.segmentation.mean(), settings.training.recompute);
+        let task = Segmentation { mean, recompute };
+        let recipe = recipe(&settings.training, &settings.run, job.hyper, device);
+        let mut trainer = Trainer::with_buffers(&**ops, task, recipe, params, running);
+        if let Some(newest) = run.newest() {
+            trainer.load_state(&newest)?;
+        }
+        let step = trainer.optimiser.steps();
+        let mut journal = Journal::open(&mut run, watch, "finetune", step)?;
+        let names = job.class_names();
+        let save = |trainer: &Trainer<'_, O, _>, dir: &Path| save(trainer, &preprocessing, names, dir);
+        let checkpoint = journal.train_to_the_end(&mut trainer, &loader, &settings.run, save)?;
+
+        let (params, running) = (trainer.params, trainer.buffers);
+        let model = SegmenterModel { params, running, class_names: names.to_vec(), preprocessing };
+        let segmenter = Door::on(ops, model, device).coloured(job.images.source.mask_palette());
+        let (split, counts) = (job.images.split.to_string(), job.judge(&segmenter, &loading)?);
+        let accuracy = counts.accuracy();
+        journal.metrics.record(&Record::Pixels { split: &split, accuracy: &accuracy })?;
+        let picture = journal.run.pictures()?.join("segmentation.png");
+        job.draw(&segmenter, &picture)?;
+        let judged = Judged::Pixels { accuracy, per_class: counts.per_class(), picture };
+        let (dir, labels) = (run.dir.clone(), job.images.indices.len());
+        Ok(Finetuned { run: dir, checkpoint, labels, split, judged })
+    }
+}
+
+impl Finetuning {
+    /// What is counted of the images that were held out.
+    fn judge(&self, segmenter: &Door, loading: &Loading) -> Result<PixelCounts> {
+        let loading = Loading { batch_size: 1, ..loading.clone() };
+        let (views, none) = (ViewSettings::default(), PixelCounts::new(self.classes()));
+        let held_out = &self.images.held_out;
+        segmenter.count(held_out, &loading, &views, none, |class| class, &mut |_| Ok(()))
+    }
+
+    /// Images that were held out; their masks; what the model says.
+    fn draw(&self, segmenter: &Door, path: &Path) -> Result<PathBuf> {
+        let source = &self.images.held_out;
+        let step = (source.len() / DRAWN).max(1);
+        let mut rows: [Vec<Image>; 3] = Default::default();
+        let mut size = None;
+        for (index, image) in decodable(source, (0..source.len()).step_by(step).take(DRAWN), &self.watch) {
+            // The cells of a picture are of one size.
+            let size = *size.get_or_insert([image.height(), image.width()]);
+            let Ok(Some(mask)) = source.mask(index) else { continue };
+            let found = segmenter.segment(&image)?;
+            let fitted = |image: Image| image.resize(size, beit_data::Filter::Bilinear);
+            rows[1].push(fitted(segmenter.shown(&image, &mask)));
+            rows[2].push(fitted(found.overlay(&image)));
+            rows[0].push(fitted(image));
+        }
+        picture::write_grid(path, &rows)?;
+        Ok(path.to_owned())
+    }
+}
+
+/// Saves a run so that it can go on.
+fn save<O: Ops>(
+    trainer: &Trainer<'_, O, Segmentation>,
+    preprocessing: &Preprocessing,
+    class_names: &[String],
+    dir: &Path,
+) -> Result<()> {
+    let (params, running) = (&trainer.params, &trainer.buffers);
+    save_segmenter(trainer.ops, dir, params, running, class_names, |dir: &Path| -> Result<()> {
+        write_preprocessing(dir, preprocessing)?;
+        Ok(trainer.save_state(dir)?)
+    })
+}

@@ -1,0 +1,173 @@
+//! What fine-tuning for segmentation starts from.
+
+use super::Finetuning;
+use super::start::same_patches;
+use crate::device::Device;
+use crate::error::{Error, Result, unfit};
+use crate::load;
+use crate::locate::{Located, locate};
+use crate::memory;
+use crate::settings::Sides;
+use crate::train::FinetuneSettings;
+use beit_data::{Fit, Normalise, Preprocessing};
+use beit_heads::segmenter::HeadRunning;
+use beit_heads::{HeadConfig, Segmenter, SegmenterConfig};
+use beit_ops::prelude::*;
+use beit_ops::{Ops, Tree};
+use beit_vit::{Config, RelativePositions};
+use beit_weights::{Checkpoint, Loaded, WholeSegmenter, load_segmenter};
+use std::path::Path;
+
+/// Crops are no larger where nothing is said: the released size.
+const LARGEST_CROP: usize = 512;
+
+/// A segmenter that is to be trained.
+pub(super) struct Start<T> {
+    pub(super) params: Segmenter<T>,
+    pub(super) running: HeadRunning<T>,
+    pub(super) preprocessing: Preprocessing,
+    /// What was dropped, copied or new.
+    pub(super) report: String,
+}
+
+impl Finetuning {
+    /// Where fine-tuning starts, or goes on.
+    pub(super) fn start_segmenter<O: Ops>(&self, ops: &O, device: &Device) -> Result<Start<O::Tensor>> {
+        match (self.newest(), &self.settings.init) {
+            (Some(own), _) => self.segmenter_from_own(ops, &own),
+            (None, Some(init)) => self.segmenter_from_checkpoint(ops, device, init),
+            (None, None) => self.segmenter_from_scratch(ops, device),
+        }
+    }
+
+    /// Goes on with what this run had learnt: what it began with is not needed any more.
+    fn segmenter_from_own<O: Ops>(&self, ops: &O, own: &Path) -> Result<Start<O::Tensor>> {
+        let Loaded { params: WholeSegmenter { model, running }, .. } = load_segmenter(ops, own)?;
+        let (found, expected) = (model.config().classes, self.classes());
+        if found != expected {
+            let path = own.display();
+            unfit!("{path} has {found} classes, the data have {expected}; resume with the data of the run");
+        }
+        let preprocessing = load::preprocessing(&Checkpoint::open(own)?, model.vit.config())?;
+        let report = format!("{}: all of it", own.display());
+        Ok(Start { params: model, running, preprocessing, report })
+    }
+
+    fn segmenter_from_scratch<O: Ops>(&self, ops: &O, device: &Device) -> Result<Start<O::Tensor>> {
+        let FinetuneSettings { model, training, .. } = &self.settings;
+        let mut vit = model.config()?;
+        if vit.relative_positions == RelativePositions::Shared {
+            vit.relative_positions = RelativePositions::PerLayer;
+        }
+        self.settle_crop(&mut vit)?;
+        let preprocessing = Preprocessing { size: vit.image, ..model.preprocessing(&vit) };
+        let config = self.segmenter_on(vit)?;
+        self.refuse_segmenter_beyond(device, &config)?;
+        let params = Segmenter::init(ops, &config, training.seed);
+        let running = Segmenter::init_running(ops, &config);
+        let report = "from scratch: every parameter is random".to_owned();
+        Ok(Start { params, running, preprocessing, report })
+    }
+
+    fn segmenter_from_checkpoint<O: Ops>(
+        &self,
+        ops: &O,
+        device: &Device,
+        init: &Path,
+    ) -> Result<Start<O::Tensor>> {
+        let FinetuneSettings { model, training, loading, .. } = &self.settings;
+        let Located { path, entry } = locate(&init.to_string_lossy(), &self.watch)?;
+        let opening = loading.reading.options(model.image_size, entry);
+        let checkpoint = load::open(&path, opening, &self.watch)?;
+        let Some(mut vit) = checkpoint.model().vit().cloned() else {
+            let path = path.display();
+            unfit!("{path}: a tokenizer cannot be fine-tuned; expected a pre-trained model")
+        };
+        same_patches(init, model.patch_size, vit.patch)?;
+        self.settle_crop(&mut vit)?;
+        let image = vit.image;
+        // A fault of flag and checkpoint together, so no wrong usage.
+        let at = |error: &dyn std::fmt::Display| Error::Unfit(format!("{}: {error}", path.display()));
+        vit.validate().map_err(|error| at(&error))?;
+        let head = self.settings.segmentation.config(&vit);
+        let taps = SegmenterConfig::usual_taps(vit.depth);
+        let no_transformer = || at(&"this has no transformer");
+        let mut config =
+            checkpoint.model().segmented(self.classes(), head, taps).ok_or_else(no_transformer)?;
+        config.vit.image = image;
+        config.validate().map_err(|error| at(&error))?;
+        self.refuse_segmenter_beyond(device, &config)?;
+        let options = loading.options(Some(Sides(image)));
+        let Loaded { params: WholeSegmenter { model: mut params, running }, report } =
+            checkpoint.segmented(ops, &config, options, training.seed)?;
+        if let Some(rate) = model.drop_path {
+            params.vit.set_drop_path(rate);
+        }
+        let preprocessing = self.segmenter_preprocessing(&checkpoint, params.vit.config())?;
+        Ok(Start { params, running, preprocessing, report: format!("{}: {report}", path.display()) })
+    }
+
+    /// The statistics are the checkpoint's; crops are cut from pictures of kept aspect, as in the released code.
+    fn segmenter_preprocessing(&self, checkpoint: &Checkpoint, vit: &Config) -> Result<Preprocessing> {
+        let Preprocessing { mut normalise, .. } = load::preprocessing(checkpoint, vit)?;
+        if self.settings.model.imagenet_default_mean_and_std {
+            normalise = Normalise::IMAGENET.seeing(normalise.channels);
+        }
+        let released = Preprocessing::unilm(vit.image);
+        debug_assert!(!matches!(released.fit, Fit::Squash), "a squashed picture is segmented squashed");
+        Ok(Preprocessing { normalise, ..released })
+    }
+
+    /// Crops of the size that was asked for; else squares as large as the shorter side of the first picture, in whole patches.
+    fn settle_crop(&self, vit: &mut Config) -> Result<()> {
+        let patch = vit.patch[0].max(vit.patch[1]);
+        let usual = || -> Result<[usize; 2]> {
+            let [height, width] = self.images.source.size(0)?;
+            let side = height.min(width).min(LARGEST_CROP) / patch * patch;
+            Ok([side.max(2 * patch); 2])
+        };
+        vit.image = match self.settings.model.image_size {
+            Some(Sides(image)) => image,
+            None => usual()?,
+        };
+        let [height, width] = vit.image;
+        self.watch.note(&format!("crops of {height}x{width} pixels"));
+        Ok(())
+    }
+
+    fn segmenter_on(&self, vit: Config) -> Result<SegmenterConfig> {
+        let head = self.settings.segmentation.config(&vit);
+        let taps = SegmenterConfig::usual_taps(vit.depth);
+        let config = SegmenterConfig::on(vit, self.classes(), taps, head);
+        config.validate().map_err(|error| Error::Unfit(error.to_string()))?;
+        Ok(config)
+    }
+
+    /// Refuses what the machine has no memory for, and batches that have no variance.
+    fn refuse_segmenter_beyond(&self, device: &Device, config: &SegmenterConfig) -> Result<()> {
+        let (vit, training) = (&config.vit, &self.settings.training);
+        let batch = training.batch_size();
+        if batch < 2 && matches!(config.head, HeadConfig::Upernet { .. }) {
+            unfit!(
+                "--batch-size {batch}: expected at least 2 for --head upernet, whose batch norm of one pooled pixel an image has no variance otherwise"
+            );
+        }
+        let what = format!("a step of {batch} images of {}x{}", vit.image[0], vit.image[1]);
+        let lower = "--batch-size or --image-size, or take --recompute";
+        memory::refuse_beyond(device, &what, memory::least_of_vit(vit, batch), lower)?;
+        let planned = memory::plan(device.footprint(), batch, |ops, batch| {
+            let params = Segmenter::shapes(config).map(&mut |shape| ops.zeros(*shape));
+            let mut running = Segmenter::running(config).map(&mut |shape| ops.zeros(*shape));
+            // Gradients and two moments.
+            let mut kept: Vec<_> = (0..3).map(|_| params.clone()).collect();
+            let images = ops.zeros(vit.images(batch));
+            let input = beit_vit::Input { images: &images, mask: None, drop_path: None };
+            let (logits, saved) = params.forward(ops, &input, &mut running, &[], training.keep());
+            let labels = vec![0; batch * vit.image[0] * vit.image[1]];
+            let pixels = beit_heads::Pixels { labels: &labels, size: vit.image, classes: config.classes };
+            let loss = beit_heads::pixel_loss(ops, &logits, &pixels, self.settings.segmentation.mean(), 1.0);
+            params.backward(ops, &input, &loss.d_logits, &[], saved, &mut kept[0]);
+        });
+        memory::refuse_beyond(device, &what, planned.bytes, lower)
+    }
+}
