@@ -28,7 +28,7 @@ pub use checkpoint::{
     Checkpoint, Loaded, OpenOptions, has_weights, load_classifier, load_encoder, load_kmeans, load_mim,
     load_tokenizer,
 };
-pub use config::{CONFIG, Labelled, Model, Origin, Segmenter};
+pub use config::{CONFIG, Labelled, Model, Origin, Segmenter, Taps};
 pub use convert::{Converted, Target};
 pub use error::{Error, Problem, Result};
 pub use file::{check_writable, write_file};
