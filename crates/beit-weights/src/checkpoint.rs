@@ -99,8 +99,8 @@ impl Checkpoint {
         let preprocessing = described.preprocessing(model.vit())?;
         let origin = described.origin(&model);
         let guesses = guesses.iter().map(ToString::to_string);
-        let taps = match &model {
-            Model::Segmenter(segmenter) => segmenter.note(),
+        let taps = match &mut model {
+            Model::Segmenter(segmenter) => segmenter.settle(options.taps),
             _ => None,
         };
         let notes = weights.choice().map(str::to_owned).into_iter().chain(guesses).chain(taps).collect();
@@ -271,7 +271,11 @@ impl Checkpoint {
 }
 
 /// Gives a transformer the size of pictures that was asked for; the windows of patches before and after.
-fn resize(path: &Path, vit: &mut beit_vit::Config, options: LoadOptions) -> Result<[[usize; 2]; 2]> {
+pub(crate) fn resize(
+    path: &Path,
+    vit: &mut beit_vit::Config,
+    options: LoadOptions,
+) -> Result<[[usize; 2]; 2]> {
     let from = vit.grid();
     vit.image = options.image.unwrap_or(vit.image);
     vit.validate().map_err(|error| Error::config(path, error))?;

@@ -45,7 +45,7 @@ pub use run::{FolderLock, merged as settings_of_run, tokenizer_of};
 pub use settings::{
     Batches, CropSettings, DataSettings, DeviceSettings, HeldOutSettings, MaskSettings, MeasureSettings,
     ModelSettings, OpenSettings, OptimisationSettings, ParametersRule, ReadSettings, RunSettings, Sides,
-    TokenizerKind,
+    TapsRule, TokenizerKind,
 };
 pub use tokenizer::{Tokenizer, Tokens};
 pub use train::{

@@ -79,8 +79,8 @@ impl Described {
 
     /// The model. The options are for what nothing says.
     pub(crate) fn model(&self, weights: &Weights, options: &OpenOptions) -> Result<Inferred> {
-        let OpenOptions { heads, likely, image, taps, .. } = *options;
-        let mut inferred = match &self.words {
+        let OpenOptions { heads, likely, image, .. } = *options;
+        let inferred = match &self.words {
             Words::Transformers(keys) | Words::File(keys) => {
                 let model = Model::described(keys.clone(), Some(weights))?;
                 Inferred { model, guesses: Vec::new() }
@@ -91,9 +91,6 @@ impl Described {
             }
             Words::Nothing => infer(weights, &Known { heads, usual: likely, image, eps: None })?,
         };
-        if let Model::Segmenter(segmenter) = &mut inferred.model {
-            segmenter.take_numbers(taps);
-        }
         let found = inferred.model.vit().map(|vit| vit.heads);
         match heads.zip(found).filter(|(asked, found)| asked != found) {
             Some((asked, found)) => {

@@ -70,33 +70,49 @@ impl Segmenter {
         self.out_indices.unwrap_or_else(|| Taps::out_indices(*taps, vit.depth))
     }
 
-    /// Takes the numbers of a file as those of `asked`, or where there are no such blocks, as those of the other; false where there are
-    /// none either way.
-    pub(crate) fn take_numbers(&mut self, asked: Taps) -> bool {
-        let (Some(numbers), depth) = (self.out_indices, self.segmenter.vit.depth) else { return true };
-        let other = if asked == Taps::Official { Taps::Transformers } else { Taps::Official };
-        let fitting = |taps: Taps| taps.blocks(numbers).filter(|taps| fits(taps, depth));
-        let found = fitting(asked).or_else(|| fitting(other));
-        self.segmenter.taps = found.unwrap_or(numbers);
-        found.is_some()
+    /// The blocks that the numbers of a file mean, as `asked` or, where there are no such blocks, as the other has it, and who has it so.
+    pub(crate) fn meant(&self, asked: Taps) -> Option<([usize; 4], Taps)> {
+        let numbers = self.out_indices?;
+        [asked, asked.other()].into_iter().find_map(|taps| Some((self.blocks(taps, numbers)?, taps)))
     }
 
-    /// Which blocks the head reads, as a sentence, where a file leaves it open.
-    pub(crate) fn note(&self) -> Option<String> {
+    fn blocks(&self, taps: Taps, numbers: [usize; 4]) -> Option<[usize; 4]> {
+        taps.blocks(numbers).filter(|blocks| fits(blocks, self.segmenter.vit.depth))
+    }
+
+    /// Takes the blocks that are [`meant`](Self::meant). Where a file leaves it open, which they are, as a sentence.
+    pub(crate) fn settle(&mut self, asked: Taps) -> Option<String> {
         let numbers = self.out_indices?;
-        let taps = self.segmenter.taps;
-        let taken = if taps == numbers { Taps::Official } else { Taps::Transformers };
-        let other = if taken == Taps::Official { Taps::Transformers } else { Taps::Official };
-        let said = match (taken, other.blocks(numbers).filter(|taps| fits(taps, self.segmenter.vit.depth))) {
-            (Taps::Official, Some(others)) => format!(
-                "as the released code does with these `out_indices`; transformers reads those of {others:?}: --taps {other} takes them"
-            ),
-            (Taps::Transformers, Some(others)) => format!(
-                "as transformers does with these `out_indices`; the released code reads those of {others:?}: --taps {other} takes them"
-            ),
-            (_, None) => "the only ones that its `out_indices` can mean".to_owned(),
+        let (blocks, taken) = self.meant(asked)?;
+        let (who, other) = match taken {
+            Taps::Official => ("the released code", "transformers"),
+            Taps::Transformers => ("transformers", "the released code"),
         };
-        Some(format!("the head reads the outputs of the blocks {taps:?}, {said}"))
+        let said = match self.blocks(taken.other(), numbers) {
+            Some(others) => {
+                format!("{other} reads those of {others:?}, which --taps {} takes", taken.other())
+            }
+            None => "they can mean no others".to_owned(),
+        };
+        self.segmenter.taps = blocks;
+        if taken == Taps::Transformers {
+            // From here on they are certain, and transformers' numbers follow from them.
+            self.out_indices = None;
+        }
+        Some(format!(
+            "`out_indices` are {numbers:?}: the head reads the outputs of the blocks {blocks:?}, as {who} does; {said}"
+        ))
+    }
+
+    /// Which other blocks transformers reads with the numbers of a file, as a sentence.
+    pub(crate) fn difference(&self) -> Option<String> {
+        let (taps, read) = (self.segmenter.taps, Taps::Transformers.blocks(self.said_indices()));
+        if read == Some(taps) {
+            return None;
+        }
+        let read = read.map_or_else(|| "others".to_owned(), |read| format!("those of {read:?}"));
+        let head = format!("the head reads the outputs of the blocks {taps:?}, transformers {read}");
+        Some(format!("{head}, so that its masks differ"))
     }
 }
 

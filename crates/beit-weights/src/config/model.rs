@@ -1,9 +1,9 @@
 //! `config.json` of transformers: what kind of model a folder holds.
 
+use super::beit::OUR_SEGMENTER;
 use super::family::{is_model_type, kind_of_class, model_types};
 use super::keys::Keys;
 use super::labelled::{Labelled, Segmenter};
-use super::beit::OUR_SEGMENTER;
 use super::{beit, codebook, kmeans};
 use crate::error::{Error, Result};
 use crate::json::write_json;

@@ -20,6 +20,14 @@ impl Taps {
     /// What [`Transformers`](Self::Transformers) takes off.
     const EARLIER: usize = 2;
 
+    /// Not this one.
+    pub(super) const fn other(self) -> Self {
+        match self {
+            Self::Official => Self::Transformers,
+            Self::Transformers => Self::Official,
+        }
+    }
+
     /// The blocks, from 0, that these numbers mean. None where they mean no block: transformers takes 1 for the embeddings.
     ///
     /// ```
@@ -65,7 +73,7 @@ impl Taps {
 }
 
 /// Whether there are such blocks, each after the one before.
-pub(super) fn fits(taps: &[usize; 4], depth: usize) -> bool {
+pub(in crate::config) fn fits(taps: &[usize; 4], depth: usize) -> bool {
     taps.is_sorted_by(|a, b| a < b) && taps[3] < depth
 }
 

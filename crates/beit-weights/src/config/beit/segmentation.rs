@@ -1,12 +1,12 @@
 //! What `config.json` says of a segmentation head: the keys of transformers, and our own for what it does not have.
 
-use super::read::fill;
 use super::Config;
+use super::read::fill;
 use crate::config::family::Family;
 use crate::config::keys::Keys;
 use crate::config::labelled::Segmenter;
 use crate::config::limit::limit;
-use crate::config::taps::Taps;
+use crate::config::taps::{Taps, fits};
 use crate::error::Result;
 use crate::weights::Weights;
 use beit_heads::{Auxiliary, HeadConfig, SegmenterConfig};
@@ -23,6 +23,9 @@ const BY_TENSORS: [&str; 5] = [
     "auxiliary_channels",
     "auxiliary_num_convs",
 ];
+
+const TAPS: &str = "segmentation_taps";
+const OUT_INDICES: &str = "out_indices";
 
 /// Names of heads in the key `segmentation_head`.
 const SETR_PUP: &str = "setr-pup";
@@ -99,32 +102,35 @@ impl Config {
         let mut config = Self::read(keys.clone(), None)?;
         let vit = config.vit(&path, !config.use_mean_pooling)?;
         let labels = config.labels(&path)?;
-        let taps: Option<Vec<usize>> = keys.get("segmentation_taps")?;
-        let (key, numbers) = match taps {
-            Some(taps) => ("segmentation_taps", Some(taps)),
-            None => ("out_indices", keys.get("out_indices")?.or(keys.get("segmentation_indices")?)),
-        };
-        let usual = || SegmenterConfig::usual_taps(vit.depth).to_vec();
-        let numbers: [usize; 4] = numbers.unwrap_or_else(usual).try_into().map_err(|found| {
-            keys.wrong(key, format_args!("is {found:?}, expected four blocks"))
-        })?;
-        let (head, depth) = (head(&keys, vit.width)?, vit.depth);
-        let segmenter = SegmenterConfig { vit, classes: labels.len(), taps: numbers, head };
-        let absent = Segmenter::new(segmenter, labels);
-        let mut model = Segmenter {
-            out_indices: Some(numbers),
+        let (taps, out_indices) = blocks(&keys, vit.depth)?;
+        let head = head(&keys, vit.width)?;
+        let absent = Segmenter::new(SegmenterConfig { vit, classes: labels.len(), taps, head }, labels);
+        Ok(Segmenter {
+            out_indices,
             auxiliary_loss_weight: keys.or("auxiliary_loss_weight", absent.auxiliary_loss_weight)?,
             semantic_loss_ignore_index: keys
                 .or("semantic_loss_ignore_index", absent.semantic_loss_ignore_index)?,
             ..absent
-        };
-        if !model.take_numbers(Taps::Official) || (key != "out_indices" && model.segmenter.taps != numbers) {
-            let expected = format_args!("is {numbers:?}, expected four ascending numbers of blocks from 0, below {depth}");
-            return Err(keys.wrong(key, expected));
-        }
-        model.out_indices = (key == "out_indices").then_some(numbers);
-        Ok(model)
+        })
     }
+}
+
+/// The blocks that the head reads, and the numbers for them where those leave it open.
+fn blocks(keys: &Keys, depth: usize) -> Result<([usize; 4], Option<[usize; 4]>)> {
+    let certain = keys.has(TAPS);
+    // The second is an older name of the first.
+    let key = [TAPS, OUT_INDICES, "segmentation_indices"].into_iter().find(|key| keys.has(key));
+    let key = key.unwrap_or(OUT_INDICES);
+    let numbers = keys.get(key)?.unwrap_or_else(|| SegmenterConfig::usual_taps(depth).to_vec());
+    let wrong = |found: &[usize]| {
+        let expected = format_args!("is {found:?}, expected four ascending numbers of blocks below {depth}");
+        keys.wrong(key, expected)
+    };
+    let numbers: [usize; 4] = numbers.try_into().map_err(|found: Vec<usize>| wrong(&found))?;
+    let whose = if certain { &[Taps::Official][..] } else { &[Taps::Official, Taps::Transformers] };
+    let meant = whose.iter().find_map(|taps| taps.blocks(numbers).filter(|taps| fits(taps, depth)));
+    let taps = meant.ok_or_else(|| wrong(&numbers))?;
+    Ok((taps, (!certain).then_some(numbers)))
 }
 
 /// The head that is described. Absent keys are what transformers takes for them.
