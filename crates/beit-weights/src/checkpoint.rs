@@ -1,6 +1,6 @@
 //! Checkpoints: configuration, parameters and preprocessing together, in a folder or in one file.
 
-use crate::config::{CONFIG, Described, Inferred, Labelled, Model, Origin, decoder_init, unnamed};
+use crate::config::{CONFIG, Described, Inferred, Labelled, Model, Origin, Taps, decoder_init, unnamed};
 use crate::error::{Error, Result};
 use crate::labels::for_classes;
 use crate::load::{Allowance, LoadOptions, Source, initial};
@@ -37,6 +37,8 @@ pub struct OpenOptions {
     pub image: Option<[usize; 2]>,
     /// Which parameters are taken of a file that has an average beside those of the last step; the average where nothing is said.
     pub parameters: Option<Parameters>,
+    /// Which blocks the head of a segmenter reads, where its file leaves it open.
+    pub taps: Taps,
 }
 
 /// An opened checkpoint. The numbers stay in the file until a model is made of them.
@@ -97,7 +99,11 @@ impl Checkpoint {
         let preprocessing = described.preprocessing(model.vit())?;
         let origin = described.origin(&model);
         let guesses = guesses.iter().map(ToString::to_string);
-        let notes = weights.choice().map(str::to_owned).into_iter().chain(guesses).collect();
+        let taps = match &mut model {
+            Model::Segmenter(segmenter) => segmenter.settle(options.taps),
+            _ => None,
+        };
+        let notes = weights.choice().map(str::to_owned).into_iter().chain(guesses).chain(taps).collect();
         Ok(Self { path: path.to_owned(), model, origin, weights, decoder, preprocessing, notes })
     }
 
@@ -113,13 +119,10 @@ impl Checkpoint {
         &self.model
     }
 
-    /// The names of the classes, in the order of their numbers; none where this is no classifier.
+    /// The names of the classes, in the order of their numbers; none where this is neither a classifier nor a segmenter.
     #[must_use]
     pub fn labels(&self) -> &[String] {
-        match &self.model {
-            Model::Classifier(config) => &config.labels,
-            _ => &[],
-        }
+        self.model.labels().unwrap_or_default()
     }
 
     /// Where [`model`](Self::model) is from.
@@ -128,7 +131,8 @@ impl Checkpoint {
         &self.origin
     }
 
-    /// What was guessed of the model, and which of several models was taken: sentences for whoever uses it.
+    /// What was guessed of the model, which of several models was taken, and which blocks a segmentation head reads where its file leaves
+    /// that open: sentences for whoever uses it.
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.notes
@@ -267,7 +271,11 @@ impl Checkpoint {
 }
 
 /// Gives a transformer the size of pictures that was asked for; the windows of patches before and after.
-fn resize(path: &Path, vit: &mut beit_vit::Config, options: LoadOptions) -> Result<[[usize; 2]; 2]> {
+pub(crate) fn resize(
+    path: &Path,
+    vit: &mut beit_vit::Config,
+    options: LoadOptions,
+) -> Result<[[usize; 2]; 2]> {
     let from = vit.grid();
     vit.image = options.image.unwrap_or(vit.image);
     vit.validate().map_err(|error| Error::config(path, error))?;

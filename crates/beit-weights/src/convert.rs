@@ -87,10 +87,7 @@ impl Checkpoint {
 
     fn to_transformers(&self, out: &Path) -> Result<()> {
         replace_folder(out, |folder| {
-            self.model().write(folder)?;
-            if let Some(preprocessing) = self.preprocessing() {
-                write_preprocessing(folder, preprocessing)?;
-            }
+            self.describe(folder)?;
             write(&self.tensors(Target::Transformers)?, &[], &folder.join(WEIGHTS[0]))?;
             match self.decoder() {
                 Some(decoder) => write(&tensors(decoder, Layout::Flava)?, &[], &folder.join(DECODERS[0])),
@@ -101,11 +98,26 @@ impl Checkpoint {
 
     fn to_timm(&self, out: &Path) -> Result<()> {
         replace_folder(out, |folder| {
-            if let Some(timm) = describing_timm(self.model(), &self.said_preprocessing()) {
-                write_json(&folder.join(CONFIG), &timm)?;
-            }
+            self.describe_for_timm(folder)?;
             write(&self.tensors(Target::Timm)?, &[], &folder.join(WEIGHTS[0]))
         })
+    }
+
+    /// timm has no words for a segmentation head: those of transformers stand beside its names.
+    fn describe_for_timm(&self, folder: &Path) -> Result<()> {
+        if matches!(self.model(), Model::Segmenter(_)) {
+            return self.describe(folder);
+        }
+        match describing_timm(self.model(), &self.said_preprocessing()) {
+            Some(timm) => write_json(&folder.join(CONFIG), &timm),
+            None => Ok(()),
+        }
+    }
+
+    /// Model and preprocessing in transformers' words.
+    fn describe(&self, folder: &Path) -> Result<()> {
+        self.model().write(folder)?;
+        self.preprocessing().map_or(Ok(()), |preprocessing| write_preprocessing(folder, preprocessing))
     }
 
     /// How pictures become the model's pixels, for a target that must be told.
@@ -182,8 +194,10 @@ impl Checkpoint {
         let mut notes = Vec::new();
         let within = self.model().vit().is_some_and(|vit| vit.inner_norms || vit.key_bias);
         if target == Target::Transformers {
-            if within {
+            if within || self.model().is_ours() {
                 notes.push("transformers has no such model: only this project reads the folder".into());
+            } else if let Model::Segmenter(segmenter) = self.model() {
+                notes.extend(segmenter.difference());
             }
             return notes;
         }

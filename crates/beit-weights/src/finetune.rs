@@ -1,11 +1,15 @@
-//! Starting a classifier from what another model has learned.
+//! Starting a classifier or a segmenter from what another model has learned.
 
 use crate::checkpoint::{Checkpoint, Loaded};
 use crate::config::Model;
 use crate::error::{Error, Result};
 use crate::load::{Allowance, LoadOptions, Source, initial};
-use beit_heads::{Classifier, ClassifierConfig, Pooling, initial_head};
-use beit_ops::{Device, Layer, Leaf, Role, Shape, Start};
+use crate::names::is_of_segmentation;
+use crate::segmenter::WholeSegmenter;
+use beit_heads::segmenter::initial_segmentation_head;
+use beit_heads::{Classifier, ClassifierConfig, HeadConfig, Pooling, SegmenterConfig, initial_head};
+use beit_ops::init::Stream;
+use beit_ops::{Device, Layer, Leaf, Role, Shape, Start, Tree};
 use beit_vit::{Config, RelativePositions};
 use std::fmt;
 use std::path::Path;
@@ -15,11 +19,23 @@ impl Model {
     /// where all layers shared one (`beit/run_class_finetuning.py`). None for a tokenizer.
     #[must_use]
     pub fn finetuned(&self, classes: usize, pooling: Pooling) -> Option<ClassifierConfig> {
+        Some(ClassifierConfig::on(self.taken()?, classes, pooling))
+    }
+
+    /// The segmenter that fine-tuning makes of this checkpoint, with a head that reads these blocks: the transformer as for
+    /// [`finetuned`](Self::finetuned). None for a tokenizer.
+    #[must_use]
+    pub fn segmented(&self, classes: usize, head: HeadConfig, taps: [usize; 4]) -> Option<SegmenterConfig> {
+        Some(SegmenterConfig::on(self.taken()?, classes, taps, head))
+    }
+
+    /// The transformer that fine-tuning takes.
+    fn taken(&self) -> Option<Config> {
         let mut vit = self.vit()?.clone();
         if vit.relative_positions == RelativePositions::Shared {
             vit.relative_positions = RelativePositions::PerLayer;
         }
-        Some(ClassifierConfig::on(vit, classes, pooling))
+        Some(vit)
     }
 }
 
@@ -56,32 +72,88 @@ impl Checkpoint {
         options: LoadOptions,
         seed: u64,
     ) -> Result<Loaded<Classifier<O::Tensor>>> {
-        let vit = self.model().vit().ok_or_else(|| self.wrong_kind("a model to fine-tune"))?;
-        let fields = differences(vit, &config.vit);
-        if !fields.is_empty() {
-            return Err(Error::Start { path: self.path().to_owned(), fields });
-        }
+        let mut source = self.starting(&config.vit, options)?;
         let mut fresh = |leaf: &Leaf, shape: &Shape| match leaf.role.start() {
             // Everything else that is drawn is taken from the checkpoint.
             Start::Drawn if leaf.layer == Layer::Top => initial_head(config, seed),
             _ => initial(leaf, shape),
         };
-        let mut source = Source::new(self.weights(), options, [vit.grid(), config.vit.grid()]);
         let shapes = Classifier::<Shape>::shapes(config);
         let params = source.params(ops, &shapes, &ALLOWANCE, &mut fresh)?;
         Ok(Loaded { params, report: source.report() })
     }
+
+    /// Starts a segmenter from a checkpoint: of another task, or of a segmenter that is to be trained further.
+    ///
+    /// The transformer is taken as by [`finetuned`](Self::finetuned). The head and its running statistics are taken where the checkpoint
+    /// has a head of the same kind and sizes, with new scores where the number of classes differs; else they are new, drawn from `seed`,
+    /// and the checkpoint's are dropped.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`load_for_finetuning`], and when the segmenter cannot be.
+    pub fn segmented<O: Device>(
+        &self,
+        ops: &O,
+        config: &SegmenterConfig,
+        options: LoadOptions,
+        seed: u64,
+    ) -> Result<Loaded<WholeSegmenter<O::Tensor>>> {
+        config.validate().map_err(|error| Error::config(self.path(), error))?;
+        let mut source = self.starting(&config.vit, options)?;
+        if !matches!(self.model(), Model::Segmenter(found) if is_same(&found.segmenter.head, &config.head)) {
+            source = source.passing_over(is_of_segmentation);
+        }
+        let shapes = WholeSegmenter::<Shape>::shapes(config);
+        let of_head = shapes.model.head.named().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        let mut fresh = |leaf: &Leaf, shape: &Shape| match of_head.iter().position(|name| *name == leaf.name)
+        {
+            Some(number) => initial_segmentation_head(leaf, shape, Stream::new(seed, number as u64 + 1)),
+            None => initial(leaf, shape),
+        };
+        let params = source.params(ops, &shapes, &HEAD, &mut fresh)?;
+        Ok(Loaded { params, report: source.report() })
+    }
+
+    /// The checkpoint's tensors on their way to a model with this transformer.
+    fn starting(&self, vit: &Config, options: LoadOptions) -> Result<Source<'_>> {
+        let found = self.model().vit().ok_or_else(|| self.wrong_kind("a model to fine-tune"))?;
+        let fields = differences(found, vit);
+        if !fields.is_empty() {
+            return Err(Error::Start { path: self.path().to_owned(), fields });
+        }
+        Ok(Source::new(self.weights(), options, [found.grid(), vit.grid()]))
+    }
 }
 
-/// What fine-tuning draws anew, and what it leaves behind.
+/// Whether one head may go on where the other was. Auxiliary heads are compared by their parameters.
+fn is_same(found: &HeadConfig, wanted: &HeadConfig) -> bool {
+    match (found, wanted) {
+        (HeadConfig::SetrPup { channels: found, .. }, HeadConfig::SetrPup { channels, .. }) => {
+            found == channels
+        }
+        (
+            HeadConfig::Upernet { channels: found, scales: of, .. },
+            HeadConfig::Upernet { channels, scales, .. },
+        ) => found == channels && of == scales,
+        _ => false,
+    }
+}
+
+/// What fine-tuning draws anew for a classifier, and what it leaves behind.
 const ALLOWANCE: Allowance = Allowance {
     new: |leaf| leaf.layer == Layer::Top && leaf.role != Role::RelativePositions,
-    dropped: |name| {
-        let heads =
-            ["head.", "fc_norm.", "norm.", "lm_head.", "fpn1.", "fpn2.", "decode_head.", "auxiliary_head."];
-        name == "mask_token" || heads.iter().any(|head| name.starts_with(head))
-    },
+    dropped: is_left_behind,
 };
+
+/// The same for a segmenter.
+const HEAD: Allowance = Allowance { new: |leaf| is_of_segmentation(&leaf.name), dropped: is_left_behind };
+
+/// What may stay in the file: heads, and the norms and the mask token that belong to their tasks.
+fn is_left_behind(name: &str) -> bool {
+    let heads = ["head.", "fc_norm.", "norm.", "lm_head."];
+    name == "mask_token" || is_of_segmentation(name) || heads.iter().any(|head| name.starts_with(head))
+}
 
 /// The fields in which the transformers of checkpoint and model differ so that parameters cannot be taken.
 fn differences(found: &Config, expected: &Config) -> Vec<String> {

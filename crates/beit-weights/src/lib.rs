@@ -20,6 +20,7 @@ mod preprocessor;
 mod report;
 mod resize;
 mod save;
+mod segmenter;
 mod tensors;
 mod weights;
 
@@ -28,7 +29,7 @@ pub use checkpoint::{
     Checkpoint, Loaded, OpenOptions, has_weights, load_classifier, load_encoder, load_kmeans, load_mim,
     load_tokenizer,
 };
-pub use config::{CONFIG, Labelled, Model, Origin, Segmenter};
+pub use config::{CONFIG, Labelled, Model, Origin, Segmenter, Taps};
 pub use convert::{Converted, Target};
 pub use error::{Error, Problem, Result};
 pub use file::{check_writable, write_file};
@@ -44,5 +45,6 @@ pub use preprocessor::{PREPROCESSOR, read_preprocessing, write_preprocessing};
 pub use report::{Report, Resized, compact};
 pub use resize::{PositionResize, Resizing, TableResize, resize_positions, resize_relative_table};
 pub use save::{save_classifier, save_kmeans, save_mim, save_params, save_tokenizer};
+pub use segmenter::{WholeSegmenter, load_segmenter, save_segmenter};
 pub use tensors::{TensorFile, TensorWriter};
 pub use weights::Weights;

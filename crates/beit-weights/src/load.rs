@@ -1,6 +1,7 @@
 //! From the tensors of a file to the parameters of a model, of the same or of another shape.
 
 use crate::error::{Error, Problem, Result};
+use crate::names::is_counter;
 use crate::report::{Report, Resized};
 use crate::resize::{Resizing, resize_positions, resize_relative_table};
 use crate::weights::Weights;
@@ -57,6 +58,8 @@ pub(crate) struct Source<'a> {
     options: LoadOptions,
     /// Rows and columns of patches of the file's model, and of the one to be made.
     windows: [[usize; 2]; 2],
+    /// What is not taken although the file has it.
+    passed_over: fn(&str) -> bool,
     used: BTreeSet<String>,
     failure: Option<Error>,
     /// Tensors with NaN or infinity.
@@ -66,13 +69,28 @@ pub(crate) struct Source<'a> {
 
 impl<'a> Source<'a> {
     pub(crate) fn new(weights: &'a Weights, options: LoadOptions, windows: [[usize; 2]; 2]) -> Self {
+        let counters = weights.names().filter(|name| is_counter(name)).flat_map(|name| weights.stored(name));
         let report = Report {
-            buffers: weights.buffers().to_vec(),
+            buffers: weights.buffers().iter().cloned().chain(counters).collect(),
             outside: weights.outside().to_vec(),
             windows,
             ..Report::default()
         };
-        Self { weights, options, windows, used: BTreeSet::new(), failure: None, broken: Vec::new(), report }
+        Self {
+            weights,
+            options,
+            windows,
+            passed_over: |_| false,
+            used: BTreeSet::new(),
+            failure: None,
+            broken: Vec::new(),
+            report,
+        }
+    }
+
+    /// Takes no parameters with these names, as if the file lacked them.
+    pub(crate) fn passing_over(self, names: fn(&str) -> bool) -> Self {
+        Self { passed_over: names, ..self }
     }
 
     /// The parameters of a model of these shapes; `fresh` gives those that the file lacks and the allowance, or leniency, lets be new.
@@ -122,7 +140,7 @@ impl<'a> Source<'a> {
             known.insert(leaf.name);
         }
         let shared = known.iter().any(|name| name.ends_with(LAYER_TABLE));
-        for name in self.weights.names().filter(|name| !known.contains(*name)) {
+        for name in self.parameters().filter(|name| !known.contains(*name)) {
             if !((allowance.dropped)(name) || (shared && name == SHARED_TABLE)) {
                 let found = self.weights.shape(name).unwrap_or_default();
                 problems.push(Problem::Unexpected { name: self.weights.stored(name).join("`, `"), found });
@@ -144,6 +162,9 @@ impl<'a> Source<'a> {
     }
 
     fn origin(&self, name: &str, shape: Shape) -> Origin {
+        if (self.passed_over)(name) {
+            return Origin::New;
+        }
         let found = self.weights.shape(name);
         match found {
             Some(found) if found == *shape => Origin::Taken,
@@ -226,7 +247,12 @@ impl<'a> Source<'a> {
 
     /// Parameters that stay in the file.
     fn left(&self) -> impl Iterator<Item = String> {
-        self.weights.names().filter(|name| !self.used.contains(*name)).map(str::to_owned)
+        self.parameters().filter(|name| !self.used.contains(*name)).map(str::to_owned)
+    }
+
+    /// What the file has of the model, without the counts of batch norms.
+    fn parameters(&self) -> impl Iterator<Item = &str> {
+        self.weights.names().filter(|name| !is_counter(name))
     }
 }
 

@@ -24,7 +24,7 @@ pub struct Report {
     pub new: Vec<String>,
     /// Differences that would have been an error if leniency had not been asked for.
     pub overlooked: Vec<Problem>,
-    /// Indices of relative positions in the file, by its names. They are computed here.
+    /// Indices of relative positions in the file, by its names, which are computed here, and counts of batch norms, which nothing reads.
     pub buffers: Vec<String>,
     /// Tensors of the file that lie outside the model, by its names.
     pub outside: Vec<String>,

@@ -47,7 +47,7 @@ pub use segmenter::{Segmentation, Segmenter, Share, ViewSettings};
 pub use settings::{
     Batches, CropSettings, DataSettings, DeviceSettings, HeldOutSettings, MaskSettings, MeasureSettings,
     ModelSettings, OpenSettings, OptimisationSettings, ParametersRule, ReadSettings, RunSettings, Sides,
-    TokenizerKind,
+    TapsRule, TokenizerKind,
 };
 pub use tokenizer::{Tokenizer, Tokens};
 pub use train::{

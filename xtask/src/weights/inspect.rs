@@ -150,7 +150,11 @@ impl<'a> Summary<'a> {
                 rows.push(("classes", format!("{} ({first}, …)", config.labels.len())));
                 rows.push(("pooling", format!("{:?}", config.classifier.pooling)));
             }
-            Model::Segmenter(config) => rows.push(("classes", config.labels.len().to_string())),
+            Model::Segmenter(config) => {
+                rows.push(("classes", config.labels.len().to_string()));
+                rows.push(("head", format!("{:?}", config.segmenter.head)));
+                rows.push(("blocks that it reads", format!("{:?}", config.segmenter.taps)));
+            }
             Model::Tokenizer(_) => {
                 let decoder = if self.checkpoint.decoder().is_some() { "yes" } else { "no" };
                 rows.push(("decoder", decoder.to_owned()));

@@ -92,7 +92,7 @@ pub enum Task {
     Classify,
     /// Only represents pictures: a transformer without a head, to be fine-tuned.
     Encoder,
-    /// Names the class of every pixel. Such a checkpoint can be read but not run here.
+    /// Names the class of every pixel.
     Segment,
     /// Makes visual tokens of pictures, or pictures of visual tokens.
     Tokenizer,

@@ -2,9 +2,9 @@
 
 use super::architecture::Architecture;
 use super::entry::{Entry, Family, Task};
-use crate::config::{Labelled, Model};
+use crate::config::{Labelled, Model, Segmenter};
 use crate::labels::for_classes;
-use beit_heads::{ClassifierConfig, MimConfig, Pooling};
+use beit_heads::{ClassifierConfig, HeadConfig, MimConfig, Pooling, SegmenterConfig};
 use beit_vit::Config;
 
 /// The kinds of document that RVL-CDIP has, in the order of its labels (Harley et al., 2015).
@@ -28,14 +28,14 @@ const RVL_CDIP: [&str; 16] = [
 ];
 
 impl Entry {
-    /// What `config.json` of such a checkpoint would describe; none for what this project cannot run.
+    /// What `config.json` of such a checkpoint would describe; none where its entry leaves something out.
     #[must_use]
     pub fn model(&self) -> Option<Model> {
         match self.task {
             Task::Mim => self.mim().map(Model::Mim),
             Task::Classify => self.classifier().map(Model::Classifier),
             Task::Encoder => self.encoder().map(Model::Encoder),
-            Task::Segment => None,
+            Task::Segment => self.segmenter().map(Model::Segmenter),
             Task::Tokenizer => Some(Model::Tokenizer(beit_tokenizer::Config::dalle())),
         }
     }
@@ -67,6 +67,14 @@ impl Entry {
             None => return Some(Labelled::unnamed(classifier)),
         };
         Some(Labelled { classifier, labels })
+    }
+
+    /// UPerNet on the usual blocks, as in the authors' configurations of mmsegmentation.
+    fn segmenter(&self) -> Option<Segmenter> {
+        let architecture = self.architecture.as_ref()?;
+        let (vit, classes) = (architecture.backbone(), architecture.classes?);
+        let (taps, head) = (SegmenterConfig::usual_taps(vit.depth), HeadConfig::upernet(vit.width));
+        Some(Segmenter::unnamed(SegmenterConfig::on(vit, classes, taps, head)))
     }
 
     /// As for a classifier, a norm of the mean takes the place of the final norm.

@@ -132,7 +132,7 @@ impl Described {
     /// Where the model is from.
     pub(crate) fn origin(&self, model: &Model) -> Origin {
         match &self.words {
-            Words::Transformers(_) if matches!(model, Model::KMeans(_)) => Origin::Ours,
+            Words::Transformers(_) if model.is_ours() => Origin::Ours,
             Words::Transformers(_) => Origin::Transformers,
             Words::Timm(timm) => Origin::Timm(timm.architecture().to_owned()),
             Words::File(_) => Origin::File,

@@ -4,9 +4,9 @@ use crate::names::Kind;
 use beit_vit::Config;
 
 /// What transformers calls a family in `config.json`. Its names of tensors are a row of `INNER` in `names/table.rs`.
-struct Family {
-    model_type: &'static str,
-    class: &'static str,
+pub(super) struct Family {
+    pub(super) model_type: &'static str,
+    pub(super) class: &'static str,
 }
 
 /// Ours, for blocks that transformers' BEiT does not have: norms inside, or a bias of the keys, as BEiT-3's image tower. It must not take

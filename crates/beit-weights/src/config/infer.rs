@@ -1,13 +1,14 @@
 //! What model the tensors of a file are, where no configuration says it.
 
-use super::labelled::{Labelled, Segmenter, unnamed};
+use super::beit::released_scales;
+use super::labelled::{Labelled, Segmenter};
 use super::measure::{extents, has, number, rows};
 use super::model::Model;
 use super::{codebook, kmeans};
 use crate::error::{Error, Result};
 use crate::names::{Kind, Layout};
 use crate::weights::Weights;
-use beit_heads::{ClassifierConfig, MimConfig, Pooling};
+use beit_heads::{Auxiliary, ClassifierConfig, HeadConfig, MimConfig, Pooling, SegmenterConfig};
 use beit_ops::relative_position_rows;
 use beit_vit::{Config, RelativePositions};
 use std::fmt;
@@ -49,6 +50,8 @@ pub(crate) enum Guess {
     Heads { heads: usize, width: usize },
     /// Height and width of the images, from the number of positions.
     Image([usize; 2]),
+    /// The sides that UPerNet pools to, from their number.
+    Scales(usize),
 }
 
 impl fmt::Display for Guess {
@@ -61,6 +64,10 @@ impl fmt::Display for Guess {
                 f,
                 "images of {height}x{width} pixels are guessed from the number of positions, as if the patches were a square; \
                  --image-size says another size"
+            ),
+            Self::Scales(modules) => write!(
+                f,
+                "the sides that the head pools to are guessed to be 1 to {modules}; `pool_scales` of a config.json says others"
             ),
         }
     }
@@ -76,10 +83,8 @@ pub(crate) fn infer(weights: &Weights, known: &Known) -> Result<Inferred> {
         Kind::Mim => Model::Mim(MimConfig { vit: vit()?, vocab: rows(weights, "lm_head.weight")? }),
         Kind::Classifier => Model::Classifier(classifier(weights, vit()?)?),
         Kind::Segmenter => {
-            let classes = rows(weights, "decode_head.conv_seg.bias")?;
             let vit = vit()?;
-            let taps = Segmenter::usual_taps(vit.depth);
-            Model::Segmenter(Segmenter { vit, labels: unnamed(classes), taps })
+            Model::Segmenter(segmenter(weights, vit, &mut guesses)?)
         }
         Kind::Encoder => Model::Encoder(vit()?),
     };
@@ -90,6 +95,38 @@ fn classifier(weights: &Weights, vit: Config) -> Result<Labelled> {
     let classes = rows(weights, "head.weight")?;
     let pooling = if has(weights, "fc_norm.weight") { Pooling::Mean } else { Pooling::Cls };
     Ok(Labelled::unnamed(ClassifierConfig { vit, classes, pooling }))
+}
+
+/// The blocks that the head reads are those of the released configurations.
+fn segmenter(weights: &Weights, vit: Config, guesses: &mut Vec<Guess>) -> Result<Segmenter> {
+    let classes = rows(weights, "decode_head.conv_seg.bias")?;
+    let taps = SegmenterConfig::usual_taps(vit.depth);
+    let head = head(weights, guesses)?;
+    let of_transformers = matches!(weights.layout(), Layout::Transformers | Layout::Transformers5);
+    let segmenter = Segmenter::unnamed(SegmenterConfig { vit, classes, taps, head });
+    Ok(Segmenter { out_indices: of_transformers.then_some(taps), ..segmenter })
+}
+
+fn head(weights: &Weights, guesses: &mut Vec<Guess>) -> Result<HeadConfig> {
+    let [_, channels, ..] = extents::<4>(weights, "decode_head.conv_seg.weight")?;
+    if has(weights, "decode_head.up_convs.0.0.conv.weight") {
+        let auxiliary = has(weights, "auxiliary_head.0.conv_seg.weight");
+        return Ok(HeadConfig::SetrPup { channels, auxiliary });
+    }
+    let modules = number(weights, "decode_head.psp_modules.")? + 1;
+    let mut scales = released_scales();
+    if scales.len() != modules {
+        scales = (1..=modules).collect();
+        guesses.push(Guess::Scales(modules));
+    }
+    let auxiliary = match has(weights, "auxiliary_head.conv_seg.weight") {
+        true => {
+            let [_, channels, ..] = extents::<4>(weights, "auxiliary_head.conv_seg.weight")?;
+            Some(Auxiliary { channels, layers: number(weights, "auxiliary_head.convs.")? + 1 })
+        }
+        false => None,
+    };
+    Ok(HeadConfig::Upernet { channels, scales, auxiliary })
 }
 
 fn vit(weights: &Weights, known: &Known, guesses: &mut Vec<Guess>) -> Result<Config> {

@@ -11,6 +11,7 @@ mod labelled;
 mod limit;
 mod measure;
 mod model;
+mod taps;
 mod timm;
 
 pub(crate) use codebook::decoder_init;
@@ -22,4 +23,5 @@ pub(crate) use labelled::unnamed;
 pub use labelled::{Labelled, Segmenter};
 pub(crate) use limit::limit_statistics;
 pub use model::{CONFIG, Model};
+pub use taps::Taps;
 pub(crate) use timm::describing as describing_timm;

@@ -1,5 +1,6 @@
 //! `config.json` of transformers: what kind of model a folder holds.
 
+use super::beit::OUR_SEGMENTER;
 use super::family::{is_model_type, kind_of_class, model_types};
 use super::keys::Keys;
 use super::labelled::{Labelled, Segmenter};
@@ -23,7 +24,7 @@ pub enum Model {
     Mim(MimConfig),
     /// `BeitForImageClassification`
     Classifier(Labelled),
-    /// `BeitForSemanticSegmentation`: UPerNet
+    /// `BeitForSemanticSegmentation`: UPerNet; or a head that transformers does not have
     Segmenter(Segmenter),
     /// `BeitModel`: a transformer without a head
     Encoder(beit_vit::Config),
@@ -54,7 +55,9 @@ impl Model {
         Ok(match Described::by(&keys, weights)? {
             Described::Transformer(Kind::Mim) => Self::Mim(beit(keys)?.mim(&path)?),
             Described::Transformer(Kind::Classifier) => Self::Classifier(beit(keys)?.classifier(&path)?),
-            Described::Transformer(Kind::Segmenter) => Self::Segmenter(beit(keys)?.segmenter(&path)?),
+            Described::Transformer(Kind::Segmenter) => {
+                Self::Segmenter(beit::Config::segmenter(keys, weights)?)
+            }
             Described::Transformer(_) => Self::Encoder(beit(keys)?.encoder(&path)?),
             Described::Codebook => Self::Tokenizer(codebook::Config::read(&keys)?.tokenizer(&path)?),
             Described::KMeans => Self::KMeans(kmeans::Config::read(&keys)?.tokenizer(&path)?),
@@ -96,7 +99,7 @@ impl Model {
         match self {
             Self::Mim(config) => Some(&config.vit),
             Self::Classifier(config) => Some(&config.classifier.vit),
-            Self::Segmenter(config) => Some(&config.vit),
+            Self::Segmenter(config) => Some(&config.segmenter.vit),
             Self::Encoder(vit) => Some(vit),
             Self::Tokenizer(_) | Self::KMeans(_) => None,
         }
@@ -108,7 +111,7 @@ impl Model {
         match self {
             Self::Mim(config) => Some(&mut config.vit),
             Self::Classifier(config) => Some(&mut config.classifier.vit),
-            Self::Segmenter(config) => Some(&mut config.vit),
+            Self::Segmenter(config) => Some(&mut config.segmenter.vit),
             Self::Encoder(vit) => Some(vit),
             Self::Tokenizer(_) | Self::KMeans(_) => None,
         }
@@ -121,6 +124,15 @@ impl Model {
             Self::Tokenizer(config) => Some(config.codebook()),
             Self::KMeans(config) => Some(config.codebook()),
             _ => None,
+        }
+    }
+
+    /// Whether only this project has such a model.
+    pub(crate) fn is_ours(&self) -> bool {
+        match self {
+            Self::KMeans(_) => true,
+            Self::Segmenter(config) => !config.is_of_transformers(),
+            _ => false,
         }
     }
 
@@ -159,6 +171,9 @@ impl Described {
         if is(kmeans::ARCHITECTURE, kmeans::MODEL_TYPE) {
             return Ok(Self::KMeans);
         }
+        if is(OUR_SEGMENTER.class, OUR_SEGMENTER.model_type) {
+            return Ok(Self::Transformer(Kind::Segmenter));
+        }
         if let Some(kind) = classes.iter().find_map(|class| kind_of_class(class)) {
             // A file of another head was saved beside the configuration of what it was trained from: the tensors decide.
             let other = weights.filter(|weights| !weights.has_head(kind)).map(Weights::kind);
@@ -182,12 +197,12 @@ fn texts(value: &serde_json::Value) -> Vec<&str> {
 }
 
 fn unknown(keys: &Keys, classes: &[&str], model_type: Option<&str>) -> Error {
-    let tokenizers = [codebook::MODEL_TYPE, kmeans::MODEL_TYPE].join(", ");
+    let others = [codebook::MODEL_TYPE, kmeans::MODEL_TYPE, OUR_SEGMENTER.model_type].join(", ");
     let model_type = model_type.unwrap_or("absent");
     keys.wrong(
         "model_type",
         format_args!(
-            "is {model_type} and `architectures` {classes:?}, expected the class of one of {}, {tokenizers}",
+            "is {model_type} and `architectures` {classes:?}, expected the class of one of {}, {others}",
             model_types()
         ),
     )

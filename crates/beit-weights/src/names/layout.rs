@@ -42,6 +42,14 @@ impl fmt::Display for Layout {
 /// An index that the released code stores as if it were a parameter; we compute it.
 pub(crate) const INDEX: &str = "relative_position_index";
 
+/// How many batches a batch norm has seen: PyTorch stores it as if it were a parameter, and nothing here reads it.
+pub(crate) const COUNTER: &str = "num_batches_tracked";
+
+/// Whether a tensor, by any layout's name, is the count of a batch norm.
+pub(crate) fn is_counter(name: &str) -> bool {
+    name.ends_with(COUNTER)
+}
+
 /// Whether a tensor, by any layout's name, is an index of relative positions.
 pub(crate) fn is_index(name: &str) -> bool {
     name.ends_with(INDEX)

@@ -3,7 +3,7 @@
 use super::kind::Kind;
 use super::landmark::{Candidate, candidates};
 use super::layout::Layout;
-use super::table::{HEADS, INNER};
+use super::table::{HEADS, INNER, PYRAMID};
 use super::within::without_wrappers;
 use super::wrapper::{Parameters, choose};
 
@@ -66,6 +66,11 @@ impl Naming {
 /// Whether a tensor belongs to a head that mmsegmentation keeps beside the transformer.
 pub(crate) fn is_head(name: &str) -> bool {
     HEADS.iter().any(|head| name.starts_with(head))
+}
+
+/// Whether a parameter, by our name, belongs to a segmentation head.
+pub(crate) fn is_of_segmentation(name: &str) -> bool {
+    is_head(name) || PYRAMID.iter().any(|part| name.starts_with(part))
 }
 
 /// The name of a head's tensor that stands beside the backbone inside `wrapper`.

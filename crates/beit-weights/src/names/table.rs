@@ -102,6 +102,8 @@ pub(super) const BEIT: &[Row] = &[
     row("fpn2.0.*", "fpn2.0.*", "fpn.fpn2.*"),
     same("decode_head.conv_seg.*", "decode_head.classifier.*"),
     same("auxiliary_head.conv_seg.*", "auxiliary_head.classifier.*"),
+    // SETR-PUP has several; transformers has no such head.
+    same("auxiliary_head.{}.conv_seg.*", "auxiliary_head.{}.classifier.*"),
     row(
         "decode_head.psp_modules.{}.1.conv.weight",
         "decode_head.psp_modules.{}.1.conv.weight",
@@ -193,3 +195,6 @@ pub(super) const INNER: [&str; 2] = ["beit.", "data2vec_vision."];
 
 /// What stands beside `backbone.` and belongs to the model.
 pub(super) const HEADS: [&str; 2] = ["decode_head.", "auxiliary_head."];
+
+/// What mmsegmentation counts among the transformer's tensors, but belongs to UPerNet.
+pub(super) const PYRAMID: [&str; 2] = ["fpn1.", "fpn2."];

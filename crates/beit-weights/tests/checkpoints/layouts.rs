@@ -171,22 +171,3 @@ fn leniency_takes_what_fits_and_says_what_does_not() {
         assert!(text.contains(part), "{part} in {text}");
     }
 }
-
-/// The released configurations of semantic segmentation.
-#[test]
-fn taps_of_segmenters() {
-    let rows = [(12, [3, 5, 7, 11]), (24, [7, 11, 15, 23]), (4, [0, 1, 2, 3])];
-    for (depth, taps) in rows {
-        assert_eq!(beit_weights::Segmenter::usual_taps(depth), taps);
-    }
-    let tmp = tempdir().unwrap();
-    let config = |taps: &str| {
-        let text = format!(r#"{{"architectures": ["BeitForSemanticSegmentation"], "out_indices": {taps}}}"#);
-        fs::write(tmp.path().join("config.json"), text).unwrap();
-        Model::read(tmp.path())
-    };
-    let Model::Segmenter(found) = config("[2, 4, 6, 10]").unwrap() else { panic!("a segmenter") };
-    assert_eq!(found.taps, [2, 4, 6, 10]);
-    let error = config("[2, 4]").unwrap_err().to_string();
-    assert!(error.contains("`out_indices` is [2, 4], expected four blocks"), "{error}");
-}

@@ -10,3 +10,5 @@ mod models;
 mod numbers;
 mod resizing;
 mod round_trip;
+mod segmenters;
+mod segmenting;

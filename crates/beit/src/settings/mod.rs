@@ -18,7 +18,9 @@ pub use data::{Batches, DataSettings, HeldOutSettings, MeasureSettings};
 pub use device::{DeviceSettings, Precision};
 pub use mask::{MaskKind, MaskSettings};
 pub use model::{ModelSettings, Size};
-pub use open::{LoadSettings, OpenSettings, ParametersRule, PreprocessingRule, ReadSettings, ResizingRule};
+pub use open::{
+    LoadSettings, OpenSettings, ParametersRule, PreprocessingRule, ReadSettings, ResizingRule, TapsRule,
+};
 pub use optimisation::OptimisationSettings;
 pub use run::{FolderSettings, RunSettings};
 pub use sides::Sides;

@@ -1,5 +1,5 @@
 use super::Sides;
-use beit_weights::{Entry, LoadOptions, Model, OpenOptions, Parameters, Resizing};
+use beit_weights::{Entry, LoadOptions, Model, OpenOptions, Parameters, Resizing, Taps};
 use serde::{Deserialize, Serialize};
 
 /// How a model is opened that is used as it is.
@@ -30,6 +30,21 @@ pub struct ReadSettings {
     /// Which parameters of a file that has an average (EMA) beside those of the last step; the average where nothing is said
     #[cfg_attr(feature = "clap", arg(long, value_enum, value_name = "WHICH"))]
     pub weights: Option<ParametersRule>,
+    /// Which blocks the head of a segmenter reads, where its file leaves that open
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t))]
+    pub taps: TapsRule,
+}
+
+/// Which blocks `out_indices` of a segmenter's configuration mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[serde(rename_all = "lowercase")]
+pub enum TapsRule {
+    /// Those with these numbers from 0, as the released code, whose weights the published ones are
+    #[default]
+    Official,
+    /// Those two before them, as transformers: for what transformers trained
+    Transformers,
 }
 
 /// Which parameters of a file with several.
@@ -57,6 +72,10 @@ impl ReadSettings {
                 ParametersRule::Raw => Parameters::Raw,
                 ParametersRule::Ema => Parameters::Average,
             }),
+            taps: match self.taps {
+                TapsRule::Official => Taps::Official,
+                TapsRule::Transformers => Taps::Transformers,
+            },
         }
     }
 }

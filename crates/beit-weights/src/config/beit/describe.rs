@@ -1,6 +1,7 @@
 //! Models in transformers' words.
 
 use super::Config;
+use super::segmentation::{OURS, Segmentation};
 use crate::config::family::described_by;
 use crate::config::labelled::{Labelled, Segmenter};
 use crate::config::model::Model;
@@ -32,10 +33,15 @@ impl Config {
     }
 
     /// The description of a model for semantic segmentation.
-    fn describing_segmenter(Segmenter { vit, labels, taps }: &Segmenter) -> Self {
-        let out_indices = Some(taps.to_vec());
-        Self { out_indices, use_mean_pooling: !vit.final_norm, ..Self::describing(vit, Kind::Segmenter) }
-            .with(labels)
+    fn describing_segmenter(model: &Segmenter) -> Self {
+        let vit = &model.segmenter.vit;
+        let mut config = Self::describing(vit, Kind::Segmenter);
+        if !model.is_of_transformers() {
+            config.architectures = vec![OURS.class.to_owned()];
+            config.model_type = OURS.model_type.to_owned();
+        }
+        let segmentation = Some(Segmentation::describing(model));
+        Self { segmentation, use_mean_pooling: !vit.final_norm, ..config }.with(&model.labels)
     }
 
     /// The description of a transformer without a head.

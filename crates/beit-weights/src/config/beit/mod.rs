@@ -2,12 +2,15 @@
 
 mod describe;
 mod read;
+mod segmentation;
 
-use super::labelled::{Labelled, Segmenter, unnamed};
+use super::labelled::{Labelled, unnamed};
 use super::limit::{limit, limit_eps};
 use crate::error::{Error, Result};
 use beit_heads::{ClassifierConfig, MimConfig, Pooling};
 use beit_vit::RelativePositions;
+use segmentation::Segmentation;
+pub(in crate::config) use segmentation::{OURS as OUR_SEGMENTER, released_scales};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -43,9 +46,9 @@ pub(in crate::config) struct Config {
     #[serde(skip_serializing_if = "is_false")]
     use_key_bias: bool,
     vocab_size: usize,
-    /// Blocks whose outputs a segmentation head reads.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    out_indices: Option<Vec<usize>>,
+    /// Of a segmenter.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    segmentation: Option<Segmentation>,
     #[serde(skip_serializing_if = "Option::is_none")]
     id2label: Option<BTreeMap<usize, String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,7 +84,7 @@ impl Default for Config {
             use_inner_norms: false,
             use_key_bias: false,
             vocab_size: 8192,
-            out_indices: None,
+            segmentation: None,
             id2label: None,
             label2id: None,
             num_labels: 2,
@@ -134,18 +137,6 @@ impl Config {
         let vit = self.vit(path, pooling == Pooling::Cls)?;
         let labels = self.labels(path)?;
         Ok(Labelled { classifier: ClassifierConfig { vit, classes: labels.len(), pooling }, labels })
-    }
-
-    /// The model for semantic segmentation that is described.
-    pub(in crate::config) fn segmenter(mut self, path: &Path) -> Result<Segmenter> {
-        let vit = self.vit(path, !self.use_mean_pooling)?;
-        let taps = match self.out_indices.take() {
-            None => Segmenter::usual_taps(vit.depth),
-            Some(taps) => taps.as_slice().try_into().map_err(|_| {
-                Error::config(path, format_args!("`out_indices` is {taps:?}, expected four blocks"))
-            })?,
-        };
-        Ok(Segmenter { vit, labels: self.labels(path)?, taps })
     }
 
     /// The transformer that is described.

@@ -33,7 +33,7 @@ const OURS: [&str; 2] = ["use_inner_norms", "use_key_bias"];
 impl Config {
     /// What a file says, and the tensors beside it where those are open.
     pub(in crate::config) fn read(mut keys: Keys, weights: Option<&Weights>) -> Result<Self> {
-        fill(&mut keys, weights)?;
+        fill(&mut keys, weights, &[])?;
         let absent = Self::default();
         Ok(Self {
             image_size: keys.sides("image_size")?.map_or(absent.image_size, Into::into),
@@ -58,7 +58,6 @@ impl Config {
             use_inner_norms: keys.or("use_inner_norms", absent.use_inner_norms)?,
             use_key_bias: keys.or("use_key_bias", absent.use_key_bias)?,
             vocab_size: keys.or("vocab_size", absent.vocab_size)?,
-            out_indices: keys.get("out_indices")?,
             id2label: keys.names("id2label")?.map(|names| names.into_iter().enumerate().collect()),
             num_labels: keys.or("num_labels", absent.num_labels)?,
             ..absent
@@ -66,10 +65,10 @@ impl Config {
     }
 }
 
-/// Fills the keys that a file lacks with what the tensors say.
-fn fill(keys: &mut Keys, weights: Option<&Weights>) -> Result<()> {
+/// Fills the keys that a file lacks, these and those of its head, with what the tensors say.
+pub(super) fn fill(keys: &mut Keys, weights: Option<&Weights>, of_head: &[&str]) -> Result<()> {
     let said = |key: &&str| keys.has(key) || OURS.contains(key);
-    if BY_TENSORS.iter().all(said) && keys.has("id2label") {
+    if BY_TENSORS.iter().chain(of_head).all(said) && keys.has("id2label") {
         return Ok(());
     }
     let known = Known {
@@ -85,7 +84,7 @@ fn fill(keys: &mut Keys, weights: Option<&Weights>) -> Result<()> {
     for (key, value) in told {
         // A number of heads that is only guessed says less than transformers' default.
         let guessed = key == "num_attention_heads" && heads_guessed;
-        if BY_TENSORS.contains(&key.as_str()) && !guessed {
+        if (BY_TENSORS.contains(&key.as_str()) || of_head.contains(&key.as_str())) && !guessed {
             keys.fill(&key, value);
         }
     }
