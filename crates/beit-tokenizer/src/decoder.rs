@@ -80,7 +80,8 @@ impl<T: Clone> Decoder<T> {
         let [n, v, ..] = extents(&ops.shape(&self.input.weight));
         let codebook = ops.channels_last(&ops.reshape(self.input.weight.clone(), [1, n, v, 1]));
         let rows = ops.gather_rows(&ops.reshape(codebook, [v, n]), &ops.upload_ids(codes));
-        ops.reshape(ops.add_bias(&rows, &self.input.bias), [codes.len() / (h * w), h, w, n])
+        let biased = self.input.bias.as_ref().map(|bias| ops.add_bias(&rows, bias));
+        ops.reshape(biased.unwrap_or(rows), [codes.len() / (h * w), h, w, n])
     }
 
     /// `probs [B, h, w, V] -> params [B, H, W, 2C]`
