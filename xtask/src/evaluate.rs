@@ -1,15 +1,17 @@
-//! `evaluate`: how a classifier does on the images of a source.
+//! `evaluate`: how a classifier or a segmenter does on the images of a source.
 
 use crate::device;
 use crate::model::ModelArgs;
 use crate::output::Output;
 use crate::signals;
-use beit::{Classifier, DeviceSettings, Evaluated, EvaluationSettings};
-use beit_train::ClassCounts;
+use crate::usage::{Given, usage};
+use beit::{DeviceSettings, EvaluationSettings, FineTuned, FinetuneTask, ViewSettings};
 use clap::Args as ClapArgs;
 use serde::Serialize;
 
-/// Top-1 and top-5 accuracy, loss, accuracy of each class and confusion matrix of a classifier
+/// How a classifier or a segmenter does: accuracy or mean intersection over union, class by class, and the confusion matrix
+///
+/// Of a classifier top-1 and top-5 accuracy and loss; of a segmenter mIoU, mAcc and aAcc at the resolution of the pictures.
 ///
 /// Classes of the data are those of the model with the same names, or by the numbers of ImageNet (n01440764); a model whose
 /// classes have no names takes folders named 0, 1, … in the order in which training numbers them (10 before 2). The data may have
@@ -19,13 +21,20 @@ use serde::Serialize;
   cargo xtask evaluate --model runs/finetune-001
   cargo xtask evaluate --model microsoft/beit-base-patch16-224 --data folder:imagenet/val
   cargo xtask evaluate --model runs/finetune-001 --data folder:photos --out runs/evaluation --per-class
-  cargo xtask evaluate --model runs/finetune-001 --data folder:photos --out runs/evaluation --resume")]
+  cargo xtask evaluate --model runs/finetune-001 --data folder:photos --out runs/evaluation --resume
+  cargo xtask evaluate --model runs/finetune-002 --data scenes --per-class
+  cargo xtask evaluate --model microsoft/beit-base-finetuned-ade-640-640 --data ade:ADEChallengeData2016 --scales 0.5,0.75,1,1.25,1.5,1.75 --flip")]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
     settings: EvaluationSettings,
-    /// Print the accuracy of each class too
+    /// What the model names; where not given, what it was trained for
+    #[arg(long, value_enum)]
+    task: Option<FinetuneTask>,
+    #[command(flatten)]
+    views: ViewSettings,
+    /// Print how it does on each class too
     #[arg(long)]
     per_class: bool,
     #[command(flatten)]
@@ -35,24 +44,51 @@ pub(crate) struct Args {
 }
 
 #[derive(Serialize)]
-struct Answer<'a> {
+struct Answer<'a, E, C> {
     #[serde(flatten)]
-    evaluated: &'a Evaluated,
+    evaluated: &'a E,
     #[serde(skip_serializing_if = "Option::is_none")]
-    per_class: Option<&'a [ClassCounts]>,
+    per_class: Option<&'a [C]>,
 }
 
-pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    args.settings.check()?;
-    let watch = args.output.watch();
-    let device = device::open(&args.device, &watch)?;
-    let classifier = Classifier::open_with(&args.model.model, &args.model.open, &device, &watch)?;
-    signals::catch();
-    let evaluated = classifier.evaluate(&args.model.model, &args.settings, &watch)?;
-    let mut sentence = evaluated.sentence();
-    if args.per_class {
-        sentence += &evaluated.per_class_text();
+impl Args {
+    /// Prints what was found, class by class where that is asked for.
+    fn answer<E: Serialize, C: Serialize>(
+        &self,
+        evaluated: &E,
+        classes: &[C],
+        sentence: String,
+        table: impl FnOnce() -> String,
+    ) -> anyhow::Result<()> {
+        let per_class = self.per_class.then_some(classes);
+        let sentence = if self.per_class { sentence + &table() } else { sentence };
+        self.output.answer(&Answer { evaluated, per_class }, &sentence)
     }
-    let per_class = args.per_class.then_some(&evaluated.per_class[..]);
-    args.output.answer(&Answer { evaluated: &evaluated, per_class }, &sentence)
+}
+
+pub(crate) fn run(args: &Args, given: &Given) -> anyhow::Result<()> {
+    args.settings.check()?;
+    let (watch, name) = (args.output.watch(), &args.model.model);
+    let device = device::open(&args.device, &watch)?;
+    let model = FineTuned::open_with(name, args.task, &args.model.open, &device, &watch)?;
+    signals::catch();
+    match model {
+        FineTuned::Classifier(classifier) => {
+            refuse_views(given)?;
+            let found = classifier.evaluate(name, &args.settings, &watch)?;
+            args.answer(&found, &found.per_class, found.sentence(), || found.per_class_text())
+        }
+        FineTuned::Segmenter(segmenter) => {
+            let found = segmenter.evaluate(name, &args.settings, &args.views, &watch)?;
+            args.answer(&found, &found.counts.per_class(), found.sentence(), || found.per_class_text())
+        }
+    }
+}
+
+/// Refuses flags of segmentation.
+pub(crate) fn refuse_views(given: &Given) -> anyhow::Result<()> {
+    match ["scales", "flip", "stride", "whole"].into_iter().find(|flag| given.has(flag)) {
+        Some(flag) => usage!("--{flag} belongs to segmentation, and this is a classifier: leave it out"),
+        None => Ok(()),
+    }
 }

@@ -1,4 +1,4 @@
-//! `finetune`: classification.
+//! `finetune`: classification and segmentation.
 
 use crate::device;
 use crate::output::{Output, note};
@@ -8,13 +8,15 @@ use beit::{DeviceSettings, FinetuneSettings, Finetuning};
 use clap::Args as ClapArgs;
 use serde_json::json;
 
-/// Fine-tune for classification, from a run, a checkpoint, or from scratch
+/// Fine-tune for classification or segmentation, from a run, a checkpoint, or from scratch
 #[derive(ClapArgs)]
 #[command(after_help = "Examples:
   cargo xtask finetune --init runs/pretrain-001
   cargo xtask finetune --init runs/pretrain-001 --labels 500 --epochs 50
   cargo xtask finetune --init microsoft/beit-base-patch16-224-pt22k --image-size 384 --data folder:photos
-  cargo xtask finetune --from-scratch --labels 500")]
+  cargo xtask finetune --from-scratch --labels 500
+  cargo xtask finetune --task segment --data scenes --init runs/pretrain-001
+  cargo xtask finetune --task segment --data masks:photos,masks,classes.txt --init microsoft/beit-base-patch16-224-pt22k --head upernet")]
 pub(crate) struct Args {
     #[command(flatten)]
     settings: FinetuneSettings,

@@ -64,8 +64,8 @@ fn main() -> ExitCode {
     let done = match cli.verb {
         Verb::Pretrain(args) => pretrain::run(args, &given),
         Verb::Finetune(args) => finetune::run(args, &given),
-        Verb::Evaluate(args) => evaluate::run(&args),
-        Verb::Predict(args) => predict::run(&args),
+        Verb::Evaluate(args) => evaluate::run(&args, &given),
+        Verb::Predict(args) => predict::run(&args, &given),
         Verb::Embed(args) => embed::run(&args),
         Verb::Probe(verb) => probe::run(&verb),
         Verb::Tokenizer(verb) => tokenizer::run(verb),

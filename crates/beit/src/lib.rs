@@ -9,6 +9,7 @@ mod embedder;
 mod error;
 mod evaluate;
 mod files;
+mod fine_tuned;
 #[cfg(feature = "hub")]
 mod hub;
 mod labelled;
@@ -37,6 +38,7 @@ pub use embedder::{Embedder, FeatureSettings, Features, Pool, names_beside};
 pub use error::{Error, Result};
 pub use evaluate::{Evaluated, EvaluationSettings, SegmentationEvaluated};
 pub use files::Files;
+pub use fine_tuned::FineTuned;
 pub use locate::{Located, locate};
 pub use masked::{MaskedModel, Reconstruction, write_masks};
 pub use out_file::{Contents, OutFile};

@@ -3,11 +3,15 @@
 use crate::device::{Device, Work};
 use crate::error::{Error, Result, setting};
 use crate::load::{Opened, SegmenterModel};
+use crate::loaders::decodable;
 use crate::on::On;
+use crate::picture;
 use crate::progress::Watch;
 use crate::settings::number::within;
 use crate::settings::{OpenSettings, Sides};
-use beit_data::{Filter, Fit, Image, Mask, Normalise, Preprocessing, Scale, SegmentationView, palette};
+use beit_data::{
+    Filter, Fit, Image, Mask, Normalise, Preprocessing, Scale, SegmentationView, Source, palette,
+};
 use beit_heads::SegmenterConfig;
 use beit_heads::segmenter::HeadRunning;
 use beit_ops::Ops;
@@ -189,6 +193,28 @@ impl Segmenter {
         Ok(Segmentation { mask, labels: Arc::clone(&self.labels), colours: Arc::clone(&self.colours) })
     }
 
+    /// Every image of a source. `each` gets the number of the image in the source, the image, and what was found; images that cannot be
+    /// decoded are named to the watcher and left out. Returns how many these were.
+    ///
+    /// # Errors
+    ///
+    /// The device, logits that are not finite, or whatever `each` returns.
+    pub fn segment_source<E: From<Error>>(
+        &self,
+        source: &Arc<dyn Source>,
+        views: &ViewSettings,
+        watch: &Watch,
+        mut each: impl FnMut(usize, &Image, Segmentation) -> Result<(), E>,
+    ) -> Result<usize, E> {
+        views.check()?;
+        let mut decoded = 0;
+        for (index, image) in decodable(source, 0..source.len(), watch) {
+            decoded += 1;
+            each(index, &image, self.segment_with(&image, views)?)?;
+        }
+        Ok(source.len() - decoded)
+    }
+
     /// The class of every pixel, row by row. `number` names the image in messages.
     pub(crate) fn classes_of(&self, image: &Image, settings: &ViewSettings, number: u64) -> Result<Vec<u8>> {
         let own = self.view(settings);
@@ -331,6 +357,19 @@ impl Segmentation {
     #[must_use]
     pub fn overlay(&self, image: &Image) -> Image {
         image.overlaid(&self.mask, &self.colours, ALPHA)
+    }
+
+    /// Draws the image, and beside it the image under its mask.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be written.
+    ///
+    /// # Panics
+    ///
+    /// As [`overlay`](Self::overlay).
+    pub fn write_overlay(&self, path: impl AsRef<Path>, image: &Image) -> Result<()> {
+        picture::write_grid(path.as_ref(), &[vec![image.clone(), self.overlay(image)]])
     }
 
     /// Writes the mask as a PNG whose pixels are the numbers of classes, with a palette.

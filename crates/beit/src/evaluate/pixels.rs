@@ -3,7 +3,7 @@
 use super::classes::ClassMap;
 use super::store::{State, Store, What};
 use super::{EvaluationSettings, Passage, tables, write_csv, write_json};
-use crate::error::{Error, Place, Result, unfit};
+use crate::error::{Place, Result, unfit};
 use crate::loaders::Loading;
 use crate::progress::{Task, Watch};
 use crate::run::data_stamp;

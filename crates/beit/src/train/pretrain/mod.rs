@@ -22,7 +22,7 @@ use beit_mask::Masker;
 use beit_ops::prelude::*;
 use beit_ops::{Footprint, Tree};
 use beit_tokenizer::Codebook;
-use beit_train::{Hyper, TokenAccuracy};
+use beit_train::{Decay, Hyper, TokenAccuracy};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

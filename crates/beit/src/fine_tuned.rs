@@ -1,0 +1,54 @@
+//! A model that was fine-tuned, for either task.
+
+use crate::classifier::Classifier;
+use crate::device::Device;
+use crate::error::Result;
+use crate::load::Opened;
+use crate::progress::Watch;
+use crate::segmenter::Segmenter;
+use crate::settings::OpenSettings;
+use crate::train::FinetuneTask;
+use beit_weights::Model;
+
+/// A model that names classes: of images or of pixels.
+#[derive(Clone)]
+pub enum FineTuned {
+    /// Of images.
+    Classifier(Classifier),
+    /// Of pixels.
+    Segmenter(Segmenter),
+}
+
+impl FineTuned {
+    /// Opens a model for a task, or for the task that it was trained for where none is said.
+    ///
+    /// # Errors
+    ///
+    /// As [`Classifier::open`] and [`Segmenter::open`].
+    pub fn open_with(
+        name: &str,
+        task: Option<FinetuneTask>,
+        settings: &OpenSettings,
+        device: &Device,
+        watch: &Watch,
+    ) -> Result<Self> {
+        let task = match task {
+            Some(task) => task,
+            None => trained_for(name, settings)?,
+        };
+        Ok(match task {
+            FinetuneTask::Classify => Self::Classifier(Classifier::open_with(name, settings, device, watch)?),
+            FinetuneTask::Segment => Self::Segmenter(Segmenter::open_with(name, settings, device, watch)?),
+        })
+    }
+}
+
+/// What a model was trained for. Of one without a head of either kind, opening a classifier says what it is.
+fn trained_for(name: &str, settings: &OpenSettings) -> Result<FinetuneTask> {
+    let watch = Watch::silent();
+    let opened = Opened::new(name, settings, &watch)?;
+    Ok(match opened.checkpoint.model() {
+        Model::Segmenter(_) => FinetuneTask::Segment,
+        _ => FinetuneTask::Classify,
+    })
+}
