@@ -141,6 +141,37 @@ fn names_of_mmsegmentation() {
     assert_eq!((file.shape(count), file.integers(count).unwrap()), (Some(&[][..]), vec![0]));
 }
 
+/// The authors' file has no words of ours: its blocks are the usual ones, and nothing about them is open.
+#[test]
+fn the_file_of_the_authors() {
+    let config = config(HeadConfig::upernet(vit().width), SegmenterConfig::usual_taps(6));
+    let (tmp, folder) = saved(&config);
+    let (pth, bare) = (tmp.path().join("ade.pth"), tmp.path().join("bare.safetensors"));
+    Checkpoint::open(&folder).unwrap().convert(Target::Unilm, &pth).unwrap();
+    let file = TensorFile::open(&pth).unwrap();
+    let mut writer = TensorWriter::new();
+    for name in file.names() {
+        let shape = file.shape(name).unwrap();
+        match file.integers(name) {
+            Ok(values) => writer.integers(name, shape, &values),
+            Err(_) => writer.floats(name, shape, &file.floats(name).unwrap()),
+        };
+    }
+    writer.write(&bare).unwrap();
+    let checkpoint = Checkpoint::open(&bare).unwrap();
+    assert_eq!((checkpoint.origin(), checkpoint.weights().layout()), (&Origin::Shapes, Layout::Unilm));
+    assert!(checkpoint.notes().iter().all(|note| !note.contains("blocks")), "{:?}", checkpoint.notes());
+    let loaded = checkpoint.segmenter(&Device::new(), LoadOptions::default()).unwrap();
+    assert_eq!(loaded.params, segmenter(&config));
+    // An index in each block, and a count beside each batch norm.
+    assert_eq!(loaded.report.buffers.len(), 6 + 14);
+    let hf = tmp.path().join("hf");
+    checkpoint.convert(Target::Transformers, &hf).unwrap();
+    let bytes = |folder: &Path| fs::read(folder.join("model.safetensors")).unwrap();
+    assert!(bytes(&hf) == bytes(&folder));
+    assert_eq!(keys(&hf)["segmentation_taps"], json!([1, 2, 3, 5]));
+}
+
 /// A file without a configuration, by its shapes, in both versions of transformers.
 #[test]
 fn from_shapes_alone() {
