@@ -99,9 +99,8 @@ impl Segmenter {
             // From here on they are certain, and transformers' numbers follow from them.
             self.out_indices = None;
         }
-        Some(format!(
-            "`out_indices` are {numbers:?}: the head reads the outputs of the blocks {blocks:?}, as {who} does; {said}"
-        ))
+        let head = format!("the head reads the outputs of the blocks {blocks:?}, as {who} does");
+        Some(format!("with `out_indices` of {numbers:?} {head}; {said}"))
     }
 
     /// Which other blocks transformers reads with the numbers of a file, as a sentence.

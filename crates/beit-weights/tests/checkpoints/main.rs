@@ -10,5 +10,6 @@ mod models;
 mod numbers;
 mod resizing;
 mod round_trip;
+mod segmentation_keys;
 mod segmenters;
 mod segmenting;

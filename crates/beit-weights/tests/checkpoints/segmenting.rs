@@ -4,7 +4,7 @@ use crate::models::{Device, Tensor, classifier, mim};
 use crate::segmenters::{config, saved, segmenter, upernet};
 use beit_heads::segmenter::{Head, HeadRunning};
 use beit_heads::{HeadConfig, Pooling, Segmenter, SegmenterConfig};
-use beit_ops::prelude::*;
+use beit_ops::Tree;
 use beit_vit::{Config, RelativePositions};
 use beit_weights::{
     Checkpoint, Error, LoadOptions, Loaded, WholeSegmenter, no_more_files, save_mim, save_tokenizer,
