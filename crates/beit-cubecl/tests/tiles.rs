@@ -1,11 +1,14 @@
-//! Matrix products, convolutions and attention larger than a tile, against `Host<f64>`.
+//! Matrix products, convolutions, attention and what segmentation heads do with feature maps, larger than a tile, against `Host<f64>`.
 
 mod device;
 
 use beit_cubecl::{Gpu, Precision};
 use beit_ops::init::Stream;
 use beit_ops::prelude::*;
-use beit_ops::{AttentionShape, Conv2d, Host, Linear, QkvBias, QkvBiasGrad, Shape, relative_position_rows};
+use beit_ops::{
+    AttentionShape, Conv2d, ConvTranspose2, Corners, Host, Linear, Norm, QkvBias, QkvBiasGrad, Running,
+    Shape, relative_position_rows,
+};
 use cubecl::prelude::Runtime;
 use device::{Check, on_device};
 
@@ -46,7 +49,7 @@ fn conv<O: Ops>(ops: &O, [b, h, w, i, o, k]: [usize; 6]) -> [O::Tensor; 4] {
     let (x, dy) = (upload(ops, [b, h, w, i], 5), upload(ops, [b, h, w, o], 6));
     let y = ops.conv2d(&x, &p);
     let dx = ops.conv2d_backward(&dy, &x, &p, &mut dp);
-    [y, dx, dp.weight, dp.bias]
+    [y, dx, dp.weight, dp.bias.expect("given above")]
 }
 
 /// Heads of `d` elements, a window of patches; both tables.
@@ -66,6 +69,36 @@ fn attention<O: Ops>(ops: &O, [batch, heads, d, height, width]: [usize; 5]) -> [
         QkvBiasGrad { q: &mut dq, v: &mut dv, table: Some(&mut d_table), shared: Some(&mut d_shared) };
     let d_qkv = ops.attention_backward(&d_context, &qkv, &bias, &probs, shape, &mut d_bias);
     [context, d_qkv, dq, dv, d_table, d_shared]
+}
+
+/// With a ReLU: its output, the statistics of the batch, the running ones, and the gradients.
+fn batch_norm<O: Ops>(ops: &O, shape: [usize; 4]) -> [O::Tensor; 7] {
+    let [.., c] = shape;
+    let p = Norm { weight: upload(ops, [c], 1), bias: upload(ops, [c], 2) };
+    let mut dp = Norm { weight: upload(ops, [c], 3), bias: upload(ops, [c], 4) };
+    let mut running = Running { mean: upload(ops, [c], 5), variance: upload(ops, [c], 6) };
+    let (x, dy) = (upload(ops, shape, 7), upload(ops, shape, 8));
+    let (y, stats) = ops.batch_norm_relu_forward(&x, &p, &mut running, 1e-5);
+    let dx = ops.batch_norm_relu_backward(&dy, [&x, &y], &stats, &p, &mut dp);
+    [y, stats, running.mean, running.variance, dx, dp.weight, dp.bias]
+}
+
+/// Resized, pooled, and twice as large: outputs and gradients.
+fn maps<O: Ops>(ops: &O, shape: [usize; 4], to: [usize; 2]) -> [O::Tensor; 8] {
+    let [b, h, w, c] = shape;
+    let p = ConvTranspose2 { weight: upload(ops, [c, c + 1, 2, 2], 1), bias: upload(ops, [c + 1], 2) };
+    let mut dp = ConvTranspose2 { weight: upload(ops, [c, c + 1, 2, 2], 3), bias: upload(ops, [c + 1], 4) };
+    let (x, dy) = (upload(ops, shape, 5), upload(ops, [b, to[0], to[1], c], 6));
+    let d_large = upload(ops, [b, 2 * h, 2 * w, c + 1], 7);
+    let resized = [
+        ops.resize(&x, to, Corners::Edges),
+        ops.resize_backward(&dy, [h, w], Corners::Edges),
+        ops.pool_to(&x, to),
+        ops.pool_to_backward(&dy, [h, w]),
+    ];
+    let [y, dx] = [ops.conv_transpose2(&x, &p), ops.conv_transpose2_backward(&d_large, &x, &p, &mut dp)];
+    let [a, b, c, d] = resized;
+    [a, b, c, d, y, dx, dp.weight, dp.bias]
 }
 
 struct Larger;
@@ -96,6 +129,18 @@ fn compare(gpu: &impl Ops) {
         let names = ["y", "dx", "d_weight", "d_bias"];
         for ((x, y), name) in conv(gpu, extents).iter().zip(&conv(&host, extents)).zip(names) {
             close(&format!("conv2d {extents:?}: {name}"), (gpu, x), (&host, y));
+        }
+    }
+    for shape in [[2, 70, 80, 12], [1, 40, 7, 260], [3, 31, 29, 5]] {
+        let names = ["y", "stats", "mean", "variance", "dx", "d_weight", "d_bias"];
+        for ((x, y), name) in batch_norm(gpu, shape).iter().zip(&batch_norm(&host, shape)).zip(names) {
+            close(&format!("batch_norm {shape:?}: {name}"), (gpu, x), (&host, y));
+        }
+    }
+    for (shape, to) in [([2, 17, 19, 12], [50, 64]), ([2, 32, 32, 70], [5, 6]), ([1, 14, 14, 33], [1, 1])] {
+        let names = ["resize", "dx", "pool_to", "dx", "conv_transpose2", "dx", "d_weight", "d_bias"];
+        for ((x, y), name) in maps(gpu, shape, to).iter().zip(&maps(&host, shape, to)).zip(names) {
+            close(&format!("maps {shape:?} to {to:?}: {name}"), (gpu, x), (&host, y));
         }
     }
     for extents in [[2, 2, 24, 7, 7], [2, 2, 64, 9, 11], [1, 2, 88, 5, 8], [1, 1, 16, 14, 14]] {

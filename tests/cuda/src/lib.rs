@@ -12,6 +12,7 @@ mod nvrtc;
 mod report;
 mod resources;
 mod runtime;
+pub mod segmentation;
 mod server;
 mod toolkit;
 

@@ -7,6 +7,7 @@ use beit_heads::Pooling;
 use beit_vit::Preset;
 use cubecl::Runtime;
 use cuda_check::models::{Model, fine_tuning_step, paper, pretraining_step, relatives, tokenizer_step};
+use cuda_check::segmentation::segmentation_step;
 use cuda_check::{Allowed, Compiled, Record, Sm, records, table, violations, write_csv};
 use std::path::Path;
 
@@ -62,6 +63,9 @@ fn everything(sm: Sm, precision: Precision) {
         for pooling in [Pooling::Mean, Pooling::Cls] {
             fine_tuning_step(&gpu, model, pooling).unwrap_or_else(|e| panic!("{}: {e}", model.name));
         }
+    }
+    for (side, channels, classes) in [(32, 768, 150), (33, 1024, 21)] {
+        segmentation_step(&gpu, side, channels, classes).expect("a segmentation head is trained");
     }
     for model in relatives() {
         pretraining_step(&gpu, &model, &dalle).unwrap_or_else(|e| panic!("{}: {e}", model.name));

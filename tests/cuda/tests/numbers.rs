@@ -44,7 +44,7 @@ fn conformance_bf16() {
             "NOT RUN: what is not on tensor cores, in bf16 on the emulator; CUDA_CHECK_ALL=1 runs it"
         );
     }
-    let begins = ["linear", "conv2d", "layer_norm inside"];
+    let begins = ["linear", "conv2d", "conv_transpose2", "layer_norm inside"];
     let products = |name: &str| begins.iter().any(|start| name.starts_with(start));
     conform_bf16(Sm(80), 100, &|name| !name.starts_with("attention") && (all || products(name)));
 }

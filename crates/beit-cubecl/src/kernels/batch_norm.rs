@@ -31,7 +31,7 @@ enum Statistics {
 
 /// `y = (x - mean) rstd weight + bias`, or its ReLU. Of a batch `means` and `spreads` are both `stats [2, C]`.
 #[cube(launch_unchecked)]
-fn normalise<X: Float, N: Size>(
+fn normalise_channels<X: Float, N: Size>(
     x: &Array<Vector<X, N>>,
     means: &Array<Vector<f32, N>>,
     spreads: &Array<Vector<f32, N>>,
@@ -63,7 +63,7 @@ fn normalise<X: Float, N: Size>(
 
 /// `dx = weight rstd (g - mean(g) - h mean(g h))`, where `share` is one by the number of rows.
 #[cube(launch_unchecked)]
-fn normalise_backward<D: Float, X: Float, Y: Float, N: Size>(
+fn normalise_channels_backward<D: Float, X: Float, Y: Float, N: Size>(
     dy: &Array<Vector<D, N>>,
     x: &Array<Vector<X, N>>,
     y: &Array<Vector<Y, N>>,
@@ -103,7 +103,7 @@ fn apply<R: Runtime>(
     let (means, spreads) = (means.arg(), spreads.arg());
     let (weight, bias, elem) = (p.weight.arg(), p.bias.arg(), x.elem());
     let (x, to, eps) = (x.arg(), y.arg(), eps as f32);
-    launch!(normalise(gpu, count, dim, n, x, means, spreads, weight, bias, to, eps, by, relu, elem));
+    launch!(normalise_channels(gpu, count, dim, n, x, means, spreads, weight, bias, to, eps, by, relu, elem));
     y
 }
 
@@ -147,7 +147,7 @@ fn backward<R: Runtime>(
     let dx = gpu.empty(x.shape, dy.dtype);
     let y = through.unwrap_or(dy);
     let n = vector_width(MAX_VECTOR, &[x.last()]);
-    launch!(normalise_backward(
+    launch!(normalise_channels_backward(
         gpu,
         grid(x.len() / n, THREADS as usize),
         CubeDim::new_1d(THREADS),
