@@ -57,14 +57,15 @@ def timm_model(seed, **options):
 
 
 def disk_names(model, folder):
-    """Maps each parameter's name in memory to its name in `folder`, by its (unique) values.
+    """Maps the name in memory of each parameter, and of each running statistic, to its name in `folder`, by its (unique) values.
 
     transformers 5 renames parameters when it writes, so the names are read from the file and not
     from a table that could be wrong. Fails unless the two sets match one to one.
     """
     saved = load_file(folder / "model.safetensors")
-    names = {}
-    for name, parameter in model.named_parameters():
+    saved = {k: t for k, t in saved.items() if not k.endswith("num_batches_tracked")}
+    names, statistics = {}, [(k, b) for k, b in model.named_buffers() if "running_" in k]
+    for name, parameter in [*model.named_parameters(), *statistics]:
         same = [k for k, t in saved.items() if t.shape == parameter.shape and torch.equal(t, parameter)]
         assert len(same) == 1, (name, same)
         names[name] = same[0]

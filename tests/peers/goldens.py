@@ -13,6 +13,8 @@ import transformers
 import golden_beit3
 import golden_dvae
 import golden_models
+import golden_segmentation_ops
+import golden_segmenter
 import golden_training
 
 
@@ -23,7 +25,8 @@ def main(outdir):
     transformers.utils.logging.disable_progress_bar()
     root, rounding = pathlib.Path(outdir), {}
     root.mkdir(parents=True, exist_ok=True)
-    for part in (golden_models, golden_beit3, golden_training, golden_dvae):
+    models = (golden_models, golden_beit3, golden_training, golden_dvae)
+    for part in (*models, golden_segmenter, golden_segmentation_ops):
         rounding |= part.write(root)
     golden_training.write_json(root / "rounding.json", rounding)
 

@@ -15,3 +15,13 @@ pub const TRAINING: f64 = 1e-5;
 pub const FINAL_PARAMETERS: f64 = 1e-4;
 /// Learning rates are computed in float64 here and stored in float32.
 pub const RATES: f64 = 1e-7;
+/// Single operations. PyTorch: at most 8e-7.
+pub const OPERATIONS: f64 = 1e-5;
+/// Of one batch norm, whose gradients are differences of sums over a batch. PyTorch: at most 3e-6.
+pub const NORM_GRADIENTS: f64 = 5e-5;
+/// PyTorch: at most 8e-6. Batch norms over as few as three elements, and tens of them one after the other, multiply rounding.
+pub const SEGMENTER_GRADIENTS: f64 = 1e-4;
+/// Of gradients that are zero, relative to the greatest of all: the sum of hundreds of terms of either sign.
+pub const NO_GRADIENT: f64 = 1e-5;
+/// Running statistics after three steps. PyTorch: at most 1e-6.
+pub const RUNNING: f64 = 1e-5;

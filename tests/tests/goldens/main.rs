@@ -4,6 +4,8 @@ mod beit3;
 mod classifier;
 mod layout;
 mod mim;
+mod segmentation_ops;
+mod segmenter;
 mod timm;
 mod tokenizer;
 mod training;
