@@ -1,0 +1,217 @@
+//! Semantic segmentation: the whole road with both heads, going on after a stop, and data and models that do not fit.
+
+mod common;
+
+use common::{Outcome, Place};
+use image::{GrayImage, ImageBuffer, Luma, Rgb, RgbImage};
+use std::fs;
+
+/// Side of the pictures.
+const SIDE: u32 = 24;
+const DATA: &str = "--data masks:set/images,set/masks,set/classes.txt";
+const SHORT: &str = "finetune --task segment --from-scratch --preset tiny --steps 2 --batch-size 4";
+
+/// A bright square on a dark ground, and where it is.
+fn pair(number: u32) -> (RgbImage, GrayImage) {
+    let (left, top, side) = (number * 3 % 12, number * 5 % 12, 8 + number % 4);
+    let inside = |x: u32, y: u32| x >= left && x < left + side && y >= top && y < top + side;
+    let image = RgbImage::from_fn(SIDE, SIDE, |x, y| {
+        let light = if inside(x, y) { 200 } else { 40 } + ((x * 7 + y * 13 + number) % 16) as u8;
+        Rgb([light, light / 2, 255 - light])
+    });
+    let mask = GrayImage::from_fn(SIDE, SIDE, |x, y| Luma([u8::from(inside(x, y))]));
+    (image, mask)
+}
+
+/// Twelve pictures with masks to train, six to test.
+fn place() -> Place {
+    let place = Place::new();
+    place.write("set/classes.txt", "ground\nsquare\n");
+    for (split, count) in [("train", 12), ("test", 6)] {
+        for folder in ["images", "masks"] {
+            fs::create_dir_all(place.path(&format!("set/{folder}/{split}"))).unwrap();
+        }
+        for number in 0..count {
+            let (image, mask) = pair(number);
+            image.save(place.path(&format!("set/images/{split}/{number:02}.png"))).unwrap();
+            mask.save(place.path(&format!("set/masks/{split}/{number:02}.png"))).unwrap();
+        }
+    }
+    place
+}
+
+fn says(outcome: &Outcome, parts: &[&str]) {
+    parts.iter().for_each(|part| assert!(outcome.stderr.contains(part), "expected `{part}`\n{outcome}"));
+}
+
+#[test]
+fn both_heads_from_pictures_to_masks() {
+    let place = place();
+    for head in ["setr-pup", "setr-pup --auxiliary-heads", "upernet", "upernet --loss-mean all"] {
+        let tuned = place.good(&format!("{SHORT} {DATA} --head {head} --out run --overwrite --json"));
+        says(&tuned, &["12 images with masks", "in 2 classes", "crops of 24x24 pixels"]);
+        let answer = tuned.answer();
+        assert_eq!((&answer["split"], &answer["images"]), (&"test".into(), &6.into()));
+        assert_eq!(answer["pixels"], 6 * u64::from(SIDE * SIDE));
+        assert!(place.path("run/pictures/segmentation.png").is_file());
+
+        let evaluated = place.good(&format!("evaluate --model run {DATA} --per-class --json"));
+        for key in ["miou", "macc", "aacc"] {
+            assert_eq!(evaluated.answer()[key], answer[key], "{head}, {key}");
+        }
+        assert_eq!(evaluated.answer()["per_class"], answer["per_class"]);
+    }
+
+    let predicted = place.good("predict set/images/test --model run --out masks --json");
+    assert_eq!(predicted.json().len(), 6);
+    let mask = image::open(place.path("masks/03-mask.png")).unwrap();
+    assert_eq!((mask.width(), mask.height()), (SIDE, SIDE));
+    let shares = predicted.json()[3]["shares"].as_array().unwrap().clone();
+    let pixels: u64 = shares.iter().map(|share| share["pixels"].as_u64().unwrap()).sum();
+    assert_eq!(pixels, u64::from(SIDE * SIDE));
+    assert!(place.path("masks/03-overlay.png").is_file());
+    place.bad(2, "predict set/images/test/03.png --model run --out masks", &["03-mask.png", "--overwrite"]);
+}
+
+#[test]
+fn windows_scales_and_mirrors() {
+    let place = place();
+    place.good(&format!("{SHORT} {DATA} --image-size 16 --out run"));
+    let evaluate = |flags: &str| place.good(&format!("evaluate --model run {DATA} --json {flags}")).answer();
+    let slid = evaluate("");
+    assert!(slid["views"].as_str().unwrap().contains("windows of 16x16, 10x10 apart"), "{slid}");
+    let near = evaluate("--stride 8");
+    assert!(near["views"].as_str().unwrap().contains("8x8 apart"), "{near}");
+    let whole = evaluate("--whole");
+    assert!(whole["views"].as_str().unwrap().contains("squashed to 16x16"), "{whole}");
+    let many = evaluate("--scales 0.75,1,1.5 --flip");
+    assert!(many["views"].as_str().unwrap().contains("times 0.75, 1, 1.5, and mirrored"), "{many}");
+    for answer in [slid, near, whole, many] {
+        assert_eq!(answer["pixels"], 6 * u64::from(SIDE * SIDE), "counted at the pictures' own size");
+    }
+    for (flags, said) in [("--scales 0", "--scales 0"), ("--scales NaN", "--scales NaN"), ("--stride 0", "--stride 0")] {
+        place.bad(2, &format!("evaluate --model run {DATA} {flags}"), &[said]);
+    }
+}
+
+#[test]
+fn runs_and_evaluations_go_on() {
+    let place = place();
+    let run = format!("{SHORT} {DATA} --head upernet --save-every 1 --keep 9");
+    place.good(&format!("{run} --out whole"));
+    place.good(&format!("{run} --out part"));
+    let checkpoints = place.path("part/checkpoints");
+    fs::remove_dir_all(checkpoints.join("step-0000002")).unwrap();
+    fs::remove_file(place.path("part/last")).unwrap();
+    place.good("finetune --resume --out part");
+    let end = |run: &str| place.contents(&format!("{run}/checkpoints/step-0000002"));
+    let (whole, part) = (end("whole"), end("part"));
+    assert!(whole.keys().any(|path| path.ends_with("training/buffers.safetensors")), "running statistics");
+    assert!(whole == part, "a run that goes on ends as one that was not stopped");
+
+    let evaluate = format!("evaluate --model whole {DATA} --json");
+    let once = place.good(&format!("{evaluate} --out found")).answer();
+    let rows = fs::read_to_string(place.path("found/confusion.csv")).unwrap();
+    assert!(rows.starts_with("true \\ predicted,ground,square\n"), "{rows}");
+    let again = place.good(&format!("{evaluate} --out found --resume"));
+    says(&again, &["resumed after 6 of 6 images"]);
+    assert_eq!(again.answer(), once);
+    place.bad(1, &format!("{evaluate} --flip --out found --resume"), &["preprocessing was"]);
+    let progress = place.path("found/progress.json");
+    let changed = fs::read_to_string(&progress).unwrap().replace("\"done\":6", "\"done\":7");
+    fs::write(&progress, changed).unwrap();
+    place.bad(1, &format!("{evaluate} --out found --resume"), &["7 pictures done, expected at most 6"]);
+}
+
+#[test]
+fn a_segmenter_is_trained_further() {
+    let place = place();
+    place.good(&format!("{SHORT} {DATA} --out first"));
+    let further = "finetune --task segment --steps 1 --batch-size 4";
+    let same = place.good(&format!("{further} {DATA} --init first --out same"));
+    assert!(!same.stderr.contains("new:"), "the head is taken: {same}");
+    let other = place.good(&format!("{further} {DATA} --init first --head upernet --out other"));
+    says(&other, &["fpn1"]);
+    place.good("finetune --init first --data fashion-mnist --labels 20 --steps 1 --batch-size 4 --out classifier");
+}
+
+#[test]
+fn models_and_flags_of_the_other_task() {
+    let place = place();
+    place.photos("photos", 2);
+    let classify = "finetune --from-scratch --preset tiny --steps 1 --batch-size 4 --data folder:photos";
+    place.good(&format!("{classify} --out classifier"));
+    place.good(&format!("{SHORT} {DATA} --out segmenter"));
+    place.bad(
+        1,
+        &format!("evaluate --task segment --model classifier {DATA}"),
+        &["this is a classifier", "semantic segmentation"],
+    );
+    let both = "evaluate --task classify --model segmenter --data folder:photos";
+    place.bad(1, both, &["this is a model for semantic segmentation", "expected a classifier"]);
+    place.bad(1, "evaluate --model segmenter --data folder:photos", &["folder:photos has no masks"]);
+    place.bad(2, "evaluate --model classifier --data folder:photos --flip", &["--flip belongs to segmentation"]);
+    place.bad(2, "predict photos/test --model classifier --whole", &["--whole belongs to segmentation"]);
+    place.bad(1, &format!("{SHORT} --data folder:photos"), &["folder:photos has no masks", "masks:IMAGES,MASKS"]);
+    place.bad(1, &format!("{classify} --data {}", &DATA[7..]).replace("--data folder:photos ", ""), &["labels"]);
+    for (flags, said) in [
+        ("--use-cls", "--use-cls belongs to classification"),
+        ("--smoothing 0.2", "--smoothing belongs to classification"),
+        ("--head upernet --auxiliary-heads", "--auxiliary-heads belongs to --head setr-pup"),
+        ("--head-channels 0", "--head-channels 0"),
+    ] {
+        place.bad(2, &format!("{SHORT} {DATA} {flags}"), &[said]);
+    }
+    place.bad(1, &format!("{SHORT} {DATA} --head upernet --batch-size 1").replace("--batch-size 4 ", ""), &["--batch-size 1", "at least 2"]);
+    assert!(place.names("runs").is_empty(), "nothing was begun");
+}
+
+/// Refused before the first step, by name.
+#[test]
+fn masks_that_cannot_be_learnt_from() {
+    let refused = |spoil: &dyn Fn(&Place), says: &[&str]| {
+        let place = place();
+        spoil(&place);
+        place.bad(1, &format!("{SHORT} {DATA} --out run"), says);
+        assert!(place.names("run").is_empty(), "nothing was begun");
+    };
+    let mask = "set/masks/train/04.png";
+    refused(&|place| fs::remove_file(place.path(mask)).unwrap(), &["train/04", "no mask"]);
+    refused(&|place| GrayImage::new(20, 24).save(place.path(mask)).unwrap(), &["04.png", "20", "24"]);
+    let beyond = |place: &Place| {
+        let mut ids = pair(4).1;
+        ids.put_pixel(7, 3, Luma([9]));
+        ids.save(place.path(mask)).unwrap();
+    };
+    refused(&beyond, &["04.png", "(7, 3)", "9", "below 2"]);
+    let deep = |place: &Place| {
+        let deep: ImageBuffer<Luma<u16>, Vec<u16>> = ImageBuffer::new(SIDE, SIDE);
+        deep.save(place.path(mask)).unwrap();
+    };
+    refused(&deep, &["04.png", "16"]);
+    let void = |place: &Place| {
+        for number in 0..12 {
+            let path = place.path(&format!("set/masks/train/{number:02}.png"));
+            GrayImage::from_pixel(SIDE, SIDE, Luma([255])).save(path).unwrap();
+        }
+    };
+    refused(&void, &["no pixel", "class"]);
+    let empty = |place: &Place| {
+        fs::remove_dir_all(place.path("set/images/train")).unwrap();
+        fs::create_dir(place.path("set/images/train")).unwrap();
+    };
+    refused(&empty, &["set/images"]);
+    refused(&|place| place.write("set/classes.txt", "everything\n"), &["classes.txt", "everything"]);
+    refused(&|place| place.write(mask, "no mask"), &["04.png"]);
+    refused(&|place| place.write("set/masks/test/02.png", "no mask"), &["test/02.png"]);
+}
+
+/// Training says so, and goes on with the others.
+#[test]
+fn one_mask_without_a_class_is_said() {
+    let place = place();
+    let void = GrayImage::from_pixel(SIDE, SIDE, Luma([255]));
+    void.save(place.path("set/masks/train/05.png")).unwrap();
+    let tuned = place.good(&format!("{SHORT} {DATA} --out run"));
+    says(&tuned, &["1 of 12 masks have no pixel with a class", "05.png is the first"]);
+}
