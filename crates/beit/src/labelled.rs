@@ -54,6 +54,12 @@ impl Labelled {
         watch: &Watch,
     ) -> Result<Self> {
         let source = opened(data, labels, watch)?;
+        if source.class_names().is_empty() && !source.mask_classes().is_empty() {
+            unfit!(
+                "{} has classes of pixels, its masks, and none of images: --task segment learns them",
+                data.data
+            );
+        }
         let all = training_labels(source.as_ref()).at(|| data.data.clone())?;
         Self::divided(source, &all, labels, held_out.validation, seed, |train| {
             test_images(data, train, watch)

@@ -172,9 +172,9 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
 mod tests {
     use super::*;
 
-    /// scikit-learn 1.7, `confusion_matrix` and `jaccard_score(average=None)` of these labels, 255 left out.
+    /// By hand; `tests/pixels.rs` has more, by scikit-learn.
     #[test]
-    fn as_scikit_learn_counts() {
+    fn classes_and_means() {
         let labels = [0, 0, 1, 1, 1, 2, 255, 2, 0, 1];
         let named = [0, 1, 1, 1, 2, 2, 0, 0, 0, 3];
         let mut counts = PixelCounts::new(5);

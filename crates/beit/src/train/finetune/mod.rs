@@ -256,9 +256,12 @@ impl Finetuning {
     #[must_use]
     pub fn describe(&self) -> String {
         let Self { settings, images: Labelled { indices, .. }, hyper, .. } = self;
-        let labelled = if settings.task == FinetuneTask::Segment { "with masks" } else { "labelled" };
+        let labelled = match settings.task {
+            FinetuneTask::Classify => "labelled images",
+            FinetuneTask::Segment => "images with masks",
+        };
         format!(
-            "{} images {labelled} from {} in {} classes; {} steps of {} images",
+            "{} {labelled} from {} in {} classes; {} steps of {} images",
             indices.len(),
             settings.data.data,
             self.class_names().len(),
