@@ -98,6 +98,23 @@ fn what_feeds_a_step() {
 }
 
 #[test]
+fn segmenters_and_their_memory() {
+    let place = Place::new();
+    let bench = format!("bench cpu {QUICK} --only segmentation --json --image-size");
+    let rows = place.good(&format!("{bench} 32")).json();
+    let names: Vec<_> = rows[1..].iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["tiny UPerNet inference of 32, batch 1", "tiny SETR-PUP step of 32, batch 1"]);
+    assert!(rows[0]["peak_bytes"].is_null());
+    for row in &rows[1..] {
+        assert_eq!(row["peak_bytes"].is_number(), cfg!(target_os = "linux"), "{row}");
+        // A process holds its tensors, and more.
+        assert!(row["peak_bytes"].as_u64().is_none_or(|peak| peak > row["planned_bytes"].as_u64().unwrap()));
+    }
+    place.bad(2, &format!("{bench} 40"), &["--image-size 40", "40"]);
+    place.bad(2, &format!("{bench} 32 --alone none"), &["--alone none"]);
+}
+
+#[test]
 fn peers_that_are_not_there() {
     let place = Place::new();
     let bench = format!("bench {QUICK} --only steps --peer torch --python");

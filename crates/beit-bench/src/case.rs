@@ -1,5 +1,6 @@
 //! Something to measure, on any device.
 
+use crate::peer::Program;
 use beit_ops::{Ops, Shape};
 
 /// Something that can be run again and again.
@@ -20,5 +21,9 @@ pub(crate) trait Case {
     /// What the peer is asked, where it knows the case.
     fn question(&self) -> Option<serde_json::Value> {
         None
+    }
+    /// Which of the peer's programs is asked.
+    fn program(&self) -> Program {
+        Program::Models
     }
 }

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod alone;
+mod bench;
 mod case;
 mod compare;
 mod data;
@@ -9,19 +11,16 @@ mod measure;
 mod models;
 mod peer;
 mod products;
+mod segmentation;
 
 pub use compare::{CompareSettings, Measured, Pair, compare};
 pub use peer::PeerKind;
 
+use alone::Alone;
 use beit::settings::Size;
-use beit::{Device, DeviceSettings, Watch, Work};
-use beit_ops::{Ops, Plan};
-use case::Case;
-use measure::Stopwatch;
-use models::Model;
-use peer::Peer;
+use beit::{Device, DeviceSettings, Watch};
+use bench::Run;
 use std::path::PathBuf;
-use std::rc::Rc;
 
 /// What is measured, and how.
 #[derive(Clone, Debug)]
@@ -33,12 +32,15 @@ pub struct BenchSettings {
     /// Models; base and large where not given, on the CPU base
     #[cfg_attr(feature = "clap", arg(long, value_enum, value_delimiter = ','))]
     pub preset: Vec<Size>,
-    /// Kinds of rows; all where not given
+    /// Kinds of rows; all but segmentation where not given
     #[cfg_attr(feature = "clap", arg(long, value_enum, value_delimiter = ','))]
     pub only: Vec<Kind>,
-    /// Images of a batch; where not given, 128 on CUDA (64 for large), 8 on the CPU, else 2
+    /// Images of a batch; where not given, 128 on CUDA (64 for large), 8 on the CPU, else 2; 1 for segmentation
     #[cfg_attr(feature = "clap", arg(long))]
     pub batch_size: Option<usize>,
+    /// Side of the images of segmentation; where not given, 640 for UPerNet and 512 for SETR-PUP
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub image_size: Option<usize>,
     /// Side of the square matrix product; where not given, 8192 on CUDA, else 1024
     #[cfg_attr(feature = "clap", arg(long))]
     pub side: Option<usize>,
@@ -84,6 +86,8 @@ pub enum Kind {
     Steps,
     /// Masks and the data pipeline, on the CPU.
     Data,
+    /// Inference of UPerNet and a training step of SETR-PUP, with the memory of a process on the CPU.
+    Segmentation,
 }
 
 /// What one case came to.
@@ -103,6 +107,12 @@ pub struct Row {
     pub taken_bytes: Option<u64>,
     /// Of one call of the peer.
     pub peer_seconds: Option<f64>,
+    /// Whether memory is to be compared too: by a process that does this row [alone](BenchSettings::alone).
+    pub alone: bool,
+    /// The most bytes that such a process held. Who starts one fills this in.
+    pub peak_bytes: Option<u64>,
+    /// The most bytes that a process of the peer held, which did nothing else either.
+    pub peer_peak_bytes: Option<u64>,
 }
 
 impl Row {
@@ -124,9 +134,6 @@ impl Row {
         self.peer_seconds.map(|theirs| theirs / self.seconds)
     }
 }
-
-/// How often ours and the peer's are timed in turns.
-const TURNS: usize = 3;
 
 impl BenchSettings {
     /// The device that is measured: `bench cpu` is about the CPU, whatever else there is.
@@ -166,127 +173,26 @@ impl BenchSettings {
         device.run(Run { settings: self, watch, each })?
     }
 
-    /// Whether the peer can answer.
-    fn knows(&self, question: &serde_json::Value) -> bool {
-        self.peer != Some(PeerKind::Onnxruntime) || question["row"] == "inference"
-    }
-}
-
-/// A run, on its way to a device.
-struct Run<'a> {
-    settings: &'a BenchSettings,
-    watch: &'a Watch,
-    each: &'a mut dyn FnMut(Row) -> anyhow::Result<()>,
-}
-
-impl Work for Run<'_> {
-    /// Errors of the bench itself.
-    type Output = anyhow::Result<()>;
-
-    fn run<O: Ops + 'static>(self, ops: &Rc<O>, device: &Device) -> beit::Result<Self::Output> {
-        let Self { settings, watch, each } = self;
-        let stopwatch = Stopwatch { runs: settings.runs.into(), seconds: settings.seconds };
-        let peer = settings.peer.map(|peer| Peer::start(peer, &settings.python, device, watch)).transpose();
-        Ok(peer.and_then(|peer| Bench { args: settings, ops: &**ops, device, stopwatch, each, peer }.run()))
-    }
-}
-
-struct Bench<'a, O> {
-    args: &'a BenchSettings,
-    ops: &'a O,
-    device: &'a Device,
-    stopwatch: Stopwatch,
-    each: &'a mut dyn FnMut(Row) -> anyhow::Result<()>,
-    peer: Option<Peer>,
-}
-
-impl<O: Ops> Bench<'_, O> {
-    fn run(mut self) -> anyhow::Result<()> {
-        let feeds = self.args.what == What::Cpu && self.wants(Kind::Data);
-        // A picture that cannot be read is said before anything is measured.
-        let pipeline = feeds.then(|| data::Pipeline::new(self.args.image.as_deref())).transpose()?;
-        let side = self.or(self.args.side, [8192, 2048, 1024]);
-        self.row(&products::Product::square(side))?;
-        for preset in self.presets() {
-            let whole = if preset == Size::Large { 64 } else { 128 };
-            let batch = self.or(self.args.batch_size, [whole, 8, 2]);
-            let model = Model::new(preset, batch, self.args.recompute)?;
-            if self.wants(Kind::Products) {
-                products::of_model(&model).iter().try_for_each(|case| self.row(case))?;
-            }
-            if self.wants(Kind::Layers) {
-                layers::of_model(&model).iter().try_for_each(|case| self.row(case))?;
-            }
-            if self.wants(Kind::Steps) {
-                if self.args.what == What::Cpu {
-                    let one = Model::new(preset, 1, false)?;
-                    self.row(&models::inference(&one))?;
-                }
-                models::steps(&model).iter().try_for_each(|case| self.row(case))?;
-            }
-        }
-        if let Some(pipeline) = pipeline {
-            self.row(&data::Masks::new()?)?;
-            self.row(&pipeline)?;
-        }
-        Ok(())
-    }
-
-    /// What was asked for, or a default: on CUDA, for `bench cpu`, elsewhere.
-    fn or(&self, asked: Option<usize>, [cuda, cpu, other]: [usize; 3]) -> usize {
-        match asked {
-            Some(asked) => asked,
-            None if self.device.flag().starts_with("cuda") => cuda,
-            None if self.args.what == What::Cpu => cpu,
-            None => other,
-        }
+    /// Does the row of this name and nothing else. Returns the most bytes that this process has held so far, where the system tells.
+    ///
+    /// # Errors
+    ///
+    /// The device, or a name that is of no [row that is measured alone](Row::alone).
+    pub fn alone(&self, name: &str, device: &Device) -> anyhow::Result<Option<u64>> {
+        device.run(Alone { settings: self, name })?
     }
 
     fn presets(&self) -> Vec<Size> {
-        match self.args.preset.as_slice() {
-            [] if self.args.what == What::Cpu => vec![Size::Base],
+        match self.preset.as_slice() {
+            [] if self.what == What::Cpu => vec![Size::Base],
             [] => vec![Size::Base, Size::Large],
             asked => asked.to_vec(),
         }
     }
 
+    /// Segmenters are asked for by name: a call of theirs takes many seconds.
     fn wants(&self, kind: Kind) -> bool {
-        self.args.only.is_empty() || self.args.only.contains(&kind)
-    }
-
-    /// Measures a case, in turns with the peer where there is one.
-    fn row(&mut self, case: &impl Case) -> anyhow::Result<()> {
-        let plan = Plan::new(self.device.footprint());
-        let mut planned = case.prepare(&plan, beit_ops::Device::zeros);
-        planned();
-        let before = plan.flops();
-        planned();
-        let flops = plan.flops() - before;
-        drop(planned);
-
-        let mut running = case.prepare(self.ops, measure::filled);
-        let mut seconds = self.stopwatch.time(self.ops, &mut running)?;
-        let mut theirs = None;
-        if let (Some(peer), Some(question)) = (&mut self.peer, case.question().filter(|q| self.args.knows(q)))
-        {
-            // In turns, so that both meet the same machine.
-            let (mut ours, mut others) = (vec![seconds], Vec::new());
-            for _ in 0..TURNS {
-                others.push(peer.ask(&question, &self.stopwatch)?);
-                ours.push(self.stopwatch.time(self.ops, &mut running)?);
-            }
-            seconds = measure::median(&mut ours);
-            theirs = Some(measure::median(&mut others));
-        }
-        let taken = self.device.memory().map(|[_, taken]| taken);
-        (self.each)(Row {
-            name: case.name(),
-            seconds,
-            flops,
-            images: case.images(),
-            planned_bytes: plan.peak_bytes() as u64,
-            taken_bytes: taken,
-            peer_seconds: theirs,
-        })
+        let usual = self.only.is_empty() && kind != Kind::Segmentation;
+        usual || self.only.contains(&kind)
     }
 }

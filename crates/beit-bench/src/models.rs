@@ -66,11 +66,16 @@ impl Model {
         let [height, width] = self.vit.image;
         fill(ops, Shape::from([self.batch, 3, height, width]))
     }
+}
 
-    fn optimiser<O: Ops>(&self, ops: &O, params: &impl Tree<O::Tensor>) -> Optimiser<O::Tensor> {
-        let schedule = Schedule { peak: 1e-5, min: 1e-5, warmup: 0, total: u64::MAX, decay: Decay::Cosine };
-        Optimiser::new(ops, params, Hyper { clip_grad: Some(3.0), ..Hyper::new(schedule) }, self.vit.depth)
-    }
+/// AdamW with clipping, at one rate.
+pub(super) fn optimiser<O: Ops>(
+    ops: &O,
+    params: &impl Tree<O::Tensor>,
+    depth: usize,
+) -> Optimiser<O::Tensor> {
+    let schedule = Schedule { peak: 1e-5, min: 1e-5, warmup: 0, total: u64::MAX, decay: Decay::Cosine };
+    Optimiser::new(ops, params, Hyper { clip_grad: Some(3.0), ..Hyper::new(schedule) }, depth)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,7 +177,7 @@ impl Step<'_> {
         let (config, keep) = (self.model.classifier(), self.model.keep);
         let mut params = Classifier::shapes(&config).map(&mut |shape| fill(ops, *shape));
         let mut grads = params.map(&mut |p| ops.zeros(ops.shape(p)));
-        let mut optimiser = self.model.optimiser(ops, &params);
+        let mut optimiser = optimiser(ops, &params, self.model.vit.depth);
         optimiser.gather(ops, &mut params, &mut grads);
         let images = self.model.images(ops, fill);
         let classes: Vec<u32> = (0..self.model.batch as u32).map(|i| i % CLASSES as u32).collect();
@@ -196,7 +201,7 @@ impl Step<'_> {
         let (config, keep) = (self.model.mim(), self.model.keep);
         let mut params = Mim::shapes(&config).map(&mut |shape| fill(ops, *shape));
         let mut grads = params.map(&mut |p| ops.zeros(ops.shape(p)));
-        let mut optimiser = self.model.optimiser(ops, &params);
+        let mut optimiser = optimiser(ops, &params, self.model.vit.depth);
         optimiser.gather(ops, &mut params, &mut grads);
         let images = self.model.images(ops, fill);
         let masks = self.masks();

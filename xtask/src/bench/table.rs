@@ -57,6 +57,8 @@ impl Table {
             "taken_bytes": row.taken_bytes,
             "peer_seconds": row.peer_seconds,
             "times_as_fast_as_peer": row.ratio(),
+            "peak_bytes": row.peak_bytes,
+            "peer_peak_bytes": row.peer_peak_bytes,
         })
     }
 
@@ -65,23 +67,24 @@ impl Table {
         let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
         let rate = (row.flops > 0).then(|| row.rate() / 1e9);
         format!(
-            "{:48} {:>10} {:>11} {:>7} {:>10} {:>8} {:>8} {:>10} {:>6}",
+            "{:48} {:>10} {:>11} {:>7} {:>10} {:>8} {:>8} {:>10} {:>6} {:>8}",
             row.name,
             cell(Some(1e3 * row.seconds), 3),
             cell(rate, 1),
             cell(self.share(row).map(|share| 100.0 * share), 1),
             cell(row.images_per_second(), 1),
             cell(Some(gib(row.planned_bytes)), 2),
-            cell(row.taken_bytes.map(gib), 2),
+            cell(row.taken_bytes.or(row.peak_bytes).map(gib), 2),
             cell(row.peer_seconds.map(|seconds| 1e3 * seconds), 3),
             cell(row.ratio(), 2),
+            cell(row.peer_peak_bytes.map(gib), 2),
         )
     }
 }
 
 fn heading() -> String {
     format!(
-        "{:48} {:>10} {:>11} {:>7} {:>10} {:>8} {:>8} {:>10} {:>6}",
-        "", "ms", "GFLOP/s", "% peak", "images/s", "plan GiB", "GiB", "peer ms", "times"
+        "{:48} {:>10} {:>11} {:>7} {:>10} {:>8} {:>8} {:>10} {:>6} {:>8}",
+        "", "ms", "GFLOP/s", "% peak", "images/s", "plan GiB", "GiB", "peer ms", "times", "peer GiB"
     )
 }

@@ -1,0 +1,1 @@
+../../../tests/peers/setr_pup.py
