@@ -269,7 +269,7 @@ impl<T: Clone> Head<T> {
     pub(super) fn infer<O: SegmentationOps<Tensor = T>>(
         &self,
         ops: &O,
-        maps: &[T],
+        maps: Vec<T>,
         running: &HeadRunning<T>,
     ) -> T {
         match (self, running) {
@@ -277,8 +277,9 @@ impl<T: Clone> Head<T> {
                 head.main.infer(ops, maps.last().expect("a map is read"), &running.main)
             }
             (Self::Upernet(head), HeadRunning::Upernet(running)) => {
-                let levels = head.pyramid.infer(ops, maps, &running.pyramid);
-                head.main.infer(ops, &levels, &running.main)
+                let levels = head.pyramid.infer(ops, &maps, &running.pyramid);
+                drop(maps);
+                head.main.infer(ops, levels, &running.main)
             }
             _ => unreachable!("running statistics are those of their head"),
         }

@@ -137,7 +137,7 @@ impl<T: Clone> Segmenter<T> {
 
     /// `images -> logits [B, height, width, V]`, keeping nothing, batch norms by running statistics.
     pub fn infer<O: SegmentationOps<Tensor = T>>(&self, ops: &O, images: &T, running: &HeadRunning<T>) -> T {
-        self.head.infer(ops, &self.maps(ops, images), running)
+        self.head.infer(ops, self.maps(ops, images), running)
     }
 
     /// [`infer`](Segmenter::infer) of UPerNet's auxiliary head, where it has one.

@@ -98,9 +98,10 @@ impl<T: Clone> Pyramid<T> {
         maps: &[T],
         running: &PyramidRunning<T>,
     ) -> Vec<T> {
-        let doubled = ops.conv_transpose2(&maps[0], &self.first);
-        let normed = ops.batch_norm(&doubled, &self.norm, &running.norm, BATCH_NORM_EPS);
-        self.levels(ops, &ops.gelu(&normed), maps)
+        let mut x = ops.conv_transpose2(&maps[0], &self.first);
+        x = ops.batch_norm(&x, &self.norm, &running.norm, BATCH_NORM_EPS);
+        x = ops.gelu(&x);
+        self.levels(ops, &x, maps)
     }
 
     fn levels<O: SegmentationOps<Tensor = T>>(&self, ops: &O, activated: &T, maps: &[T]) -> Vec<T> {

@@ -142,23 +142,27 @@ impl<T: Clone> UperHead<T> {
         d_levels
     }
 
-    /// [`forward`](UperHead::forward) that keeps nothing.
+    /// [`forward`](UperHead::forward) that keeps nothing. Maps are dropped as soon as nothing reads them: those of the largest level are
+    /// most of the memory.
     pub(super) fn infer<O: SegmentationOps<Tensor = T>>(
         &self,
         ops: &O,
-        levels: &[T],
+        levels: Vec<T>,
         running: &UperHeadRunning<T>,
     ) -> T {
         let pooled = self.pooling.infer(ops, &levels[LOWER], &running.pooling);
-        let all = |layers: &[ConvNorm<T>], maps: &[T], running: &[ConvNormRunning<T>]| -> Vec<T> {
+        let all = |layers: &[ConvNorm<T>], maps: Vec<T>, running: &[ConvNormRunning<T>]| -> Vec<T> {
             let layers = layers.iter().zip(maps).zip(running);
-            layers.map(|((layer, map), running)| layer.infer(ops, map, running)).collect()
+            layers.map(|((layer, map), running)| layer.infer(ops, &map, running)).collect()
         };
         let laterals = all(&self.lateral_convs, levels, &running.lateral_convs);
         let sums = sums(ops, laterals.iter().collect(), &pooled);
-        let outputs = all(&self.fpn_convs, &sums, &running.fpn_convs);
+        drop(laterals);
+        let outputs = all(&self.fpn_convs, sums, &running.fpn_convs);
         let joined = join(ops, &outputs[0], outputs[1..].iter().chain([&pooled]));
+        drop((outputs, pooled));
         let y = self.fpn_bottleneck.infer(ops, &joined, &running.fpn_bottleneck);
+        drop(joined);
         ops.conv2d(&y, &self.conv_seg)
     }
 }

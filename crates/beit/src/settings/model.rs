@@ -118,6 +118,11 @@ impl ModelSettings {
         Ok(config)
     }
 
+    /// Height and width of a patch.
+    pub(crate) fn patch(&self) -> [usize; 2] {
+        self.patch_size.map_or_else(|| Config::new(self.preset.into()).patch, |Sides(patch)| patch)
+    }
+
     /// Refuses numbers that no model can have.
     pub(crate) fn check(&self) -> Result<()> {
         if let Some(rate) = self.drop_path.filter(|rate| !(0.0..1.0).contains(rate)) {

@@ -4,8 +4,8 @@ use crate::rng::{SampleRng, between};
 const COARSEST: usize = 2;
 /// Octaves, each with cells half as long and half as strong as those of the one before.
 const OCTAVES: u32 = 5;
-/// Least and greatest value of a colour, of the ground and of garments.
-pub(super) const COLOURS: [f64; 2] = [15.0, 240.0];
+/// Least and greatest value of a colour.
+const COLOURS: [f64; 2] = [15.0, 240.0];
 
 /// `[side · side]` pixels of a random texture between two random colours: value noise, which is smooth between random values at the
 /// corners of cells.

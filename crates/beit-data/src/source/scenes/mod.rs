@@ -21,8 +21,8 @@ const MOST_GARMENTS: usize = 4;
 /// ground and the ten garments. Garments of the split alone are shown in it. What a scene shows depends on (seed, split, number)
 /// only.
 ///
-/// Each garment has a colour of its own, drawn at random, and so has the ground: neither colour nor brightness says what is what.
-/// Later garments lie on earlier ones, and the border may cut them.
+/// Garments have their own greys, and the ground colours that are drawn at random: brightness does not say what is what, and colour does not
+/// say which garment it is. Later garments lie on earlier ones, and the border may cut them.
 pub struct Scenes {
     split: Split,
     seed: u64,

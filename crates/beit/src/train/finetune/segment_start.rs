@@ -7,7 +7,7 @@ use crate::error::{Error, Result, unfit};
 use crate::load;
 use crate::locate::{Located, locate};
 use crate::memory;
-use crate::settings::Sides;
+use crate::settings::{ModelSettings, Sides};
 use crate::train::FinetuneSettings;
 use beit_data::{Fit, Normalise, Preprocessing};
 use beit_heads::segmenter::HeadRunning;
@@ -55,12 +55,12 @@ impl Finetuning {
 
     fn segmenter_from_scratch<O: Ops>(&self, ops: &O, device: &Device) -> Result<Start<O::Tensor>> {
         let FinetuneSettings { model, training, .. } = &self.settings;
-        let mut vit = model.config()?;
+        let image_size = Some(Sides(self.crop(model.patch())?));
+        let mut vit = ModelSettings { image_size, ..model.clone() }.config()?;
         if vit.relative_positions == RelativePositions::Shared {
             vit.relative_positions = RelativePositions::PerLayer;
         }
-        self.settle_crop(&mut vit)?;
-        let preprocessing = Preprocessing { size: vit.image, ..model.preprocessing(&vit) };
+        let preprocessing = model.preprocessing(&vit);
         let config = self.segmenter_on(vit)?;
         self.refuse_segmenter_beyond(device, &config)?;
         let params = Segmenter::init(ops, &config, training.seed);
@@ -84,7 +84,7 @@ impl Finetuning {
             unfit!("{path}: a tokenizer cannot be fine-tuned; expected a pre-trained model")
         };
         same_patches(init, model.patch_size, vit.patch)?;
-        self.settle_crop(&mut vit)?;
+        vit.image = self.crop(vit.patch)?;
         let image = vit.image;
         // A fault of flag and checkpoint together, so no wrong usage.
         let at = |error: &dyn std::fmt::Display| Error::Unfit(format!("{}: {error}", path.display()));
@@ -118,21 +118,20 @@ impl Finetuning {
         Ok(Preprocessing { normalise, ..released })
     }
 
-    /// Crops of the size that was asked for; else squares as large as the shorter side of the first picture, in whole patches.
-    fn settle_crop(&self, vit: &mut Config) -> Result<()> {
-        let patch = vit.patch[0].max(vit.patch[1]);
+    /// Height and width of crops: what was asked for; else squares as large as the shorter side of the first picture, in whole patches.
+    fn crop(&self, patch: [usize; 2]) -> Result<[usize; 2]> {
+        let patch = patch[0].max(patch[1]).max(1);
         let usual = || -> Result<[usize; 2]> {
             let [height, width] = self.images.source.size(0)?;
             let side = height.min(width).min(LARGEST_CROP) / patch * patch;
             Ok([side.max(2 * patch); 2])
         };
-        vit.image = match self.settings.model.image_size {
+        let [height, width] = match self.settings.model.image_size {
             Some(Sides(image)) => image,
             None => usual()?,
         };
-        let [height, width] = vit.image;
         self.watch.note(&format!("crops of {height}x{width} pixels"));
-        Ok(())
+        Ok([height, width])
     }
 
     fn segmenter_on(&self, vit: Config) -> Result<SegmenterConfig> {
