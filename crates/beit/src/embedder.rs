@@ -3,7 +3,7 @@
 use crate::device::{Device, Work};
 use crate::error::{Error, Result, setting, unfit};
 use crate::files;
-use crate::load::{Any, BareModel, ClassifierModel, MimModel, Opened};
+use crate::load::{Any, BareModel, ClassifierModel, MimModel, Opened, SegmenterModel};
 use crate::loaders::Loading;
 use crate::memory;
 use crate::npy;
@@ -179,6 +179,10 @@ impl<T: Clone> Transformer<T> {
                 let ClassifierModel { params, preprocessing, .. } = *model;
                 let pooling = Some(params.config().pooling);
                 Self { vit: params.vit, preprocessing, pooling, fc_norm: params.fc_norm }
+            }
+            Any::Segmenter(model) => {
+                let SegmenterModel { params, preprocessing, .. } = *model;
+                Self { vit: params.vit, preprocessing, pooling: None, fc_norm: None }
             }
             Any::Tokenizer(_) => unfit!(
                 "{name}: a tokenizer has no layers of features; expected a pre-trained model or a classifier"

@@ -49,6 +49,7 @@ pub(crate) enum Any<T> {
     Bare(Box<BareModel<T>>),
     Mim(Box<MimModel<T>>),
     Classifier(Box<ClassifierModel<T>>),
+    Segmenter(Box<SegmenterModel<T>>),
     Tokenizer(AnyTokenizer<T>),
 }
 
@@ -131,6 +132,7 @@ impl<'a> Opened<'a> {
             Model::Encoder(_) => Any::Bare(Box::new(self.bare(ops)?)),
             Model::Mim(_) => Any::Mim(Box::new(self.mim(ops)?)),
             Model::Classifier(_) => Any::Classifier(Box::new(self.classifier(ops)?)),
+            Model::Segmenter(_) => Any::Segmenter(Box::new(self.segmenter(ops)?)),
             Model::Tokenizer(config) => {
                 see_colour(&self.checkpoint, config.channels)?;
                 let Loaded { params, report } = self.checkpoint.encoder(ops, self.options())?;

@@ -38,7 +38,8 @@ pub struct Inputs {
 /// What comes out, for all images together.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outputs {
-    /// Of a classifier `[B, classes]`, of a model for masked image modelling `[B, N, V]`, of a tokenizer `[B, V, h, w]`.
+    /// Of a classifier `[B, classes]`, of a model for masked image modelling `[B, N, V]`, of a tokenizer `[B, V, h, w]`, of a segmenter
+    /// `[B, classes, h, w]`.
     pub logits: Vec<f32>,
     /// Whether these are no logits but the tokens of a transformer without a head, after its final norm where it has one.
     pub tokens: bool,
@@ -208,6 +209,11 @@ impl<O: Ops> Engine for On<O, Any<O::Tensor>> {
             Any::Classifier(model) => {
                 outputs.logits.extend(ops.read(&model.params.infer(ops, &images))?);
             }
+            Any::Segmenter(model) => {
+                let logits = ops.read(&model.params.infer(ops, &images, &model.running))?;
+                let [height, width] = model.params.config().output();
+                outputs.logits.extend(channels_first(&logits, model.class_names.len(), height * width));
+            }
             Any::Bare(model) => {
                 let input = Input { images: &images, mask: None, drop_path: None };
                 let (vit, eps) = (&model.params, model.params.config().layer_norm_eps);
@@ -232,6 +238,10 @@ impl<O: Ops> Engine for On<O, Any<O::Tensor>> {
                 vec![b, config.vit.patches(), config.vocab]
             }
             Any::Classifier(model) => vec![b, model.params.config().classes],
+            Any::Segmenter(model) => {
+                let [height, width] = model.params.config().output();
+                vec![b, model.class_names.len(), height, width]
+            }
             Any::Bare(model) => vec![b, model.params.config().tokens(), model.params.config().width],
             Any::Tokenizer(tokenizer) => {
                 let codebook = VisualTokens::<O>::codebook(tokenizer);
@@ -255,6 +265,7 @@ impl<O: Ops> Engine for On<O, Any<O::Tensor>> {
         let vit = match &*self.params {
             Any::Mim(model) => model.params.vit.config(),
             Any::Classifier(model) => model.params.vit.config(),
+            Any::Segmenter(model) => model.params.vit.config(),
             Any::Bare(model) => model.params.config(),
             Any::Tokenizer(tokenizer) => match VisualTokens::<O>::codebook(tokenizer).grid([h, w]) {
                 Ok(_) => return channels(3),

@@ -203,7 +203,9 @@ impl Work for Question<'_> {
                 let logits = ops.read(&model.params.infer(ops, &input, &rows))?;
                 Ok(Logits { first: self.first(&logits, model.params.config().vocab), class: None })
             }
-            Any::Tokenizer(_) | Any::Bare(_) => unfit!("a model without a head has no published logits"),
+            Any::Tokenizer(_) | Any::Bare(_) | Any::Segmenter(_) => {
+                unfit!("no logits of such a model are published")
+            }
         }
     }
 }
