@@ -150,7 +150,7 @@ fn at_least_one() -> impl clap::builder::TypedValueParser<Value = usize> {
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 #[serde(default)]
 pub struct Batches {
-    /// Images of a batch; where not given, 64 in fine-tuning and evaluation, the preset's or the recipe's in other training, 16 elsewhere
+    /// Images of a batch; where not given, 64 in fine-tuning and evaluation (16 or 8 in segmentation), the preset's or the recipe's in other training, 16 elsewhere
     #[cfg_attr(feature = "clap", arg(long))]
     pub batch_size: Option<usize>,
 }

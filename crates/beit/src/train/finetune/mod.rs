@@ -36,23 +36,32 @@ struct Usual {
     lr: f64,
     decay: Decay,
     batch_size: usize,
+    /// At least.
+    steps: u64,
 }
 
-impl FinetuneTask {
-    const fn usual(self) -> Usual {
-        match self {
+/// Pictures up to this side are those of the small recipes.
+const SMALL: usize = 64;
+
+impl Usual {
+    fn of(task: FinetuneTask, images: &Labelled) -> Result<Self> {
+        Ok(match task {
             // The rate of the released ImageNet-1k fine-tuning of the base model.
-            Self::Classify => Usual { lr: 4e-3, decay: Decay::Cosine, batch_size: Batches::LARGE },
-            // The released schedule and batch; the rate is that of narrow models (docs/results/segmentation.md).
-            Self::Segment => Usual { lr: 4e-3, decay: Decay::Linear, batch_size: 16 },
-        }
+            FinetuneTask::Classify => {
+                Self { lr: 4e-3, decay: Decay::Cosine, batch_size: Batches::LARGE, steps: 800 }
+            }
+            FinetuneTask::Segment if images.source.size(0)?.iter().all(|&side| side <= SMALL) => {
+                // docs/results/segmentation.md
+                Self { lr: 2e-3, decay: Decay::Linear, batch_size: 8, steps: 2000 }
+            }
+            // The released recipe of the base model after pre-training alone.
+            FinetuneTask::Segment => Self { lr: 7e-4, decay: Decay::Linear, batch_size: 16, steps: 2000 },
+        })
     }
 }
 
 /// Passes over the images where nothing is said: so many, and more of few images.
 const EPOCHS: u64 = 4;
-/// Steps where nothing is said, at least.
-const STEPS: u64 = 800;
 
 /// What is learnt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -240,11 +249,11 @@ impl Finetuning {
             FinetuneTask::Segment => Labelled::open_masks(data, labels, settings.held_out, seed, watch)?,
         };
         let n = images.indices.len();
-        settings.training.batches = settings.training.batches.or(settings.task.usual().batch_size).into();
+        let usual = Usual::of(settings.task, &images)?;
+        settings.training.batches = settings.training.batches.or(usual.batch_size).into();
         let data = &settings.data;
         let batches = Loading::for_training(&settings.training, data, 1, watch).training(n).batches(n)?;
-        let usual = settings.task.usual();
-        let epochs = EPOCHS.max(STEPS.div_ceil((batches / settings.training.update_freq).max(1)));
+        let epochs = EPOCHS.max(usual.steps.div_ceil((batches / settings.training.update_freq).max(1)));
         let training = &mut settings.training;
         training.settle(usual.batch_size, epochs);
         let layer_decay = (settings.layer_decay < 1.0).then_some(settings.layer_decay);
