@@ -14,7 +14,7 @@ const CACHE_BYTES: usize = 1 << 30;
 #[serde(default)]
 pub struct DataSettings {
     /// Where images come from: fashion-mnist (embedded), folder:DIR, idx:DIR; with masks scenes (embedded), ade:DIR,
-    /// masks:IMAGES,MASKS[,CLASSES]
+    /// masks:IMAGES,MASKS or masks:IMAGES,MASKS,CLASSES
     ///
     /// DIR of a folder has DIR/train/CLASS/… and DIR/val/CLASS/…, or DIR/CLASS/… Splits may also be called training, valid, validation,
     /// test or testing, in any case; of several for a test the validation images are read. What is taken as what, and what is not read, is
