@@ -74,6 +74,8 @@ fn flags_that_make_no_run() {
         ("--smoothing NaN", "--smoothing NaN"),
         ("--layer-decay inf", "--layer-decay inf"),
         ("--validation NaN", "--validation NaN"),
+        ("--model-ema-decay 0.9", "--model-ema-decay without --model-ema"),
+        ("--model-ema --model-ema-decay 1", "--model-ema-decay 1"),
         ("--drop-path NaN", "--drop-path NaN"),
         ("--labels 0", "--labels 0"),
         ("--batch-size 0", "--batch-size"),

@@ -99,7 +99,8 @@ fn windows_scales_and_mirrors() {
 #[test]
 fn runs_and_evaluations_go_on() {
     let place = place();
-    let run = format!("{SHORT} {DATA} --head upernet --save-every 1 --keep 9");
+    let averaging = "--model-ema --model-ema-decay 0.5";
+    let run = format!("{SHORT} {DATA} --head upernet --save-every 1 --keep 9 {averaging}");
     place.good(&format!("{run} --out whole"));
     place.good(&format!("{run} --out part"));
     let checkpoints = place.path("part/checkpoints");
@@ -108,7 +109,12 @@ fn runs_and_evaluations_go_on() {
     place.good("finetune --resume --out part");
     let end = |run: &str| place.contents(&format!("{run}/checkpoints/step-0000002"));
     let (whole, part) = (end("whole"), end("part"));
-    assert!(whole.keys().any(|path| path.ends_with("training/buffers.safetensors")), "running statistics");
+    for (file, what) in
+        [("buffers", "running statistics"), ("last", "the weights that the model is an average of")]
+    {
+        let path = format!("training/{file}.safetensors");
+        assert!(whole.keys().any(|found| found.ends_with(&path)), "{path}: {what}");
+    }
     assert!(whole == part, "a run that goes on ends as one that was not stopped");
 
     let evaluate = format!("evaluate --model whole {DATA} --json");

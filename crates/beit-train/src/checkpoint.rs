@@ -15,6 +15,8 @@ pub const TRAINING: &str = "training";
 const OPTIMISER: &str = "optimiser.safetensors";
 /// There only if the task has buffers.
 const BUFFERS: &str = "buffers.safetensors";
+/// The parameters of the last step, there only if the model of the checkpoint is an average.
+const LAST: &str = "last.safetensors";
 const STATE: &str = "state.json";
 
 /// `state.json`: where training stands.
@@ -60,6 +62,25 @@ pub(crate) fn save<O: Ops>(
     let state = State { step, recipe: settings };
     let text = serde_json::to_string_pretty(&state).map_err(std::io::Error::other);
     text.and_then(|text| fs::write(&path, text)).map_err(|source| Error::Write { path, source })
+}
+
+/// Writes the parameters after `step` steps into the `training/` of a checkpoint whose model is an average of them.
+pub(crate) fn save_params<O: Ops>(
+    ops: &O,
+    checkpoint: &Path,
+    step: u64,
+    params: &impl Tree<O::Tensor>,
+) -> Result<()> {
+    write(ops, step, &checkpoint.join(TRAINING).join(LAST), params.named())
+}
+
+/// Reads what [`save_params`] wrote.
+pub(crate) fn load_params<O: Ops>(
+    ops: &O,
+    checkpoint: &Path,
+    params: &mut impl Tree<O::Tensor>,
+) -> Result<()> {
+    read_tree(ops, &checkpoint.join(TRAINING).join(LAST), params)
 }
 
 /// Writes a file of tensors after `step` steps, all of them finite.
@@ -123,20 +144,21 @@ pub(crate) fn load<O: Ops>(
             found.step
         )));
     }
-    read_buffers(ops, &dir.join(BUFFERS), buffers)?;
+    read_tree(ops, &dir.join(BUFFERS), buffers)?;
     let file = TensorFile::open(dir.join(OPTIMISER))?;
     optimiser.restore(ops, found.step, |name, shape| Ok(file.finite_floats_of(name, &shape)?))
 }
 
-fn read_buffers<O: Ops>(ops: &O, path: &Path, buffers: &mut impl Tree<O::Tensor>) -> Result<()> {
-    let names: Vec<String> = buffers.named().into_iter().map(|(name, _)| name).collect();
+/// Reads a file that has every tensor of a tree; of a tree without any there is none.
+fn read_tree<O: Ops>(ops: &O, path: &Path, tree: &mut impl Tree<O::Tensor>) -> Result<()> {
+    let names: Vec<String> = tree.named().into_iter().map(|(name, _)| name).collect();
     if names.is_empty() {
         return Ok(());
     }
     let file = TensorFile::open(path)?;
-    for (name, buffer) in names.iter().zip(buffers.leaves_mut()) {
-        let shape = ops.shape(buffer);
-        *buffer = ops.upload(shape, &file.finite_floats_of(name, &shape)?);
+    for (name, tensor) in names.iter().zip(tree.leaves_mut()) {
+        let shape = ops.shape(tensor);
+        *tensor = ops.upload(shape, &file.finite_floats_of(name, &shape)?);
     }
     Ok(())
 }
@@ -170,7 +192,14 @@ mod tests {
 
     fn recipe(lr: f64) -> Recipe {
         let schedule = Schedule { peak: lr, min: 0.0, warmup: 0, total: 10, decay: Decay::Cosine };
-        Recipe { accumulate: 1, hyper: Hyper::new(schedule), report_every: 7, read_every: 1, seed: 3 }
+        Recipe {
+            accumulate: 1,
+            hyper: Hyper::new(schedule),
+            report_every: 7,
+            read_every: 1,
+            seed: 3,
+            ema: None,
+        }
     }
 
     fn of(recipe: &Recipe, smoothing: f32, recompute: bool) -> Value {

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod average;
 mod checkpoint;
 mod drop_path;
 mod error;

@@ -1,5 +1,6 @@
 //! How a run trains, whatever it trains.
 
+use crate::error::{Error, Result};
 use crate::optimiser::Hyper;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,25 @@ pub struct Recipe {
     pub read_every: u64,
     /// Key of everything random.
     pub seed: u64,
+    /// Decay of an average of the weights after every step, which is then what the run gives: [`Trainer::model`](crate::Trainer::model).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f64>,
+}
+
+impl Recipe {
+    /// Refuses numbers with which no step can be taken.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Recipe`], naming the number, what was found and what was expected.
+    pub fn check(&self) -> Result<()> {
+        match self.ema {
+            Some(decay) if !(0.0..1.0).contains(&decay) => Err(Error::Recipe(format!(
+                "the decay of the average of the weights is {decay}, expected at least 0 and less than 1"
+            ))),
+            _ => self.hyper.check(),
+        }
+    }
 }
 
 /// What recipes without `read_every` mean.

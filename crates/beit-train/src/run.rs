@@ -32,7 +32,7 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
         hooks: &mut dyn Hooks<O, K>,
         listeners: &mut Listeners<'_>,
     ) -> Result<()> {
-        self.recipe.hyper.check()?;
+        self.recipe.check()?;
         let (phase, total) = (self.task.phase(), self.recipe.hyper.schedule.total);
         let (begin, until) = (self.optimiser.steps(), until.min(total));
         let micro_batches = [begin, until.max(begin)].map(|step| step * self.recipe.accumulate);
@@ -52,6 +52,9 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
             let looks = paused || self.looks_after(step + 1, until);
             let measured = if looks { self.look(&mut pending, &grads)? } else { Vec::new() };
             self.optimiser.step(self.ops, &mut self.params, &mut grads, &clip);
+            if let Some(average) = &mut self.average {
+                average.update(self.ops, &self.params, &self.buffers);
+            }
             hooks.stepped(self.ops, &self.params, &self.buffers, step + 1)?;
             listeners.progress.step(step + 1);
             for (of, measured) in measured {

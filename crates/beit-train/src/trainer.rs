@@ -1,5 +1,6 @@
 //! The trainer: a task, its parameters, and the optimiser.
 
+use crate::average::Average;
 use crate::checkpoint::{self, Settings};
 use crate::error::Result;
 use crate::optimiser::Optimiser;
@@ -22,6 +23,8 @@ pub struct Trainer<'a, O: Ops, K: Task<O>> {
     pub buffers: K::Buffers,
     /// The optimiser and its moments.
     pub optimiser: Optimiser<O::Tensor>,
+    /// The average of the weights, if the recipe asks for one.
+    pub(crate) average: Option<Average<K::Params, K::Buffers>>,
 }
 
 impl<'a, O: Ops, K: Task<O, Buffers = ()>> Trainer<'a, O, K> {
@@ -35,28 +38,58 @@ impl<'a, O: Ops, K: Task<O>> Trainer<'a, O, K> {
     /// Begins with these parameters and buffers.
     pub fn with_buffers(ops: &'a O, task: K, recipe: Recipe, params: K::Params, buffers: K::Buffers) -> Self {
         let optimiser = Optimiser::new(ops, &params, recipe.hyper, task.depth(&params));
-        Self { ops, task, recipe, params, buffers, optimiser }
+        let average = recipe.ema.map(|decay| Average::new(decay, &params, &buffers));
+        Self { ops, task, recipe, params, buffers, optimiser, average }
     }
 
-    /// Writes `training/` into the folder of a checkpoint: all that is needed besides the parameters to go on as if the run had not
-    /// stopped. Everything random is a function of seed, step and image, so that is the step, the moments, the buffers, and the
-    /// settings, which must be the same.
+    /// What the run gives so far, to be saved and judged: the average of the weights if the recipe asks for one, else the parameters
+    /// and buffers of the last step.
+    #[must_use]
+    pub fn model(&self) -> (&K::Params, &K::Buffers) {
+        match &self.average {
+            Some(average) => (&average.params, &average.buffers),
+            None => (&self.params, &self.buffers),
+        }
+    }
+
+    /// [`model`](Trainer::model), when nothing else is needed any more.
+    #[must_use]
+    pub fn into_model(self) -> (K::Params, K::Buffers) {
+        match self.average {
+            Some(average) => (average.params, average.buffers),
+            None => (self.params, self.buffers),
+        }
+    }
+
+    /// Writes `training/` into the folder of a checkpoint: all that is needed besides the [model](Trainer::model) to go on as if the
+    /// run had not stopped. Everything random is a function of seed, step and image, so that is the step, the moments, the buffers,
+    /// the settings, which must be the same, and the parameters where the model is an average of them.
     ///
     /// # Errors
     ///
     /// The device or the disk.
     pub fn save_state(&self, checkpoint: &Path) -> Result<()> {
         let settings = Settings { recipe: &self.recipe, task: self.task.settings() };
-        checkpoint::save(self.ops, checkpoint, &settings, &self.optimiser, &self.buffers)
+        checkpoint::save(self.ops, checkpoint, &settings, &self.optimiser, &self.buffers)?;
+        match &self.average {
+            Some(_) => checkpoint::save_params(self.ops, checkpoint, self.optimiser.steps(), &self.params),
+            None => Ok(()),
+        }
     }
 
-    /// Reads `training/` of a checkpoint. The parameters are read apart, as those of any model, into [`params`](Trainer::params).
+    /// Reads `training/` of a checkpoint. The [model](Trainer::model) is read apart, as any model, into [`params`](Trainer::params)
+    /// and [`buffers`](Trainer::buffers), before.
     ///
     /// # Errors
     ///
     /// A checkpoint without it, or of a run with other settings; the message names what differs.
     pub fn load_state(&mut self, checkpoint: &Path) -> Result<()> {
         let settings = Settings { recipe: &self.recipe, task: self.task.settings() };
-        checkpoint::load(self.ops, checkpoint, &settings, &mut self.optimiser, &mut self.buffers)
+        self.average = self.recipe.ema.map(|decay| Average::new(decay, &self.params, &self.buffers));
+        checkpoint::load(self.ops, checkpoint, &settings, &mut self.optimiser, &mut self.buffers)?;
+        match &self.average {
+            Some(_) => checkpoint::load_params(self.ops, checkpoint, &mut self.params),
+            None => Ok(()),
+        }
     }
 }

@@ -7,8 +7,8 @@ use beit_heads::Classifier;
 use beit_ops::prelude::*;
 use beit_ops::{Host, Tree, tree};
 use beit_train::{
-    Changes, Classification, ClassificationSettings, Error, Hooks, Moment, NoHooks, Outcome, Result, Sums,
-    Task, Trainer,
+    Changes, Classification, ClassificationSettings, Error, Hooks, Moment, NoHooks, Outcome, Recipe, Result,
+    Sums, Task, Trainer,
 };
 use common::{
     Array, Bright, OPS, TASK, Training, bits, loader, loader_of, params, recipe, reports, training,
@@ -29,6 +29,50 @@ impl Hooks<Host<f32>, Classification> for Average {
         }
         Ok(())
     }
+}
+
+/// With a recipe that asks for it.
+fn averaging() -> Training {
+    training(Recipe { ema: Some(0.75), ..recipe(1e-2, 1) })
+}
+
+#[test]
+fn the_trainer_keeps_the_average_that_a_hook_would() {
+    let mut hooked = training(recipe(1e-2, 1));
+    let mut average = Average { params: hooked.params.clone() };
+    reports(&mut hooked, &loader(8), 6, &mut average).expect("training works");
+    let mut training = averaging();
+    reports(&mut training, &loader(8), 6, &mut NoHooks).expect("training works");
+    assert!(bits(&training.params) == bits(&hooked.params), "an average changes nothing");
+    assert!(bits(training.model().0) == bits(&average.params));
+    assert!(
+        bits(hooked.model().0) == bits(&hooked.params),
+        "without an average the model is what was trained"
+    );
+
+    let refused = Recipe { ema: Some(1.0), ..recipe(1e-2, 1) };
+    let error = reports(&mut self::training(refused), &loader(8), 1, &mut NoHooks).expect_err("no average");
+    assert!(error.to_string().contains("the decay of the average of the weights is 1"), "{error}");
+}
+
+#[test]
+fn an_average_goes_on_where_it_stood() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut straight = averaging();
+    reports(&mut straight, &loader(8), 6, &mut NoHooks).expect("training works");
+    let mut first = averaging();
+    reports(&mut first, &loader(8), 4, &mut NoHooks).expect("training works");
+    first.save_state(folder.path()).expect("the disk has room");
+
+    let mut second = averaging();
+    second.params = first.into_model().0;
+    second.load_state(folder.path()).expect("the state fits");
+    reports(&mut second, &loader(8), 6, &mut NoHooks).expect("training works");
+    assert!(bits(&second.params) == bits(&straight.params));
+    assert!(bits(second.model().0) == bits(straight.model().0));
+
+    let error = training(recipe(1e-2, 1)).load_state(folder.path()).expect_err("another recipe");
+    assert!(error.to_string().contains("ema was 0.75, is null"), "{error}");
 }
 
 #[test]
@@ -249,4 +293,12 @@ fn what_changes_without_a_gradient_is_carried_and_saved() {
     assert_eq!(rest.means, watch.means[4..]);
     assert!(bits(&second.params) == bits(&straight.params));
     assert_eq!(second.optimiser.state().count(), 2 * straight.params.leaves().len(), "no moments of buffers");
+
+    let recipe = Recipe { ema: Some(0.75), ..recipe(1e-2, 1) };
+    let seen = Seen { mean: OPS.zeros([1]) };
+    let mut averaged = Trainer::with_buffers(&OPS, Watching, recipe, params(), seen);
+    reports(&mut averaged, &loader(8), 6, &mut NoHooks).expect("training works");
+    let want = watch.means.iter().fold(0.0, |average, mean| 0.75 * average + 0.25 * mean);
+    let found = averaged.model().1.mean[0];
+    assert!((found - want).abs() < 1e-6, "buffers are averaged: found {found}, want {want}");
 }

@@ -43,7 +43,8 @@ fn training() -> Training {
     let small = beit_tokenizer::Recipe::small();
     let recipe = beit_tokenizer::Recipe { schedule: small.schedule.rescaled(6), ..small };
     let task = Tokenization::new(&config, recipe, [8, 8]).expect("the sides can be halved");
-    let recipe = Recipe { accumulate: 1, hyper: task.hyper(), report_every: 1, read_every: 1, seed: 3 };
+    let recipe =
+        Recipe { accumulate: 1, hyper: task.hyper(), report_every: 1, read_every: 1, seed: 3, ema: None };
     Trainer::new(&OPS, task, recipe, beit_tokenizer::init(&OPS, &config, 3))
 }
 

@@ -1,5 +1,6 @@
 //! Settings: what can be chosen, with its defaults. Under the feature `clap` they are the flags of a command line.
 
+mod average;
 mod crop;
 mod data;
 pub(crate) mod device;
@@ -13,6 +14,7 @@ mod sides;
 mod tokenizer;
 mod usual;
 
+pub use average::AverageSettings;
 pub use crop::CropSettings;
 pub use data::{Batches, DataSettings, HeldOutSettings, MeasureSettings};
 pub use device::{DeviceSettings, Precision};

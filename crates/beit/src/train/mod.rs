@@ -28,6 +28,7 @@ fn recipe(optimisation: &OptimisationSettings, run: &RunSettings, hyper: Hyper, 
         report_every,
         read_every: device.read_every(report_every),
         seed: optimisation.seed,
+        ema: None,
     }
 }
 

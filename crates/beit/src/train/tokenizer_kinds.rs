@@ -201,6 +201,7 @@ impl Job<'_> {
             report_every,
             read_every: device.read_every(report_every),
             seed,
+            ema: None,
         };
         Ok(Trainer::new(ops, task, recipe, beit_tokenizer::init(ops, config, seed)))
     }

@@ -9,7 +9,7 @@ use crate::load::ClassifierModel;
 use crate::loaders::Loading;
 use crate::probe::pixels_baseline;
 use crate::run::{Recorded, Run, data_stamp};
-use crate::train::{Journal, recipe};
+use crate::train::Journal;
 use beit_data::{FinetuneTransform, LabelledSample, Loader, Preprocessing};
 use beit_ops::Ops;
 use beit_train::{Classification, Record, Sink, Trainer};
@@ -38,8 +38,7 @@ impl Work for Job<'_> {
         let recorded = Recorded::new(settings, device).with("data", data_stamp(job.images.source.as_ref()));
         let mut run = Run::begin_or_resume(&settings.run, "finetune", &job.inputs(), &recorded, watch)?;
         let task = Classification { smoothing: settings.smoothing, recompute: settings.training.recompute };
-        let recipe = recipe(&settings.training, &settings.run, job.hyper, device);
-        let mut trainer = Trainer::new(&**ops, task, recipe, params);
+        let mut trainer = Trainer::new(&**ops, task, job.recipe(device), params);
         if let Some(newest) = run.newest() {
             trainer.load_state(&newest)?;
         }
@@ -50,7 +49,8 @@ impl Work for Job<'_> {
         let checkpoint = journal.train_to_the_end(&mut trainer, &loader, &settings.run, save)?;
 
         let loader = loading.labelled(&job.images.held_out, preprocessing, |class| class)?;
-        let model = ClassifierModel { params: trainer.params, class_names: names.to_vec(), preprocessing };
+        let (params, ()) = trainer.into_model();
+        let model = ClassifierModel { params, class_names: names.to_vec(), preprocessing };
         let classifier = Door::on(ops, model, device);
         let evaluation = classifier.engine().evaluate(&loader, None, &mut |_| Ok(()))?;
         let (split, accuracy) = (job.images.split.to_string(), evaluation.accuracy());
@@ -69,7 +69,8 @@ fn save<O: Ops>(
     class_names: &[String],
     dir: &Path,
 ) -> Result<()> {
-    save_classifier(trainer.ops, dir, &trainer.params, class_names, |dir: &Path| -> Result<()> {
+    let (params, ()) = trainer.model();
+    save_classifier(trainer.ops, dir, params, class_names, |dir: &Path| -> Result<()> {
         write_preprocessing(dir, preprocessing)?;
         Ok(trainer.save_state(dir)?)
     })

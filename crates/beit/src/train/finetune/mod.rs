@@ -20,13 +20,14 @@ use crate::progress::Watch;
 use crate::run::{Run, newest};
 use crate::settings::number::{SHARE, within};
 use crate::settings::{
-    Batches, CropSettings, DataSettings, HeldOutSettings, LoadSettings, ModelSettings, OptimisationSettings,
-    RunSettings,
+    AverageSettings, Batches, CropSettings, DataSettings, HeldOutSettings, LoadSettings, ModelSettings,
+    OptimisationSettings, RunSettings,
 };
+use crate::train::recipe;
 use beit_heads::{Classifier, ClassifierConfig, Pooling};
 use beit_ops::prelude::*;
 use beit_ops::{Ops, Tree};
-use beit_train::{Accuracy, Decay, Hyper, PixelAccuracy, PixelClass};
+use beit_train::{Accuracy, Decay, Hyper, PixelAccuracy, PixelClass, Recipe};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -120,6 +121,10 @@ pub struct FinetuneSettings {
     #[cfg_attr(feature = "clap", command(flatten))]
     #[serde(flatten)]
     pub crop: CropSettings,
+    /// An average of the weights.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    #[serde(flatten)]
+    pub average: AverageSettings,
     /// Classify by the CLS token instead of the mean of the patches
     #[cfg_attr(feature = "clap", arg(long))]
     pub use_cls: bool,
@@ -144,6 +149,7 @@ impl Default for FinetuneSettings {
             layer_decay: 0.65,
             smoothing: 0.1,
             crop: CropSettings::default(),
+            average: AverageSettings::default(),
             use_cls: false,
             run: RunSettings::default(),
         }
@@ -212,6 +218,7 @@ impl FinetuneSettings {
         within("--smoothing", "a share", self.smoothing, 0.0..1.0)?;
         self.model.check()?;
         self.crop.check()?;
+        self.average.check()?;
         self.segmentation.check()?;
         if self.task == FinetuneTask::Segment {
             self.check_segmentation()?;
@@ -300,6 +307,12 @@ impl Finetuning {
             FinetuneTask::Classify => device.run(classify::Job(self)),
             FinetuneTask::Segment => device.run(segment::Job(self)),
         }
+    }
+
+    /// How it trains.
+    fn recipe(&self, device: &Device) -> Recipe {
+        let FinetuneSettings { training, run, average, .. } = &self.settings;
+        Recipe { ema: average.decay(), ..recipe(training, run, self.hyper, device) }
     }
 
     /// The files and folders that it reads.

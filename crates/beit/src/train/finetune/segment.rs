@@ -9,7 +9,7 @@ use crate::loaders::{Loading, decodable};
 use crate::picture;
 use crate::run::{Recorded, Run, data_stamp};
 use crate::segmenter::{Segmenter as Door, ViewSettings};
-use crate::train::{Journal, recipe};
+use crate::train::Journal;
 use beit_data::{Image, Loader, Preprocessing, SegmentationSample};
 use beit_ops::Ops;
 use beit_train::{PixelCounts, Record, Segmentation, Sink, Trainer};
@@ -41,8 +41,7 @@ impl Work for Job<'_> {
         let mut run = Run::begin_or_resume(&settings.run, "finetune", &job.inputs(), &recorded, watch)?;
         let (mean, recompute) = (settings.segmentation.mean(), settings.training.recompute);
         let task = Segmentation { mean, recompute };
-        let recipe = recipe(&settings.training, &settings.run, job.hyper, device);
-        let mut trainer = Trainer::with_buffers(&**ops, task, recipe, params, running);
+        let mut trainer = Trainer::with_buffers(&**ops, task, job.recipe(device), params, running);
         if let Some(newest) = run.newest() {
             trainer.load_state(&newest)?;
         }
@@ -52,7 +51,7 @@ impl Work for Job<'_> {
         let save = |trainer: &Trainer<'_, O, _>, dir: &Path| save(trainer, &preprocessing, names, dir);
         let checkpoint = journal.train_to_the_end(&mut trainer, &loader, &settings.run, save)?;
 
-        let (params, running) = (trainer.params, trainer.buffers);
+        let (params, running) = trainer.into_model();
         let model = SegmenterModel { params, running, class_names: names.to_vec(), preprocessing };
         let segmenter = Door::on(ops, model, device).coloured(job.images.source.mask_palette());
         let (split, counts) = (job.images.split.to_string(), job.judge(&segmenter, &loading)?);
@@ -103,7 +102,7 @@ fn save<O: Ops>(
     class_names: &[String],
     dir: &Path,
 ) -> Result<()> {
-    let (params, running) = (&trainer.params, &trainer.buffers);
+    let (params, running) = trainer.model();
     save_segmenter(trainer.ops, dir, params, running, class_names, |dir: &Path| -> Result<()> {
         write_preprocessing(dir, preprocessing)?;
         Ok(trainer.save_state(dir)?)
