@@ -86,11 +86,15 @@ impl Pup<Shape> {
 pub(super) struct Saved<O: Ops> {
     stats: O::Stats,
     normed: O::Tensor,
-    /// The layer of each stage, and what the stage made of it.
-    stages: Vec<(Out<O>, O::Tensor)>,
+    /// The layers of the stages.
+    layers: Vec<Out<O>>,
+    /// What the stages but the last made of them.
+    enlarged: Vec<O::Tensor>,
     dropped: Option<O::Tensor>,
 }
 
+/// The last enlargement comes after the scores and not before them. Scores are a linear map of each pixel's channels, and the weights
+/// of an enlargement add up to one, so the order changes rounding only; but V channels are enlarged instead of the many.
 impl<T: Clone> Pup<T> {
     /// `map [B, h, w, C] -> logits [B, height, width, V]`
     pub(super) fn forward<O: Ops<Tensor = T>>(
@@ -101,17 +105,18 @@ impl<T: Clone> Pup<T> {
         keep: Option<&T>,
     ) -> (T, Saved<O>) {
         let (normed, stats) = ops.layer_norm_forward(map, &self.norm, LAYER_NORM_EPS);
-        let mut stages: Vec<(Out<O>, T)> = Vec::with_capacity(self.up_convs.len());
-        for ((stage, running), &factor) in self.up_convs.iter().zip(&mut running.up_convs).zip(&self.factors)
-        {
-            let x = stages.last().map_or(&normed, |(_, x)| x);
-            let out = stage.layer.forward(ops, x, &mut running.layer);
-            let enlarged = ops.resize(&out.y, sides(ops, &out.y, factor), Corners::Edges);
-            stages.push((out, enlarged));
+        let mut layers: Vec<Out<O>> = Vec::with_capacity(self.up_convs.len());
+        let mut enlarged = Vec::with_capacity(self.up_convs.len());
+        for (stage, running) in self.up_convs.iter().zip(&mut running.up_convs) {
+            if let Some(Out { y, .. }) = layers.last() {
+                enlarged.push(enlarge(ops, y, self.factors[layers.len() - 1]));
+            }
+            layers.push(stage.layer.forward(ops, enlarged.last().unwrap_or(&normed), &mut running.layer));
         }
-        let x = stages.last().map_or(&normed, |(_, x)| x);
-        let (logits, dropped) = scores::forward(ops, x, &self.conv_seg, keep);
-        (logits, Saved { stats, normed, stages, dropped })
+        let last = layers.last().map_or(&normed, |Out { y, .. }| y);
+        let (scores, dropped) = scores::forward(ops, last, &self.conv_seg, keep);
+        let logits = enlarge(ops, &scores, self.last_factor());
+        (logits, Saved { stats, normed, layers, enlarged, dropped })
     }
 
     /// Returns the gradient of the map; adds to `grads`.
@@ -124,14 +129,19 @@ impl<T: Clone> Pup<T> {
         saved: Saved<O>,
         grads: &mut Self,
     ) -> T {
-        let Saved { stats, normed, mut stages, dropped } = saved;
-        let last = stages.last().map_or(&normed, |(_, x)| x);
+        let Saved { stats, normed, mut layers, mut enlarged, dropped } = saved;
+        let last = layers.last().map_or(&normed, |Out { y, .. }| y);
+        let d_scores = ops.resize_backward(d_logits, sides(ops, last, 1), Corners::Edges);
         let read = dropped.as_ref().unwrap_or(last);
-        let mut d = scores::backward(ops, d_logits, read, &self.conv_seg, keep, &mut grads.conv_seg);
-        while let Some((out, _)) = stages.pop() {
-            let (i, x) = (stages.len(), stages.last().map_or(&normed, |(_, x)| x));
-            d = ops.resize_backward(&d, sides(ops, &out.y, 1), Corners::Edges);
-            d = self.up_convs[i].layer.backward(ops, &d, x, &out, &mut grads.up_convs[i].layer);
+        let mut d = scores::backward(ops, &d_scores, read, &self.conv_seg, keep, &mut grads.conv_seg);
+        drop((d_scores, dropped));
+        while let Some(layer) = layers.pop() {
+            let (i, x) = (layers.len(), enlarged.pop());
+            let x = x.as_ref().unwrap_or(&normed);
+            d = self.up_convs[i].layer.backward(ops, &d, x, &layer, &mut grads.up_convs[i].layer);
+            if let Some(Out { y, .. }) = layers.last() {
+                d = ops.resize_backward(&d, sides(ops, y, 1), Corners::Edges);
+            }
         }
         ops.layer_norm_backward(&d, map, &self.norm, &stats, &mut grads.norm)
     }
@@ -144,12 +154,23 @@ impl<T: Clone> Pup<T> {
         running: &PupRunning<T>,
     ) -> T {
         let mut x = ops.layer_norm(map, &self.norm, LAYER_NORM_EPS);
-        for ((stage, running), &factor) in self.up_convs.iter().zip(&running.up_convs).zip(&self.factors) {
-            let y = stage.layer.infer(ops, &x, &running.layer);
-            x = ops.resize(&y, sides(ops, &y, factor), Corners::Edges);
+        for (i, (stage, running)) in self.up_convs.iter().zip(&running.up_convs).enumerate() {
+            if i > 0 {
+                x = enlarge(ops, &x, self.factors[i - 1]);
+            }
+            x = stage.layer.infer(ops, &x, &running.layer);
         }
-        ops.conv2d(&x, &self.conv_seg)
+        enlarge(ops, &ops.conv2d(&x, &self.conv_seg), self.last_factor())
     }
+
+    /// By how much the last stage enlarges.
+    fn last_factor(&self) -> usize {
+        self.factors.last().copied().unwrap_or(1)
+    }
+}
+
+fn enlarge<O: SegmentationOps>(ops: &O, map: &O::Tensor, factor: usize) -> O::Tensor {
+    ops.resize(map, sides(ops, map, factor), Corners::Edges)
 }
 
 /// Height and width of a map, times a factor.
