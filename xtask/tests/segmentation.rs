@@ -94,6 +94,11 @@ fn windows_scales_and_mirrors() {
     {
         place.bad(2, &format!("evaluate --model run {DATA} {flags}"), &[said]);
     }
+    // A hundred times 4000 pixels: 160,000 million pixels in two classes are more than any machine holds.
+    image::GrayImage::new(4000, 4000).save(place.path("large.png")).unwrap();
+    let said = ["looked at in 400000x400000 pixels in 2 classes", "lower --scales"];
+    place.bad(1, "predict large.png --model run --scales 100", &said);
+    assert!(!place.path("large-mask.png").exists());
 }
 
 #[test]

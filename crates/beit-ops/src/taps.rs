@@ -3,6 +3,7 @@
 use crate::ops::Corners;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// For each element of a new side, the elements of the old side it is made of, which stand side by side, and their weights.
 ///
@@ -89,6 +90,21 @@ impl Taps {
         taps
     }
 
+    /// Those of some elements of the new side.
+    ///
+    /// # Panics
+    ///
+    /// If there are no such elements.
+    #[must_use]
+    pub fn part(&self, elements: Range<usize>) -> Self {
+        let bounds = &self.bounds[elements.start..=elements.end];
+        Self {
+            first: self.first[elements].to_vec(),
+            bounds: bounds.iter().map(|bound| bound - bounds[0]).collect(),
+            weights: self.weights[bounds[0]..bounds[bounds.len() - 1]].to_vec(),
+        }
+    }
+
     /// Elements of the new side.
     pub fn len(&self) -> usize {
         self.first.len()
@@ -135,6 +151,18 @@ impl Taps {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts() {
+        let whole = Taps::linear(5, 13, Corners::Edges);
+        for part in [0..13, 0..4, 4..9, 9..13, 6..6] {
+            let taps = whole.part(part.clone());
+            assert_eq!(taps.len(), part.len());
+            for (i, of) in part.enumerate() {
+                assert_eq!(taps.of(i), whole.of(of));
+            }
+        }
+    }
 
     /// Weights of an element sum to one, and the mirror has the same weights.
     #[test]

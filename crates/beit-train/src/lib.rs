@@ -42,7 +42,7 @@ pub use progress::{Progress, Silent, StepReport};
 pub use recipe::Recipe;
 pub use record::Record;
 pub use schedule::{Decay, Schedule};
-pub use segmentation::{PixelAccuracy, PixelClass, PixelCounts, View, Windows, segment};
+pub use segmentation::{PixelAccuracy, PixelClass, PixelCounts, View, Windows, numbers_held, segment};
 pub use sink::Sink;
 pub use task::{Changes, Moment, Outcome, Task};
 pub use tasks::{

@@ -4,6 +4,7 @@ use crate::device::{Device, Work};
 use crate::error::{Error, Result, setting};
 use crate::load::{Opened, SegmenterModel};
 use crate::loaders::decodable;
+use crate::memory::refuse_beyond;
 use crate::on::On;
 use crate::picture;
 use crate::progress::Watch;
@@ -223,25 +224,44 @@ impl Segmenter {
             mirrored.flip_horizontal();
             mirrored
         });
-        let pictures = [(Some(image), false), (mirrored.as_ref(), true)];
-        let views: Vec<View> = settings
-            .ratios()
-            .iter()
-            .flat_map(|&ratio| {
-                let pictures = pictures.into_iter().filter_map(|(image, mirrored)| Some((image?, mirrored)));
-                pictures.map(move |(image, mirrored)| {
-                    let scale = self.at_least_a_window(own.scale, image, ratio);
-                    View { planes: SegmentationView { scale, ..own }.apply(image), mirrored }
-                })
-            })
+        let pictures: Vec<_> = [Some((image, false)), mirrored.as_ref().map(|image| (image, true))]
+            .into_iter()
+            .flatten()
             .collect();
+        let windows = self.windows(settings);
+        let sizes: Vec<_> =
+            settings.ratios().iter().map(|&ratio| self.at_least_a_window(own.scale, image, ratio)).collect();
+        self.refuse_beyond(&sizes.repeat(pictures.len()), &windows)?;
+        let view = |size, (image, mirrored)| {
+            let planes = SegmentationView { scale: Scale::Squash(size), ..own }.apply(image);
+            View { planes, mirrored }
+        };
+        let views: Vec<View> =
+            sizes.iter().flat_map(|&size| pictures.iter().map(move |&picture| view(size, picture))).collect();
         let to = [image.height(), image.width()];
-        self.engine.segment(&views, &self.windows(settings), to, number)
+        self.engine.segment(&views, &windows, to, number)
     }
 
-    /// The size of a picture at a ratio. Where views have a scale of their own, no side is shorter than a window's (`SETR_Resize` of the
+    /// Refuses views of these sizes whose logits do not fit into the machine.
+    fn refuse_beyond(&self, views: &[[usize; 2]], windows: &Windows) -> Result<()> {
+        /// Asking the system what is free takes longer than needing so little is worth.
+        const LITTLE: u128 = 256 * 1024 * 1024;
+        let bytes = 4 * beit_train::numbers_held(views, windows, self.config.classes);
+        if bytes < LITTLE {
+            return Ok(());
+        }
+        let sizes: Vec<_> = views.iter().map(|[height, width]| format!("{height}x{width}")).collect();
+        let what = format!(
+            "a picture that is looked at in {} pixels in {} classes",
+            sizes.join(", "),
+            self.config.classes
+        );
+        refuse_beyond(&self.device, &what, bytes, "--scales, or take --whole or a smaller picture")
+    }
+
+    /// `[H, W]` of a picture at a ratio. Where views have a scale of their own, no side is shorter than a window's (`SETR_Resize` of the
     /// released code).
-    fn at_least_a_window(&self, scale: Scale, image: &Image, ratio: f64) -> Scale {
+    fn at_least_a_window(&self, scale: Scale, image: &Image, ratio: f64) -> [usize; 2] {
         let size = [image.height(), image.width()];
         let scaled = scale.size(size, ratio);
         let window = self.config.vit.image;
@@ -249,7 +269,7 @@ impl Segmenter {
             Scale::Own => 1.0,
             _ => (0..2).map(|side| window[side] as f64 / scaled[side] as f64).fold(1.0, f64::max),
         };
-        Scale::Squash(scaled.map(|side| (side as f64 * short).round() as usize))
+        scaled.map(|side| (side as f64 * short).round() as usize)
     }
 
     fn view(&self, settings: &ViewSettings) -> SegmentationView {

@@ -20,6 +20,7 @@ use crate::gpu::Gpu;
 use crate::launch::{THREADS, grid, launch, vector_width};
 use crate::tensor::Tensor;
 use beit_ops::{ConvTranspose2, Corners, MapOps, MapTraining};
+use core::ops::Range;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
@@ -203,8 +204,8 @@ fn scale_channels<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, factors: &Tensor) -> Ten
 }
 
 impl<R: Runtime> MapOps for Gpu<R> {
-    fn resize(&self, x: &Tensor, to: [usize; 2], corners: Corners) -> Tensor {
-        resample::resize(self, x, to, corners)
+    fn resize_rows(&self, x: &Tensor, to: [usize; 2], rows: Range<usize>, corners: Corners) -> Tensor {
+        resample::resize_rows(self, x, to, rows, corners)
     }
     fn pool_to(&self, x: &Tensor, to: [usize; 2]) -> Tensor {
         resample::pool_to(self, x, to)

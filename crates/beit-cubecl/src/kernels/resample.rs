@@ -20,6 +20,7 @@ use crate::gpu::Gpu;
 use crate::launch::{THREADS, grid, launch, vector_width};
 use crate::tensor::{Dtype, Ids, Tensor};
 use beit_ops::{Corners, Taps};
+use core::ops::Range;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
@@ -117,10 +118,17 @@ fn transposed([lines, pixels]: [Taps; 2], [h, w]: [usize; 2]) -> [Taps; 2] {
     [lines.transposed(h), pixels.transposed(w)]
 }
 
-/// `[B, h, w, C] -> [B, height, width, C]`
-pub(crate) fn resize<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, to: [usize; 2], corners: Corners) -> Tensor {
+/// `[B, h, w, C] -> [B, rows, width, C]`
+pub(crate) fn resize_rows<R: Runtime>(
+    gpu: &Gpu<R>,
+    x: &Tensor,
+    to: [usize; 2],
+    rows: Range<usize>,
+    corners: Corners,
+) -> Tensor {
     let [_, h, w, _] = x.map();
-    resample(gpu, x, linear([h, w], to, corners))
+    let [lines, pixels] = linear([h, w], to, corners);
+    resample(gpu, x, [lines.part(rows), pixels])
 }
 
 /// `[B, h, w, C] -> [B, height, width, C]`

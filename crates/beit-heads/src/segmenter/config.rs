@@ -39,6 +39,9 @@ pub enum HeadConfig {
     },
 }
 
+/// Classes that a mask can name: its numbers are bytes, and 255 is no class.
+pub const MOST_CLASSES: usize = 255;
+
 /// The head of the third map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Auxiliary {
@@ -133,7 +136,7 @@ impl SegmenterConfig {
     /// A sentence that names what does not.
     pub fn validate(&self) -> Result<(), Unfit> {
         self.vit.validate().map_err(Unfit::Vit)?;
-        if self.classes < 2 {
+        if !(2..=MOST_CLASSES).contains(&self.classes) {
             return Err(Unfit::Classes(self.classes));
         }
         let ascending = self.taps.is_sorted_by(|a, b| a < b) && self.taps[3] < self.vit.depth;
@@ -154,7 +157,7 @@ impl SegmenterConfig {
 pub enum Unfit {
     /// The transformer cannot be.
     Vit(beit_vit::Error),
-    /// Fewer than two classes.
+    /// Fewer than two classes, or more than [`MOST_CLASSES`].
     Classes(usize),
     /// Blocks that do not follow each other, or that there are not.
     Taps {
@@ -171,7 +174,7 @@ impl core::fmt::Display for Unfit {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Vit(error) => error.fmt(f),
-            Self::Classes(found) => write!(f, "expected at least 2 classes, found {found}"),
+            Self::Classes(found) => write!(f, "expected 2 to {MOST_CLASSES} classes, found {found}"),
             Self::Taps { taps, depth } => {
                 write!(f, "expected four ascending numbers of blocks from 0, below {depth}, found {taps:?}")
             }
@@ -183,3 +186,20 @@ impl core::fmt::Display for Unfit {
 }
 
 impl core::error::Error for Unfit {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use beit_vit::Preset;
+
+    #[test]
+    fn as_many_classes_as_a_mask_can_name() {
+        let of = |classes| {
+            SegmenterConfig::on(Config::new(Preset::Tiny), classes, [0, 1, 2, 3], HeadConfig::setr_pup(8))
+                .validate()
+        };
+        assert_eq!((of(2), of(255)), (Ok(()), Ok(())));
+        let (few, many) = (of(1).expect_err("nothing to tell apart"), of(256).expect_err("255 is no class"));
+        assert_eq!([few, many], [Unfit::Classes(1), Unfit::Classes(256)]);
+    }
+}

@@ -7,9 +7,11 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 pub(super) fn infer<O: MapOps>(check: &mut Check<'_, O>) {
     resizes().for_each(|case| check.half(&case));
+    parts().for_each(|case| check.half(&case));
     POOLS.iter().for_each(|case| check.half(case));
     TRANSPOSED.iter().for_each(|case| check.half(case));
     JOINED.iter().for_each(|case| check.half(case));
@@ -39,6 +41,12 @@ fn resizes() -> impl Iterator<Item = Resize> {
     shapes
         .into_iter()
         .flat_map(|(x, to)| [Corners::Edges, Corners::Centres].map(|corners| Resize { x, to, corners }))
+}
+
+/// The first rows, the last, and some between.
+fn parts() -> impl Iterator<Item = ResizeRows> {
+    let whole = || Resize { x: [2, 3, 5, 4], to: [7, 10], corners: Corners::Edges };
+    [0..2, 2..6, 6..7].map(|rows| ResizeRows { whole: whole(), rows }).into_iter()
 }
 
 const POOLS: [Pool; 5] = [
@@ -93,6 +101,27 @@ impl<O: MapTraining> Backward<O> for Resize {
         _: Vec<O::Tensor>,
     ) -> Vec<Option<O::Tensor>> {
         vec![Some(ops.resize_backward(dy, [self.x[1], self.x[2]], self.corners))]
+    }
+}
+
+/// Some rows of [`Resize`].
+struct ResizeRows {
+    whole: Resize,
+    rows: Range<usize>,
+}
+
+impl Case for ResizeRows {
+    fn name(&self) -> String {
+        format!("rows {:?} of {}", self.rows, self.whole.name())
+    }
+    fn inputs(&self) -> Vec<Input> {
+        self.whole.inputs()
+    }
+}
+
+impl<O: MapOps> Forward<O> for ResizeRows {
+    fn forward(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor> {
+        vec![ops.resize_rows(&x[0], self.whole.to, self.rows.clone(), self.whole.corners)]
     }
 }
 

@@ -12,6 +12,7 @@ use super::resample;
 use crate::ops::{Corners, MapOps, MapTraining};
 use crate::params::ConvTranspose2;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// Row and column of the pixels of a square, in reading order: the order of the filter's taps.
 const SQUARE: [(usize, usize); 4] = [(0, 0), (0, 1), (1, 0), (1, 1)];
@@ -128,8 +129,14 @@ fn scale_channels<F: Real>(x: &Array<F>, factors: &Array<F>) -> Array<F> {
 
 on_host! {
     impl MapOps for Host<F> {
-        fn resize(&self, x: &Tensor, to: [usize; 2], corners: Corners) -> Tensor {
-            resample::resize(x, to, corners)
+        fn resize_rows(
+            &self,
+            x: &Tensor,
+            to: [usize; 2],
+            rows: Range<usize>,
+            corners: Corners,
+        ) -> Tensor {
+            resample::resize_rows(x, to, rows, corners)
         }
         fn pool_to(&self, x: &Tensor, to: [usize; 2]) -> Tensor {
             resample::pool_to(x, to)

@@ -13,6 +13,7 @@ use super::real::Real;
 use crate::ops::Corners;
 use crate::taps::Taps;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// Taps of both sides: of lines, and of the pixels of a line.
 type Sides = [Taps; 2];
@@ -38,10 +39,16 @@ fn rounded<F: Real>(taps: &Taps) -> Vec<(usize, Vec<F>)> {
     (0..taps.len()).map(of).collect()
 }
 
-/// `[B, h, w, C] -> [B, height, width, C]`
-pub(super) fn resize<F: Real>(x: &Array<F>, to: [usize; 2], corners: Corners) -> Array<F> {
+/// `[B, h, w, C] -> [B, rows, width, C]`
+pub(super) fn resize_rows<F: Real>(
+    x: &Array<F>,
+    to: [usize; 2],
+    rows: Range<usize>,
+    corners: Corners,
+) -> Array<F> {
     let [_, h, w, _] = extents4(x);
-    mix(x, &linear([h, w], to, corners))
+    let [lines, pixels] = linear([h, w], to, corners);
+    mix(x, &[lines.part(rows), pixels])
 }
 
 pub(super) fn resize_backward<F: Real>(dy: &Array<F>, from: [usize; 2], corners: Corners) -> Array<F> {

@@ -4,6 +4,7 @@ use super::Device;
 use crate::params::ConvTranspose2;
 use crate::plan::{Plan, Planned, is, same};
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// What the corners of a map are when it is resized.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -18,7 +19,19 @@ pub enum Corners {
 /// Sizes of feature maps, forward.
 pub trait MapOps: Device {
     /// `x [B, h, w, C] -> y [B, height, width, C]`: bilinear, without smoothing where the map shrinks.
-    fn resize(&self, x: &Self::Tensor, to: [usize; 2], corners: Corners) -> Self::Tensor;
+    fn resize(&self, x: &Self::Tensor, to: [usize; 2], corners: Corners) -> Self::Tensor {
+        self.resize_rows(x, to, 0..to[0], corners)
+    }
+
+    /// Some rows of what [`resize`](MapOps::resize) makes, for maps that are too large to be held as a whole:
+    /// `x [B, h, w, C] -> y [B, rows, width, C]`.
+    fn resize_rows(
+        &self,
+        x: &Self::Tensor,
+        to: [usize; 2],
+        rows: Range<usize>,
+        corners: Corners,
+    ) -> Self::Tensor;
 
     /// `x [B, h, w, C] -> y [B, height, width, C]`: each element is the mean of its share of the map. Where sides do not divide,
     /// shares overlap: element `i` of `n` covers the pixels from `⌊i h / n⌋` to `⌈(i + 1) h / n⌉` (adaptive average pooling).
@@ -56,9 +69,9 @@ pub trait MapTraining: MapOps {
 }
 
 impl MapOps for Plan {
-    fn resize(&self, x: &Planned, [height, width]: [usize; 2], _: Corners) -> Planned {
+    fn resize_rows(&self, x: &Planned, [_, width]: [usize; 2], rows: Range<usize>, _: Corners) -> Planned {
         let [b, _, _, c] = x.map();
-        self.like(x, [b, height, width, c])
+        self.like(x, [b, rows.len(), width, c])
     }
     fn pool_to(&self, x: &Planned, [height, width]: [usize; 2]) -> Planned {
         let [b, _, _, c] = x.map();

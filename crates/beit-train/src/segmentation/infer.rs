@@ -6,9 +6,12 @@ use beit_data::Planes;
 use beit_heads::Segmenter;
 use beit_heads::segmenter::HeadRunning;
 use beit_ops::{Corners, Ops};
+use std::ops::Range;
 
 /// Windows that the model sees at once.
 const TOGETHER: usize = 4;
+/// Logits that are resized at once, at most, where a row has fewer: 64 MiB of f32.
+const TOGETHER_ELEMENTS: usize = 16 * 1024 * 1024;
 
 /// A picture at one size, mirrored or not.
 #[derive(Clone, Debug)]
@@ -24,6 +27,8 @@ pub struct View {
 /// The logits of each view are those of its windows, enlarged to the size of a window and averaged where windows overlap, then resized
 /// to the picture's own size. Of several views, their probabilities are averaged (mmsegmentation, `aug_test`).
 ///
+/// A photograph has too many pixels for the logits of all of them, so the last resizing is done for some rows at a time.
+///
 /// # Errors
 ///
 /// The device, or logits that are not finite; `number` names the picture in the message.
@@ -37,21 +42,30 @@ pub fn segment<O: Ops>(
 ) -> Result<Vec<u8>> {
     let classes = model.config().classes;
     let job = Job { ops, model, running, windows, classes, number };
-    if let [View { planes, mirrored: false }] = views {
-        let logits = job.resized(planes, to)?;
-        let rows = ops.reshape(logits, [to[0] * to[1], classes]);
-        return Ok(ops.read_ids(&ops.argmax_rows(&rows))?.into_iter().map(|class| class as u8).collect());
+    let logits = |view: &View| Ok(Seen { logits: job.logits(&view.planes)?, mirrored: view.mirrored });
+    let seen = views.iter().map(logits).collect::<Result<Vec<_>>>()?;
+    let together = (TOGETHER_ELEMENTS / (to[1] * classes)).clamp(1, to[0]);
+    let mut found = Vec::with_capacity(to[0] * to[1]);
+    for first in (0..to[0]).step_by(together) {
+        found.extend(job.classes_of_rows(&seen, to, first..to[0].min(first + together))?);
     }
-    let mut sums = vec![0.0; to[0] * to[1] * classes];
-    for View { planes, mirrored } in views {
-        let logits = ops.read(&job.resized(planes, to)?)?;
-        for (pixel, logits) in logits.chunks_exact(classes).enumerate() {
-            let (row, column) = (pixel / to[1], pixel % to[1]);
-            let column = if *mirrored { to[1] - 1 - column } else { column };
-            add_probabilities(&mut sums[(row * to[1] + column) * classes..][..classes], logits);
-        }
-    }
-    Ok(sums.chunks_exact(classes).map(most_likely).collect())
+    Ok(found)
+}
+
+/// Numbers that are held at once, at least, to see so many views `[H, W]` in these windows: their logits, and those of the greatest of
+/// them while its windows are added up.
+#[must_use]
+pub fn numbers_held(views: &[[usize; 2]], windows: &Windows, classes: usize) -> u128 {
+    let of = |&view: &[usize; 2]| windows.padded(view).map(|side| side as u128).iter().product::<u128>();
+    let greatest = views.iter().map(of).max().unwrap_or(0);
+    (views.iter().map(of).sum::<u128>() + greatest) * classes as u128
+}
+
+/// What the model says to a view.
+struct Seen<T> {
+    /// `[1, h, w, V]` of the size of the view.
+    logits: T,
+    mirrored: bool,
 }
 
 /// Adds `softmax(logits)`.
@@ -78,11 +92,30 @@ struct Job<'a, O: Ops> {
 }
 
 impl<O: Ops> Job<'_, O> {
-    /// `[1, height, width, V]` of the size `to`.
-    fn resized(&self, planes: &Planes, to: [usize; 2]) -> Result<O::Tensor> {
-        let logits = self.logits(planes)?;
-        let same = [planes.height, planes.width] == to;
-        Ok(if same { logits } else { self.ops.resize(&logits, to, Corners::Edges) })
+    /// The classes of some rows of a picture of the size `to`.
+    fn classes_of_rows(
+        &self,
+        seen: &[Seen<O::Tensor>],
+        to: [usize; 2],
+        rows: Range<usize>,
+    ) -> Result<Vec<u8>> {
+        let (ops, classes) = (self.ops, self.classes);
+        let pixels = [rows.len() * to[1], classes];
+        let resized = |logits| ops.reshape(ops.resize_rows(logits, to, rows.clone(), Corners::Edges), pixels);
+        if let [Seen { logits, mirrored: false }] = seen {
+            let found = ops.read_ids(&ops.argmax_rows(&resized(logits)))?;
+            return Ok(found.into_iter().map(|class| class as u8).collect());
+        }
+        let mut sums = vec![0.0; pixels[0] * classes];
+        for Seen { logits, mirrored } in seen {
+            let logits = ops.read(&resized(logits))?;
+            for (pixel, logits) in logits.chunks_exact(classes).enumerate() {
+                let (row, column) = (pixel / to[1], pixel % to[1]);
+                let column = if *mirrored { to[1] - 1 - column } else { column };
+                add_probabilities(&mut sums[(row * to[1] + column) * classes..][..classes], logits);
+            }
+        }
+        Ok(sums.chunks_exact(classes).map(most_likely).collect())
     }
 
     /// `[1, h, w, V]` of the size of the view.
@@ -104,7 +137,7 @@ impl<O: Ops> Job<'_, O> {
             }
         }
         let [height, width] = picture;
-        Ok(self.ops.upload([1, height, width, self.classes], &canvas.mean(picture)))
+        Ok(self.ops.upload([1, height, width, self.classes], &canvas.into_mean(picture)))
     }
 
     /// `pixels [n, C, height, width] -> [n, height, width, V]` of windows.
@@ -148,13 +181,16 @@ impl Canvas {
     }
 
     /// `[height, width, V]` of the upper left part of this size.
-    fn mean(&self, [height, width]: [usize; 2]) -> Vec<f32> {
-        let rows = (0..height).flat_map(|y| (0..width).map(move |x| y * self.width + x));
-        let pixel = |at: usize| {
-            let shown = self.shown[at];
-            self.sums[at * self.classes..][..self.classes].iter().map(move |sum| sum / shown)
-        };
-        rows.flat_map(pixel).collect()
+    fn into_mean(mut self, [height, width]: [usize; 2]) -> Vec<f32> {
+        for (sums, shown) in self.sums.chunks_exact_mut(self.classes).zip(&self.shown) {
+            sums.iter_mut().for_each(|sum| *sum /= shown);
+        }
+        let (line, part) = (self.width * self.classes, width * self.classes);
+        for row in 0..height {
+            self.sums.copy_within(row * line..row * line + part, row * part);
+        }
+        self.sums.truncate(height * part);
+        self.sums
     }
 }
 
@@ -223,7 +259,7 @@ mod tests {
         let whole = job.of_windows(&picture.pixels).expect("finite");
         let mut canvas = Canvas::new([SIDE; 2], 3);
         canvas.add([0, 0], [SIDE; 2], &whole);
-        assert_eq!(canvas.mean([SIDE; 2]), whole[..], "the mean over one window");
+        assert_eq!(canvas.into_mean([SIDE; 2]), whole[..], "the mean over one window");
         let named = segment(&ops, (&model, &running), &[view(picture)], &windows, [SIDE; 2], 0);
         let classes: Vec<u8> = whole.chunks_exact(3).map(most_likely).collect();
         assert_eq!(named.expect("finite"), classes);
@@ -253,6 +289,22 @@ mod tests {
                 assert!((got[(y * 28 + x) * 3 + 1] - want).abs() < 1e-5, "({x}, {y})");
             }
         }
+    }
+
+    #[test]
+    fn rows_are_named_as_the_whole_picture_is() {
+        let ops = Host::<f32>::new();
+        let (model, running) = model(&ops);
+        let windows = Windows::of_size([SIDE; 2]);
+        let job =
+            Job { ops: &ops, model: &model, running: &running, windows: &windows, classes: 3, number: 0 };
+        let (to, picture) = ([50, 37], planes(20, 28));
+        for mirrored in [false, true] {
+            let seen = [Seen { logits: job.logits(&picture).expect("finite"), mirrored }];
+            let rows = |rows| job.classes_of_rows(&seen, to, rows).expect("finite");
+            assert_eq!([rows(0..7), rows(7..49), rows(49..50)].concat(), rows(0..50));
+        }
+        assert_eq!(numbers_held(&[[20, 28], [9, 9]], &windows, 3), (2 * 20 * 28 + 16 * 16) * 3);
     }
 
     #[test]

@@ -5,5 +5,5 @@ mod infer;
 mod windows;
 
 pub use counts::{PixelAccuracy, PixelClass, PixelCounts};
-pub use infer::{View, segment};
+pub use infer::{View, numbers_held, segment};
 pub use windows::Windows;
