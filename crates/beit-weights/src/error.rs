@@ -106,7 +106,7 @@ pub enum Error {
     Unsound {
         /// Which file.
         path: PathBuf,
-        /// All tensors with NaN or infinity.
+        /// All tensors with NaN, infinity or a negative variance.
         problems: Vec<Problem>,
     },
     /// What was to be saved is not made of numbers.
@@ -192,6 +192,15 @@ pub enum Problem {
         /// How many, and of how many.
         count: [usize; 2],
     },
+    /// Elements below zero of what cannot be: variances.
+    Negative {
+        /// Name in the file.
+        name: String,
+        /// The first of them.
+        found: String,
+        /// How many, and of how many.
+        count: [usize; 2],
+    },
     /// Elements that are not numbers of the right kind.
     Type {
         /// Name in the file.
@@ -209,6 +218,17 @@ impl Problem {
         let mut broken = values.iter().filter(|v| !v.is_finite());
         let found = broken.next().map_or_else(|| "NaN".to_owned(), f32::to_string);
         Self::NotFinite { name: name.to_owned(), found, count: [broken.count() + 1, values.len()] }
+    }
+
+    /// What is wrong with variances of which some are negative; nothing if none is.
+    pub(crate) fn negative(name: &str, variances: &[f32]) -> Option<Self> {
+        let mut broken = variances.iter().copied().filter(|&v| v < 0.0);
+        let found = broken.next()?;
+        Some(Self::Negative {
+            name: name.to_owned(),
+            found: found.to_string(),
+            count: [broken.count() + 1, variances.len()],
+        })
     }
 
     /// A missing tensor with the shape that it should have.
@@ -231,6 +251,12 @@ impl fmt::Display for Problem {
             }
             Self::NotFinite { name, found, count: [count, of] } => {
                 write!(f, "`{name}` holds {found} ({count} of {of} numbers), expected finite numbers")
+            }
+            Self::Negative { name, found, count: [count, of] } => {
+                write!(
+                    f,
+                    "`{name}` holds {found} ({count} of {of} numbers), expected variances of at least 0"
+                )
             }
             Self::Type { name, found, expected } => {
                 let quantised = matches!(found.as_str(), "U8" | "I8" | "F8_E4M3" | "F8_E5M2" | "F4");

@@ -1,7 +1,7 @@
 //! From the tensors of a file to the parameters of a model, of the same or of another shape.
 
 use crate::error::{Error, Problem, Result};
-use crate::names::is_counter;
+use crate::names::{is_counter, is_variance};
 use crate::report::{Report, Resized};
 use crate::resize::{Resizing, resize_positions, resize_relative_table};
 use crate::weights::Weights;
@@ -62,7 +62,7 @@ pub(crate) struct Source<'a> {
     passed_over: fn(&str) -> bool,
     used: BTreeSet<String>,
     failure: Option<Error>,
-    /// Tensors with NaN or infinity.
+    /// Tensors with NaN, infinity or a negative variance.
     broken: Vec<Problem>,
     report: Report,
 }
@@ -200,7 +200,7 @@ impl<'a> Source<'a> {
             return None;
         }
         self.used.insert(source.to_owned());
-        let Some(values) = self.finite(source) else {
+        let Some(values) = self.sound(source) else {
             self.report.new.push(name.to_owned());
             return None;
         };
@@ -217,16 +217,22 @@ impl<'a> Source<'a> {
         Some(if same { values } else { self.resized(name, shape, &values) })
     }
 
-    /// The numbers of a parameter, if they are some: a tensor with NaN or infinity is one that the file lacks.
-    fn finite(&mut self, source: &str) -> Option<Vec<f32>> {
-        match self.weights.finite_floats(source) {
-            Ok(values) => return Some(values),
-            Err(Error::Tensor { problem: problem @ Problem::NotFinite { .. }, .. }) => {
-                if !self.broken.contains(&problem) {
-                    self.broken.push(problem);
-                }
+    /// The numbers of a parameter, if they are some: a tensor with NaN, infinity or a negative variance is one that the file lacks.
+    fn sound(&mut self, source: &str) -> Option<Vec<f32>> {
+        let problem = match self.weights.finite_floats(source) {
+            Ok(values) if !is_variance(source) => return Some(values),
+            Ok(values) => match Problem::negative(&self.weights.stored(source).join("`, `"), &values) {
+                None => return Some(values),
+                Some(problem) => problem,
+            },
+            Err(Error::Tensor { problem: problem @ Problem::NotFinite { .. }, .. }) => problem,
+            Err(error) => {
+                self.failure = Some(error);
+                return None;
             }
-            Err(error) => self.failure = Some(error),
+        };
+        if !self.broken.contains(&problem) {
+            self.broken.push(problem);
         }
         None
     }

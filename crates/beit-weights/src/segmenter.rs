@@ -5,7 +5,7 @@ use crate::config::{self, Model};
 use crate::error::{Error, Result};
 use crate::folder::replace_folder;
 use crate::load::{Allowance, LoadOptions, Source, initial};
-use crate::names::{COUNTER, Kind, Layout};
+use crate::names::{COUNTER, Kind, Layout, VARIANCE};
 use crate::save::save_params;
 use crate::tensors::TensorWriter;
 use beit_heads::segmenter::HeadRunning;
@@ -108,7 +108,6 @@ fn write<O: Device>(
     params: &Segmenter<O::Tensor>,
     running: &HeadRunning<O::Tensor>,
 ) -> Result<()> {
-    const VARIANCE: &str = "running_var";
     let (layout, kind) = (Layout::Transformers, Kind::Segmenter);
     let mut writer = TensorWriter::new();
     save_params(ops, &mut writer, params, layout, kind)?;

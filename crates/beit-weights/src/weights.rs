@@ -1,7 +1,7 @@
 //! The tensors of a checkpoint by our names, whatever the file calls them.
 
 use crate::error::{Error, Problem, Result};
-use crate::names::{Kind, Layout, Naming, Parameters, is_index, joined};
+use crate::names::{Kind, Layout, Naming, Parameters, is_index, is_statistic, joined};
 use crate::tensors::TensorFile;
 use safetensors::Dtype;
 use std::collections::BTreeMap;
@@ -120,9 +120,14 @@ impl Weights {
         &self.file
     }
 
-    /// The parameters, by our names.
+    /// The parameters, and the statistics of batch norms, by our names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.stored.keys().map(String::as_str)
+    }
+
+    /// The parameters alone.
+    pub fn parameters(&self) -> impl Iterator<Item = &str> {
+        self.names().filter(|name| !is_statistic(name))
     }
 
     /// Tensors of the file that are no parameters but indices of relative positions, by its names.

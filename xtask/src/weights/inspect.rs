@@ -95,7 +95,7 @@ impl<'a> Summary<'a> {
     fn new(checkpoint: &'a Checkpoint) -> Self {
         let weights = checkpoint.weights();
         let mut types = BTreeMap::new();
-        for name in weights.names() {
+        for name in weights.parameters() {
             let elements: usize = weights.shape(name).map_or(0, |shape| shape.iter().product());
             let dtype = weights.dtype(name).map_or("mixed".to_owned(), |dtype| format!("{dtype:?}"));
             *types.entry(dtype).or_default() += elements;

@@ -45,6 +45,22 @@ pub(crate) const INDEX: &str = "relative_position_index";
 /// How many batches a batch norm has seen: PyTorch stores it as if it were a parameter, and nothing here reads it.
 pub(crate) const COUNTER: &str = "num_batches_tracked";
 
+/// The running variance of a batch norm.
+pub(crate) const VARIANCE: &str = "running_var";
+
+/// Its running mean.
+const MEAN: &str = "running_mean";
+
+/// Whether a tensor, by any layout's name, is the running variance of a batch norm.
+pub(crate) fn is_variance(name: &str) -> bool {
+    name.ends_with(VARIANCE)
+}
+
+/// Whether a tensor, by any layout's name, is what a batch norm has seen, and so no parameter.
+pub(crate) fn is_statistic(name: &str) -> bool {
+    [MEAN, VARIANCE, COUNTER].iter().any(|statistic| name.ends_with(statistic))
+}
+
 /// Whether a tensor, by any layout's name, is the count of a batch norm.
 pub(crate) fn is_counter(name: &str) -> bool {
     name.ends_with(COUNTER)

@@ -12,6 +12,6 @@ mod wrapper;
 
 pub use kind::Kind;
 pub use layout::Layout;
-pub(crate) use layout::{COUNTER, INDEX, is_counter, is_index};
+pub(crate) use layout::{COUNTER, INDEX, VARIANCE, is_counter, is_index, is_statistic, is_variance};
 pub(crate) use naming::{Naming, is_head, is_of_segmentation};
 pub use wrapper::Parameters;

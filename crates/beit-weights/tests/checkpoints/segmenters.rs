@@ -3,6 +3,7 @@
 use crate::models::{Device, Tensor, classifier, distinct, vit};
 use beit_heads::segmenter::HeadRunning;
 use beit_heads::{Auxiliary, HeadConfig, Pooling, Segmenter, SegmenterConfig};
+use beit_ops::Tree;
 use beit_ops::prelude::*;
 use beit_vit::{Config, RelativePositions};
 use beit_weights::{
@@ -324,4 +325,33 @@ fn another_kind_of_model_is_refused() {
     let text = refusal(&other);
     let expected = "this is a classifier, expected a model for semantic segmentation: fine-tune one from it";
     assert!(text.contains(expected) && text.contains("config.json"), "{text}");
+}
+
+/// The root of a variance below zero is no number: every answer would be NaN.
+#[test]
+fn variances_are_not_negative() {
+    let config = config(HeadConfig::SetrPup { channels: 4, auxiliary: false }, [1, 2, 3, 5]);
+    let mut whole = segmenter(&config);
+    let HeadRunning::SetrPup(running) = &mut whole.running else { unreachable!() };
+    running.main.up_convs[0].layer.norm.variance[2] = -0.5;
+    let tmp = tempdir().unwrap();
+    let folder = tmp.path().join("segmenter");
+    save(&folder, &whole).unwrap();
+    let text = refusal(&folder);
+    let said = "running_var` holds -0.5 (1 of 4 numbers), expected variances of at least 0";
+    assert!(text.contains(said) && text.contains("model.safetensors"), "{text}");
+    let options = LoadOptions { lenient: true, ..LoadOptions::default() };
+    let loaded = Checkpoint::open(&folder).unwrap().segmenter(&Device::new(), options).unwrap();
+    assert_eq!(loaded.report.new.len(), 1, "it begins anew: {:?}", loaded.report.new);
+}
+
+#[test]
+fn statistics_are_no_parameters() {
+    let config = config(upernet(), [1, 2, 3, 5]);
+    let (_tmp, folder) = saved(&config);
+    let checkpoint = Checkpoint::open(&folder).unwrap();
+    let shapes = Segmenter::<beit_ops::Shape>::shapes(&config);
+    let mut expected: Vec<String> = shapes.named().into_iter().map(|(name, _)| name).collect();
+    expected.sort();
+    assert_eq!(checkpoint.weights().parameters().collect::<Vec<_>>(), expected);
 }

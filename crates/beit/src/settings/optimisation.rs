@@ -15,7 +15,7 @@ const MOST_DECAY: f64 = 10.0;
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 #[serde(default)]
 pub struct OptimisationSettings {
-    /// Passes over the images; where not given, in fine-tuning 4, and of few images as many as make 800 steps (2,000 in segmentation), in pre-training what is usual for the preset
+    /// Passes over the images; where not given, in fine-tuning 4, and of few images as many as make 800 steps (in segmentation 2,000, or 1,250 of small pictures), in pre-training what is usual for the preset
     #[cfg_attr(feature = "clap", arg(long))]
     pub epochs: Option<u64>,
     /// Optimiser steps, instead of epochs

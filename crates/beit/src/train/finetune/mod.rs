@@ -53,7 +53,7 @@ impl Usual {
             }
             FinetuneTask::Segment if images.source.size(0)?.iter().all(|&side| side <= SMALL) => {
                 // docs/results/segmentation.md
-                Self { lr: 2e-3, decay: Decay::Linear, batch_size: 8, steps: 2000 }
+                Self { lr: 2e-3, decay: Decay::Linear, batch_size: 8, steps: 1250 }
             }
             // The released recipe of the base model after pre-training alone.
             FinetuneTask::Segment => Self { lr: 7e-4, decay: Decay::Linear, batch_size: 16, steps: 2000 },
