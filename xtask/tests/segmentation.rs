@@ -71,6 +71,7 @@ fn both_heads_from_pictures_to_masks() {
     assert_eq!(pixels, u64::from(SIDE * SIDE));
     assert!(place.path("masks/03-overlay.png").is_file());
     place.bad(2, "predict set/images/test/03.png --model run --out masks", &["03-mask.png", "--overwrite"]);
+    place.good("predict set/images/test/03.png --model run --out masks --overwrite");
 }
 
 #[test]
@@ -89,9 +90,12 @@ fn windows_scales_and_mirrors() {
     for answer in [slid, near, whole, many] {
         assert_eq!(answer["pixels"], 6 * u64::from(SIDE * SIDE), "counted at the pictures' own size");
     }
-    for (flags, said) in
-        [("--scales 0", "--scales 0"), ("--scales NaN", "--scales NaN"), ("--stride 0", "--stride 0")]
-    {
+    for (flags, said) in [
+        ("--scales 0", "--scales 0"),
+        ("--scales NaN", "--scales NaN"),
+        ("--stride 0", "--stride 0"),
+        ("--stride 17", "at most 16x16"),
+    ] {
         place.bad(2, &format!("evaluate --model run {DATA} {flags}"), &[said]);
     }
     // A hundred times 4000 pixels: 160,000 million pixels in two classes are more than any machine holds.

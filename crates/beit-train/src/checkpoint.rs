@@ -115,6 +115,12 @@ pub fn checkpoint_step(checkpoint: &Path) -> Result<u64> {
         serde_json::from_slice(&text).map_err(|error| Error::State { path, problem: error.to_string() })?;
     // A file that is shorter than its header says is refused.
     TensorFile::open(dir.join(OPTIMISER))?;
+    let averaged = state.recipe.get("ema").is_some();
+    for (file, expected) in [(BUFFERS, dir.join(BUFFERS).exists()), (LAST, averaged)] {
+        if expected {
+            TensorFile::open(dir.join(file))?;
+        }
+    }
     Checkpoint::open(checkpoint)?;
     Ok(state.step)
 }

@@ -77,11 +77,10 @@ impl Entry {
     }
 
     /// How the authors prepare pictures for this checkpoint, when the model sees `size [H, W]` pixels. At the checkpoint's own size
-    /// the published numbers were measured so; at another size it is what the released code does there. `None` where the authors
-    /// slide windows over pictures.
+    /// the published numbers were measured so; at another size it is what the released code does there. Of a segmenter, whose windows
+    /// are moved over pictures, it is the size of a window and the statistics.
     #[must_use]
     pub fn authors_preprocessing(&self, size: [usize; 2]) -> Option<Preprocessing> {
-        let authors = self.preparations.first().filter(|authors| authors.stride.is_none())?;
-        Some(authors.preprocessing.for_size(size))
+        self.preparations.first().map(|authors| authors.preprocessing.for_size(size))
     }
 }

@@ -4,6 +4,7 @@ use crate::classifier::Classifier;
 use crate::device::Device;
 use crate::error::Result;
 use crate::load::Opened;
+use crate::locate::locate;
 use crate::progress::Watch;
 use crate::segmenter::Segmenter;
 use crate::settings::OpenSettings;
@@ -34,7 +35,7 @@ impl FineTuned {
     ) -> Result<Self> {
         let task = match task {
             Some(task) => task,
-            None => trained_for(name, settings)?,
+            None => trained_for(name, settings, watch)?,
         };
         Ok(match task {
             FinetuneTask::Classify => Self::Classifier(Classifier::open_with(name, settings, device, watch)?),
@@ -44,7 +45,9 @@ impl FineTuned {
 }
 
 /// What a model was trained for. Of one without a head of either kind, opening a classifier says what it is.
-fn trained_for(name: &str, settings: &OpenSettings) -> Result<FinetuneTask> {
+fn trained_for(name: &str, settings: &OpenSettings, watch: &Watch) -> Result<FinetuneTask> {
+    // What has to be fetched is fetched here, watched; the model itself is described when it is opened for its task.
+    locate(name, watch)?;
     let watch = Watch::silent();
     let opened = Opened::new(name, settings, &watch)?;
     Ok(match opened.checkpoint.model() {

@@ -41,6 +41,16 @@ impl fmt::Display for HeldOut {
 }
 
 impl Labelled {
+    /// `[H, W]` of the first image whose size can be read.
+    ///
+    /// # Errors
+    ///
+    /// None can be: what is wrong with the first.
+    pub(crate) fn first_size(&self) -> Result<[usize; 2]> {
+        let mut sizes = (0..self.source.len()).filter_map(|index| self.source.size(index).ok());
+        sizes.next().map_or_else(|| Ok(self.source.size(0)?), Ok)
+    }
+
     /// All training images, or `labels` of them, equally many of each class and drawn by the seed; and those that judge.
     ///
     /// # Errors

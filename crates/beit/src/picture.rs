@@ -53,7 +53,7 @@ const SOFTWARE: &[u8] = b"Software\0BEiT in Rust";
 const HEADER: usize = 33;
 
 /// A PNG with [`SOFTWARE`] in it, after its header.
-fn signed(png: &[u8]) -> Vec<u8> {
+pub(crate) fn signed(png: &[u8]) -> Vec<u8> {
     let (header, rest) = png.split_at(HEADER);
     let chunk = [b"tEXt", SOFTWARE].concat();
     let mut crc = Crc::new();

@@ -188,7 +188,7 @@ impl Segmenter {
     ///
     /// As [`segment`](Self::segment), or settings with which nothing is seen.
     pub fn segment_with(&self, image: &Image, views: &ViewSettings) -> Result<Segmentation> {
-        views.check()?;
+        self.check(views)?;
         let ids = self.classes_of(image, views, 0)?;
         let mask = Mask::new(image.height(), image.width(), ids);
         Ok(Segmentation { mask, labels: Arc::clone(&self.labels), colours: Arc::clone(&self.colours) })
@@ -207,13 +207,25 @@ impl Segmenter {
         watch: &Watch,
         mut each: impl FnMut(usize, &Image, Segmentation) -> Result<(), E>,
     ) -> Result<usize, E> {
-        views.check()?;
+        self.check(views)?;
         let mut decoded = 0;
         for (index, image) in decodable(source, 0..source.len(), watch) {
             decoded += 1;
             each(index, &image, self.segment_with(&image, views)?)?;
         }
         Ok(source.len() - decoded)
+    }
+
+    /// Refuses views with which nothing is seen, or not everything.
+    pub(crate) fn check(&self, views: &ViewSettings) -> Result<()> {
+        views.check()?;
+        let [height, width] = self.config.vit.image;
+        match views.stride {
+            Some(Sides([down, across])) if down > height || across > width => setting!(
+                "--stride {down}x{across}: expected at most {height}x{width}, the windows of this model: nothing sees what lies between them otherwise"
+            ),
+            _ => Ok(()),
+        }
     }
 
     /// The class of every pixel, row by row. `number` names the image in messages.
@@ -305,8 +317,9 @@ impl Segmenter {
         )
     }
 
-    pub(crate) fn checksum(&self) -> Result<String> {
-        self.engine.checksum()
+    /// What tells this model from others: its numbers, and which blocks its head reads.
+    pub(crate) fn stamp(&self) -> Result<String> {
+        Ok(format!("{}, blocks {:?}", self.engine.checksum()?, self.config.taps))
     }
 
     pub(crate) fn device(&self) -> &Device {
@@ -401,6 +414,6 @@ impl Segmentation {
         let path = path.as_ref();
         let mut bytes = Vec::new();
         self.mask.write_png(&mut bytes, &self.colours).map_err(Error::file("write", path))?;
-        crate::files::write(path, &bytes)
+        crate::files::write(path, &picture::signed(&bytes))
     }
 }

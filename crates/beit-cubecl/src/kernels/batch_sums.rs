@@ -189,7 +189,10 @@ pub(crate) fn statistics<R: Runtime>(
     let (m, c) = (x.rows(), x.last());
     let stats = gpu.empty([2, c], Dtype::F32);
     let Running { mean, variance } = running;
-    let unbiased = m as f64 / (m as f64 - 1.0);
+    // One row has no variance: the running one stays, and what is written goes nowhere.
+    let mut unmoved = variance.clone();
+    let variance = if m > 1 { variance } else { &mut unmoved };
+    let unbiased = if m > 1 { m as f64 / (m as f64 - 1.0) } else { 0.0 };
     for (moment, running, scale) in [(Moment::Mean, mean, 1.0), (Moment::Variance, variance, unbiased)] {
         let running = gpu.own(running);
         let rows = Rows::all(m, c);

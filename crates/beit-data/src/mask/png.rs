@@ -56,7 +56,10 @@ impl Raw {
         let [height, width] = [info.height, info.width].map(|side| side as usize);
         check(kind, depth)?;
         let palette = info.palette.as_ref().map(|colours| colours.as_chunks::<3>().0.to_vec());
-        let length = reader.output_buffer_size().filter(|&bytes| bytes as u64 <= MAX_DECODED_BYTES / 4);
+        // Numbers of one bit become a byte each.
+        let numbers = height as u64 * width as u64;
+        let length =
+            reader.output_buffer_size().filter(|&bytes| numbers.max(bytes as u64) <= MAX_DECODED_BYTES / 4);
         let length = length.ok_or_else(|| {
             format!(
                 "its {height} x {width} pixels take too much memory, expected at most {} bytes",

@@ -174,7 +174,8 @@ impl Source for Pairs {
     }
 
     fn version(&self, index: usize) -> Option<(u64, SystemTime)> {
-        file_version(&self.images.get(index))
+        let (image, mask) = (file_version(&self.images.get(index))?, file_version(&self.masks[index])?);
+        Some((image.0.wrapping_add(mask.0), image.1.max(mask.1)))
     }
 
     fn notes(&self) -> &[String] {

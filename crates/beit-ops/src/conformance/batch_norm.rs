@@ -26,6 +26,8 @@ pub(super) fn train<O: BatchNormTraining>(check: &mut Check<'_, O>) {
     }
     // With a ReLU some of so many numbers would lie too near to zero for differences.
     check.pair(&OfBatch { shape: [3, 17, 19, 33], relu: false });
+    // One row, which has no variance: the running one stays.
+    check.half(&OfBatch { shape: [1, 1, 1, 5], relu: false });
 }
 
 /// One channel, odd ones, and more rows than are added up by themselves.

@@ -46,9 +46,10 @@ fn forward<F: Real>(
     let c = last(x);
     let m = x.len() / c;
     let [mean, variance] = moments(data(x), c);
-    let unbiased = m as f64 / (m as f64 - 1.0);
     advance(&mut running.mean, &mean, 1.0);
-    advance(&mut running.variance, &variance, unbiased);
+    if m > 1 {
+        advance(&mut running.variance, &variance, m as f64 / (m as f64 - 1.0));
+    }
     let rstd: Vec<F> = variance.iter().map(|&v| reciprocal_root(v, eps)).collect();
     let y = affine(x, p, [&mean, &rstd], then);
     (y, array([2, c], [mean, rstd].concat()))

@@ -8,7 +8,7 @@ use beit_heads::segmenter::HeadRunning;
 use beit_ops::{Corners, Ops};
 use std::ops::Range;
 
-/// Windows that the model sees at once.
+/// Windows that the model sees at once, at most.
 const TOGETHER: usize = 4;
 /// Logits that are resized at once, at most, where a row has fewer: 64 MiB of f32.
 const TOGETHER_ELEMENTS: usize = 16 * 1024 * 1024;
@@ -127,7 +127,8 @@ impl<O: Ops> Job<'_, O> {
         let padded = pad(planes, self.windows.padded(picture));
         let corners = self.windows.corners([padded.height, padded.width]);
         let mut canvas = Canvas::new([padded.height, padded.width], self.classes);
-        for corners in corners.chunks(TOGETHER) {
+        let a_window = self.windows.size.iter().product::<usize>() * self.classes;
+        for corners in corners.chunks((TOGETHER_ELEMENTS / a_window).clamp(1, TOGETHER)) {
             let pixels: Vec<f32> =
                 corners.iter().flat_map(|&corner| cut(&padded, corner, self.windows.size)).collect();
             let logits = self.ops.read(&self.of_windows(&pixels)?)?;

@@ -104,7 +104,17 @@ fn official_checkpoints_see_what_the_authors_measured_with() {
         assert_eq!(entry.authors_preprocessing(size), Some(Preprocessing::unilm(size)), "{name} {size:?}");
     }
     let segments = catalogue().iter().filter(|entry| entry.task == Task::Segment);
-    assert!(segments.into_iter().all(|entry| entry.authors_preprocessing([640; 2]).is_none()));
+    for entry in segments {
+        let windows = Preprocessing { normalise: Normalise::IMAGENET, ..Preprocessing::unilm([640; 2]) };
+        let found = entry.authors_preprocessing([640; 2]).expect("the authors' way is known");
+        let fit = found.segment().view();
+        assert_eq!(
+            (found.normalise, fit.scale),
+            (Normalise::IMAGENET, windows.segment().view().scale),
+            "{}",
+            entry.name
+        );
+    }
     let first = Entry::find("beit_base_patch16_224_pt1k_800ep").unwrap();
     let imagenet = Preprocessing { normalise: Normalise::IMAGENET, ..Preprocessing::unilm([224; 2]) };
     assert_eq!(first.authors_preprocessing([224; 2]), Some(imagenet));

@@ -17,18 +17,20 @@ pub(crate) struct ClassMap {
 
 impl ClassMap {
     /// Finds the counterpart of each class: the class of the same name, however that is spelt; else the class of ImageNet that
-    /// `by_wnid` finds (`n01440764`); else, where the model's classes have no names (`LABEL_7`), by [`Numbers`].
+    /// `other` finds (`n01440764`); else, where the model's classes have no names (`LABEL_7`), by [`Numbers`].
     pub(crate) fn build(
         data_classes: &[String],
         model_classes: &[String],
-        by_wnid: impl Fn(&str) -> Option<usize>,
+        other: impl Fn(&str) -> Option<usize>,
     ) -> Result<Self> {
         let numbers = Numbers::of(data_classes, model_classes);
-        let normal: Vec<String> = model_classes.iter().map(|name| normal_name(name)).collect();
+        let normal: Vec<String> = model_classes.iter().map(|name| normal_name(name.trim())).collect();
         let mut taken = BTreeMap::new();
+        let mut numbered_by_place = false;
         let mut find = |(place, name): (usize, &String)| -> Result<u32> {
-            let number = || numbers.as_ref()?.class(place, name);
-            let found = by_name(&normal_name(name), &normal)?.or_else(|| by_wnid(name)).or_else(number);
+            let known = by_name(&normal_name(name.trim()), &normal)?.or_else(|| other(name));
+            numbered_by_place |= known.is_none();
+            let found = known.or_else(|| numbers.as_ref()?.class(place, name));
             let class = found.filter(|&class| class < model_classes.len()).ok_or_else(|| {
                 Error::Unfit(format!(
                     "class `{name}` has no counterpart in the model, which has {}; rename the folder, or use a model \
@@ -44,7 +46,7 @@ impl ClassMap {
             Ok(class as u32)
         };
         let of_data = data_classes.iter().enumerate().map(&mut find).collect::<Result<Vec<_>>>()?;
-        let note = numbers.map(|_| numbered(data_classes, &of_data));
+        let note = numbers.filter(|_| numbered_by_place).map(|_| numbered(data_classes, &of_data));
         Ok(Self { of_data, note })
     }
 
@@ -52,6 +54,11 @@ impl ClassMap {
     pub(crate) fn model_class(&self, data_class: u32) -> u32 {
         self.of_data[data_class as usize]
     }
+}
+
+/// Whether the classes of a model have numbers in the place of names (`LABEL_7`).
+pub(super) fn is_nameless(model_classes: &[String]) -> bool {
+    model_classes.iter().enumerate().all(|(i, name)| *name == format!("LABEL_{i}"))
 }
 
 /// How numbers name the classes of a model that has lost their names. Training numbers folders in the order of their names, as
@@ -67,12 +74,15 @@ struct Numbers {
 impl Numbers {
     /// None where the model's classes have names, or those of the data are no numbers.
     fn of(data_classes: &[String], model_classes: &[String]) -> Option<Self> {
-        let nameless = model_classes.iter().enumerate().all(|(i, name)| *name == format!("LABEL_{i}"));
         let number = |name: &String| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
         let classes = model_classes.len();
         let filled = data_classes.iter().any(|name| name.len() > 1 && name.starts_with('0'));
         let all = data_classes.len() == classes;
-        (nameless && data_classes.iter().all(number)).then_some(Self { classes, all, filled })
+        (is_nameless(model_classes) && data_classes.iter().all(number)).then_some(Self {
+            classes,
+            all,
+            filled,
+        })
     }
 
     /// The class of a name, which stands at `place` in the data; none of a number that is too large.

@@ -199,13 +199,16 @@ fn leaves(table: Table) -> BTreeMap<String, Value> {
     all
 }
 
-/// A source, by the names and classes of its images, however a system spells them.
+/// A source, by the names and classes of its images and the classes of its masks, however a system spells them.
 pub(crate) fn data_stamp(source: &dyn Source) -> String {
     let mut crc = Crc::new();
     for index in 0..source.len() {
         let class = source.label(index).and_then(|class| source.class_names().get(class as usize));
         let line = format!("{}\t{}\n", source.name(index), class.map_or("", String::as_str));
         crc.update(normal_name(&line).as_bytes());
+    }
+    for class in source.mask_classes() {
+        crc.update(normal_name(&format!("{class}\n")).as_bytes());
     }
     format!("{} images, {:08x}", source.len(), crc.sum())
 }

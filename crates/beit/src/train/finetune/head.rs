@@ -5,6 +5,9 @@ use beit_heads::{HeadConfig, PixelMean};
 use beit_vit::Config;
 use serde::{Deserialize, Serialize};
 
+/// As many as the width of a transformer may be.
+const MOST_CHANNELS: usize = 65_536;
+
 /// The head of a segmenter.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
@@ -50,10 +53,27 @@ pub enum LossMean {
 }
 
 impl HeadSettings {
-    /// Refuses a head without channels.
+    /// Refuses heads of classification that are described as if they were of segmentation.
+    pub(super) fn check_unused(&self) -> Result<()> {
+        let given = [
+            ("--head", self.head != HeadKind::default()),
+            ("--head-channels", self.head_channels.is_some()),
+            ("--auxiliary-heads", self.auxiliary_heads),
+            ("--loss-mean", self.loss_mean != LossMean::default()),
+        ];
+        match given.iter().find(|(_, given)| *given) {
+            Some((flag, _)) => {
+                setting!("{flag} belongs to segmentation: leave it out, or give --task segment")
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a head without channels, or with more than can be counted.
     pub(super) fn check(&self) -> Result<()> {
-        if self.head_channels == Some(0) {
-            setting!("--head-channels 0: expected at least 1");
+        let channels = self.head_channels.unwrap_or(1);
+        if !(1..=MOST_CHANNELS).contains(&channels) {
+            setting!("--head-channels {channels}: expected at least 1 and at most {MOST_CHANNELS}");
         }
         if self.auxiliary_heads && self.head == HeadKind::Upernet {
             setting!("--auxiliary-heads belongs to --head setr-pup: upernet has its auxiliary head anyway");

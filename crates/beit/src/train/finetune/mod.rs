@@ -51,7 +51,7 @@ impl Usual {
             FinetuneTask::Classify => {
                 Self { lr: 4e-3, decay: Decay::Cosine, batch_size: Batches::LARGE, steps: 800 }
             }
-            FinetuneTask::Segment if images.source.size(0)?.iter().all(|&side| side <= SMALL) => {
+            FinetuneTask::Segment if images.first_size()?.iter().all(|&side| side <= SMALL) => {
                 // docs/results/segmentation.md
                 Self { lr: 2e-3, decay: Decay::Linear, batch_size: 8, steps: 1250 }
             }
@@ -220,8 +220,9 @@ impl FinetuneSettings {
         self.crop.check()?;
         self.average.check()?;
         self.segmentation.check()?;
-        if self.task == FinetuneTask::Segment {
-            self.check_segmentation()?;
+        match self.task {
+            FinetuneTask::Classify => self.segmentation.check_unused()?,
+            FinetuneTask::Segment => self.check_segmentation()?,
         }
         self.training.check()
     }

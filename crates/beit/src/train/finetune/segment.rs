@@ -19,6 +19,8 @@ use std::rc::Rc;
 
 /// Images in the picture of a run.
 const DRAWN: usize = 8;
+/// Pixels of the longer side of each, at most.
+const LONGEST: usize = 512;
 
 pub(super) struct Job<'a>(pub(super) &'a Finetuning);
 
@@ -82,7 +84,7 @@ impl Finetuning {
         let mut size = None;
         for (index, image) in decodable(source, (0..source.len()).step_by(step).take(DRAWN), &self.watch) {
             // The cells of a picture are of one size.
-            let size = *size.get_or_insert([image.height(), image.width()]);
+            let size = *size.get_or_insert_with(|| cell([image.height(), image.width()]));
             let Ok(Some(mask)) = source.mask(index) else { continue };
             let found = segmenter.segment(&image)?;
             let fitted = |image: Image| image.resize(size, beit_data::Filter::Bilinear);
@@ -93,6 +95,12 @@ impl Finetuning {
         picture::write_grid(path, &rows)?;
         Ok(path.to_owned())
     }
+}
+
+/// The size of a cell of the picture for images of this size: no side is longer than [`LONGEST`].
+fn cell(size: [usize; 2]) -> [usize; 2] {
+    let longest = size[0].max(size[1]);
+    if longest <= LONGEST { size } else { size.map(|side| (side * LONGEST / longest).max(1)) }
 }
 
 /// Saves a run so that it can go on.

@@ -15,7 +15,8 @@ use beit_heads::{HeadConfig, Segmenter, SegmenterConfig};
 use beit_ops::prelude::*;
 use beit_ops::{Ops, Tree};
 use beit_vit::{Config, RelativePositions};
-use beit_weights::{Checkpoint, Loaded, WholeSegmenter, load_segmenter};
+use beit_weights::catalogue::Task;
+use beit_weights::{Checkpoint, Entry, Loaded, Model, WholeSegmenter, load_segmenter};
 use std::path::Path;
 
 /// Crops are no larger where nothing is said: the released size.
@@ -90,7 +91,11 @@ impl Finetuning {
         let at = |error: &dyn std::fmt::Display| Error::Unfit(format!("{}: {error}", path.display()));
         vit.validate().map_err(|error| at(&error))?;
         let head = self.settings.segmentation.config(&vit);
-        let taps = SegmenterConfig::usual_taps(vit.depth);
+        let taps = match checkpoint.model() {
+            // A head that is trained further reads what it was trained on.
+            Model::Segmenter(trained) if trained.segmenter.head == head => trained.segmenter.taps,
+            _ => SegmenterConfig::usual_taps(vit.depth),
+        };
         let no_transformer = || at(&"this has no transformer");
         let mut config =
             checkpoint.model().segmented(self.classes(), head, taps).ok_or_else(no_transformer)?;
@@ -103,13 +108,24 @@ impl Finetuning {
         if let Some(rate) = model.drop_path {
             params.vit.set_drop_path(rate);
         }
-        let preprocessing = self.segmenter_preprocessing(&checkpoint, params.vit.config())?;
+        let preprocessing = self.segmenter_preprocessing(&checkpoint, params.vit.config(), entry)?;
         Ok(Start { params, running, preprocessing, report: format!("{}: {report}", path.display()) })
     }
 
-    /// The statistics are the checkpoint's; crops are cut from pictures of kept aspect, as in the released code.
-    fn segmenter_preprocessing(&self, checkpoint: &Checkpoint, vit: &Config) -> Result<Preprocessing> {
+    /// The statistics are the checkpoint's, or of an official segmenter the authors'; crops are cut from pictures of kept aspect, as in
+    /// the released code.
+    fn segmenter_preprocessing(
+        &self,
+        checkpoint: &Checkpoint,
+        vit: &Config,
+        entry: Option<&Entry>,
+    ) -> Result<Preprocessing> {
         let Preprocessing { mut normalise, .. } = load::preprocessing(checkpoint, vit)?;
+        if let Some(segmenter) = entry.filter(|entry| entry.task == Task::Segment)
+            && let Some(authors) = segmenter.authors_preprocessing(vit.image)
+        {
+            normalise = authors.normalise.seeing(normalise.channels);
+        }
         if self.settings.model.imagenet_default_mean_and_std {
             normalise = Normalise::IMAGENET.seeing(normalise.channels);
         }
@@ -122,7 +138,7 @@ impl Finetuning {
     fn crop(&self, patch: [usize; 2]) -> Result<[usize; 2]> {
         let patch = patch[0].max(patch[1]).max(1);
         let usual = || -> Result<[usize; 2]> {
-            let [height, width] = self.images.source.size(0)?;
+            let [height, width] = self.images.first_size()?;
             let side = height.min(width).min(LARGEST_CROP) / patch * patch;
             Ok([side.max(2 * patch); 2])
         };
@@ -146,6 +162,11 @@ impl Finetuning {
     fn refuse_segmenter_beyond(&self, device: &Device, config: &SegmenterConfig) -> Result<()> {
         let (vit, training) = (&config.vit, &self.settings.training);
         let batch = training.batch_size();
+        if batch * vit.grid().iter().product::<usize>() < 2 {
+            unfit!(
+                "--batch-size {batch} of images of one patch: expected two patches in a step at least, since batch norm of one has no variance; take a larger --image-size"
+            );
+        }
         if batch < 2 && matches!(config.head, HeadConfig::Upernet { .. }) {
             unfit!(
                 "--batch-size {batch}: expected at least 2 for --head upernet, whose batch norm of one pooled pixel an image has no variance otherwise"
