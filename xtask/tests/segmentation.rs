@@ -4,7 +4,9 @@ mod common;
 
 use common::{Outcome, Place};
 use image::{GrayImage, ImageBuffer, Luma, Rgb, RgbImage};
+use serde_json::{Value, json};
 use std::fs;
+use std::path::PathBuf;
 
 /// Side of the pictures.
 const SIDE: u32 = 24;
@@ -126,6 +128,13 @@ fn runs_and_evaluations_go_on() {
     }
     assert!(whole == part, "a run that goes on ends as one that was not stopped");
 
+    // A checkpoint that lost its end is passed over for the one before it.
+    let last = checkpoints.join("step-0000002/training/last.safetensors");
+    let bytes = fs::read(&last).unwrap();
+    fs::write(&last, &bytes[..bytes.len() - 8]).unwrap();
+    place.good("finetune --resume --out part");
+    assert!(whole == end("part"), "it is made again");
+
     let evaluate = format!("evaluate --model whole {DATA} --json");
     let once = place.good(&format!("{evaluate} --out found")).answer();
     let rows = fs::read_to_string(place.path("found/confusion.csv")).unwrap();
@@ -138,6 +147,14 @@ fn runs_and_evaluations_go_on() {
     let changed = fs::read_to_string(&progress).unwrap().replace("\"done\":6", "\"done\":7");
     fs::write(&progress, changed).unwrap();
     place.bad(1, &format!("{evaluate} --out found --resume"), &["7 pictures done, expected at most 6"]);
+
+    // Another mask of a picture that was counted, and other names of classes in the middle of a run.
+    place.good(&format!("{evaluate} --out other"));
+    GrayImage::new(SIDE, SIDE).save(place.path("set/masks/test/00.png")).unwrap();
+    place.bad(1, &format!("{evaluate} --out other --resume"), &["files were changed since"]);
+    place.write("set/classes.txt", "square\nground\n");
+    fs::remove_dir_all(checkpoints.join("step-0000002")).unwrap();
+    place.bad(1, "finetune --resume --out part", &["data was"]);
 }
 
 #[test]
@@ -149,9 +166,30 @@ fn a_segmenter_is_trained_further() {
     assert!(!same.stderr.contains("new:"), "the head is taken: {same}");
     let other = place.good(&format!("{further} {DATA} --init first --head upernet --out other"));
     says(&other, &["fpn1"]);
+
     place.good(
         "finetune --init first --data fashion-mnist --labels 20 --steps 1 --batch-size 4 --out classifier",
     );
+}
+
+/// Another head reads the usual blocks.
+#[test]
+fn a_head_that_is_trained_further_reads_the_blocks_it_was_trained_on() {
+    let place = place();
+    place.good(&format!("{SHORT} {DATA} --out first").replace("tiny", "mini"));
+    let config = |run: &str, step: u32| place.path(&format!("{run}/checkpoints/step-{step:07}/config.json"));
+    let read = |path: PathBuf| -> Value { serde_json::from_slice(&fs::read(path).unwrap()).unwrap() };
+    let mut json = read(config("first", 2));
+    let (usual, others) = (json["segmentation_taps"].clone(), json!([0, 2, 4, 5]));
+    assert_ne!(usual, others);
+    json["segmentation_taps"] = others.clone();
+    fs::write(config("first", 2), json.to_string()).unwrap();
+    for (flags, taps) in [("", &others), ("--head upernet", &usual)] {
+        place.good(&format!(
+            "finetune --task segment --steps 1 --batch-size 4 {DATA} --init first {flags} --out further --overwrite"
+        ));
+        assert_eq!(&read(config("further", 1))["segmentation_taps"], taps, "`{flags}`");
+    }
 }
 
 #[test]
@@ -190,9 +228,19 @@ fn models_and_flags_of_the_other_task() {
         ("--smoothing 0.2", "--smoothing belongs to classification"),
         ("--head upernet --auxiliary-heads", "--auxiliary-heads belongs to --head setr-pup"),
         ("--head-channels 0", "--head-channels 0"),
+        ("--head-channels 65537", "at most 65536"),
     ] {
         place.bad(2, &format!("{SHORT} {DATA} {flags}"), &[said]);
     }
+    for flag in ["--head upernet", "--head-channels 8", "--auxiliary-heads", "--loss-mean all"] {
+        let said = format!("{} belongs to segmentation", flag.split(' ').next().unwrap());
+        place.bad(2, &format!("{classify} {flag}"), &[&said]);
+    }
+    place.bad(
+        1,
+        &format!("{SHORT} {DATA} --image-size 4 --batch-size 1").replace("--batch-size 4 ", ""),
+        &["images of one patch", "--image-size"],
+    );
     place.bad(
         1,
         &format!("{SHORT} {DATA} --head upernet --batch-size 1").replace("--batch-size 4 ", ""),
@@ -239,6 +287,15 @@ fn masks_that_cannot_be_learnt_from() {
     refused(&|place| place.write("set/classes.txt", "everything\n"), &["classes.txt", "at least 2 classes"]);
     refused(&|place| place.write(mask, "no mask"), &["04.png"]);
     refused(&|place| place.write("set/masks/test/02.png", "no mask"), &["test/02.png"]);
+}
+
+/// Not even the first, whose size crops would go by.
+#[test]
+fn one_picture_that_cannot_be_read_stops_nothing() {
+    let place = place();
+    place.write("set/images/train/00.png", "no picture");
+    let tuned = place.good(&format!("{SHORT} {DATA} --max-bad-share 0.2 --out run"));
+    says(&tuned, &["crops of 24x24 pixels", "00.png"]);
 }
 
 /// Training says so, and goes on with the others.

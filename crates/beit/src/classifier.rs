@@ -90,9 +90,13 @@ impl Classifier {
     ///
     /// As [`open`](Self::open), or settings that do not fit.
     pub fn open_with(name: &str, settings: &OpenSettings, device: &Device, watch: &Watch) -> Result<Self> {
-        let opened = Opened::new(name, settings, watch)?;
+        Self::opened(name, &Opened::new(name, settings, watch)?, device, watch)
+    }
+
+    /// [`open_with`](Self::open_with) of what was found.
+    pub(crate) fn opened(name: &str, opened: &Opened<'_>, device: &Device, watch: &Watch) -> Result<Self> {
         opened.refuse_beyond(device)?;
-        let mut classifier = device.run(Open(&opened))?;
+        let mut classifier = device.run(Open(opened))?;
         classifier.name = name.into();
         watch.note(&format!("preprocessing: {}", classifier.preprocessing));
         Ok(classifier)

@@ -4,7 +4,6 @@ use crate::classifier::Classifier;
 use crate::device::Device;
 use crate::error::Result;
 use crate::load::Opened;
-use crate::locate::locate;
 use crate::progress::Watch;
 use crate::segmenter::Segmenter;
 use crate::settings::OpenSettings;
@@ -33,25 +32,18 @@ impl FineTuned {
         device: &Device,
         watch: &Watch,
     ) -> Result<Self> {
-        let task = match task {
-            Some(task) => task,
-            None => trained_for(name, settings, watch)?,
-        };
-        Ok(match task {
-            FinetuneTask::Classify => Self::Classifier(Classifier::open_with(name, settings, device, watch)?),
-            FinetuneTask::Segment => Self::Segmenter(Segmenter::open_with(name, settings, device, watch)?),
+        let opened = Opened::new(name, settings, watch)?;
+        Ok(match task.unwrap_or_else(|| trained_for(opened.checkpoint.model())) {
+            FinetuneTask::Classify => Self::Classifier(Classifier::opened(name, &opened, device, watch)?),
+            FinetuneTask::Segment => Self::Segmenter(Segmenter::opened(&opened, device, watch)?),
         })
     }
 }
 
 /// What a model was trained for. Of one without a head of either kind, opening a classifier says what it is.
-fn trained_for(name: &str, settings: &OpenSettings, watch: &Watch) -> Result<FinetuneTask> {
-    // What has to be fetched is fetched here, watched; the model itself is described when it is opened for its task.
-    locate(name, watch)?;
-    let watch = Watch::silent();
-    let opened = Opened::new(name, settings, &watch)?;
-    Ok(match opened.checkpoint.model() {
+fn trained_for(model: &Model) -> FinetuneTask {
+    match model {
         Model::Segmenter(_) => FinetuneTask::Segment,
         _ => FinetuneTask::Classify,
-    })
+    }
 }

@@ -128,9 +128,13 @@ impl Segmenter {
     ///
     /// As [`open`](Self::open), or settings that do not fit.
     pub fn open_with(name: &str, settings: &OpenSettings, device: &Device, watch: &Watch) -> Result<Self> {
-        let opened = Opened::new(name, settings, watch)?;
+        Self::opened(&Opened::new(name, settings, watch)?, device, watch)
+    }
+
+    /// [`open_with`](Self::open_with) of what was found.
+    pub(crate) fn opened(opened: &Opened<'_>, device: &Device, watch: &Watch) -> Result<Self> {
         opened.refuse_beyond(device)?;
-        let segmenter = device.run(Open(&opened))?;
+        let segmenter = device.run(Open(opened))?;
         watch.note(&format!("views: {}", segmenter.describe(&ViewSettings::default())));
         Ok(segmenter)
     }

@@ -42,6 +42,9 @@ pub enum HeadConfig {
 /// Classes that a mask can name: its numbers are bytes, and 255 is no class.
 pub const MOST_CLASSES: usize = 255;
 
+/// Channels of a head: as many as the width of a transformer may be.
+pub const MOST_CHANNELS: usize = 1 << 16;
+
 /// The head of the third map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Auxiliary {
@@ -139,6 +142,10 @@ impl SegmenterConfig {
         if !(2..=MOST_CLASSES).contains(&self.classes) {
             return Err(Unfit::Classes(self.classes));
         }
+        let (HeadConfig::SetrPup { channels, .. } | HeadConfig::Upernet { channels, .. }) = self.head;
+        if !(1..=MOST_CHANNELS).contains(&channels) {
+            return Err(Unfit::Channels(channels));
+        }
         let ascending = self.taps.is_sorted_by(|a, b| a < b) && self.taps[3] < self.vit.depth;
         if !ascending {
             return Err(Unfit::Taps { taps: self.taps, depth: self.vit.depth });
@@ -159,6 +166,8 @@ pub enum Unfit {
     Vit(beit_vit::Error),
     /// Fewer than two classes, or more than [`MOST_CLASSES`].
     Classes(usize),
+    /// A head without channels, or with more than [`MOST_CHANNELS`].
+    Channels(usize),
     /// Blocks that do not follow each other, or that there are not.
     Taps {
         /// What was found.
@@ -175,6 +184,9 @@ impl core::fmt::Display for Unfit {
         match self {
             Self::Vit(error) => error.fmt(f),
             Self::Classes(found) => write!(f, "expected 2 to {MOST_CLASSES} classes, found {found}"),
+            Self::Channels(found) => {
+                write!(f, "expected 1 to {MOST_CHANNELS} channels of a head, found {found}")
+            }
             Self::Taps { taps, depth } => {
                 write!(f, "expected four ascending numbers of blocks from 0, below {depth}, found {taps:?}")
             }
@@ -201,5 +213,15 @@ mod tests {
         assert_eq!((of(2), of(255)), (Ok(()), Ok(())));
         let (few, many) = (of(1).expect_err("nothing to tell apart"), of(256).expect_err("255 is no class"));
         assert_eq!([few, many], [Unfit::Classes(1), Unfit::Classes(256)]);
+    }
+
+    #[test]
+    fn as_many_channels_as_can_be_counted() {
+        for (channels, fits) in [(0, false), (1, true), (MOST_CHANNELS, true), (MOST_CHANNELS + 1, false)] {
+            let head = HeadConfig::SetrPup { channels, auxiliary: false };
+            let config = SegmenterConfig::on(Config::new(Preset::Tiny), 2, [0, 1, 2, 3], head);
+            let expected = if fits { Ok(()) } else { Err(Unfit::Channels(channels)) };
+            assert_eq!(config.validate(), expected);
+        }
     }
 }

@@ -16,7 +16,7 @@ mod scores;
 mod setr;
 mod upernet;
 
-pub use config::{Auxiliary, HeadConfig, MOST_CLASSES, SegmenterConfig, Unfit};
+pub use config::{Auxiliary, HeadConfig, MOST_CHANNELS, MOST_CLASSES, SegmenterConfig, Unfit};
 pub use conv_norm::{ConvNorm, ConvNormRunning};
 pub use fcn::{Fcn, FcnRunning};
 pub use head::{Head, HeadRunning, SetrPup, SetrPupRunning, Upernet, UpernetRunning};

@@ -1,6 +1,6 @@
 //! Preprocessing, scores and fixtures.
 
-use beit_data::{Filter, Fit, Normalise, Preprocessing};
+use beit_data::{Filter, Fit, Normalise, Preprocessing, Scale};
 use beit_weights::catalogue::{Data, Family, Library, Preparation, Score, Task};
 use beit_weights::{Entry, catalogue};
 
@@ -105,15 +105,12 @@ fn official_checkpoints_see_what_the_authors_measured_with() {
     }
     let segments = catalogue().iter().filter(|entry| entry.task == Task::Segment);
     for entry in segments {
-        let windows = Preprocessing { normalise: Normalise::IMAGENET, ..Preprocessing::unilm([640; 2]) };
-        let found = entry.authors_preprocessing([640; 2]).expect("the authors' way is known");
-        let fit = found.segment().view();
-        assert_eq!(
-            (found.normalise, fit.scale),
-            (Normalise::IMAGENET, windows.segment().view().scale),
-            "{}",
-            entry.name
-        );
+        let authors = entry.authors_preprocessing([640; 2]).expect("the authors' way is known");
+        // Windows of 640 over pictures within 2560x640, as in the released configurations.
+        assert_ne!(authors.fit, Fit::Squash, "{}", entry.name);
+        let view = authors.segment().view();
+        let expected = (Scale::Within { long: 2560, short: 640 }, Normalise::IMAGENET);
+        assert_eq!((view.scale, view.normalise), expected, "{}", entry.name);
     }
     let first = Entry::find("beit_base_patch16_224_pt1k_800ep").unwrap();
     let imagenet = Preprocessing { normalise: Normalise::IMAGENET, ..Preprocessing::unilm([224; 2]) };

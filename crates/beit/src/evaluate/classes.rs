@@ -16,38 +16,28 @@ pub(crate) struct ClassMap {
 }
 
 impl ClassMap {
-    /// Finds the counterpart of each class: the class of the same name, however that is spelt; else the class of ImageNet that
-    /// `other` finds (`n01440764`); else, where the model's classes have no names (`LABEL_7`), by [`Numbers`].
-    pub(crate) fn build(
+    /// Of folders: the class of the same name, however that is spelt; else the class of ImageNet that `by_wnid` finds (`n01440764`);
+    /// else, where the model's classes have no names (`LABEL_7`), by [`Numbers`].
+    pub(crate) fn of_folders(
         data_classes: &[String],
         model_classes: &[String],
-        other: impl Fn(&str) -> Option<usize>,
+        by_wnid: impl Fn(&str) -> Option<usize>,
     ) -> Result<Self> {
         let numbers = Numbers::of(data_classes, model_classes);
-        let normal: Vec<String> = model_classes.iter().map(|name| normal_name(name.trim())).collect();
-        let mut taken = BTreeMap::new();
-        let mut numbered_by_place = false;
-        let mut find = |(place, name): (usize, &String)| -> Result<u32> {
-            let known = by_name(&normal_name(name.trim()), &normal)?.or_else(|| other(name));
-            numbered_by_place |= known.is_none();
-            let found = known.or_else(|| numbers.as_ref()?.class(place, name));
-            let class = found.filter(|&class| class < model_classes.len()).ok_or_else(|| {
-                Error::Unfit(format!(
-                    "class `{name}` has no counterpart in the model, which has {}; rename the folder, or use a model \
-                     that knows the class",
-                    listed(model_classes)
-                ))
-            })?;
-            if let Some(other) = taken.insert(class, name.clone()) {
-                unfit!(
-                    "classes `{other}` and `{name}` are both class {class} of the model; keep one of them"
-                );
-            }
-            Ok(class as u32)
-        };
-        let of_data = data_classes.iter().enumerate().map(&mut find).collect::<Result<Vec<_>>>()?;
-        let note = numbers.filter(|_| numbered_by_place).map(|_| numbered(data_classes, &of_data));
+        let number = |place, name: &str| by_wnid(name).or_else(|| numbers.as_ref()?.class(place, name));
+        let of_data = counterparts(data_classes, model_classes, number)?;
+        let note = numbers.map(|_| numbered(data_classes, &of_data));
         Ok(Self { of_data, note })
+    }
+
+    /// Of masks: the class of the same name; else, where the model's classes have no names, the one whose number pixels of the class have,
+    /// as in training. Names stand for these numbers only where the model has as many classes.
+    pub(crate) fn of_masks(data_classes: &[String], model_classes: &[String]) -> Result<Self> {
+        let nameless = is_nameless(model_classes);
+        let as_many = data_classes.len() == model_classes.len();
+        let value =
+            |place: usize, name: &str| (nameless && (as_many || name == place.to_string())).then_some(place);
+        Ok(Self { of_data: counterparts(data_classes, model_classes, value)?, note: None })
     }
 
     /// The model's number of a class of the data.
@@ -56,8 +46,33 @@ impl ClassMap {
     }
 }
 
+/// The counterpart of each class: the class of the same name, else what `other(place, name)` finds.
+fn counterparts(
+    data_classes: &[String],
+    model_classes: &[String],
+    other: impl Fn(usize, &str) -> Option<usize>,
+) -> Result<Vec<u32>> {
+    let normal: Vec<String> = model_classes.iter().map(|name| normal_name(name.trim())).collect();
+    let mut taken = BTreeMap::new();
+    let find = |(place, name): (usize, &String)| -> Result<u32> {
+        let found = by_name(&normal_name(name.trim()), &normal)?.or_else(|| other(place, name));
+        let class = found.filter(|&class| class < model_classes.len()).ok_or_else(|| {
+                Error::Unfit(format!(
+                    "class `{name}` has no counterpart in the model, which has {}; rename the folder, or use a model \
+                     that knows the class",
+                    listed(model_classes)
+                ))
+            })?;
+        if let Some(other) = taken.insert(class, name.clone()) {
+            unfit!("classes `{other}` and `{name}` are both class {class} of the model; keep one of them");
+        }
+        Ok(class as u32)
+    };
+    data_classes.iter().enumerate().map(find).collect()
+}
+
 /// Whether the classes of a model have numbers in the place of names (`LABEL_7`).
-pub(super) fn is_nameless(model_classes: &[String]) -> bool {
+fn is_nameless(model_classes: &[String]) -> bool {
     model_classes.iter().enumerate().all(|(i, name)| *name == format!("LABEL_{i}"))
 }
 
@@ -148,7 +163,8 @@ mod tests {
     fn build(data: &[&str], model: &[&str]) -> Result<Vec<u32>, String> {
         let table = [("n01440764", 0), ("n01443537", 1), ("n99999999", 70)];
         let by_wnid = |wnid: &str| table.iter().find(|(known, _)| *known == wnid).map(|(_, class)| *class);
-        let map = ClassMap::build(&names(data), &names(model), by_wnid).map_err(|error| error.to_string())?;
+        let map =
+            ClassMap::of_folders(&names(data), &names(model), by_wnid).map_err(|error| error.to_string())?;
         Ok((0..data.len()).map(|class| map.model_class(class as u32)).collect())
     }
 
@@ -203,10 +219,28 @@ mod tests {
         for (data, classes) in [(&["12"][..], 12), (&["1", "x"], 2), (&["99999999999999999999"], 2)] {
             assert!(build(data, classes).unwrap_err().contains("has no counterpart"), "{data:?}");
         }
-        let map = ClassMap::build(&names(&["0", "1", "10"]), &nameless(12), |_| None).unwrap();
+        let map = ClassMap::of_folders(&names(&["0", "1", "10"]), &nameless(12), |_| None).unwrap();
         assert!(map.note.unwrap().ends_with("`0` is class 0, `1` is class 1, `10` is class 2"));
-        let named = ClassMap::build(&names(&["0", "1"]), &names(&["0", "1"]), |_| None).unwrap();
+        let named = ClassMap::of_folders(&names(&["0", "1"]), &names(&["0", "1"]), |_| None).unwrap();
         assert_eq!(named.note, None);
+    }
+
+    #[test]
+    fn values_of_masks_are_the_numbers_of_classes_without_names() {
+        let build = |data: &[&str], model: &[String]| {
+            let map = ClassMap::of_masks(&names(data), model).map_err(|error| error.to_string())?;
+            Ok::<_, String>((0..data.len()).map(|class| map.model_class(class as u32)).collect::<Vec<_>>())
+        };
+        let nameless: Vec<String> = (0..21).map(|i| format!("LABEL_{i}")).collect();
+        // Folders would be in the order 0, 1, 10, 11, 2.
+        let values: Vec<String> = (0..12).map(|i| i.to_string()).collect();
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        assert_eq!(build(&values, &nameless), Ok((0..12).collect()));
+        assert_eq!(build(&["wall", "sky", "bed"], &nameless[..3]), Ok(vec![0, 1, 2]));
+        // Speed limits are names, and no numbers of classes.
+        assert_eq!(build(&["30", "20", "50"], &nameless[..3]), Ok(vec![0, 1, 2]));
+        assert!(build(&["10", "20"], &nameless).unwrap_err().contains("has no counterpart"));
+        assert_eq!(build(&["wall", "bed"], &names(&["sky", "bed ", "wall"])), Ok(vec![2, 1]));
     }
 
     #[test]

@@ -222,7 +222,7 @@ impl Job<'_> {
         let spec = || settings.data.data.clone();
         beit_data::labels(source.as_ref()).at(spec)?;
         let names = classifier.labels();
-        let map = ClassMap::build(source.class_names(), names, wnids(names.len())).at(spec)?;
+        let map = ClassMap::of_folders(source.class_names(), names, wnids(names.len())).at(spec)?;
         map.note.iter().for_each(|note| watch.note(note));
         let loader =
             loading.labelled(source, *classifier.preprocessing(), move |class| map.model_class(class))?;

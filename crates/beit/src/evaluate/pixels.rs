@@ -1,6 +1,6 @@
 //! How a segmenter does on the pixels of a source.
 
-use super::classes::{ClassMap, is_nameless};
+use super::classes::ClassMap;
 use super::store::{State, Store, What};
 use super::{EvaluationSettings, Passage, tables, write_csv, write_json};
 use crate::error::{Place, Result, unfit};
@@ -141,18 +141,6 @@ fn loader(
     })
 }
 
-/// Which class of a model each class of masks is. Where the model's classes have no names, the values of masks are their numbers, as in
-/// training, and names stand in the order of these numbers.
-fn of_pixels(of_data: &[String], of_model: &[String]) -> Result<ClassMap> {
-    let nameless = is_nameless(of_model);
-    let by_number = |name: &str| {
-        let place = || of_data.iter().position(|other| other == name);
-        let number = name.parse().ok().or_else(|| place().filter(|_| of_data.len() == of_model.len()));
-        number.filter(|_| nameless)
-    };
-    ClassMap::build(of_data, of_model, by_number)
-}
-
 struct Job<'a> {
     segmenter: &'a Segmenter,
     settings: &'a EvaluationSettings,
@@ -189,7 +177,7 @@ impl Job<'_> {
         if of_data.is_empty() {
             unfit!("{spec} has no masks: a segmenter is evaluated on masks:IMAGES,MASKS, ade:DIR or scenes");
         }
-        of_pixels(of_data, self.segmenter.labels()).at(|| spec.clone())
+        ClassMap::of_masks(of_data, self.segmenter.labels()).at(|| spec.clone())
     }
 
     fn store(&self) -> Result<Option<Store<PixelCounts>>> {
@@ -245,25 +233,4 @@ pub(crate) fn sentence(split: &str, accuracy: &PixelAccuracy) -> String {
     format!(
         "{split} segmentation on {images} images: mIoU {miou:.4}, mAcc {macc:.4}, aAcc {aacc:.4}; naming the commonest class everywhere: mIoU {miou_of_commonest:.4}"
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn map(of_data: &[&str], of_model: &[String]) -> Vec<u32> {
-        let of_data: Vec<String> = of_data.iter().map(|&name| name.to_owned()).collect();
-        let map = of_pixels(&of_data, of_model).expect("every class has a counterpart");
-        (0..of_data.len() as u32).map(|class| map.model_class(class)).collect()
-    }
-
-    #[test]
-    fn values_of_masks_are_the_numbers_of_classes_without_names() {
-        let nameless: Vec<String> = (0..21).map(|i| format!("LABEL_{i}")).collect();
-        // Folders would be numbered 0, 1, 10, 11, 2.
-        assert_eq!(map(&["0", "1", "2", "10"], &nameless), [0, 1, 2, 10]);
-        assert_eq!(map(&["wall", "sky", "bed"], &nameless[..3]), [0, 1, 2]);
-        let named = ["sky", "bed ", "wall"].map(str::to_owned);
-        assert_eq!(map(&["wall", "bed"], &named), [2, 1]);
-    }
 }

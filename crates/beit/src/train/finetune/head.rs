@@ -1,12 +1,10 @@
 //! Which segmentation head, and how it learns.
 
 use crate::error::{Result, setting};
+use beit_heads::segmenter::MOST_CHANNELS;
 use beit_heads::{HeadConfig, PixelMean};
 use beit_vit::Config;
 use serde::{Deserialize, Serialize};
-
-/// As many as the width of a transformer may be.
-const MOST_CHANNELS: usize = 65_536;
 
 /// The head of a segmenter.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
