@@ -74,7 +74,7 @@ pub(crate) fn run(args: &Args, given: &Given) -> anyhow::Result<()> {
     signals::catch();
     match model {
         FineTuned::Classifier(classifier) => {
-            refuse_views(given)?;
+            refuse(given, &VIEWS, "segmentation, and this is a classifier")?;
             let found = classifier.evaluate(name, &args.settings, &watch)?;
             args.answer(&found, &found.per_class, found.sentence(), || found.per_class_text())
         }
@@ -85,10 +85,13 @@ pub(crate) fn run(args: &Args, given: &Given) -> anyhow::Result<()> {
     }
 }
 
-/// Refuses flags of segmentation.
-pub(crate) fn refuse_views(given: &Given) -> anyhow::Result<()> {
-    match ["scales", "flip", "stride", "whole"].into_iter().find(|flag| given.has(flag)) {
-        Some(flag) => usage!("--{flag} belongs to segmentation, and this is a classifier: leave it out"),
+/// The fields of [`ViewSettings`].
+pub(crate) const VIEWS: [&str; 4] = ["scales", "flip", "stride", "whole"];
+
+/// Refuses flags that would have no effect, by the names of their fields.
+pub(crate) fn refuse(given: &Given, fields: &[&str], belongs_to: &str) -> anyhow::Result<()> {
+    match fields.iter().find(|field| given.has(field)) {
+        Some(field) => usage!("--{} belongs to {belongs_to}: leave it out", field.replace('_', "-")),
         None => Ok(()),
     }
 }

@@ -1,7 +1,7 @@
 //! `predict`: the classes of images, or of their pixels.
 
 use crate::device;
-use crate::evaluate::refuse_views;
+use crate::evaluate::{VIEWS, refuse};
 use crate::model::ModelArgs;
 use crate::output::Output;
 use crate::usage::{Given, usage};
@@ -77,10 +77,14 @@ pub(crate) fn run(args: &Args, given: &Given) -> anyhow::Result<()> {
     watch.notes_of(source.as_ref());
     let bad = match model {
         FineTuned::Classifier(classifier) => {
-            refuse_views(given)?;
+            let of_segmenters = [&VIEWS[..], &["out", "overwrite"]].concat();
+            refuse(given, &of_segmenters, "segmentation, and this is a classifier")?;
             args.classify(&classifier, &source, &watch)?
         }
-        FineTuned::Segmenter(segmenter) => args.segment(&segmenter, &source, &watch)?,
+        FineTuned::Segmenter(segmenter) => {
+            refuse(given, &["top_k", "batch_size"], "classification, and this is a segmenter")?;
+            args.segment(&segmenter, &source, &watch)?
+        }
     };
     if bad > 0 {
         anyhow::bail!("{bad} of {} files cannot be decoded", source.len());

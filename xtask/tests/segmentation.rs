@@ -213,6 +213,12 @@ fn models_and_flags_of_the_other_task() {
         &["--flip belongs to segmentation"],
     );
     place.bad(2, "predict photos/test --model classifier --whole", &["--whole belongs to segmentation"]);
+    place.bad(2, "predict photos/test --model classifier --out masks", &["--out belongs to segmentation"]);
+    place.bad(
+        2,
+        "predict set/images/test --model segmenter --top-k 2",
+        &["--top-k belongs to classification"],
+    );
     place.bad(
         1,
         &format!("{SHORT} --data folder:photos"),

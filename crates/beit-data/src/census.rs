@@ -32,13 +32,13 @@ struct Counted {
 }
 
 /// Reads the masks of the images `indices` of a source, on all cores: whether all are there, can be read, are as large as their images,
-/// and have classes of the source alone. Images are not decoded where their header says their size. `progress` is told how many
-/// masks are done.
+/// and have classes of the source alone. Images are not decoded where their header says their size. `go_on` is told how many masks are
+/// done, and says whether to look at the rest.
 ///
 /// # Errors
 ///
 /// Those of the first bad mask in the order of `indices`, whichever thread met it: [`Error::NoMask`], [`Error::Mask`], [`Error::MaskSize`]. [`Error::TooFewMaskClasses`] where there is nothing to tell apart, and [`Error::NoValidPixel`] where no pixel of
-/// any mask has a class.
+/// any mask has a class. [`Error::Stopped`] where it was not to go on.
 ///
 /// # Panics
 ///
@@ -46,7 +46,7 @@ struct Counted {
 pub fn check_masks(
     source: &Arc<dyn Source>,
     indices: &[usize],
-    mut progress: impl FnMut(usize),
+    mut go_on: impl FnMut(usize) -> bool,
 ) -> Result<MaskCensus> {
     assert!(indices.iter().all(|&index| index < source.len()), "an index is outside the source");
     let classes = source.mask_classes().len();
@@ -58,7 +58,9 @@ pub fn check_masks(
     for (&index, counted) in indices.iter().zip(all) {
         let counted = counted.unwrap_or_else(|panic| panic!("{panic}"))?;
         census.add(&counted, || source.mask_name(index));
-        progress(census.masks);
+        if !go_on(census.masks) {
+            return Err(Error::Stopped);
+        }
     }
     census.check(source.mask_classes())
 }

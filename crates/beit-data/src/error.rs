@@ -21,6 +21,9 @@ pub struct BadFile {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// Whoever watches what takes a while wanted it to stop.
+    #[error("stopped")]
+    Stopped,
     /// The string names no known kind of source.
     #[error("unknown data source `{spec}`: expected {}", .known.join(", "))]
     UnknownSource {

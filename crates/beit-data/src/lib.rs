@@ -39,7 +39,7 @@ pub use subset::{Validation, labels, stratified_subset, training_labels, validat
 pub use transform::{
     Channels, ClassShare, ColourJitter, Filter, FinetuneTransform, Fit, LOGIT_LAPLACE_EPS, Normalise,
     PhotometricDistortion, Planes, Preprocessing, PretrainTransform, RandomErasing, RandomResizedCrop,
-    RandomScale, Scale, SegmentationTransform, SegmentationView, TokenizerTransform, logit_laplace,
+    RandomScale, Scale, SegmentationTransform, SegmentationView, TokenizerTransform, is_small, logit_laplace,
 };
 
 #[cfg(feature = "fashion-mnist")]

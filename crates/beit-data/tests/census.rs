@@ -73,11 +73,21 @@ fn made(kinds: &[Kind]) -> Arc<dyn Source> {
 fn all_masks_are_counted() {
     let source = made(&[Kind::Good, Kind::Void, Kind::Good, Kind::Void, Kind::BadImage, Kind::BadMask]);
     let mut told = Vec::new();
-    let census = check_masks(&source, &[0, 1, 2, 3, 4], |done| told.push(done)).unwrap();
+    let census = check_masks(&source, &[0, 1, 2, 3, 4], |done| {
+        told.push(done);
+        true
+    })
+    .unwrap();
     assert_eq!(told, [1, 2, 3, 4, 5]);
     assert_eq!((census.masks, census.pixels, census.ignored), (5, vec![12, 24], 3 * 4 + 2 * 16));
     assert_eq!((census.void, census.first_void.as_deref()), (2, Some("mask 1")));
     assert_eq!(census.unread_images, 1);
+}
+
+#[test]
+fn the_rest_is_not_looked_at_where_that_is_wanted() {
+    let stopped = check_masks(&made(&[Kind::Good, Kind::Good, Kind::BadMask]), &[0, 1, 2], |done| done < 2);
+    assert!(matches!(stopped, Err(Error::Stopped)), "{stopped:?}");
 }
 
 #[test]
@@ -94,7 +104,7 @@ fn the_first_bad_mask_is_named() {
     ];
     for (kinds, expected) in rows {
         let all: Vec<usize> = (0..kinds.len()).collect();
-        let text = check_masks(&made(&kinds), &all, |_| {}).unwrap_err().to_string();
+        let text = check_masks(&made(&kinds), &all, |_| true).unwrap_err().to_string();
         assert!(text.starts_with(expected), "{text}, expected {expected}");
     }
 }

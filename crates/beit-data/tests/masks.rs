@@ -55,7 +55,7 @@ fn refused(mask: Vec<u8>, classes: Option<&str>) -> String {
     let dir = pairs(&[("a", mask)]);
     let source = read(&dir, classes);
     let text = source.mask(0).unwrap_err().to_string();
-    let found = check_masks(&source, &[0], |_| {}).unwrap_err().to_string();
+    let found = check_masks(&source, &[0], |_| true).unwrap_err().to_string();
     assert_eq!(text, found);
     assert!(text.starts_with("mask ") && text.contains("masks/a.png: "), "{text}");
     text
@@ -167,7 +167,7 @@ fn bad_masks_are_told_by_file_and_pixel() {
 #[test]
 fn sizes_must_be_equal() {
     let dir = pairs(&[("a", grey([3, 2], &[0, 1, 0, 1, 0, 1]))]);
-    let text = check_masks(&read(&dir, None), &[0], |_| {}).unwrap_err().to_string();
+    let text = check_masks(&read(&dir, None), &[0], |_| true).unwrap_err().to_string();
     assert!(
         text.contains("masks/a.png has 3 x 2 pixels, its image ") && text.contains("images/a.png has 2 x 3"),
         "{text}"
@@ -178,7 +178,7 @@ fn sizes_must_be_equal() {
 fn something_must_be_told_apart() {
     let text = |mask: &[u8]| {
         let dir = pairs(&[("a", grey(SIZE, mask))]);
-        check_masks(&read(&dir, None), &[0], |_| {}).unwrap_err().to_string()
+        check_masks(&read(&dir, None), &[0], |_| true).unwrap_err().to_string()
     };
     let one = text(&[0, 255, 0, 0, 0, 255]);
     assert!(
@@ -300,7 +300,7 @@ fn the_layout_of_ade20k() {
         );
         assert_eq!(ids(&*source, 0)[..3], [255, 0, 1]);
         assert!(source.name(0).contains(["training", "validation"][split as usize]));
-        let census = check_masks(&source, &[0], |_| {}).unwrap();
+        let census = check_masks(&source, &[0], |_| true).unwrap();
         assert_eq!((census.masks, census.ignored, census.pixels[..3].to_vec()), (1, 6, vec![6, 6, 6]));
     }
     let info = dir.path().join("ADEChallengeData2016/objectInfo150.txt");

@@ -60,6 +60,11 @@ pub enum Error {
         /// Counted from 0.
         batch: u64,
     },
+    /// A segmenter whose answers are no numbers.
+    #[error(
+        "the logits of the pixels are not finite: the model is damaged, or was trained until its numbers overflowed"
+    )]
+    PixelLogits,
     /// A tokenizer whose logits are no numbers, so that its visual tokens mean nothing.
     #[error(
         "the tokenizer's logits of image {image} are not finite: it is damaged, or was trained until its numbers overflowed"

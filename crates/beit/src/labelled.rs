@@ -1,6 +1,6 @@
 //! Labelled images to learn from, and others that judge what was learnt.
 
-use crate::error::{Place, Result, setting, unfit};
+use crate::error::{Error, Place, Result, setting, unfit};
 use crate::loaders::same_classes;
 use crate::progress::{Task, Watch};
 use crate::settings::{DataSettings, HeldOutSettings};
@@ -159,8 +159,17 @@ fn opened(data: &DataSettings, labels: Option<usize>, watch: &Watch) -> Result<A
 fn check_all_masks(source: &Arc<dyn Source>, watch: &Watch) -> Result<()> {
     let all: Vec<usize> = (0..source.len()).collect();
     watch.begin(&Task::Images { total: all.len() as u64 });
-    let census = check_masks(source, &all, |done| watch.done(done as u64))?;
+    let census = check_masks(source, &all, |done| {
+        watch.done(done as u64);
+        !watch.stops()
+    });
     watch.end();
+    let census = census.map_err(|error| match error {
+        beit_data::Error::Stopped => {
+            Error::Stopped("masks were being looked at, and nothing was begun".into())
+        }
+        error => error.into(),
+    })?;
     if let Some(first) = &census.first_void {
         watch.note(&format!(
             "{} of {} masks have no pixel with a class, and teach nothing: {first} is the first",

@@ -47,8 +47,9 @@ pub use progress::{Progress, Task, Watch};
 pub use run::{FolderLock, merged as settings_of_run, tokenizer_of};
 pub use segmenter::{Segmentation, Segmenter, Share, ViewSettings};
 pub use settings::{
-    Batches, CropSettings, DataSettings, DeviceSettings, HeldOutSettings, MaskSettings, MeasureSettings,
-    ModelSettings, OpenSettings, OptimisationSettings, ParametersRule, ReadSettings, RunSettings, Sides,
+    AverageSettings, Batches, CropSettings, DataSettings, DeviceSettings, FolderSettings, HeldOutSettings,
+    LoadSettings, MaskKind, MaskSettings, MeasureSettings, ModelSettings, OpenSettings, OptimisationSettings,
+    ParametersRule, Precision, PreprocessingRule, ReadSettings, ResizingRule, RunSettings, Sides, Size,
     TapsRule, TokenizerKind,
 };
 pub use tokenizer::{Tokenizer, Tokens};

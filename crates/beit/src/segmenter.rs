@@ -1,7 +1,7 @@
 //! Segmenters: images to the class of every pixel.
 
 use crate::device::{Device, Work};
-use crate::error::{Error, Result, setting};
+use crate::error::{Error, Place, Result, setting};
 use crate::load::{Opened, SegmenterModel};
 use crate::loaders::decodable;
 use crate::memory::refuse_beyond;
@@ -86,7 +86,7 @@ impl ViewSettings {
 /// What a segmenter does on its device.
 trait Engine {
     /// The class of every pixel of a picture of the size `to`.
-    fn segment(&self, views: &[View], windows: &Windows, to: [usize; 2], number: u64) -> Result<Vec<u8>>;
+    fn segment(&self, views: &[View], windows: &Windows, to: [usize; 2]) -> Result<Vec<u8>>;
     /// A checksum of the parameters and the running statistics.
     fn checksum(&self) -> Result<String>;
 }
@@ -98,9 +98,9 @@ struct Params<T> {
 }
 
 impl<O: Ops> Engine for On<O, Params<O::Tensor>> {
-    fn segment(&self, views: &[View], windows: &Windows, to: [usize; 2], number: u64) -> Result<Vec<u8>> {
+    fn segment(&self, views: &[View], windows: &Windows, to: [usize; 2]) -> Result<Vec<u8>> {
         let Params { model, running } = &*self.params;
-        Ok(beit_train::segment(&*self.ops, (model, running), views, windows, to, number)?)
+        Ok(beit_train::segment(&*self.ops, (model, running), views, windows, to)?)
     }
 
     fn checksum(&self) -> Result<String> {
@@ -193,7 +193,7 @@ impl Segmenter {
     /// As [`segment`](Self::segment), or settings with which nothing is seen.
     pub fn segment_with(&self, image: &Image, views: &ViewSettings) -> Result<Segmentation> {
         self.check(views)?;
-        let ids = self.classes_of(image, views, 0)?;
+        let ids = self.classes_of(image, views)?;
         let mask = Mask::new(image.height(), image.width(), ids);
         Ok(Segmentation { mask, labels: Arc::clone(&self.labels), colours: Arc::clone(&self.colours) })
     }
@@ -215,7 +215,8 @@ impl Segmenter {
         let mut decoded = 0;
         for (index, image) in decodable(source, 0..source.len(), watch) {
             decoded += 1;
-            each(index, &image, self.segment_with(&image, views)?)?;
+            let found = self.segment_with(&image, views).at(|| source.name(index))?;
+            each(index, &image, found)?;
         }
         Ok(source.len() - decoded)
     }
@@ -232,8 +233,8 @@ impl Segmenter {
         }
     }
 
-    /// The class of every pixel, row by row. `number` names the image in messages.
-    pub(crate) fn classes_of(&self, image: &Image, settings: &ViewSettings, number: u64) -> Result<Vec<u8>> {
+    /// The class of every pixel, row by row.
+    pub(crate) fn classes_of(&self, image: &Image, settings: &ViewSettings) -> Result<Vec<u8>> {
         let own = self.view(settings);
         let mirrored = settings.flip.then(|| {
             let mut mirrored = image.clone();
@@ -255,7 +256,7 @@ impl Segmenter {
         let views: Vec<View> =
             sizes.iter().flat_map(|&size| pictures.iter().map(move |&picture| view(size, picture))).collect();
         let to = [image.height(), image.width()];
-        self.engine.segment(&views, &windows, to, number)
+        self.engine.segment(&views, &windows, to)
     }
 
     /// Refuses views of these sizes whose logits do not fit into the machine.

@@ -21,7 +21,7 @@ pub use finetune::FinetuneTransform;
 pub use jitter::ColourJitter;
 pub use normalise::{Channels, LOGIT_LAPLACE_EPS, Normalise, logit_laplace};
 pub use photometric::PhotometricDistortion;
-pub use preprocessing::{Fit, Preprocessing};
+pub use preprocessing::{Fit, Preprocessing, is_small};
 pub use pretrain::PretrainTransform;
 pub use resize::Filter;
 pub use scale::{RandomScale, Scale};

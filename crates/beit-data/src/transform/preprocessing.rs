@@ -177,7 +177,9 @@ impl fmt::Display for Preprocessing {
     }
 }
 
-const fn is_small([height, width]: [usize; 2]) -> bool {
+/// Whether pictures of this size `[H, W]` are those of the small recipes: no side is longer than 64 pixels.
+#[must_use]
+pub const fn is_small([height, width]: [usize; 2]) -> bool {
     height <= SMALL && width <= SMALL
 }
 

@@ -31,17 +31,16 @@ pub struct View {
 ///
 /// # Errors
 ///
-/// The device, or logits that are not finite; `number` names the picture in the message.
+/// The device, or logits that are not finite.
 pub fn segment<O: Ops>(
     ops: &O,
     (model, running): (&Segmenter<O::Tensor>, &HeadRunning<O::Tensor>),
     views: &[View],
     windows: &Windows,
     to: [usize; 2],
-    number: u64,
 ) -> Result<Vec<u8>> {
     let classes = model.config().classes;
-    let job = Job { ops, model, running, windows, classes, number };
+    let job = Job { ops, model, running, windows, classes };
     let logits = |view: &View| Ok(Seen { logits: job.logits(&view.planes)?, mirrored: view.mirrored });
     let seen = views.iter().map(logits).collect::<Result<Vec<_>>>()?;
     let together = (TOGETHER_ELEMENTS / (to[1] * classes)).clamp(1, to[0]);
@@ -88,7 +87,6 @@ struct Job<'a, O: Ops> {
     running: &'a HeadRunning<O::Tensor>,
     windows: &'a Windows,
     classes: usize,
-    number: u64,
 }
 
 impl<O: Ops> Job<'_, O> {
@@ -147,7 +145,7 @@ impl<O: Ops> Job<'_, O> {
         let images = self.ops.upload(vit.images(pixels.len() / vit.numbers()), pixels);
         let logits = self.model.infer(self.ops, &images, self.running);
         if !self.ops.read(&logits)?.iter().all(|x| x.is_finite()) {
-            return Err(Error::Logits { batch: self.number });
+            return Err(Error::PixelLogits);
         }
         let shape = self.ops.shape(&logits);
         let same = [shape[1], shape[2]] == self.windows.size;
@@ -255,13 +253,12 @@ mod tests {
         let (model, running) = model(&ops);
         let windows = Windows { size: [SIDE; 2], stride: [5, 5] };
         let picture = planes(SIDE, SIDE);
-        let job =
-            Job { ops: &ops, model: &model, running: &running, windows: &windows, classes: 3, number: 0 };
+        let job = Job { ops: &ops, model: &model, running: &running, windows: &windows, classes: 3 };
         let whole = job.of_windows(&picture.pixels).expect("finite");
         let mut canvas = Canvas::new([SIDE; 2], 3);
         canvas.add([0, 0], [SIDE; 2], &whole);
         assert_eq!(canvas.into_mean([SIDE; 2]), whole[..], "the mean over one window");
-        let named = segment(&ops, (&model, &running), &[view(picture)], &windows, [SIDE; 2], 0);
+        let named = segment(&ops, (&model, &running), &[view(picture)], &windows, [SIDE; 2]);
         let classes: Vec<u8> = whole.chunks_exact(3).map(most_likely).collect();
         assert_eq!(named.expect("finite"), classes);
         assert!(classes.iter().any(|&class| class != classes[0]), "a model that tells nothing apart");
@@ -274,8 +271,7 @@ mod tests {
         let (model, running) = model(&ops);
         let windows = Windows { size: [SIDE; 2], stride: [SIDE, 12] };
         let picture = planes(SIDE, 28);
-        let job =
-            Job { ops: &ops, model: &model, running: &running, windows: &windows, classes: 3, number: 0 };
+        let job = Job { ops: &ops, model: &model, running: &running, windows: &windows, classes: 3 };
         let both = [0, 12]
             .map(|left| job.of_windows(&cut(&picture, [0, left], [SIDE; 2])).expect("finite").to_vec());
         let got = job.logits(&picture).expect("finite");
@@ -297,8 +293,7 @@ mod tests {
         let ops = Host::<f32>::new();
         let (model, running) = model(&ops);
         let windows = Windows::of_size([SIDE; 2]);
-        let job =
-            Job { ops: &ops, model: &model, running: &running, windows: &windows, classes: 3, number: 0 };
+        let job = Job { ops: &ops, model: &model, running: &running, windows: &windows, classes: 3 };
         let (to, picture) = ([50, 37], planes(20, 28));
         for mirrored in [false, true] {
             let seen = [Seen { logits: job.logits(&picture).expect("finite"), mirrored }];
@@ -313,7 +308,7 @@ mod tests {
         let ops = Host::<f32>::new();
         let (model, running) = model(&ops);
         let windows = Windows::of_size([SIDE; 2]);
-        let named = segment(&ops, (&model, &running), &[view(planes(9, 30))], &windows, [18, 60], 0);
+        let named = segment(&ops, (&model, &running), &[view(planes(9, 30))], &windows, [18, 60]);
         assert_eq!(named.expect("finite").len(), 18 * 60);
     }
 
@@ -327,9 +322,8 @@ mod tests {
         let rows = picture.pixels.chunks_exact(SIDE);
         let mirrored: Vec<f32> = rows.flat_map(|row| row.iter().rev().copied()).collect();
         let mirrored = Planes { pixels: mirrored, ..picture.clone() };
-        let segment = |views: &[View]| {
-            segment(&ops, (&model, &running), views, &windows, [SIDE; 2], 0).expect("finite")
-        };
+        let segment =
+            |views: &[View]| segment(&ops, (&model, &running), views, &windows, [SIDE; 2]).expect("finite");
         let of_mirrored = segment(&[view(mirrored.clone())]);
         let turned: Vec<u8> =
             of_mirrored.chunks_exact(SIDE).flat_map(|row| row.iter().rev().copied()).collect();
@@ -347,7 +341,7 @@ mod tests {
         let (mut model, running) = model(&ops);
         model.vit.blocks[3].mlp.fc2.weight[0] = f32::NAN;
         let windows = Windows::of_size([SIDE; 2]);
-        let found = segment(&ops, (&model, &running), &[view(planes(SIDE, SIDE))], &windows, [SIDE; 2], 7);
-        assert!(matches!(found, Err(Error::Logits { batch: 7 })), "{found:?}");
+        let found = segment(&ops, (&model, &running), &[view(planes(SIDE, SIDE))], &windows, [SIDE; 2]);
+        assert!(matches!(found, Err(Error::PixelLogits)), "{found:?}");
     }
 }

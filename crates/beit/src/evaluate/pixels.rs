@@ -113,7 +113,7 @@ impl Segmenter {
         for batch in loader.batches(counts.done..loader.batches_per_epoch().max(counts.done))? {
             let batch = batch?;
             for (Pictured { image, mask }, &index) in batch.data.iter().zip(&batch.indices) {
-                let named = self.classes_of(image, views, index as u64)?;
+                let named = self.classes_of(image, views).at(|| source.name(index))?;
                 counts.add(mask.ids(), &named);
             }
             counts.done = batch.number + 1;

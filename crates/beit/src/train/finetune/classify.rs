@@ -8,8 +8,6 @@ use crate::error::Result;
 use crate::load::ClassifierModel;
 use crate::loaders::Loading;
 use crate::probe::pixels_baseline;
-use crate::run::{Recorded, Run, data_stamp};
-use crate::train::Journal;
 use beit_data::{FinetuneTransform, LabelledSample, Loader, Preprocessing};
 use beit_ops::Ops;
 use beit_train::{Classification, Record, Sink, Trainer};
@@ -35,30 +33,24 @@ impl Work for Job<'_> {
         let loader: Loader<LabelledSample> =
             loading.finetune(&job.images.source, job.images.indices.clone(), transform)?;
 
-        let recorded = Recorded::new(settings, device).with("data", data_stamp(job.images.source.as_ref()));
-        let mut run = Run::begin_or_resume(&settings.run, "finetune", &job.inputs(), &recorded, watch)?;
         let task = Classification { smoothing: settings.smoothing, recompute: settings.training.recompute };
         let mut trainer = Trainer::new(&**ops, task, job.recipe(device), params);
-        if let Some(newest) = run.newest() {
-            trainer.load_state(&newest)?;
-        }
-        let step = trainer.optimiser.steps();
-        let mut journal = Journal::open(&mut run, watch, "finetune", step)?;
         let names = job.images.source.class_names();
         let save = |trainer: &Trainer<'_, O, _>, dir: &Path| save(trainer, &preprocessing, names, dir);
-        let checkpoint = journal.train_to_the_end(&mut trainer, &loader, &settings.run, save)?;
+        let mut trained = job.train(device, &mut trainer, &loader, save)?;
 
         let loader = loading.labelled(&job.images.held_out, preprocessing, |class| class)?;
         let (params, ()) = trainer.into_model();
         let model = ClassifierModel { params, class_names: names.to_vec(), preprocessing };
         let classifier = Door::on(ops, model, device);
-        let evaluation = classifier.engine().evaluate(&loader, None, &mut |_| Ok(()))?;
+        let evaluation = job.watched(&trained, |seen| {
+            let batch_size = loading.batch_size as u64;
+            classifier.engine().evaluate(&loader, None, &mut |state| seen(state.batches * batch_size))
+        })?;
         let (split, accuracy) = (job.images.split.to_string(), evaluation.accuracy());
-        journal.metrics.record(&Record::Classes { split: &split, accuracy: &accuracy })?;
+        trained.metrics.record(&Record::Classes { split: &split, accuracy: &accuracy })?;
         let pixels_baseline = pixels_baseline(&job.images, preprocessing, &loading)?;
-        let judged = Judged::Classes { accuracy, pixels_baseline };
-        let labels = job.images.indices.len();
-        Ok(Finetuned { run: run.dir.clone(), checkpoint, labels, split, judged })
+        Ok(job.finetuned(trained, split, Judged::Classes { accuracy, pixels_baseline }))
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod classify;
 mod head;
+mod in_run;
 mod segment;
 mod segment_start;
 mod start;
@@ -24,10 +25,10 @@ use crate::settings::{
     OptimisationSettings, RunSettings,
 };
 use crate::train::recipe;
-use beit_heads::{Classifier, ClassifierConfig, Pooling};
-use beit_ops::prelude::*;
-use beit_ops::{Ops, Tree};
+use beit_heads::Pooling;
+use beit_ops::{Ops, Plan};
 use beit_train::{Accuracy, Decay, Hyper, PixelAccuracy, PixelClass, Recipe};
+use beit_vit::Config;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -41,9 +42,6 @@ struct Usual {
     steps: u64,
 }
 
-/// Pictures up to this side are those of the small recipes.
-const SMALL: usize = 64;
-
 impl Usual {
     fn of(task: FinetuneTask, images: &Labelled) -> Result<Self> {
         Ok(match task {
@@ -51,7 +49,7 @@ impl Usual {
             FinetuneTask::Classify => {
                 Self { lr: 4e-3, decay: Decay::Cosine, batch_size: Batches::LARGE, steps: 800 }
             }
-            FinetuneTask::Segment if images.first_size()?.iter().all(|&side| side <= SMALL) => {
+            FinetuneTask::Segment if beit_data::is_small(images.first_size()?) => {
                 // docs/results/segmentation.md
                 Self { lr: 2e-3, decay: Decay::Linear, batch_size: 8, steps: 1250 }
             }
@@ -326,22 +324,14 @@ impl Finetuning {
         self.settings.run.resumed().and_then(newest)
     }
 
-    /// Refuses what the machine has no memory for.
-    fn refuse_beyond(&self, device: &Device, config: &ClassifierConfig) -> Result<()> {
-        let (vit, training) = (&config.vit, &self.settings.training);
-        let batch = training.batch_size();
+    /// Refuses what the machine has no memory for. `step` is a step of so many images, with the parameters, their gradients and moments
+    /// that it keeps.
+    fn refuse_beyond(&self, device: &Device, vit: &Config, step: impl Fn(&Plan, usize)) -> Result<()> {
+        let batch = self.settings.training.batch_size();
         let what = format!("a step of {batch} images of {}x{}", vit.image[0], vit.image[1]);
         let lower = "--batch-size or --image-size, or take --recompute";
         memory::refuse_beyond(device, &what, memory::least_of_vit(vit, batch), lower)?;
-        let planned = memory::plan(device.footprint(), batch, |ops, batch| {
-            let params = Classifier::shapes(config).map(&mut |shape| ops.zeros(*shape));
-            // Gradients and two moments.
-            let mut kept: Vec<_> = (0..3).map(|_| params.clone()).collect();
-            let images = ops.zeros(vit.images(batch));
-            let input = beit_vit::Input { images: &images, mask: None, drop_path: None };
-            let (logits, saved) = params.forward(ops, &input, training.keep());
-            params.backward(ops, &input, &logits, saved, &mut kept[0]);
-        });
+        let planned = memory::plan(device.footprint(), batch, step);
         memory::refuse_beyond(device, &what, planned.bytes, lower)
     }
 

@@ -1,5 +1,6 @@
 //! Fine-tuning for segmentation on a device.
 
+use super::in_run::Seen;
 use super::segment_start::Start;
 use super::{Finetuned, Finetuning, Judged};
 use crate::device::{Device, Work};
@@ -7,9 +8,7 @@ use crate::error::Result;
 use crate::load::SegmenterModel;
 use crate::loaders::{Loading, decodable};
 use crate::picture;
-use crate::run::{Recorded, Run, data_stamp};
 use crate::segmenter::{Segmenter as Door, ViewSettings};
-use crate::train::Journal;
 use beit_data::{Image, Loader, Preprocessing, SegmentationSample};
 use beit_ops::Ops;
 use beit_train::{PixelCounts, Record, Segmentation, Sink, Trainer};
@@ -39,41 +38,33 @@ impl Work for Job<'_> {
         let loader: Loader<SegmentationSample> =
             loading.segmentation(&job.images.source, indices, preprocessing.segment())?;
 
-        let recorded = Recorded::new(settings, device).with("data", data_stamp(job.images.source.as_ref()));
-        let mut run = Run::begin_or_resume(&settings.run, "finetune", &job.inputs(), &recorded, watch)?;
         let (mean, recompute) = (settings.segmentation.mean(), settings.training.recompute);
         let task = Segmentation { mean, recompute };
         let mut trainer = Trainer::with_buffers(&**ops, task, job.recipe(device), params, running);
-        if let Some(newest) = run.newest() {
-            trainer.load_state(&newest)?;
-        }
-        let step = trainer.optimiser.steps();
-        let mut journal = Journal::open(&mut run, watch, "finetune", step)?;
         let names = job.class_names();
         let save = |trainer: &Trainer<'_, O, _>, dir: &Path| save(trainer, &preprocessing, names, dir);
-        let checkpoint = journal.train_to_the_end(&mut trainer, &loader, &settings.run, save)?;
+        let mut trained = job.train(device, &mut trainer, &loader, save)?;
 
         let (params, running) = trainer.into_model();
         let model = SegmenterModel { params, running, class_names: names.to_vec(), preprocessing };
         let segmenter = Door::on(ops, model, device).coloured(job.images.source.mask_palette());
-        let (split, counts) = (job.images.split.to_string(), job.judge(&segmenter, &loading)?);
-        let accuracy = counts.accuracy();
-        journal.metrics.record(&Record::Pixels { split: &split, accuracy: &accuracy })?;
-        let picture = journal.run.pictures()?.join("segmentation.png");
+        let counts = job.watched(&trained, |seen| job.judge(&segmenter, &loading, seen))?;
+        let (split, accuracy) = (job.images.split.to_string(), counts.accuracy());
+        trained.metrics.record(&Record::Pixels { split: &split, accuracy: &accuracy })?;
+        let picture = trained.run.pictures()?.join("segmentation.png");
         job.draw(&segmenter, &picture)?;
         let judged = Judged::Pixels { accuracy, per_class: counts.per_class(), picture };
-        let (dir, labels) = (run.dir.clone(), job.images.indices.len());
-        Ok(Finetuned { run: dir, checkpoint, labels, split, judged })
+        Ok(job.finetuned(trained, split, judged))
     }
 }
 
 impl Finetuning {
     /// What is counted of the images that were held out.
-    fn judge(&self, segmenter: &Door, loading: &Loading) -> Result<PixelCounts> {
+    fn judge(&self, segmenter: &Door, loading: &Loading, seen: &mut Seen<'_>) -> Result<PixelCounts> {
         let loading = Loading { batch_size: 1, ..loading.clone() };
         let (views, none) = (ViewSettings::default(), PixelCounts::new(self.classes()));
         let held_out = &self.images.held_out;
-        segmenter.count(held_out, &loading, &views, none, |class| class, &mut |_| Ok(()))
+        segmenter.count(held_out, &loading, &views, none, |class| class, &mut |state| seen(state.done))
     }
 
     /// Images that were held out; their masks; what the model says.

@@ -1,12 +1,10 @@
 //! What fine-tuning for segmentation starts from.
 
 use super::Finetuning;
-use super::start::same_patches;
+use super::start::{Init, no_transformer, same_patches, unfit};
 use crate::device::Device;
 use crate::error::{Error, Result, unfit};
 use crate::load;
-use crate::locate::{Located, locate};
-use crate::memory;
 use crate::settings::{ModelSettings, Sides};
 use crate::train::FinetuneSettings;
 use beit_data::{Fit, Normalise, Preprocessing};
@@ -44,11 +42,7 @@ impl Finetuning {
     /// Goes on with what this run had learnt: what it began with is not needed any more.
     fn segmenter_from_own<O: Ops>(&self, ops: &O, own: &Path) -> Result<Start<O::Tensor>> {
         let Loaded { params: WholeSegmenter { model, running }, .. } = load_segmenter(ops, own)?;
-        let (found, expected) = (model.config().classes, self.classes());
-        if found != expected {
-            let path = own.display();
-            unfit!("{path} has {found} classes, the data have {expected}; resume with the data of the run");
-        }
+        self.same_number_of_classes(own, model.config().classes)?;
         let preprocessing = load::preprocessing(&Checkpoint::open(own)?, model.vit.config())?;
         let report = format!("{}: all of it", own.display());
         Ok(Start { params: model, running, preprocessing, report })
@@ -77,30 +71,22 @@ impl Finetuning {
         init: &Path,
     ) -> Result<Start<O::Tensor>> {
         let FinetuneSettings { model, training, loading, .. } = &self.settings;
-        let Located { path, entry } = locate(&init.to_string_lossy(), &self.watch)?;
-        let opening = loading.reading.options(model.image_size, entry);
-        let checkpoint = load::open(&path, opening, &self.watch)?;
-        let Some(mut vit) = checkpoint.model().vit().cloned() else {
-            let path = path.display();
-            unfit!("{path}: a tokenizer cannot be fine-tuned; expected a pre-trained model")
-        };
+        let Init { path, entry, checkpoint } = self.opened(init)?;
+        let mut vit = checkpoint.model().vit().cloned().ok_or_else(|| no_transformer(&path))?;
         same_patches(init, model.patch_size, vit.patch)?;
         vit.image = self.crop(vit.patch)?;
         let image = vit.image;
-        // A fault of flag and checkpoint together, so no wrong usage.
-        let at = |error: &dyn std::fmt::Display| Error::Unfit(format!("{}: {error}", path.display()));
-        vit.validate().map_err(|error| at(&error))?;
+        vit.validate().map_err(unfit(&path))?;
         let head = self.settings.segmentation.config(&vit);
         let taps = match checkpoint.model() {
             // A head that is trained further reads what it was trained on.
             Model::Segmenter(trained) if trained.segmenter.head == head => trained.segmenter.taps,
             _ => SegmenterConfig::usual_taps(vit.depth),
         };
-        let no_transformer = || at(&"this has no transformer");
-        let mut config =
-            checkpoint.model().segmented(self.classes(), head, taps).ok_or_else(no_transformer)?;
+        let config = checkpoint.model().segmented(self.classes(), head, taps);
+        let mut config = config.ok_or_else(|| no_transformer(&path))?;
         config.vit.image = image;
-        config.validate().map_err(|error| at(&error))?;
+        config.validate().map_err(unfit(&path))?;
         self.refuse_segmenter_beyond(device, &config)?;
         let options = loading.options(Some(Sides(image)));
         let Loaded { params: WholeSegmenter { model: mut params, running }, report } =
@@ -172,10 +158,7 @@ impl Finetuning {
                 "--batch-size {batch}: expected at least 2 for --head upernet, whose batch norm of one pooled pixel an image has no variance otherwise"
             );
         }
-        let what = format!("a step of {batch} images of {}x{}", vit.image[0], vit.image[1]);
-        let lower = "--batch-size or --image-size, or take --recompute";
-        memory::refuse_beyond(device, &what, memory::least_of_vit(vit, batch), lower)?;
-        let planned = memory::plan(device.footprint(), batch, |ops, batch| {
+        self.refuse_beyond(device, vit, |ops, batch| {
             let params = Segmenter::shapes(config).map(&mut |shape| ops.zeros(*shape));
             let mut running = Segmenter::running(config).map(&mut |shape| ops.zeros(*shape));
             // Gradients and two moments.
@@ -187,7 +170,6 @@ impl Finetuning {
             let pixels = beit_heads::Pixels { labels: &labels, size: vit.image, classes: config.classes };
             let loss = beit_heads::pixel_loss(ops, &logits, &pixels, self.settings.segmentation.mean(), 1.0);
             params.backward(ops, &input, &loss.d_logits, &[], saved, &mut kept[0]);
-        });
-        memory::refuse_beyond(device, &what, planned.bytes, lower)
+        })
     }
 }

@@ -9,10 +9,12 @@ use crate::settings::Sides;
 use crate::train::FinetuneSettings;
 use beit_data::{Normalise, Preprocessing};
 use beit_heads::{Classifier, ClassifierConfig};
-use beit_ops::Ops;
+use beit_ops::prelude::*;
+use beit_ops::{Ops, Tree};
 use beit_vit::RelativePositions;
-use beit_weights::{Checkpoint, load_classifier};
-use std::path::Path;
+use beit_weights::{Checkpoint, Entry, load_classifier};
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
 
 /// A classifier that is to be trained.
 pub(super) struct Start<T> {
@@ -36,10 +38,7 @@ impl Finetuning {
     fn start_from_own<O: Ops>(&self, ops: &O, own: &Path) -> Result<Start<O::Tensor>> {
         let loaded = load_classifier(ops, own)?;
         let config = loaded.params.config();
-        if config.classes != self.classes() {
-            let (path, found, expected) = (own.display(), config.classes, self.classes());
-            unfit!("{path} has {found} classes, the data have {expected}; resume with the data of the run");
-        }
+        self.same_number_of_classes(own, config.classes)?;
         let preprocessing = load::preprocessing(&Checkpoint::open(own)?, &config.vit)?;
         let report = format!("{}: all of it", own.display());
         Ok(Start { params: loaded.params, preprocessing, report })
@@ -53,7 +52,7 @@ impl Finetuning {
         }
         let preprocessing = model.preprocessing(&vit);
         let config = ClassifierConfig::on(vit, self.classes(), self.pooling());
-        self.refuse_beyond(device, &config)?;
+        self.refuse_classifier_beyond(device, &config)?;
         let params = Classifier::init(ops, &config, training.seed);
         Ok(Start { params, preprocessing, report: "from scratch: every parameter is random".to_owned() })
     }
@@ -65,21 +64,13 @@ impl Finetuning {
         init: &Path,
     ) -> Result<Start<O::Tensor>> {
         let FinetuneSettings { model, training, loading, .. } = &self.settings;
-        let Located { path, entry } = locate(&init.to_string_lossy(), &self.watch)?;
+        let Init { path, entry, checkpoint } = self.opened(init)?;
         let options = loading.options(model.image_size);
-        let opening = loading.reading.options(model.image_size, entry);
-        let checkpoint = load::open(&path, opening, &self.watch)?;
-        let no_transformer = || {
-            let path = path.display();
-            Error::Unfit(format!("{path}: a tokenizer cannot be fine-tuned; expected a pre-trained model"))
-        };
         let config = checkpoint.model().finetuned(self.classes(), self.pooling());
-        let mut config = config.ok_or_else(no_transformer)?;
+        let mut config = config.ok_or_else(|| no_transformer(&path))?;
         config.vit.image = options.image.unwrap_or(config.vit.image);
-        // A fault of flag and checkpoint together, so no wrong usage.
-        let unfit = |error: beit_vit::Error| Error::Unfit(format!("{}: {error}", path.display()));
-        config.vit.validate().map_err(unfit)?;
-        self.refuse_beyond(device, &config)?;
+        config.vit.validate().map_err(unfit(&path))?;
+        self.refuse_classifier_beyond(device, &config)?;
         let loaded = checkpoint.finetuned(ops, &config, options, training.seed)?;
         let mut params = loaded.params;
         if let Some(rate) = model.drop_path {
@@ -100,6 +91,58 @@ impl Finetuning {
         let report = format!("{}: {}", path.display(), loaded.report);
         Ok(Start { params, preprocessing, report })
     }
+
+    fn refuse_classifier_beyond(&self, device: &Device, config: &ClassifierConfig) -> Result<()> {
+        let (vit, keep) = (&config.vit, self.settings.training.keep());
+        self.refuse_beyond(device, vit, |ops, batch| {
+            let params = Classifier::shapes(config).map(&mut |shape| ops.zeros(*shape));
+            // Gradients and two moments.
+            let mut kept: Vec<_> = (0..3).map(|_| params.clone()).collect();
+            let images = ops.zeros(vit.images(batch));
+            let input = beit_vit::Input { images: &images, mask: None, drop_path: None };
+            let (logits, saved) = params.forward(ops, &input, keep);
+            params.backward(ops, &input, &logits, saved, &mut kept[0]);
+        })
+    }
+
+    /// Finds and opens what `--init` names.
+    pub(super) fn opened(&self, init: &Path) -> Result<Init> {
+        let FinetuneSettings { model, loading, .. } = &self.settings;
+        let Located { path, entry } = locate(&init.to_string_lossy(), &self.watch)?;
+        let opening = loading.reading.options(model.image_size, entry);
+        let checkpoint = load::open(&path, opening, &self.watch)?;
+        Ok(Init { path, entry, checkpoint })
+    }
+
+    /// Refuses to go on with data of other classes.
+    pub(super) fn same_number_of_classes(&self, own: &Path, found: usize) -> Result<()> {
+        let (path, expected) = (own.display(), self.classes());
+        if found != expected {
+            unfit!("{path} has {found} classes, the data have {expected}; resume with the data of the run");
+        }
+        Ok(())
+    }
+}
+
+/// What `--init` names.
+pub(super) struct Init {
+    pub(super) path: PathBuf,
+    /// Of the catalogue, where it is an official checkpoint.
+    pub(super) entry: Option<&'static Entry>,
+    pub(super) checkpoint: Checkpoint,
+}
+
+/// The error of a checkpoint that has no transformer.
+pub(super) fn no_transformer(path: &Path) -> Error {
+    Error::Unfit(format!(
+        "{}: a tokenizer cannot be fine-tuned; expected a pre-trained model",
+        path.display()
+    ))
+}
+
+/// A fault of a flag and this checkpoint together, so no wrong usage.
+pub(super) fn unfit<E: Display>(path: &Path) -> impl Fn(E) -> Error {
+    move |error| Error::Unfit(format!("{}: {error}", path.display()))
 }
 
 /// Refuses another patch size than the checkpoint's.

@@ -1,0 +1,74 @@
+//! What happens in the folder of a run, whatever is learnt: training to the end, and judging what came out.
+
+use super::{Finetuned, Finetuning, Judged};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::progress::Task as Begun;
+use crate::run::{Recorded, Run, data_stamp};
+use crate::train::Journal;
+use beit_data::Loader;
+use beit_ops::Ops;
+use beit_train::{Metrics, Task, Trainer};
+use std::path::{Path, PathBuf};
+
+/// A run that was trained to its end.
+pub(super) struct Trained {
+    pub(super) run: Run,
+    pub(super) metrics: Metrics,
+    /// The last one.
+    pub(super) checkpoint: PathBuf,
+}
+
+/// Is told how many images that judge have been looked at, and stops where whoever watches wants that.
+pub(super) type Seen<'a> = dyn FnMut(u64) -> beit_train::Result<()> + 'a;
+
+impl Finetuning {
+    /// Begins the run, or goes on with it, and trains to its end.
+    pub(super) fn train<O: Ops, K: Task<O>>(
+        &self,
+        device: &Device,
+        trainer: &mut Trainer<'_, O, K>,
+        loader: &Loader<K::Sample>,
+        save: impl Fn(&Trainer<'_, O, K>, &Path) -> Result<()>,
+    ) -> Result<Trained> {
+        let (settings, watch) = (&self.settings, &self.watch);
+        let recorded = Recorded::new(settings, device).with("data", data_stamp(self.images.source.as_ref()));
+        let mut run = Run::begin_or_resume(&settings.run, "finetune", &self.inputs(), &recorded, watch)?;
+        if let Some(newest) = run.newest() {
+            trainer.load_state(&newest)?;
+        }
+        let mut journal = Journal::open(&mut run, watch, "finetune", trainer.optimiser.steps())?;
+        let checkpoint = journal.train_to_the_end(trainer, loader, &settings.run, save)?;
+        let Journal { metrics, .. } = journal;
+        Ok(Trained { run, metrics, checkpoint })
+    }
+
+    /// Judges, while whoever watches sees how far that is and may stop it.
+    pub(super) fn watched<T>(
+        &self,
+        trained: &Trained,
+        judge: impl FnOnce(&mut Seen<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let watch = &self.watch;
+        watch.begin(&Begun::Images { total: self.images.held_out.len() as u64 });
+        let judged = judge(&mut |images| {
+            watch.done(images);
+            if watch.stops() { Err(beit_train::Error::Stopped) } else { Ok(()) }
+        });
+        watch.end();
+        judged.map_err(|error| match error {
+            Error::Train(beit_train::Error::Stopped) => Error::Stopped(format!(
+                "all steps are saved in {}; --resume --out {} judges what was learnt",
+                trained.checkpoint.display(),
+                trained.run.dir.display()
+            )),
+            error => error,
+        })
+    }
+
+    /// The answer.
+    pub(super) fn finetuned(&self, trained: Trained, split: String, judged: Judged) -> Finetuned {
+        let Trained { run, checkpoint, .. } = trained;
+        Finetuned { run: run.dir.clone(), checkpoint, labels: self.images.indices.len(), split, judged }
+    }
+}
