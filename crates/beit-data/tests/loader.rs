@@ -94,18 +94,20 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(30))]
 
     #[test]
-    fn ranks_share_the_batch_of_one_process(of in 1_usize..5, per_rank in 1_usize..4, workers in 1_usize..4, seed: u64) {
-        let config = |rank, of| LoaderConfig {
-            shard: Shard { rank, of }, workers, ..LoaderConfig::training(per_rank * 12, seed)
-        };
-        prop_assume!(12 % of == 0);
-        let whole = all(loader(100, config(0, 1)).batches(1..4).unwrap());
-        for rank in 0..of {
-            for (part, whole) in all(loader(100, config(rank, of)).batches(1..4).unwrap()).iter().zip(&whole) {
-                let expected: Vec<usize> = whole.indices.iter().skip(rank).step_by(of).copied().collect();
-                prop_assert_eq!(&part.indices, &expected);
-            }
+    fn ranks_share_the_batches_of_one_process(of in 1_usize..5, each in 1_u64..4, workers in 1_usize..4, seed: u64) {
+        let loader = loader(100, LoaderConfig { workers, ..LoaderConfig::training(7, seed) });
+        let of_all = each * of as u64;
+        let whole: Vec<Vec<usize>> =
+            all(loader.batches(of_all..4 * of_all).unwrap()).into_iter().map(|batch| batch.indices).collect();
+        let ranks: Vec<Vec<Batch<LabelledSample>>> = (0..of)
+            .map(|rank| all(loader.batches_of(1..4, each, Shard { rank, of }).unwrap()))
+            .collect();
+        let mut shared = Vec::new();
+        for step in 0..3 {
+            let own = step * each as usize..(step + 1) * each as usize;
+            shared.extend(ranks.iter().flat_map(|batches| &batches[own.clone()]).map(|batch| batch.indices.clone()));
         }
+        prop_assert_eq!(shared, whole);
     }
 }
 
@@ -117,12 +119,6 @@ fn settings_that_cannot_work_are_refused() {
         (100, LoaderConfig { repeats: 0, ..good.clone() }, "at least 1"),
         (0, good.clone(), "at least 1"),
         (7, good.clone(), "expected enough images for one batch of 8, found 7"),
-        (
-            100,
-            LoaderConfig { shard: Shard { rank: 2, of: 2 }, ..good.clone() },
-            "expected a rank below 2, found 2",
-        ),
-        (100, LoaderConfig { shard: Shard { rank: 0, of: 3 }, ..good.clone() }, "share evenly"),
         (100, LoaderConfig { max_bad_share: f64::NAN, ..good.clone() }, "0 to 1, found NaN"),
     ];
     for (images, config, expected) in rows {
@@ -130,6 +126,8 @@ fn settings_that_cannot_work_are_refused() {
             Loader::new(Arc::new(Numbers(images)), (0..images).collect(), config, sample).err().unwrap();
         assert!(error.to_string().contains(expected), "{error}");
     }
+    let error = loader(100, good).batches_of(0..1, 1, Shard { rank: 2, of: 2 }).err().unwrap();
+    assert_eq!(error.to_string(), "loader: expected a rank below 2, found 2");
 }
 
 /// A folder of `good` pictures and `bad` truncated ones.

@@ -79,6 +79,16 @@ pub enum Error {
         /// Counted from the first batch of the first epoch.
         number: u64,
     },
+    /// A rank of a run of several processes cannot go on because of another.
+    #[error("rank {rank} of this run cannot go on: rank {other} {problem}")]
+    Ranks {
+        /// Who found it.
+        rank: usize,
+        /// Who is to blame.
+        other: usize,
+        /// What that one does.
+        problem: String,
+    },
     /// Whoever watches an evaluation wanted it to stop.
     #[error("stopped")]
     Stopped,

@@ -1,22 +1,26 @@
 //! Places in a step where others may join in.
 
 use crate::error::Result;
-use crate::task::{Outcome, Task};
+use crate::task::{Changes, Outcome, Task};
 use beit_data::{Batch, SampleRng, Shard};
 use beit_ops::Ops;
 
 /// What happens in a step besides the task's own work. Every method does nothing unless it is overridden.
 pub trait Hooks<O: Ops, K: Task<O>> {
-    /// Which of how many processes this is. The loader is [sharded](beit_data::LoaderConfig::shard) alike.
+    /// Which of how many processes this is. Each sees [its batches](beit_data::Loader::batches_of) of a step.
     fn shard(&self) -> Shard {
-        Shard { rank: 0, of: 1 }
+        Shard::WHOLE
     }
 
     /// Whether [`run`](crate::Trainer::run) is to return once `step` steps are done, before the step that it was asked for: to
     /// save, or because somebody wants it to stop. It can be called again and goes on as if it had not returned.
-    fn pause(&mut self, step: u64) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// Whatever ends the run.
+    fn pause(&mut self, step: u64) -> Result<bool> {
         let _ = step;
-        false
+        Ok(false)
     }
 
     /// Changes a micro-batch before the model sees it, as Mixup does. The random numbers are a function of the seed and the
@@ -27,14 +31,19 @@ pub trait Hooks<O: Ops, K: Task<O>> {
 
     /// Adds up a step over all processes, before its gradients are divided by the rows of all of them and clipped.
     ///
-    /// `grads` are sums over the rows of this process, and become the sums over the rows of all. `sums` gets the
-    /// [`parts`](Sums::parts) of the others, or one part in place of all.
+    /// The gradients are sums over the rows of this process, and become the sums over the rows of all; the buffers are sums of what its
+    /// micro-batches wrote, and become those of all. `sums` gets the [`parts`](Sums::parts) of the others, or one part in place of all.
     ///
     /// # Errors
     ///
     /// Whatever ends the run.
-    fn reduce(&mut self, ops: &O, grads: &mut K::Params, sums: &mut Sums<O::Tensor>) -> Result<()> {
-        let _ = (ops, grads, sums);
+    fn reduce(
+        &mut self,
+        ops: &O,
+        sum: Changes<'_, K::Params, K::Buffers>,
+        sums: &mut Sums<O::Tensor>,
+    ) -> Result<()> {
+        let _ = (ops, sum, sums);
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The part of a run's settings that all tasks share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
-    /// Micro-batches whose gradients make one step.
+    /// Micro-batches whose gradients make one step, over all processes.
     pub accumulate: u64,
     /// Optimiser and schedule; its `total` is the length of the run.
     pub hyper: Hyper,
@@ -37,6 +37,22 @@ impl Recipe {
             ))),
             _ => self.hyper.check(),
         }
+    }
+
+    /// Micro-batches of a step that one of so many processes computes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Recipe`] where they cannot be shared evenly.
+    pub(crate) fn each(&self, processes: usize) -> Result<u64> {
+        let of = processes.max(1) as u64;
+        if self.accumulate == 0 || !self.accumulate.is_multiple_of(of) {
+            return Err(Error::Recipe(format!(
+                "{} micro-batches in a step: expected a multiple of the {of} processes that share them",
+                self.accumulate
+            )));
+        }
+        Ok(self.accumulate / of)
     }
 }
 

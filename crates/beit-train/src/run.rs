@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::guard::{Measured, Pending};
+use crate::halves::Halves;
 use crate::hooks::{Hooks, Sums};
 use crate::listeners::Listeners;
 use crate::meter::Meter;
@@ -20,7 +21,9 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
     /// finite, so a look that comes later finds the parameters unharmed.
     ///
     /// A step of one micro-batch in all takes the mean over its rows. A step of more adds up sums over rows, in this process and,
-    /// by [`Hooks::reduce`], over all of them, and divides once by the number of all rows.
+    /// by [`Hooks::reduce`], over all of them, and divides once by the number of all rows. They are added by halves: those of the
+    /// first half of the micro-batches, and those of the second. So the sums of `n` processes of `m` micro-batches each, which are
+    /// halves of halves, are those of one process of `n` · `m` to the bit, where `n` is a power of two.
     ///
     /// # Errors
     ///
@@ -35,18 +38,21 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
         self.recipe.check()?;
         let (phase, total) = (self.task.phase(), self.recipe.hyper.schedule.total);
         let (begin, until) = (self.optimiser.steps(), until.min(total));
-        let micro_batches = [begin, until.max(begin)].map(|step| step * self.recipe.accumulate);
-        let mut feed = Feed { loader, batches: loader.batches(micro_batches[0]..micro_batches[1])? };
+        let each = self.recipe.each(hooks.shard().of)?;
+        let batches = loader.batches_of(begin..until, each, hooks.shard())?;
+        let mut feed = Feed { loader, batches };
         let mut grads = self.params.map(&mut |p| self.ops.zeros(self.ops.shape(p)));
         self.optimiser.gather(self.ops, &mut self.params, &mut grads);
+        let mut halves = Halves::new(self.ops);
         let mut meter = Meter::new(phase, total, self.recipe.report_every);
         let mut pending = Vec::new();
         listeners.progress.begin(phase, begin, total);
         for step in begin..until {
-            let paused = hooks.pause(step + 1);
-            let (sums, epoch) = self.gradients(step, &mut feed, &mut meter, hooks, &mut grads)?;
+            let paused = hooks.pause(step + 1)?;
+            let (sums, epoch) =
+                self.gradients(step, &mut feed, &mut meter, hooks, (&mut grads, &mut halves))?;
             meter.count(&sums);
-            let scale = if self.alone(hooks) { 1.0 } else { 1.0 / sums.rows().max(1) as f32 };
+            let scale = if self.alone() { 1.0 } else { 1.0 / sums.rows().max(1) as f32 };
             let clip = self.optimiser.clip_scaled(self.ops, &grads, scale);
             pending.push(Pending { step, epoch, lr: self.optimiser.lr(), sums, clip: clip.clone() });
             let looks = paused || self.looks_after(step + 1, until);
@@ -93,9 +99,9 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
         Ok(took * u32::try_from(self.recipe.accumulate).unwrap_or(u32::MAX))
     }
 
-    /// Whether a step has one micro-batch only.
-    fn alone(&self, hooks: &dyn Hooks<O, K>) -> bool {
-        self.recipe.accumulate == 1 && hooks.shard().of == 1
+    /// Whether a step has one micro-batch only, in all processes.
+    const fn alone(&self) -> bool {
+        self.recipe.accumulate == 1
     }
 
     /// Adds the gradients of step `step`, of all its micro-batches and all processes; also returns the epoch.
@@ -105,25 +111,33 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
         feed: &mut Feed<'_, K::Sample>,
         meter: &mut Meter,
         hooks: &mut dyn Hooks<O, K>,
-        grads: &mut K::Params,
+        (grads, halves): (&mut K::Params, &mut Halves<'_, O, K>),
     ) -> Result<(Sums<O::Tensor>, u64)> {
-        let (accumulate, seed) = (self.recipe.accumulate, self.recipe.seed);
-        let (alone, shard) = (self.alone(hooks), hooks.shard());
+        let (seed, alone, shard) = (self.recipe.seed, self.alone(), hooks.shard());
+        let each = self.recipe.each(shard.of)?;
         let (mut sums, mut epoch) = (Sums { parts: Vec::new() }, 0);
-        for number in step * accumulate..(step + 1) * accumulate {
+        let (ops, task, params, before) = (self.ops, &self.task, &self.params, &self.buffers);
+        let mut buffers = before.map(&mut O::Tensor::clone);
+        let mut micro_batch = |own: u64, changes: Changes<'_, K::Params, K::Buffers>| -> Result<()> {
+            let number = shard.batch(own, each);
             let mut batch = meter.wait(|| feed.batch(number))?;
-            let number = number * shard.of as u64 + shard.rank as u64;
             hooks.batch(&mut batch, &mut sample_rng(seed, 0, number, Purpose::Mix));
             let moment = Moment { step, number, seed, alone };
-            let changes = Changes { grads: &mut *grads, buffers: &mut self.buffers };
-            sums.parts.push(self.task.micro_batch(self.ops, &self.params, &batch, &moment, changes)?);
+            // Each begins with what the step before left, so that none depends on another.
+            *changes.buffers = before.map(&mut O::Tensor::clone);
+            sums.parts.push(task.micro_batch(ops, params, &batch, &moment, changes)?);
             epoch = batch.epoch;
-        }
-        hooks.reduce(self.ops, grads, &mut sums)?;
+            Ok(())
+        };
+        let all = Changes { grads: &mut *grads, buffers: &mut buffers };
+        halves.add(step * each..(step + 1) * each, all, &mut micro_batch)?;
+        hooks.reduce(ops, Changes { grads, buffers: &mut buffers }, &mut sums)?;
         if alone && sums.parts.len() > 1 {
-            let problem = "a hook that adds up processes must say in `shard` that there are several";
+            let problem = "a hook that adds up processes needs a recipe of as many micro-batches";
             return Err(Error::Recipe(problem.to_owned()));
         }
+        let share = 1.0 / self.recipe.accumulate as f64;
+        self.buffers = if alone { buffers } else { buffers.map(&mut |sum| ops.scaled(sum, share)) };
         Ok((sums, epoch))
     }
 

@@ -72,7 +72,8 @@ impl Moment {
 pub struct Changes<'a, P, B> {
     /// To be added to.
     pub grads: &'a mut P,
-    /// To be updated. They keep what a step wrote even where the step is not finite and is not taken.
+    /// To be updated. They keep what a step wrote even where the step is not finite and is not taken. A step of several micro-batches
+    /// takes the mean of what these write, each beginning with what the step before left.
     pub buffers: &'a mut B,
 }
 

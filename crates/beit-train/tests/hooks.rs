@@ -2,7 +2,7 @@
 
 mod common;
 
-use beit_data::{Batch, LabelledSample, LoaderConfig, SampleRng, Shard};
+use beit_data::{Batch, LabelledSample, LoaderConfig, SampleRng};
 use beit_heads::Classifier;
 use beit_ops::prelude::*;
 use beit_ops::{Host, Tree, tree};
@@ -133,60 +133,11 @@ fn a_batch_is_changed_with_numbers_of_its_own() {
     assert!(bits(&plain.params) != bits(&straight.params), "the labels were changed");
 }
 
-/// The second of two processes, played in the first: it has batches of its own and the same parameters.
-struct Second {
-    batches: beit_data::Batches<LabelledSample>,
-    params: Params,
-    step: u64,
-}
-
-impl Hooks<Host<f32>, Classification> for Second {
-    fn shard(&self) -> Shard {
-        Shard { rank: 0, of: 2 }
-    }
-
-    fn reduce(&mut self, ops: &Host<f32>, grads: &mut Params, sums: &mut Sums<Array>) -> Result<()> {
-        let batch = self.batches.next().expect("as many as the first has")?;
-        let moment = Moment { step: self.step, number: 2 * self.step + 1, seed: 7, alone: false };
-        let changes = Changes { grads, buffers: &mut () };
-        sums.parts.push(TASK.micro_batch(ops, &self.params, &batch, &moment, changes)?);
-        Ok(())
-    }
-
-    fn stepped(&mut self, _: &Host<f32>, params: &Params, _: &(), step: u64) -> Result<()> {
-        (self.params, self.step) = (params.clone(), step);
-        Ok(())
-    }
-}
-
-/// Batches of 4, 2, 4 and 3 images in an epoch, of those among `indices`.
-fn uneven(indices: impl IntoIterator<Item = usize>) -> beit_data::Loader<LabelledSample> {
-    let config = LoaderConfig { max_bad_share: 0.5, ..LoaderConfig::evaluation(4) };
-    loader_of(Bright { bad: &[6, 7, 15] }, indices.into_iter().collect(), config)
-}
-
-#[test]
-fn two_processes_are_one_with_all_micro_batches() {
-    let mut whole = training(recipe(1e-2, 2));
-    let one = reports(&mut whole, &uneven(0..16), 6, &mut NoHooks).expect("training works");
-
-    let others = uneven((4..8).chain(12..16));
-    let batches = others.batches(0..6).expect("a thread starts");
-    let mut second = Second { batches, params: params(), step: 0 };
-    let mut first = training(recipe(1e-2, 1));
-    let two = reports(&mut first, &uneven((0..4).chain(8..12)), 6, &mut second).expect("training works");
-    assert!(bits(&first.params) == bits(&whole.params));
-    for (one, two) in one.iter().zip(&two) {
-        let numbers = |report: &beit_train::StepReport| (report.loss, report.accuracy, report.grad_norm);
-        assert_eq!(numbers(one), numbers(two), "step {}", one.step);
-    }
-}
-
 /// Adds up what it has not announced.
 struct Unannounced;
 
 impl Hooks<Host<f32>, Classification> for Unannounced {
-    fn reduce(&mut self, _: &Host<f32>, _: &mut Params, sums: &mut Sums<Array>) -> Result<()> {
+    fn reduce(&mut self, _: &Host<f32>, _: Changes<'_, Params, ()>, sums: &mut Sums<Array>) -> Result<()> {
         sums.parts.extend(sums.parts.clone());
         Ok(())
     }
@@ -196,7 +147,7 @@ impl Hooks<Host<f32>, Classification> for Unannounced {
 fn processes_that_were_not_announced_are_refused() {
     let mut training = training(recipe(1e-2, 1));
     let error = reports(&mut training, &loader(8), 6, &mut Unannounced).expect_err("a mean and a sum");
-    assert!(matches!(&error, Error::Recipe(problem) if problem.contains("`shard`")), "{error}");
+    assert!(matches!(&error, Error::Recipe(problem) if problem.contains("micro-batches")), "{error}");
     assert!(bits(&training.params) == bits(&params()), "no step was taken");
 }
 

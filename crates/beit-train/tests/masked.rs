@@ -5,8 +5,8 @@ use beit_heads::{Mim, MimConfig};
 use beit_ops::{Host, Tree};
 use beit_tokenizer::Encoder;
 use beit_train::{
-    Decay, Hooks, Hyper, Listeners, MaskedImages, Recipe, Record, Result, Schedule, Silent, StepReport, Sums,
-    Trainer,
+    Changes, Decay, Hooks, Hyper, Listeners, MaskedImages, Recipe, Record, Result, Schedule, Silent,
+    StepReport, Sums, Trainer,
 };
 use beit_vit::{Config, Preset, RelativePositions};
 use std::ops::Range;
@@ -58,8 +58,13 @@ struct Look {
 }
 
 impl<'a> Hooks<Host<f32>, MaskedImages<'a, Encoder<Array>>> for Look {
-    fn reduce(&mut self, _: &Host<f32>, grads: &mut Mim<Array>, sums: &mut Sums<Array>) -> Result<()> {
-        self.grads = grads.leaves().into_iter().flatten().copied().collect();
+    fn reduce(
+        &mut self,
+        _: &Host<f32>,
+        sum: Changes<'_, Mim<Array>, ()>,
+        sums: &mut Sums<Array>,
+    ) -> Result<()> {
+        self.grads = sum.grads.leaves().into_iter().flatten().copied().collect();
         self.rows = sums.rows();
         Ok(())
     }

@@ -38,13 +38,18 @@ fn loader() -> Loader<Vec<f32>> {
 }
 
 fn training() -> Training {
+    training_of(1)
+}
+
+/// Of so many micro-batches in a step.
+fn training_of(accumulate: u64) -> Training {
     let config =
         Config { groups: 2, blocks_per_group: 1, hidden: 8, decoder_init: 8, vocab: 16, ..Config::small() };
     let small = beit_tokenizer::Recipe::small();
     let recipe = beit_tokenizer::Recipe { schedule: small.schedule.rescaled(6), ..small };
     let task = Tokenization::new(&config, recipe, [8, 8]).expect("the sides can be halved");
     let recipe =
-        Recipe { accumulate: 1, hyper: task.hyper(), report_every: 1, read_every: 1, seed: 3, ema: None };
+        Recipe { accumulate, hyper: task.hyper(), report_every: 1, read_every: 1, seed: 3, ema: None };
     Trainer::new(&OPS, task, recipe, beit_tokenizer::init(&OPS, &config, 3))
 }
 
@@ -105,10 +110,11 @@ impl Hooks<Host<f32>, Tokenization> for First {
 
 #[test]
 fn a_sum_over_images_divided_by_them_is_their_mean() {
-    let [mean, sum] = [&mut NoHooks as &mut dyn Hooks<_, _>, &mut First].map(|hooks| {
-        let report = run(&mut training(), 1, hooks).remove(0);
-        (report.loss, report.grad_norm.expect("it was measured"))
-    });
+    let [mean, sum] =
+        [(1, &mut NoHooks as &mut dyn Hooks<_, _>), (2, &mut First)].map(|(accumulate, hooks)| {
+            let report = run(&mut training_of(accumulate), 1, hooks).remove(0);
+            (report.loss, report.grad_norm.expect("it was measured"))
+        });
     assert_eq!(mean.0, sum.0);
     // Multiplied by 4 and by 1/4.
     assert_eq!(mean.1, sum.1);

@@ -18,13 +18,15 @@ pub struct Batch<S: Sample> {
     pub data: S::Batch,
 }
 
+type Numbers = Box<dyn Iterator<Item = u64> + Send>;
+
 /// Batches in order. A batch of which no image can be decoded is passed over. After an error there are no more.
 ///
 /// Dropping it waits for the batches in work, one per thread at most.
 pub struct Batches<S: Sample> {
     ordered: Ordered<Made<S>>,
-    /// Number of the next batch, through all epochs.
-    next: u64,
+    /// The numbers of the batches to come, through all epochs.
+    numbers: Numbers,
     /// Whether any batch was handed out.
     any: bool,
     failed: bool,
@@ -35,18 +37,17 @@ pub struct Batches<S: Sample> {
 impl<S: Sample> Batches<S> {
     pub(super) fn new(
         ordered: Ordered<Made<S>>,
-        next: u64,
+        numbers: Numbers,
         shared: Arc<Shared<S>>,
         on_bad_file: Option<Arc<OnBadFile>>,
     ) -> Self {
-        Self { ordered, next, any: false, failed: false, shared, on_bad_file }
+        Self { ordered, numbers, any: false, failed: false, shared, on_bad_file }
     }
 
     /// The next batch with an image in it.
     fn advance(&mut self) -> Result<Option<Batch<S>>> {
         while let Some(outcome) = self.ordered.next() {
-            let number = self.next;
-            self.next += 1;
+            let number = self.numbers.next().unwrap_or_default();
             let made = outcome.map_err(|message| Error::WorkerPanicked { batch: number, message })?;
             self.record(made.bad)?;
             if made.batch.is_some() {

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 /// How a loader makes batches.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoaderConfig {
-    /// Images of a batch, over all ranks.
+    /// Images of a batch.
     pub batch_size: usize,
     /// Key of order and augmentation.
     pub seed: u64,
@@ -15,8 +15,6 @@ pub struct LoaderConfig {
     pub drop_last: bool,
     /// How often each image occurs in an epoch, each time augmented anew.
     pub repeats: usize,
-    /// Which part of each batch is made here.
-    pub shard: Shard,
     /// Threads; 0 counts as 1.
     pub workers: usize,
     /// Batches kept ready beyond those in work.
@@ -27,14 +25,33 @@ pub struct LoaderConfig {
     pub masks: bool,
 }
 
-/// One of several processes that share each batch: rank `rank` takes positions rank, rank + of, rank + 2 of, … of it. Together
-/// they see what a single process would see.
+/// One of several processes that share the batches of each step: of a step of `each` · `of` batches, rank `rank` takes those from
+/// `each` · `rank` on. Together they see what a single process would see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Shard {
     /// This process, below `of`.
     pub rank: usize,
     /// Number of processes.
     pub of: usize,
+}
+
+impl Shard {
+    /// A process that shares with nobody.
+    pub const WHOLE: Self = Self { rank: 0, of: 1 };
+
+    /// The number, through the batches of all processes, of batch `own` of this one, which takes `each` of a step.
+    #[must_use]
+    pub const fn batch(self, own: u64, each: u64) -> u64 {
+        (own / each * self.of as u64 + self.rank as u64) * each + own % each
+    }
+
+    pub(super) fn check(self) -> Result<()> {
+        let Self { rank, of } = self;
+        match rank < of {
+            true => Ok(()),
+            false => Err(Error::Config(format!("expected a rank below {of}, found {rank}"))),
+        }
+    }
 }
 
 impl LoaderConfig {
@@ -53,7 +70,6 @@ impl LoaderConfig {
             shuffle: false,
             drop_last: false,
             repeats: 1,
-            shard: Shard { rank: 0, of: 1 },
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             prefetch: 2,
             max_bad_share: 0.01,
@@ -78,7 +94,7 @@ impl LoaderConfig {
     }
 
     pub(super) fn check(&self, images: usize) -> Result<()> {
-        let Self { batch_size, drop_last, repeats, shard: Shard { rank, of }, max_bad_share, .. } = *self;
+        let Self { batch_size, drop_last, repeats, max_bad_share, .. } = *self;
         let total = images.checked_mul(repeats).unwrap_or(0);
         let problem = if batch_size == 0 || total == 0 {
             format!(
@@ -87,12 +103,6 @@ impl LoaderConfig {
         } else if drop_last && total < batch_size {
             format!(
                 "expected enough images for one batch of {batch_size}, found {total}: lower the batch size or repeat them"
-            )
-        } else if rank >= of {
-            format!("expected a rank below {of}, found {rank}")
-        } else if of > 1 && (batch_size % of != 0 || !drop_last) {
-            format!(
-                "expected full batches that {of} ranks share evenly, found batches of {batch_size}, drop_last = {drop_last}"
             )
         } else if !(0.0..=1.0).contains(&max_bad_share) {
             format!("expected a share of undecodable files in 0 to 1, found {max_bad_share}")
@@ -108,10 +118,9 @@ impl LoaderConfig {
         batches as u64
     }
 
-    /// Positions in an epoch of `total` that make this rank's part of a batch.
-    pub(super) fn positions(&self, number: u64, total: usize) -> std::iter::StepBy<Range<usize>> {
+    /// Positions in an epoch of `total` that make a batch.
+    pub(super) fn positions(&self, number: u64, total: usize) -> Range<usize> {
         let start = number as usize * self.batch_size;
-        let end = (start + self.batch_size).min(total);
-        (start + self.shard.rank..end).step_by(self.shard.of)
+        start..(start + self.batch_size).min(total)
     }
 }

@@ -132,12 +132,30 @@ impl<S: Sample> Loader<S> {
     ///
     /// [`Error::Thread`].
     pub fn batches(&self, range: Range<u64>) -> Result<Batches<S>> {
+        self.batches_of(range, 1, Shard::WHOLE)
+    }
+
+    /// The batches that one of several processes sees in some steps, `each` in every step.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Thread`], and [`Error::Config`] for a process that is not one of them.
+    ///
+    /// # Panics
+    ///
+    /// If `each` is 0.
+    pub fn batches_of(&self, steps: Range<u64>, each: u64, shard: Shard) -> Result<Batches<S>> {
+        assert!(each > 0, "a step without batches");
+        shard.check()?;
         let (shared, per_epoch) = (Arc::clone(&self.shared), self.batches_per_epoch());
-        let job = move |number| shared.batch(number / per_epoch, number % per_epoch);
+        let number = move |own| shard.batch(own, each);
+        let job = move |own| shared.batch(number(own) / per_epoch, number(own) % per_epoch);
         let LoaderConfig { workers, prefetch, .. } = self.shared.config;
+        let own = steps.start * each..steps.end.max(steps.start) * each;
         let ordered =
-            Ordered::start(range.clone(), workers, workers.max(1) + prefetch, job).map_err(Error::Thread)?;
-        Ok(Batches::new(ordered, range.start, Arc::clone(&self.shared), self.on_bad_file.clone()))
+            Ordered::start(own.clone(), workers, workers.max(1) + prefetch, job).map_err(Error::Thread)?;
+        let numbers = Box::new(own.map(number));
+        Ok(Batches::new(ordered, numbers, Arc::clone(&self.shared), self.on_bad_file.clone()))
     }
 }
 

@@ -86,6 +86,13 @@ impl OptimisationSettings {
         self.batch_size() as u64 * self.update_freq
     }
 
+    /// How often training keeps as many numbers as the model has, besides the model: gradients, two moments, a sum for each time that
+    /// the micro-batches of a step are halved, and an average of the weights where there is one.
+    pub(crate) const fn kept(&self, averages: bool) -> usize {
+        let halvings = u64::BITS - self.update_freq.saturating_sub(1).leading_zeros();
+        3 + halvings as usize + averages as usize
+    }
+
     /// Puts the usual numbers in the place of those that were not given, so that they are written down with the run.
     pub(crate) fn settle(&mut self, batch_size: usize, epochs: u64) {
         self.batches = self.batches.or(batch_size).into();
@@ -145,5 +152,17 @@ impl OptimisationSettings {
     /// How much a forward keeps for its backward.
     pub(crate) fn keep(&self) -> Keep {
         if self.recompute { Keep::Inputs } else { Keep::All }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_of_halves_take_memory() {
+        let kept = |update_freq| OptimisationSettings { update_freq, ..Default::default() }.kept(false);
+        assert_eq!([1, 2, 3, 4, 5, 8].map(kept), [3, 4, 5, 5, 6, 6]);
+        assert_eq!(OptimisationSettings::default().kept(true), 4);
     }
 }

@@ -30,8 +30,8 @@ struct Pauses<'a> {
 }
 
 impl<O: Ops, K: Task<O>> Hooks<O, K> for Pauses<'_> {
-    fn pause(&mut self, _: u64) -> bool {
-        self.watch.stops() || self.due.is_some_and(|due| Instant::now() >= due)
+    fn pause(&mut self, _: u64) -> beit_train::Result<bool> {
+        Ok(self.watch.stops() || self.due.is_some_and(|due| Instant::now() >= due))
     }
 }
 

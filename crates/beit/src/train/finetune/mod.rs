@@ -335,6 +335,12 @@ impl Finetuning {
         memory::refuse_beyond(device, &what, planned.bytes, lower)
     }
 
+    /// How often training keeps as many numbers as the model has.
+    fn copies(&self) -> usize {
+        let FinetuneSettings { training, average, .. } = &self.settings;
+        training.kept(average.decay().is_some())
+    }
+
     /// The names of the classes that are learnt.
     fn class_names(&self) -> &[String] {
         match self.settings.task {

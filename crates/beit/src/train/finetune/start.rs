@@ -93,11 +93,10 @@ impl Finetuning {
     }
 
     fn refuse_classifier_beyond(&self, device: &Device, config: &ClassifierConfig) -> Result<()> {
-        let (vit, keep) = (&config.vit, self.settings.training.keep());
+        let (vit, keep, copies) = (&config.vit, self.settings.training.keep(), self.copies());
         self.refuse_beyond(device, vit, |ops, batch| {
             let params = Classifier::shapes(config).map(&mut |shape| ops.zeros(*shape));
-            // Gradients and two moments.
-            let mut kept: Vec<_> = (0..3).map(|_| params.clone()).collect();
+            let mut kept: Vec<_> = (0..copies).map(|_| params.clone()).collect();
             let images = ops.zeros(vit.images(batch));
             let input = beit_vit::Input { images: &images, mask: None, drop_path: None };
             let (logits, saved) = params.forward(ops, &input, keep);
