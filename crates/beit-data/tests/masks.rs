@@ -146,12 +146,17 @@ fn bad_masks_are_told_by_file_and_pixel() {
     let text = refused(pictures::jpeg(1), None);
     assert!(text.contains("found a JPEG, whose values are not exact; expected a PNG"), "{text}");
     assert!(refused(Vec::new(), None).contains("the file is empty"));
-    let mut claims = Vec::new();
-    let mut writer = png::Encoder::new(&mut claims, 100_000, 100_000).write_header().unwrap();
-    writer.write_chunk(png::chunk::IDAT, &[0; 9]).unwrap();
-    drop(writer);
-    let text = refused(claims, None);
-    assert!(text.contains("its 100000 x 100000 pixels take too much memory"), "{text}");
+    // The second takes little as it is packed, and a byte a pixel afterwards.
+    for (side, depth) in [(100_000, BitDepth::Eight), (30_000, BitDepth::One)] {
+        let mut claims = Vec::new();
+        let mut encoder = png::Encoder::new(&mut claims, side, side);
+        encoder.set_depth(depth);
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_chunk(png::chunk::IDAT, &[0; 9]).unwrap();
+        drop(writer);
+        let text = refused(claims, None);
+        assert!(text.contains(&format!("its {side} x {side} pixels take too much memory")), "{text}");
+    }
     let whole = grey(SIZE, &[0; 6]);
     refused(whole[..whole.len() / 2].to_vec(), None);
     let see_through = png(

@@ -15,7 +15,7 @@ const MOST_DECAY: f64 = 10.0;
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 #[serde(default)]
 pub struct OptimisationSettings {
-    /// Passes over the images; where not given, in fine-tuning 4, and of few images as many as make 800 steps (in segmentation 2,000, or 1,250 of small pictures), in pre-training what is usual for the preset
+    /// Passes over the images; where not given, in fine-tuning 4, and of few images as many as make 800 steps (in segmentation 2,000, or 1,000 of small pictures), in pre-training what is usual for the preset
     #[cfg_attr(feature = "clap", arg(long))]
     pub epochs: Option<u64>,
     /// Optimiser steps, instead of epochs
@@ -31,7 +31,7 @@ pub struct OptimisationSettings {
     /// Keep the inputs of the blocks only and compute the rest again for the gradients: the same numbers, less memory, more time
     #[cfg_attr(feature = "clap", arg(long))]
     pub recompute: bool,
-    /// Peak learning rate; where not given, 4e-3 in fine-tuning (in segmentation 7e-4, or 2e-3 of small pictures), in pre-training what is usual for the preset
+    /// Peak learning rate; where not given, 4e-3 in fine-tuning (in segmentation 7e-4, or 1.6e-2 of small pictures), in pre-training what is usual for the preset
     #[cfg_attr(feature = "clap", arg(long))]
     pub lr: Option<f64>,
     /// Learning rate at the end; where not given 0 in segmentation, else 1e-5, or the peak where that is lower

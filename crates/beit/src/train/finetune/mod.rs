@@ -51,7 +51,7 @@ impl Usual {
             }
             FinetuneTask::Segment if beit_data::is_small(images.first_size()?) => {
                 // docs/results/segmentation.md
-                Self { lr: 2e-3, decay: Decay::Linear, batch_size: 8, steps: 1250 }
+                Self { lr: 1.6e-2, decay: Decay::Linear, batch_size: 8, steps: 1000 }
             }
             // The released recipe of the base model after pre-training alone.
             FinetuneTask::Segment => Self { lr: 7e-4, decay: Decay::Linear, batch_size: 16, steps: 2000 },
