@@ -89,6 +89,10 @@ pub enum Error {
         /// What that one does.
         problem: String,
     },
+    /// MPI, by its own words.
+    #[cfg(feature = "mpi")]
+    #[error("MPI: {0}")]
+    Mpi(String),
     /// Whoever watches an evaluation wanted it to stop.
     #[error("stopped")]
     Stopped,

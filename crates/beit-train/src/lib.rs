@@ -41,6 +41,8 @@ pub use listeners::Listeners;
 pub use metrics::{Metrics, read_metrics};
 pub use optimiser::{Hyper, Optimiser, layer_scale};
 pub use progress::{Progress, Silent, StepReport};
+#[cfg(feature = "mpi")]
+pub use ranks::Mpi;
 pub use ranks::{Communicator, Ranks, Threads, sum};
 pub use recipe::Recipe;
 pub use record::Record;

@@ -1,11 +1,15 @@
 //! Training by several processes at once (data-parallel), each with its own micro-batches of every step.
 
 mod hooks;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod part;
 mod sum;
 mod threads;
 
 pub use hooks::Ranks;
+#[cfg(feature = "mpi")]
+pub use mpi::Mpi;
 pub use sum::sum;
 pub use threads::Threads;
 
