@@ -77,7 +77,8 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
         Ok(())
     }
 
-    /// How long a step takes here: the second of two that are computed and not taken. Nothing changes.
+    /// How long a step takes where this process computes all of it: the second of two micro-batches that are computed and not taken,
+    /// times their number. Nothing changes.
     ///
     /// # Errors
     ///
@@ -115,7 +116,7 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
     ) -> Result<(Sums<O::Tensor>, u64)> {
         let (seed, alone, shard) = (self.recipe.seed, self.alone(), hooks.shard());
         let each = self.recipe.each(shard.of)?;
-        let (mut sums, mut epoch) = (Sums { parts: Vec::new() }, 0);
+        let mut sums = Sums { parts: Vec::new() };
         let (ops, task, params, before) = (self.ops, &self.task, &self.params, &self.buffers);
         let mut buffers = before.map(&mut O::Tensor::clone);
         let mut micro_batch = |own: u64, changes: Changes<'_, K::Params, K::Buffers>| -> Result<()> {
@@ -126,18 +127,21 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
             // Each begins with what the step before left, so that none depends on another.
             *changes.buffers = before.map(&mut O::Tensor::clone);
             sums.parts.push(task.micro_batch(ops, params, &batch, &moment, changes)?);
-            epoch = batch.epoch;
             Ok(())
         };
         let all = Changes { grads: &mut *grads, buffers: &mut buffers };
         halves.add(step * each..(step + 1) * each, all, &mut micro_batch)?;
         hooks.reduce(ops, Changes { grads, buffers: &mut buffers }, &mut sums)?;
-        if alone && sums.parts.len() > 1 {
-            let problem = "a hook that adds up processes needs a recipe of as many micro-batches";
-            return Err(Error::Recipe(problem.to_owned()));
+        let (found, expected) = (sums.parts.len() as u64, self.recipe.accumulate);
+        if found != 1 && found != expected {
+            return Err(Error::Recipe(format!(
+                "a step measured {found} micro-batches, expected {expected}: `accumulate` counts those of all processes"
+            )));
         }
         let share = 1.0 / self.recipe.accumulate as f64;
         self.buffers = if alone { buffers } else { buffers.map(&mut |sum| ops.scaled(sum, share)) };
+        // That of the last micro-batch, whichever process has it.
+        let epoch = ((step + 1) * self.recipe.accumulate - 1) / feed.loader.batches_per_epoch();
         Ok((sums, epoch))
     }
 

@@ -14,9 +14,10 @@ mod trained;
 
 use beit_data::Loader;
 use beit_ops::Host;
-use beit_train::{Communicator, Mpi, Recipe, Task, sum};
+use beit_train::{Communicator, Mpi, Recipe, Task, sum_over_ranks};
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 use trained::{TrainingOf, Visit, alone, shared, visit_all};
 
 /// Which of the parts below a process that `mpirun` started does.
@@ -24,6 +25,9 @@ const PART: &str = "BEIT_TEST_PART";
 
 /// Runs a part with so many ranks.
 fn mpirun(part: &str, ranks: usize) -> Output {
+    // One after another: waiting ranks keep cores busy.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let launcher = std::env::var("MPIRUN").unwrap_or_else(|_| "mpirun".to_owned());
     let this = std::env::current_exe().expect("this program has a path");
     let mut command = Command::new(&launcher);
@@ -60,7 +64,6 @@ fn numbers_and_records_travel() {
 
 #[test]
 fn a_rank_that_sleeps_is_named_and_all_end() {
-    let begun = Instant::now();
     let output = mpirun("sleep", 2);
     let text = text(&output);
     assert!(!output.status.success(), "{text}");
@@ -68,32 +71,37 @@ fn a_rank_that_sleeps_is_named_and_all_end() {
         text.contains("rank 0 of this run cannot go on: rank 1 has said nothing for 0.5 seconds"),
         "{text}"
     );
-    assert!(begun.elapsed() < Duration::from_secs(30), "all end at once");
 }
 
 #[test]
 fn ranks_that_disagree_are_found() {
-    let output = mpirun("disagree", 2);
-    let text = text(&output);
-    assert!(!output.status.success(), "{text}");
-    assert!(text.contains("rank 1 sent 2 numbers, expected 3"), "{text}");
+    for (part, said) in [
+        ("lengths", "rank 1 sent 2 numbers, expected 3"),
+        ("kinds", "rank 1 sent a record, expected numbers"),
+    ] {
+        let output = mpirun(part, 2);
+        let text = text(&output);
+        assert!(!output.status.success(), "{text}");
+        assert!(text.contains(said), "expected `{said}`\n{text}");
+    }
 }
 
 /// Nothing, unless `mpirun` started it.
 #[test]
 fn what_a_rank_does() {
     let Ok(part) = std::env::var(PART) else { return };
-    let mut mpi = Mpi::start().expect("mpirun started it").with_patience(Duration::from_millis(500));
+    let patience = if part == "sleep" { 0.5 } else { 60.0 };
+    let mut mpi = Mpi::start().expect("mpirun started it").with_patience(Duration::from_secs_f64(patience));
     let rank = mpi.shard().rank;
     match &*part {
         "train" => {
-            mpi = mpi.with_patience(Duration::from_secs(60));
             visit_all(&mut SameBits(&mut mpi));
             println!("all bits are equal");
         }
         "talk" => talk(&mut mpi),
-        "sleep" if rank == 1 => std::thread::sleep(Duration::from_secs(60)),
-        "disagree" if rank == 1 => mpi.exchange(0, &[1.0; 2], &mut []).expect("rank 0 is there"),
+        "sleep" if rank == 1 => std::thread::sleep(Duration::from_secs(600)),
+        "lengths" if rank == 1 => drop(mpi.exchange(0, &[1.0; 2], &mut [])),
+        "kinds" if rank == 1 => drop(mpi.gather(&[])),
         _ => {
             let failed = mpi.exchange(1, &[], &mut [0.0; 3]).expect_err("rank 1 does something else");
             eprintln!("{failed}");
@@ -108,12 +116,14 @@ fn talk(mpi: &mut Mpi) {
     let of = shard.of as f32;
     for length in [0, 1, 7, 1001, 300_000] {
         let mut values: Vec<f32> = (0..length).map(|i| (i % 17 + shard.rank) as f32).collect();
-        sum(mpi, &mut values).expect("all ranks are there");
+        sum_over_ranks(mpi, &mut values).expect("all ranks are there");
         for (i, value) in values.into_iter().enumerate() {
             assert_eq!(value, of * (i % 17) as f32 + of * (of - 1.0) / 2.0, "number {i} of {length}");
         }
-        let records = mpi.gather(&vec![0.5; shard.rank]).expect("all ranks are there");
-        assert!(records.iter().enumerate().all(|(rank, record)| *record == vec![0.5; rank]));
+        // Far beyond what MPI keeps for a rank that is late.
+        let record = |rank: usize| vec![0.5 + rank as f64; rank * length];
+        let records = mpi.gather(&record(shard.rank)).expect("all ranks are there");
+        assert!(records.into_iter().enumerate().all(|(rank, found)| found == record(rank)));
     }
 }
 

@@ -47,7 +47,7 @@ fn where_one_rank_pauses_all_do() {
     let steps = Threads::run(2, |ranks| {
         let at = if ranks.shard().rank == 1 { 2 } else { u64::MAX };
         let mut training = training(recipe(2));
-        reports(&mut training, &loader(2), 6, &mut Ranks { ranks, hooks: &mut Pause(at) })
+        reports(&mut training, &loader(2), 6, &mut Ranks::new(ranks, &mut Pause(at)))
             .expect("training works");
         training.optimiser.steps()
     });
@@ -62,8 +62,7 @@ fn another_number_of_ranks_goes_on() {
     let ends = Threads::run(4, |ranks| {
         let mut first = training(recipe(8));
         let rank = ranks.shard().rank;
-        reports(&mut first, &loader(2), 3, &mut Ranks { ranks, hooks: &mut NoHooks })
-            .expect("training works");
+        reports(&mut first, &loader(2), 3, &mut Ranks::new(ranks, &mut NoHooks)).expect("training works");
         let folder = folder.path().join(rank.to_string());
         std::fs::create_dir(&folder).expect("a new folder");
         first.save_state(&folder).expect("the disk has room");
@@ -74,11 +73,26 @@ fn another_number_of_ranks_goes_on() {
         let mut second = training(recipe(8));
         second.params = average.clone();
         second.load_state(folder).expect("the state fits");
-        reports(&mut second, &loader(2), 6, &mut Ranks { ranks, hooks: &mut NoHooks })
-            .expect("training works");
+        reports(&mut second, &loader(2), 6, &mut Ranks::new(ranks, &mut NoHooks)).expect("training works");
         bits(&second.params)
     });
     assert!(ends.iter().all(|end| *end == straight.bits[0]));
+}
+
+/// Their gradients would be of one length, and their sum of no meaning.
+#[test]
+fn ranks_at_different_steps_are_refused() {
+    let errors = Threads::run(2, |ranks| {
+        let mut training = training(recipe(2));
+        if ranks.shard().rank == 1 {
+            let alone = &mut Threads::new(1).remove(0);
+            let mut ahead = common::training(recipe(1));
+            reports(&mut ahead, &loader(2), 1, &mut Ranks::new(alone, &mut NoHooks)).expect("training works");
+            training.optimiser = ahead.optimiser;
+        }
+        reports(&mut training, &loader(2), 6, &mut Ranks::new(ranks, &mut NoHooks)).expect_err("another step")
+    });
+    assert!(errors[0].to_string().contains("rank 1 is not at step 1 of the run, but at 2"), "{}", errors[0]);
 }
 
 /// A rank whose data fail ends, and the others with it.
@@ -88,7 +102,7 @@ fn a_rank_that_fails_ends_the_others() {
         let bad: &[usize] = if ranks.shard().rank == 1 { &[0, 1, 2, 3] } else { &[] };
         let loader = common::loader_of(Bright { bad }, (0..16).collect(), LoaderConfig::training(2, 1));
         let mut training = training(recipe(2));
-        reports(&mut training, &loader, 6, &mut Ranks { ranks, hooks: &mut NoHooks })
+        reports(&mut training, &loader, 6, &mut Ranks::new(ranks, &mut NoHooks))
             .expect_err("images are broken")
     });
     assert!(matches!(errors[0], Error::Ranks { rank: 0, other: 1, .. }), "{}", errors[0]);
@@ -99,7 +113,7 @@ fn a_rank_that_fails_ends_the_others() {
 fn steps_that_cannot_be_shared_are_refused() {
     let errors = Threads::run(2, |ranks| {
         let mut training = training(recipe(3));
-        reports(&mut training, &loader(2), 6, &mut Ranks { ranks, hooks: &mut NoHooks })
+        reports(&mut training, &loader(2), 6, &mut Ranks::new(ranks, &mut NoHooks))
             .expect_err("three for two")
     });
     let said = "3 micro-batches in a step: expected a multiple of the 2 processes that share them";

@@ -161,12 +161,12 @@ fn check_all_masks(source: &Arc<dyn Source>, watch: &Watch) -> Result<()> {
     watch.begin(&Task::Images { total: all.len() as u64 });
     let census = check_masks(source, &all, |done| {
         watch.done(done as u64);
-        !watch.stops()
+        done == all.len() || !watch.stops()
     });
     watch.end();
     let census = census.map_err(|error| match error {
         beit_data::Error::Stopped => {
-            Error::Stopped("masks were being looked at, and nothing was begun".into())
+            Error::Stopped("while masks were being looked at; nothing was changed".into())
         }
         error => error.into(),
     })?;

@@ -114,7 +114,7 @@ fn masks_are_not_looked_at_to_the_end() {
     let stopping = stopping(1);
     let settings = settings(dir.path(), FinetuneTask::Segment, "run");
     let said = stopped(run(settings, &Watch::new(Shared(Arc::clone(&stopping)))));
-    assert!(said.contains("nothing was begun"), "{said}");
+    assert!(said.contains("nothing was changed"), "{said}");
     assert_eq!(stopping.looked_at.load(Ordering::SeqCst), 1);
     assert!(!dir.path().join("run").exists());
 }

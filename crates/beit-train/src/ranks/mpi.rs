@@ -1,13 +1,14 @@
 //! Ranks that an MPI launcher started: `mpirun`, `srun` and what else starts several processes.
 
-use super::Communicator;
+use super::{Communicator, PATIENCE, disagrees, silent};
 use crate::error::{Error, Result};
 use beit_data::Shard;
+use ferrompi::MpiDatatype;
 use std::time::{Duration, Instant};
 
 /// A rank of all those that the launcher started, its world. There is one value of it in a process.
 ///
-/// Sums are added by [`sum`](super::sum) and not by MPI, whose order depends on the library.
+/// Sums are added by [`sum_over_ranks`](super::sum_over_ranks) and not by MPI, whose order depends on the library.
 ///
 /// A process that ends while it holds one waits for the others to end too. One that failed calls [`abort`](Mpi::abort) instead.
 pub struct Mpi {
@@ -18,13 +19,16 @@ pub struct Mpi {
     _mpi: ferrompi::Mpi,
 }
 
-/// So long a rank may say nothing while another waits for it.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// The tags of messages: what comes, and then that.
+const ANNOUNCEMENT: i32 = 1;
+const CONTENT: i32 = 2;
 
-/// What messages are about.
-const READY: i32 = 1;
-const NUMBERS: i32 = 2;
-const RECORD: i32 = 3;
+/// What is announced. The numbers are what travels.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Numbers = 1,
+    Record = 2,
+}
 
 impl Mpi {
     /// Joins the others.
@@ -51,28 +55,41 @@ impl Mpi {
         self.world.abort(code.into())
     }
 
-    /// Waits for a message from another rank; returns its length.
-    fn await_message<T: ferrompi::MpiDatatype>(&self, from: usize, about: i32) -> Result<usize> {
+    /// Says what comes next. That is so little that MPI keeps it until the other rank takes it.
+    fn announce(&self, to: usize, kind: Kind, length: usize) -> Result<()> {
+        Ok(self.world.send(&[kind as u64, length as u64], to as i32, ANNOUNCEMENT)?)
+    }
+
+    /// Waits until another rank says what comes next; returns its length. So a rank that never comes is found: a large message that
+    /// nobody takes would wait for ever.
+    fn announced(&self, from: usize, kind: Kind) -> Result<usize> {
         let since = Instant::now();
-        loop {
-            if let Some(status) = self.world.iprobe::<T>(from as i32, about)? {
-                return Ok(status.count.unwrap_or_default());
-            }
+        while self.world.iprobe::<u64>(from as i32, ANNOUNCEMENT)?.is_none() {
             let waited = since.elapsed();
             if waited > self.patience {
-                let problem = format!("has said nothing for {} seconds", self.patience.as_secs_f64());
-                return Err(Error::Ranks { rank: self.shard.rank, other: from, problem });
+                return Err(silent(self.shard, from, self.patience));
             }
             // What comes soon is worth a core; what does not may need the core itself.
             if waited > Duration::from_micros(50) {
                 std::thread::yield_now();
             }
         }
+        let mut coming = [0_u64; 2];
+        self.world.recv(&mut coming, from as i32, ANNOUNCEMENT)?;
+        let [found, length] = coming;
+        match found == kind as u64 {
+            true => Ok(length as usize),
+            false if kind == Kind::Numbers => {
+                Err(disagrees(self.shard, from, "sent a record, expected numbers"))
+            }
+            false => Err(disagrees(self.shard, from, "sent numbers, expected a record")),
+        }
     }
 
-    /// Sends so little that MPI keeps it until somebody takes it.
-    fn send_little<T: ferrompi::MpiDatatype>(&self, message: &[T], to: usize, about: i32) -> Result<()> {
-        Ok(self.world.send(message, to as i32, about)?)
+    /// Sends to one rank while it receives from one. Both are announced.
+    fn swap<T: MpiDatatype>(&self, send: &[T], to: usize, receive: &mut [T], from: usize) -> Result<()> {
+        self.world.sendrecv(send, to as i32, CONTENT, receive, from as i32, CONTENT)?;
+        Ok(())
     }
 }
 
@@ -87,40 +104,27 @@ impl Communicator for Mpi {
         self.shard
     }
 
-    /// A rank says first how much it sends. So one that never comes is found, which a large message that nobody takes would hide, and
-    /// so are ranks that disagree about what they do.
     fn exchange(&mut self, with: usize, send: &[f32], receive: &mut [f32]) -> Result<()> {
-        self.send_little(&[send.len() as u64], with, READY)?;
-        self.await_message::<u64>(with, READY)?;
-        let mut coming = [0_u64];
-        self.world.recv(&mut coming, with as i32, READY)?;
-        if coming[0] != receive.len() as u64 {
-            let problem = format!("sent {} numbers, expected {}", coming[0], receive.len());
-            return Err(Error::Ranks { rank: self.shard.rank, other: with, problem });
+        self.announce(with, Kind::Numbers, send.len())?;
+        let coming = self.announced(with, Kind::Numbers)?;
+        if coming != receive.len() {
+            let problem = format!("sent {coming} numbers, expected {}", receive.len());
+            return Err(disagrees(self.shard, with, &problem));
         }
-        let with = with as i32;
-        match (send.is_empty(), receive.is_empty()) {
-            (true, true) => {}
-            (false, true) => self.world.send(send, with, NUMBERS)?,
-            (true, false) => drop(self.world.recv(receive, with, NUMBERS)?),
-            (false, false) => drop(self.world.sendrecv(send, with, NUMBERS, receive, with, NUMBERS)?),
-        }
-        Ok(())
+        self.swap(send, with, receive, with)
     }
 
     fn gather(&mut self, record: &[f64]) -> Result<Vec<Vec<f64>>> {
         let Shard { rank: own, of } = self.shard;
-        for to in (0..of).filter(|&to| to != own) {
-            self.send_little(record, to, RECORD)?;
+        let mut all = vec![Vec::new(); of];
+        all[own] = record.to_vec();
+        // Each sends to the next while it receives from the one before, then to the one after the next, and so on.
+        for distance in 1..of {
+            let (to, from) = ((own + distance) % of, (own + of - distance) % of);
+            self.announce(to, Kind::Record, record.len())?;
+            all[from] = vec![0.0; self.announced(from, Kind::Record)?];
+            self.swap(record, to, &mut all[from], from)?;
         }
-        let from = |rank| {
-            if rank == own {
-                return Ok(record.to_vec());
-            }
-            let mut record = vec![0.0; self.await_message::<f64>(rank, RECORD)?];
-            self.world.recv(&mut record, rank as i32, RECORD)?;
-            Ok(record)
-        };
-        (0..of).map(from).collect()
+        Ok(all)
     }
 }

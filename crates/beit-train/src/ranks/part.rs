@@ -42,16 +42,16 @@ fn part<O: Ops>(ops: &O, record: &mut Record<'_>, like: &Outcome<O::Tensor>) -> 
         ops.upload([values.len()], &values)
     };
     let (images, rows) = (record.count()?, record.count()?);
-    let metrics = tensor(record.list()?);
-    let (terms, known) = (record.list()?, record.list()?);
+    let (metrics, terms, known) = (record.list()?, record.list()?, record.list()?);
     if like.terms.as_ref().map_or(0, |(names, _)| names.len()) != terms.len()
         || like.known.len() != known.len()
+        || ops.shape(&like.metrics).elements() != metrics.len()
     {
         return None;
     }
     let terms = like.terms.as_ref().map(|(names, _)| (*names, tensor(terms)));
     let known = like.known.iter().zip(known).map(|(&(name, _), &value)| (name, value)).collect();
-    Some(Outcome { images, rows, metrics, terms, known })
+    Some(Outcome { images, rows, metrics: tensor(metrics), terms, known })
 }
 
 /// What is left to be read.

@@ -12,13 +12,13 @@ use crate::error::Result;
 /// # Errors
 ///
 /// Those of the communicator.
-pub fn sum(ranks: &mut impl Communicator, values: &mut [f32]) -> Result<()> {
+pub fn sum_over_ranks<C: Communicator + ?Sized>(ranks: &mut C, values: &mut [f32]) -> Result<()> {
     let of = ranks.shard().of;
     if of.is_power_of_two() { by_exchange(ranks, values) } else { over_the_first(ranks, values) }
 }
 
 /// For a power of two ranks. What a rank has of the sum grows in depth and shrinks in length, and is then put together again.
-fn by_exchange(ranks: &mut impl Communicator, values: &mut [f32]) -> Result<()> {
+fn by_exchange<C: Communicator + ?Sized>(ranks: &mut C, values: &mut [f32]) -> Result<()> {
     let (rank, of) = (ranks.shard().rank, ranks.shard().of);
     let mut received = vec![0.0; values.len().div_ceil(2)];
     let mut parts = Vec::new();
@@ -49,7 +49,7 @@ fn powers_below(of: usize) -> impl Iterator<Item = usize> {
 }
 
 /// For any number of ranks: the first of a half gets the sum of the other half from its first.
-fn over_the_first(ranks: &mut impl Communicator, values: &mut [f32]) -> Result<()> {
+fn over_the_first<C: Communicator + ?Sized>(ranks: &mut C, values: &mut [f32]) -> Result<()> {
     let (rank, of) = (ranks.shard().rank, ranks.shard().of);
     // From the whole down to the smallest part that this rank is the first of, or is in at all.
     let (mut range, mut halves) = (0..of, Vec::new());
@@ -105,7 +105,7 @@ mod tests {
             let all: Vec<Vec<f32>> = (0..of).map(|rank| values(rank, length)).collect();
             let found = Threads::run(of, |ranks| {
                 let mut values = values(ranks.shard().rank, length);
-                sum(ranks, &mut values).map(|()| values)
+                sum_over_ranks(ranks, &mut values).map(|()| values)
             });
             for (rank, found) in found.into_iter().enumerate() {
                 assert_eq!(

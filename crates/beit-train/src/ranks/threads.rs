@@ -1,6 +1,6 @@
 //! Ranks that are threads of one process.
 
-use super::Communicator;
+use super::{Communicator, PATIENCE, disagrees, silent};
 use crate::error::{Error, Result};
 use beit_data::Shard;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -20,9 +20,6 @@ enum Message {
     Numbers(Vec<f32>),
     Record(Vec<f64>),
 }
-
-/// So long a rank may say nothing while another waits for it.
-const PATIENCE: Duration = Duration::from_secs(300);
 
 impl Threads {
     /// So many ranks, in order.
@@ -74,18 +71,12 @@ impl Threads {
     fn receive(&self, from: usize) -> Result<Message> {
         self.receivers[from].recv_timeout(self.patience).map_err(|error| match error {
             RecvTimeoutError::Disconnected => self.gone(from),
-            RecvTimeoutError::Timeout => {
-                self.failed(from, &format!("has said nothing for {} seconds", self.patience.as_secs_f64()))
-            }
+            RecvTimeoutError::Timeout => silent(self.shard, from, self.patience),
         })
     }
 
     fn gone(&self, other: usize) -> Error {
-        self.failed(other, "has ended")
-    }
-
-    fn failed(&self, other: usize, how: &str) -> Error {
-        Error::Ranks { rank: self.shard.rank, other, problem: how.to_owned() }
+        disagrees(self.shard, other, "has ended")
     }
 }
 
@@ -108,9 +99,9 @@ impl Communicator for Threads {
             }
             Message::Numbers(numbers) => {
                 let problem = format!("sent {} numbers, expected {}", numbers.len(), receive.len());
-                Err(self.failed(with, &problem))
+                Err(disagrees(self.shard, with, &problem))
             }
-            Message::Record(_) => Err(self.failed(with, "sent a record, expected numbers")),
+            Message::Record(_) => Err(disagrees(self.shard, with, "sent a record, expected numbers")),
         }
     }
 
@@ -120,7 +111,7 @@ impl Communicator for Threads {
         }
         let from = |rank| match self.receive(rank)? {
             Message::Record(record) => Ok(record),
-            Message::Numbers(_) => Err(self.failed(rank, "sent numbers, expected a record")),
+            Message::Numbers(_) => Err(disagrees(self.shard, rank, "sent numbers, expected a record")),
         };
         (0..self.shard.of).map(from).collect()
     }
@@ -142,19 +133,20 @@ mod tests {
 
     #[test]
     fn a_rank_that_ended_or_sleeps_is_named() {
-        let said = |work: &(dyn Fn() + Sync)| {
+        let said = |patience: Duration, work: &(dyn Fn() + Sync)| {
             let found = Threads::run(2, |rank| {
                 if rank.shard().rank == 1 {
                     work();
                     return Ok(());
                 }
-                rank.patience = Duration::from_millis(20);
+                rank.patience = patience;
                 rank.exchange(1, &[1.0], &mut [0.0])
             });
             found.into_iter().next().and_then(Result::err).expect("nobody answers").to_string()
         };
-        assert_eq!(said(&|| ()), "rank 0 of this run cannot go on: rank 1 has ended");
-        let asleep = said(&|| std::thread::sleep(Duration::from_millis(200)));
+        let ended = said(PATIENCE, &|| ());
+        assert_eq!(ended, "rank 0 of this run cannot go on: rank 1 has ended");
+        let asleep = said(Duration::from_millis(20), &|| std::thread::sleep(Duration::from_millis(200)));
         assert_eq!(asleep, "rank 0 of this run cannot go on: rank 1 has said nothing for 0.02 seconds");
     }
 
@@ -165,5 +157,12 @@ mod tests {
             _ => rank.exchange(0, &[1.0; 2], &mut []),
         });
         assert!(found[0].as_ref().unwrap_err().to_string().ends_with("rank 1 sent 2 numbers, expected 3"));
+        let found = Threads::run(2, |rank| match rank.shard().rank {
+            0 => rank.exchange(1, &[1.0], &mut [0.0]),
+            _ => rank.gather(&[]).map(drop),
+        });
+        assert!(
+            found[0].as_ref().unwrap_err().to_string().ends_with("rank 1 sent a record, expected numbers")
+        );
     }
 }

@@ -20,14 +20,14 @@ pub(crate) type TrainingOf<K> = Trainer<'static, Host<f32>, K>;
 #[derive(PartialEq)]
 pub(crate) struct End {
     pub(crate) bits: [Vec<u32>; 4],
-    reports: Vec<[u64; 3]>,
+    reports: Vec<[u64; 4]>,
 }
 
 pub(crate) fn end<K: Task<Host<f32>>>(training: &TrainingOf<K>, reports: &[StepReport]) -> End {
     let (params, buffers) = training.model();
     let number = |report: &StepReport| {
         let optional = |value: Option<f64>| value.unwrap_or(-1.0).to_bits();
-        [report.loss.to_bits(), optional(report.accuracy), optional(report.grad_norm)]
+        [report.epoch, report.loss.to_bits(), optional(report.accuracy), optional(report.grad_norm)]
     };
     End {
         bits: [bits(&training.params), bits(&training.buffers), bits(params), bits(buffers)],
@@ -59,7 +59,7 @@ pub(crate) fn shared<K: Task<Host<f32>>>(
     loader: impl Fn() -> Loader<K::Sample>,
 ) -> Result<End> {
     let mut training = make(recipe(8));
-    let reports = reports(&mut training, &loader(), 6, &mut Ranks { ranks, hooks: &mut NoHooks })?;
+    let reports = reports(&mut training, &loader(), 6, &mut Ranks::new(ranks, &mut NoHooks))?;
     Ok(end(&training, &reports))
 }
 

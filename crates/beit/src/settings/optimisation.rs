@@ -88,9 +88,9 @@ impl OptimisationSettings {
 
     /// How often training keeps as many numbers as the model has, besides the model: gradients, two moments, a sum for each time that
     /// the micro-batches of a step are halved, and an average of the weights where there is one.
-    pub(crate) const fn kept(&self, averages: bool) -> usize {
+    pub(crate) const fn kept(&self, average: Option<f64>) -> usize {
         let halvings = u64::BITS - self.update_freq.saturating_sub(1).leading_zeros();
-        3 + halvings as usize + averages as usize
+        3 + halvings as usize + average.is_some() as usize
     }
 
     /// Puts the usual numbers in the place of those that were not given, so that they are written down with the run.
@@ -161,8 +161,8 @@ mod tests {
 
     #[test]
     fn sums_of_halves_take_memory() {
-        let kept = |update_freq| OptimisationSettings { update_freq, ..Default::default() }.kept(false);
+        let kept = |update_freq| OptimisationSettings { update_freq, ..Default::default() }.kept(None);
         assert_eq!([1, 2, 3, 4, 5, 8].map(kept), [3, 4, 5, 5, 6, 6]);
-        assert_eq!(OptimisationSettings::default().kept(true), 4);
+        assert_eq!(OptimisationSettings::default().kept(Some(0.9)), 4);
     }
 }

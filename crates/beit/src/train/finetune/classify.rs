@@ -49,6 +49,7 @@ impl Work for Job<'_> {
         })?;
         let (split, accuracy) = (job.images.split.to_string(), evaluation.accuracy());
         trained.metrics.record(&Record::Classes { split: &split, accuracy: &accuracy })?;
+        job.unless_stopped(&trained)?;
         let pixels_baseline = pixels_baseline(&job.images, preprocessing, &loading)?;
         Ok(job.finetuned(trained, split, Judged::Classes { accuracy, pixels_baseline }))
     }

@@ -19,6 +19,16 @@ pub(super) struct Trained {
     pub(super) checkpoint: PathBuf,
 }
 
+impl Trained {
+    fn stopped(&self) -> Error {
+        Error::Stopped(format!(
+            "all steps are saved in {}; --resume --out {} judges what was learnt",
+            self.checkpoint.display(),
+            self.run.dir.display()
+        ))
+    }
+}
+
 /// Is told how many images that judge have been looked at, and stops where whoever watches wants that.
 pub(super) type Seen<'a> = dyn FnMut(u64) -> beit_train::Result<()> + 'a;
 
@@ -49,21 +59,22 @@ impl Finetuning {
         trained: &Trained,
         judge: impl FnOnce(&mut Seen<'_>) -> Result<T>,
     ) -> Result<T> {
-        let watch = &self.watch;
-        watch.begin(&Begun::Images { total: self.images.held_out.len() as u64 });
+        let (watch, total) = (&self.watch, self.images.held_out.len() as u64);
+        watch.begin(&Begun::Images { total });
         let judged = judge(&mut |images| {
             watch.done(images);
-            if watch.stops() { Err(beit_train::Error::Stopped) } else { Ok(()) }
+            if images < total && watch.stops() { Err(beit_train::Error::Stopped) } else { Ok(()) }
         });
         watch.end();
         judged.map_err(|error| match error {
-            Error::Train(beit_train::Error::Stopped) => Error::Stopped(format!(
-                "all steps are saved in {}; --resume --out {} judges what was learnt",
-                trained.checkpoint.display(),
-                trained.run.dir.display()
-            )),
+            Error::Train(beit_train::Error::Stopped) => trained.stopped(),
             error => error,
         })
+    }
+
+    /// Ends a run that was judged, before what takes more time, where whoever watches wants that.
+    pub(super) fn unless_stopped(&self, trained: &Trained) -> Result<()> {
+        if self.watch.stops() { Err(trained.stopped()) } else { Ok(()) }
     }
 
     /// The answer.

@@ -338,7 +338,7 @@ impl Finetuning {
     /// How often training keeps as many numbers as the model has.
     fn copies(&self) -> usize {
         let FinetuneSettings { training, average, .. } = &self.settings;
-        training.kept(average.decay().is_some())
+        training.kept(average.decay())
     }
 
     /// The names of the classes that are learnt.

@@ -51,6 +51,7 @@ impl Work for Job<'_> {
         let counts = job.watched(&trained, |seen| job.judge(&segmenter, &loading, seen))?;
         let (split, accuracy) = (job.images.split.to_string(), counts.accuracy());
         trained.metrics.record(&Record::Pixels { split: &split, accuracy: &accuracy })?;
+        job.unless_stopped(&trained)?;
         let picture = trained.run.pictures()?.join("segmentation.png");
         job.draw(&segmenter, &picture)?;
         let judged = Judged::Pixels { accuracy, per_class: counts.per_class(), picture };

@@ -216,7 +216,7 @@ impl Pretraining {
         let vit = &config.vit;
         memory::plan(footprint, settings.training.batch_size(), |ops, batch| {
             let params = Mim::shapes(config).map(&mut |shape| ops.zeros(*shape));
-            let mut kept: Vec<_> = (0..settings.training.kept(false)).map(|_| params.clone()).collect();
+            let mut kept: Vec<_> = (0..settings.training.kept(None)).map(|_| params.clone()).collect();
             let masked = self.masker.config().target * batch;
             let images = ops.zeros([batch, 3, vit.image[0], vit.image[1]]);
             let mask = ops.zeros([batch, vit.patches()]);
