@@ -4,7 +4,7 @@ use crate::device;
 use crate::model::ModelArgs;
 use crate::output::Output;
 use crate::signals;
-use crate::usage::{Given, usage};
+use crate::usage::Given;
 use beit::{DeviceSettings, EvaluationSettings, FineTuned, FinetuneTask, ViewSettings};
 use clap::Args as ClapArgs;
 use serde::Serialize;
@@ -74,11 +74,12 @@ pub(crate) fn run(args: &Args, given: &Given) -> anyhow::Result<()> {
     signals::catch();
     match model {
         FineTuned::Classifier(classifier) => {
-            refuse(given, &VIEWS, "segmentation, and this is a classifier")?;
+            given.refuse(&VIEWS, "segmentation, and this is a classifier")?;
             let found = classifier.evaluate(name, &args.settings, &watch)?;
             args.answer(&found, &found.per_class, found.sentence(), || found.per_class_text())
         }
         FineTuned::Segmenter(segmenter) => {
+            given.refuse(&["batch_size"], "classification, and this is a segmenter")?;
             let found = segmenter.evaluate(name, &args.settings, &args.views, &watch)?;
             args.answer(&found, &found.counts.per_class(), found.sentence(), || found.per_class_text())
         }
@@ -87,11 +88,3 @@ pub(crate) fn run(args: &Args, given: &Given) -> anyhow::Result<()> {
 
 /// The fields of [`ViewSettings`].
 pub(crate) const VIEWS: [&str; 4] = ["scales", "flip", "stride", "whole"];
-
-/// Refuses flags that would have no effect, by the names of their fields.
-pub(crate) fn refuse(given: &Given, fields: &[&str], belongs_to: &str) -> anyhow::Result<()> {
-    match fields.iter().find(|field| given.has(field)) {
-        Some(field) => usage!("--{} belongs to {belongs_to}: leave it out", field.replace('_', "-")),
-        None => Ok(()),
-    }
-}

@@ -1,7 +1,7 @@
 //! `predict`: the classes of images, or of their pixels.
 
 use crate::device;
-use crate::evaluate::{VIEWS, refuse};
+use crate::evaluate::VIEWS;
 use crate::model::ModelArgs;
 use crate::output::Output;
 use crate::usage::{Given, usage};
@@ -78,11 +78,11 @@ pub(crate) fn run(args: &Args, given: &Given) -> anyhow::Result<()> {
     let bad = match model {
         FineTuned::Classifier(classifier) => {
             let of_segmenters = [&VIEWS[..], &["out", "overwrite"]].concat();
-            refuse(given, &of_segmenters, "segmentation, and this is a classifier")?;
+            given.refuse(&of_segmenters, "segmentation, and this is a classifier")?;
             args.classify(&classifier, &source, &watch)?
         }
         FineTuned::Segmenter(segmenter) => {
-            refuse(given, &["top_k", "batch_size"], "classification, and this is a segmenter")?;
+            given.refuse(&["top_k", "batch_size"], "classification, and this is a segmenter")?;
             args.segment(&segmenter, &source, &watch)?
         }
     };

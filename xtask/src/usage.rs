@@ -50,6 +50,14 @@ impl Given {
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.contains(name)
     }
+
+    /// Refuses flags that would have no effect, by the names of their fields.
+    pub(crate) fn refuse(&self, fields: &[&str], belongs_to: &str) -> anyhow::Result<()> {
+        match fields.iter().find(|field| self.has(field)) {
+            Some(field) => usage!("--{} belongs to {belongs_to}: leave it out", field.replace('_', "-")),
+            None => Ok(()),
+        }
+    }
 }
 
 /// `--batch_size` is `--batch-size`: the flags of the official scripts work as they are written there.

@@ -220,6 +220,11 @@ fn models_and_flags_of_the_other_task() {
         &["--top-k belongs to classification"],
     );
     place.bad(
+        2,
+        &format!("evaluate --model segmenter {DATA} --batch-size 2"),
+        &["--batch-size belongs to classification"],
+    );
+    place.bad(
         1,
         &format!("{SHORT} --data folder:photos"),
         &["folder:photos has no masks", "masks:IMAGES,MASKS"],

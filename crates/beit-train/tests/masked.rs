@@ -1,6 +1,8 @@
 //! Masked image modelling: images with few masked patches and with many.
 
-use beit_data::{Image, Item, Loader, LoaderConfig, PretrainSample, SampleRng, Source};
+mod noise;
+
+use beit_data::{Item, Loader, LoaderConfig, PretrainSample, SampleRng};
 use beit_heads::{Mim, MimConfig};
 use beit_ops::{Host, Tree};
 use beit_tokenizer::Encoder;
@@ -9,44 +11,24 @@ use beit_train::{
     StepReport, Sums, Trainer,
 };
 use beit_vit::{Config, Preset, RelativePositions};
+use noise::{Noise, values};
 use std::ops::Range;
 use std::sync::Arc;
 
 const OPS: Host<f32> = Host::new();
 type Array = <Host<f32> as beit_ops::Device>::Tensor;
 
-/// Four images of four patches.
-struct Noise;
-
-impl Source for Noise {
-    fn len(&self) -> usize {
-        4
-    }
-    fn image(&self, index: usize) -> beit_data::Result<Image> {
-        Ok(Image::new(8, 8, (0..192).map(|i| (i * (index + 3) * 37 % 251) as u8).collect()))
-    }
-    fn label(&self, _: usize) -> Option<u32> {
-        None
-    }
-    fn class_names(&self) -> &[String] {
-        &[]
-    }
-    fn name(&self, index: usize) -> String {
-        format!("image {index}")
-    }
-}
-
-/// One, two, three and four patches of the images are masked.
+/// Four images of four patches, of which one, two, three and four are masked.
 fn loader(images: Range<usize>, batch: usize) -> Loader<PretrainSample> {
     let make = |item: Item, _: &mut SampleRng| {
-        let values = |low: f32, high: f32| -> Vec<f32> {
-            let pixels = item.image.pixels().iter();
-            pixels.map(|&v| low + (high - low) * f32::from(v) / 255.0).collect()
-        };
         let mask = (0..4).map(|patch| patch <= item.index).collect();
-        PretrainSample { pixels: values(-1.0, 1.0), token_pixels: values(0.1, 0.9), mask }
+        PretrainSample {
+            pixels: values(&item.image, -1.0, 1.0),
+            token_pixels: values(&item.image, 0.1, 0.9),
+            mask,
+        }
     };
-    Loader::new(Arc::new(Noise), images.collect(), LoaderConfig::evaluation(batch), make)
+    Loader::new(Arc::new(Noise(4)), images.collect(), LoaderConfig::evaluation(batch), make)
         .expect("settings fit")
 }
 

@@ -10,6 +10,7 @@
 )]
 
 mod common;
+mod noise;
 mod trained;
 
 use beit_data::Loader;

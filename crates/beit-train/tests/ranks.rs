@@ -1,6 +1,7 @@
 //! One, two, four and eight ranks end with the same bits, whatever is trained.
 
 mod common;
+mod noise;
 mod trained;
 
 use beit_data::{Loader, LoaderConfig};

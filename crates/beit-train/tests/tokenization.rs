@@ -1,40 +1,22 @@
 //! The tokenizer's training goes on where it stopped, and may have more than one micro-batch in a step.
 
-use beit_data::{Image, Item, Loader, LoaderConfig, SampleRng, Shard, Source};
+mod noise;
+
+use beit_data::{Item, Loader, LoaderConfig, SampleRng, Shard};
 use beit_ops::{Host, Tree};
 use beit_tokenizer::Config;
 use beit_train::{Hooks, Listeners, NoHooks, Recipe, Record, Silent, StepReport, Tokenization, Trainer};
+use noise::{Noise, values};
 use std::sync::Arc;
 
 const OPS: Host<f32> = Host::new();
 type Array = <Host<f32> as beit_ops::Device>::Tensor;
 type Training = Trainer<'static, Host<f32>, Tokenization>;
 
-struct Noise;
-
-impl Source for Noise {
-    fn len(&self) -> usize {
-        8
-    }
-    fn image(&self, index: usize) -> beit_data::Result<Image> {
-        Ok(Image::new(8, 8, (0..192).map(|i| (i * (index + 3) * 37 % 251) as u8).collect()))
-    }
-    fn label(&self, _: usize) -> Option<u32> {
-        None
-    }
-    fn class_names(&self) -> &[String] {
-        &[]
-    }
-    fn name(&self, index: usize) -> String {
-        format!("image {index}")
-    }
-}
-
 fn loader() -> Loader<Vec<f32>> {
-    let make = |item: Item, _: &mut SampleRng| -> Vec<f32> {
-        item.image.pixels().iter().map(|&v| 0.1 + 0.8 * f32::from(v) / 255.0).collect()
-    };
-    Loader::new(Arc::new(Noise), (0..8).collect(), LoaderConfig::training(4, 1), make).expect("settings fit")
+    let make = |item: Item, _: &mut SampleRng| -> Vec<f32> { values(&item.image, 0.1, 0.9) };
+    Loader::new(Arc::new(Noise(8)), (0..8).collect(), LoaderConfig::training(4, 1), make)
+        .expect("settings fit")
 }
 
 fn training() -> Training {

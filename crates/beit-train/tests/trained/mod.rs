@@ -1,7 +1,8 @@
 //! Everything that is trained, small enough to be trained in a moment, and what a run of it ends with.
 
 use super::common::{self, Array, OPS, bits, loader, reports, training};
-use beit_data::{Image, Item, Loader, LoaderConfig, PretrainSample, SampleRng, SegmentationSample, Source};
+use super::noise::{Noise, values};
+use beit_data::{Item, Loader, LoaderConfig, PretrainSample, SampleRng, SegmentationSample};
 use beit_heads::segmenter::HeadRunning;
 use beit_heads::{HeadConfig, Mim, MimConfig, PixelMean, Segmenter, SegmenterConfig};
 use beit_ops::Host;
@@ -81,37 +82,12 @@ pub(crate) fn visit_all(visit: &mut impl Visit) {
     tokenizer(visit);
 }
 
-/// Images that are different everywhere.
-struct Noise;
-
-impl Source for Noise {
-    fn len(&self) -> usize {
-        16
-    }
-    fn image(&self, index: usize) -> beit_data::Result<Image> {
-        Ok(Image::new(8, 8, (0..192).map(|i| (i * (index + 3) * 37 % 251) as u8).collect()))
-    }
-    fn label(&self, _: usize) -> Option<u32> {
-        None
-    }
-    fn class_names(&self) -> &[String] {
-        &[]
-    }
-    fn name(&self, index: usize) -> String {
-        format!("image {index}")
-    }
-}
-
 fn noise<S: beit_data::Sample + 'static>(
     batch: usize,
     make: impl Fn(Item, &mut SampleRng) -> S + Send + Sync + 'static,
 ) -> Loader<S> {
-    Loader::new(Arc::new(Noise), (0..16).collect(), LoaderConfig::training(batch, 1), make)
+    Loader::new(Arc::new(Noise(16)), (0..16).collect(), LoaderConfig::training(batch, 1), make)
         .expect("settings fit")
-}
-
-fn values(image: &Image, low: f32, high: f32) -> Vec<f32> {
-    image.pixels().iter().map(|&v| low + (high - low) * f32::from(v) / 255.0).collect()
 }
 
 fn vit() -> Config {
