@@ -89,6 +89,9 @@ pub enum Error {
         /// What that one does.
         problem: String,
     },
+    /// The ranks of a run of several processes do not find each other, or do not belong together.
+    #[error("the ranks of this run cannot meet: {0}")]
+    Meeting(String),
     /// MPI, by its own words.
     #[cfg(feature = "mpi")]
     #[error("MPI: {0}")]

@@ -122,7 +122,7 @@ fn talk(mpi: &mut Mpi) {
             assert_eq!(value, of * (i % 17) as f32 + of * (of - 1.0) / 2.0, "number {i} of {length}");
         }
         // Far beyond what MPI keeps for a rank that is late.
-        let record = |rank: usize| vec![0.5 + rank as f64; rank * length];
+        let record = |rank: usize| vec![5 + rank as u8; rank * length];
         let records = mpi.gather(&record(shard.rank)).expect("all ranks are there");
         assert!(records.into_iter().enumerate().all(|(rank, found)| found == record(rank)));
     }

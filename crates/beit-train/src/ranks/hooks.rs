@@ -1,6 +1,6 @@
 //! How a rank takes part in a step.
 
-use super::{Communicator, disagrees, part, sum_over_ranks};
+use super::{Communicator, disagrees, gather_numbers, part, sum_over_ranks};
 use crate::error::Result;
 use crate::hooks::{Hooks, Sums};
 use crate::task::{Changes, Task};
@@ -38,7 +38,7 @@ where
 
     fn pause(&mut self, step: u64) -> Result<bool> {
         let own = self.hooks.pause(step)?;
-        let all = self.ranks.gather(&[step as f64, f64::from(u8::from(own))])?;
+        let all = gather_numbers(self.ranks, &[step as f64, f64::from(u8::from(own))])?;
         for (other, record) in all.iter().enumerate() {
             if record.first() != Some(&(step as f64)) {
                 let problem = format!(
@@ -108,7 +108,7 @@ impl<C: Communicator + ?Sized, H: ?Sized> Ranks<'_, C, H> {
 
     /// Gives every rank what each has measured, in the order of the micro-batches.
     fn share<O: Ops>(&mut self, ops: &O, sums: &mut Sums<O::Tensor>) -> Result<()> {
-        let records = self.ranks.gather(&part::written(ops, &sums.parts)?)?;
+        let records = gather_numbers(self.ranks, &part::written(ops, &sums.parts)?)?;
         let Some(like) = sums.parts.first() else { return Ok(()) };
         let mut parts = Vec::new();
         for (other, record) in records.iter().enumerate() {

@@ -1,23 +1,27 @@
 //! Training by several processes at once (data-parallel), each with its own micro-batches of every step.
 
+mod alone;
 mod hooks;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod part;
 mod sum;
+mod tcp;
 mod threads;
 
+pub use alone::Alone;
 pub use hooks::Ranks;
 #[cfg(feature = "mpi")]
 pub use mpi::Mpi;
 pub use sum::sum_over_ranks;
+pub use tcp::{Meeting, Tcp};
 pub use threads::Threads;
 
 use crate::error::{Error, Result};
 use beit_data::Shard;
 use std::time::Duration;
 
-/// So long a rank may say nothing while another waits for it.
+/// So long a rank may say nothing while another waits for it, where nothing else is asked for.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How processes that train together, its *ranks*, talk. All of them call the same methods in the same order.
@@ -38,7 +42,63 @@ pub trait Communicator {
     /// # Errors
     ///
     /// As [`exchange`](Communicator::exchange).
-    fn gather(&mut self, record: &[f64]) -> Result<Vec<Vec<f64>>>;
+    fn gather(&mut self, record: &[u8]) -> Result<Vec<Vec<u8>>>;
+
+    /// Tells the others that this rank ends because of an error, so that theirs names it. Whoever cannot be told any more is left out.
+    fn fail(&mut self, failure: &Failure);
+}
+
+/// Gives every rank the numbers of each, by rank.
+///
+/// # Errors
+///
+/// Those of the communicator.
+pub fn gather_numbers<C: Communicator + ?Sized>(ranks: &mut C, numbers: &[f64]) -> Result<Vec<Vec<f64>>> {
+    let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+    let number = |bytes: &[u8; 8]| f64::from_le_bytes(*bytes);
+    let numbers = |record: Vec<u8>| record.as_chunks().0.iter().map(number).collect();
+    Ok(ranks.gather(&bytes)?.into_iter().map(numbers).collect())
+}
+
+/// Why a rank ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Who failed first.
+    pub rank: usize,
+    /// What that one does, as the end of a sentence that begins with its name.
+    pub problem: String,
+}
+
+impl Failure {
+    /// Of rank `own`, because of what it says itself.
+    #[must_use]
+    pub fn own(own: usize, error: &str) -> Self {
+        Self { rank: own, problem: format!("failed: {error}") }
+    }
+
+    /// Of rank `own`, because of this error: where the error is that another rank failed, that one is named.
+    #[must_use]
+    pub fn of(own: usize, error: &Error) -> Self {
+        match error {
+            Error::Ranks { other, problem, .. } => Self { rank: *other, problem: problem.clone() },
+            error => Self::own(own, &error.to_string()),
+        }
+    }
+
+    /// As it travels.
+    fn to_bytes(&self) -> Vec<u8> {
+        [&(self.rank as u64).to_le_bytes(), self.problem.as_bytes()].concat()
+    }
+
+    /// The error that it is for another rank.
+    fn heard(own: Shard, from: usize, bytes: &[u8]) -> Error {
+        match bytes.split_first_chunk() {
+            Some((rank, problem)) => {
+                disagrees(own, u64::from_le_bytes(*rank) as usize, &String::from_utf8_lossy(problem))
+            }
+            None => disagrees(own, from, "failed"),
+        }
+    }
 }
 
 /// What is found about another rank.

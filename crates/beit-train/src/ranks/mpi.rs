@@ -1,6 +1,6 @@
 //! Ranks that an MPI launcher started: `mpirun`, `srun` and what else starts several processes.
 
-use super::{Communicator, PATIENCE, disagrees, silent};
+use super::{Communicator, Failure, PATIENCE, disagrees, silent};
 use crate::error::{Error, Result};
 use beit_data::Shard;
 use ferrompi::MpiDatatype;
@@ -23,11 +23,15 @@ pub struct Mpi {
 const ANNOUNCEMENT: i32 = 1;
 const CONTENT: i32 = 2;
 
+/// Bytes of what is told of a failure, at most.
+const LONGEST_FAILURE: usize = 1000;
+
 /// What is announced. The numbers are what travels.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Numbers = 1,
     Record = 2,
+    Failure = 3,
 }
 
 impl Mpi {
@@ -77,6 +81,11 @@ impl Mpi {
         let mut coming = [0_u64; 2];
         self.world.recv(&mut coming, from as i32, ANNOUNCEMENT)?;
         let [found, length] = coming;
+        if found == Kind::Failure as u64 {
+            let mut failure = vec![0_u8; length as usize];
+            self.world.recv(&mut failure, from as i32, CONTENT)?;
+            return Err(Failure::heard(self.shard, from, &failure));
+        }
         match found == kind as u64 {
             true => Ok(length as usize),
             false if kind == Kind::Numbers => {
@@ -114,7 +123,7 @@ impl Communicator for Mpi {
         self.swap(send, with, receive, with)
     }
 
-    fn gather(&mut self, record: &[f64]) -> Result<Vec<Vec<f64>>> {
+    fn gather(&mut self, record: &[u8]) -> Result<Vec<Vec<u8>>> {
         let Shard { rank: own, of } = self.shard;
         let mut all = vec![Vec::new(); of];
         all[own] = record.to_vec();
@@ -122,9 +131,19 @@ impl Communicator for Mpi {
         for distance in 1..of {
             let (to, from) = ((own + distance) % of, (own + of - distance) % of);
             self.announce(to, Kind::Record, record.len())?;
-            all[from] = vec![0.0; self.announced(from, Kind::Record)?];
+            all[from] = vec![0; self.announced(from, Kind::Record)?];
             self.swap(record, to, &mut all[from], from)?;
         }
         Ok(all)
+    }
+
+    fn fail(&mut self, failure: &Failure) {
+        // So short that MPI keeps it: nobody has to take it.
+        let mut bytes = failure.to_bytes();
+        bytes.truncate(LONGEST_FAILURE);
+        for to in (0..self.shard.of).filter(|&to| to != self.shard.rank) {
+            let _ = self.announce(to, Kind::Failure, bytes.len());
+            let _ = self.world.send(&bytes, to as i32, CONTENT);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Ranks that are threads of one process.
 
-use super::{Communicator, PATIENCE, disagrees, silent};
+use super::{Communicator, Failure, PATIENCE, disagrees, silent};
 use crate::error::{Error, Result};
 use beit_data::Shard;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -18,7 +18,8 @@ pub struct Threads {
 
 enum Message {
     Numbers(Vec<f32>),
-    Record(Vec<f64>),
+    Record(Vec<u8>),
+    Failure(Vec<u8>),
 }
 
 impl Threads {
@@ -69,10 +70,12 @@ impl Threads {
     }
 
     fn receive(&self, from: usize) -> Result<Message> {
-        self.receivers[from].recv_timeout(self.patience).map_err(|error| match error {
-            RecvTimeoutError::Disconnected => self.gone(from),
-            RecvTimeoutError::Timeout => silent(self.shard, from, self.patience),
-        })
+        match self.receivers[from].recv_timeout(self.patience) {
+            Ok(Message::Failure(failure)) => Err(Failure::heard(self.shard, from, &failure)),
+            Ok(message) => Ok(message),
+            Err(RecvTimeoutError::Disconnected) => Err(self.gone(from)),
+            Err(RecvTimeoutError::Timeout) => Err(silent(self.shard, from, self.patience)),
+        }
     }
 
     fn gone(&self, other: usize) -> Error {
@@ -101,19 +104,25 @@ impl Communicator for Threads {
                 let problem = format!("sent {} numbers, expected {}", numbers.len(), receive.len());
                 Err(disagrees(self.shard, with, &problem))
             }
-            Message::Record(_) => Err(disagrees(self.shard, with, "sent a record, expected numbers")),
+            _ => Err(disagrees(self.shard, with, "sent a record, expected numbers")),
         }
     }
 
-    fn gather(&mut self, record: &[f64]) -> Result<Vec<Vec<f64>>> {
+    fn gather(&mut self, record: &[u8]) -> Result<Vec<Vec<u8>>> {
         for to in 0..self.shard.of {
             self.send(to, Message::Record(record.to_vec()))?;
         }
         let from = |rank| match self.receive(rank)? {
             Message::Record(record) => Ok(record),
-            Message::Numbers(_) => Err(disagrees(self.shard, rank, "sent numbers, expected a record")),
+            _ => Err(disagrees(self.shard, rank, "sent numbers, expected a record")),
         };
         (0..self.shard.of).map(from).collect()
+    }
+
+    fn fail(&mut self, failure: &Failure) {
+        for to in (0..self.shard.of).filter(|&to| to != self.shard.rank) {
+            let _ = self.send(to, Message::Failure(failure.to_bytes()));
+        }
     }
 }
 
@@ -124,10 +133,10 @@ mod tests {
     #[test]
     fn records_come_by_rank() {
         for found in Threads::run(3, |rank| {
-            let record: Vec<f64> = vec![0.5; rank.shard().rank];
+            let record = vec![5; rank.shard().rank];
             rank.gather(&record)
         }) {
-            assert_eq!(found.expect("all ranks live"), [vec![], vec![0.5], vec![0.5; 2]]);
+            assert_eq!(found.expect("all ranks live"), [vec![], vec![5], vec![5; 2]]);
         }
     }
 
