@@ -1,10 +1,9 @@
 //! `finetune`: classification and segmentation.
 
-use crate::device;
-use crate::output::{Output, note};
-use crate::signals;
+use crate::output::Output;
+use crate::ranks::{self, Member};
 use crate::usage::{Given, command};
-use beit::{DeviceSettings, FinetuneSettings, Finetuning};
+use beit::{DeviceSettings, FinetuneSettings, Finetuning, RankSettings};
 use clap::Args as ClapArgs;
 use serde_json::json;
 
@@ -26,24 +25,30 @@ pub(crate) struct Args {
     #[command(flatten)]
     device: DeviceSettings,
     #[command(flatten)]
+    ranks: RankSettings,
+    #[command(flatten)]
     output: Output,
 }
 
-pub(crate) fn run(mut args: Args, given: &Given) -> anyhow::Result<()> {
+pub(crate) fn run(args: Args, given: &Given) -> anyhow::Result<()> {
+    let (ranks, output) = (args.ranks.clone(), args.output);
+    ranks::run(&ranks, output, |member| train(args, given, member))
+}
+
+fn train(mut args: Args, given: &Given, member: &Member) -> anyhow::Result<()> {
     if let Some(out) = args.settings.run.resumed() {
         (args.settings, args.device) =
             beit::settings_of_run(&args.settings, &args.device, out, |name| given.has(name))?;
     }
     args.settings.run.folder.command = Some(command());
     args.device.check()?;
-    let watch = args.output.watch();
-    signals::catch();
-    let finetuning = Finetuning::new(args.settings, &watch)?;
-    let device = device::open(&args.device, &watch)?;
-    note(&finetuning.describe());
+    member.team.share(&mut args.settings.training.update_freq)?;
+    let finetuning = Finetuning::new(args.settings, &member.watch)?;
+    let device = member.open(&args.device)?;
+    member.watch.note(&finetuning.describe());
     if args.dry_run {
         let steps = finetuning.check(&device)?;
-        return args.output.answer(&json!({ "steps": steps }), "everything fits");
+        return member.answer(args.output, &json!({ "steps": steps }), "everything fits");
     }
     let done = finetuning.run(&device)?;
     let sentence = format!(
@@ -53,5 +58,5 @@ pub(crate) fn run(mut args: Args, given: &Given) -> anyhow::Result<()> {
         done.checkpoint.display(),
         done.run.display(),
     );
-    args.output.answer(&done, &sentence)
+    member.answer(args.output, &done, &sentence)
 }

@@ -14,6 +14,7 @@ mod output;
 mod predict;
 mod pretrain;
 mod probe;
+mod ranks;
 mod show;
 mod signals;
 mod tokenizer;
@@ -77,9 +78,13 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            output::note(&format!("error: {error:#}"));
-            ExitCode::from(usage::exit_code(&error))
-        }
+        Err(error) => match error.downcast_ref() {
+            // It was said already.
+            Some(&ranks::Ended(code)) => ExitCode::from(code),
+            None => {
+                output::note(&format!("error: {error:#}"));
+                ExitCode::from(usage::exit_code(&error))
+            }
+        },
     }
 }

@@ -1,10 +1,9 @@
 //! `pretrain`: masked image modelling.
 
-use crate::device;
-use crate::output::{Output, note};
-use crate::signals;
+use crate::output::Output;
+use crate::ranks::{self, Member};
 use crate::usage::{Given, command};
-use beit::{DeviceSettings, PretrainSettings, Pretrained, Pretraining};
+use beit::{DeviceSettings, PretrainSettings, Pretrained, Pretraining, RankSettings};
 use clap::Args as ClapArgs;
 
 /// Pre-train by masked image modelling, without labels. With no flags: embedded images, a tiny model, a few minutes
@@ -12,7 +11,9 @@ use clap::Args as ClapArgs;
 #[command(after_help = "Examples:
   cargo xtask pretrain
   cargo xtask pretrain --data folder:photos --preset small --epochs 300 --out runs/photos
-  cargo xtask pretrain --resume --out runs/photos")]
+  cargo xtask pretrain --resume --out runs/photos
+  cargo xtask pretrain --ranks 2
+  torchrun --no-python --nproc-per-node 2 target/release/xtask pretrain")]
 pub(crate) struct Args {
     #[command(flatten)]
     settings: PretrainSettings,
@@ -22,25 +23,31 @@ pub(crate) struct Args {
     #[command(flatten)]
     device: DeviceSettings,
     #[command(flatten)]
+    ranks: RankSettings,
+    #[command(flatten)]
     output: Output,
 }
 
-pub(crate) fn run(mut args: Args, given: &Given) -> anyhow::Result<()> {
+pub(crate) fn run(args: Args, given: &Given) -> anyhow::Result<()> {
+    let (ranks, output) = (args.ranks.clone(), args.output);
+    ranks::run(&ranks, output, |member| train(args, given, member))
+}
+
+fn train(mut args: Args, given: &Given, member: &Member) -> anyhow::Result<()> {
     if let Some(out) = args.settings.run.resumed() {
         (args.settings, args.device) =
             beit::settings_of_run(&args.settings, &args.device, out, |name| given.has(name))?;
     }
     args.settings.run.folder.command = Some(command());
     args.device.check()?;
-    let watch = args.output.watch();
-    signals::catch();
-    let pretraining = Pretraining::new(args.settings, &watch)?;
-    note(&pretraining.describe());
+    member.team.share(&mut args.settings.training.update_freq)?;
+    let pretraining = Pretraining::new(args.settings, &member.watch)?;
+    member.watch.note(&pretraining.describe());
     if args.dry_run {
-        return dry_run(&pretraining, &args.device, args.output);
+        return dry_run(&pretraining, &args.device, (member, args.output));
     }
-    let done = pretraining.run(&device::open(&args.device, &watch)?)?;
-    args.output.answer(&done, &sentence(&done))
+    let done = pretraining.run(&member.open(&args.device)?)?;
+    member.answer(args.output, &done, &sentence(&done))
 }
 
 fn sentence(done: &Pretrained) -> String {
@@ -66,7 +73,11 @@ fn sentence(done: &Pretrained) -> String {
     )
 }
 
-fn dry_run(pretraining: &Pretraining, device: &DeviceSettings, output: Output) -> anyhow::Result<()> {
+fn dry_run(
+    pretraining: &Pretraining,
+    device: &DeviceSettings,
+    (member, output): (&Member, Output),
+) -> anyhow::Result<()> {
     let plan = pretraining.plan(device.footprint()?)?;
     let (steps, flops) = (plan.steps, plan.flops_per_step as f64);
     let sentence = format!(
@@ -75,5 +86,5 @@ fn dry_run(pretraining: &Pretraining, device: &DeviceSettings, output: Output) -
         plan.peak_bytes as f64 / (1 << 20) as f64,
         flops * steps as f64 / 1e12,
     );
-    output.answer(&plan, &sentence)
+    member.answer(output, &plan, &sentence)
 }

@@ -2,11 +2,12 @@
 
 use crate::device;
 use crate::output::{Output, Overwrite};
+use crate::ranks::{self, Member};
 use crate::usage::command;
 use beit::settings::Sides;
 use beit::{
-    Contents, DataSettings, DeviceSettings, Tokenizer, TokenizerSettings, TokenizerTraining, picture,
-    quality_sentence, tensors,
+    Contents, DataSettings, DeviceSettings, RankSettings, Tokenizer, TokenizerKind, TokenizerSettings,
+    TokenizerTraining, picture, quality_sentence, tensors,
 };
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::json;
@@ -31,6 +32,8 @@ pub(crate) struct TrainArgs {
     settings: TokenizerSettings,
     #[command(flatten)]
     device: DeviceSettings,
+    #[command(flatten)]
+    ranks: RankSettings,
     #[command(flatten)]
     output: Output,
 }
@@ -107,18 +110,23 @@ pub(crate) struct InspectArgs {
 
 pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
     match verb {
-        Verb::Train(args) => train(args),
+        Verb::Train(args) => {
+            let (ranks, output) = (args.ranks.clone(), args.output);
+            ranks::run(&ranks, output, |member| train(args, member))
+        }
         Verb::Encode(args) => encode(&args),
         Verb::Decode(args) => decode(&args),
         Verb::Inspect(args) => inspect(&args),
     }
 }
 
-fn train(mut args: TrainArgs) -> anyhow::Result<()> {
+fn train(mut args: TrainArgs, member: &Member) -> anyhow::Result<()> {
+    if args.settings.kind == TokenizerKind::Dvae {
+        member.team.share(&mut args.settings.update_freq)?;
+    }
     args.settings.folder.command = Some(command());
     let training = TokenizerTraining::new(args.settings)?;
-    let watch = args.output.watch();
-    let trained = training.run(&device::open(&args.device, &watch)?, &watch)?;
+    let trained = training.run(&member.open(&args.device)?, &member.watch)?;
     let text = format!(
         "on {} {} images: {}\ntokenizer: {}",
         trained.quality.images,
@@ -126,7 +134,7 @@ fn train(mut args: TrainArgs) -> anyhow::Result<()> {
         quality_sentence(&trained.quality),
         trained.tokenizer.display()
     );
-    args.output.answer(&trained, &text)
+    member.answer(args.output, &trained, &text)
 }
 
 fn encode(args: &EncodeArgs) -> anyhow::Result<()> {

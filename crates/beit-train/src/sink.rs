@@ -46,6 +46,13 @@ impl<S: DerefMut<Target: Sink>> Sink for Vec<S> {
     }
 }
 
+/// The one that is there, if one is.
+impl<S: Sink> Sink for Option<S> {
+    fn record(&mut self, record: &Record<'_>) -> Result<()> {
+        self.as_mut().map_or(Ok(()), |sink| sink.record(record))
+    }
+}
+
 /// Nobody.
 impl Sink for () {
     fn record(&mut self, _: &Record<'_>) -> Result<()> {

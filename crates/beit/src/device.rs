@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::progress::Watch;
+use crate::ranks::Team;
 use crate::settings::device::{Name, footprint};
 use crate::settings::{DeviceSettings, Precision};
 use beit_ops::{Footprint, Host, Ops};
@@ -24,6 +25,7 @@ pub struct Device {
     name: String,
     precision: &'static str,
     workers: usize,
+    team: Team,
 }
 
 #[derive(Clone)]
@@ -115,7 +117,7 @@ impl Device {
     /// CUDA if there is one, else the CPU. wgpu may be a renderer in software, so it is taken only where it is asked for.
     fn best(settings: &DeviceSettings) -> Self {
         #[cfg(feature = "cuda")]
-        if let Ok(device) = Self::cuda(0, settings) {
+        if let Ok(device) = Self::cuda(settings.gpu, settings) {
             return device;
         }
         Self::host(settings)
@@ -137,7 +139,8 @@ impl Device {
         let gpu = beit_cubecl::cuda(index, precision).map_err(|error| unopened(settings, &error))?;
         let (name, precision) = described(&gpu, &format!("cuda:{index}"));
         let engine = Engine::Cuda(Rc::new(gpu));
-        Ok(Self { engine, flag: format!("cuda:{index}"), name, precision, workers: settings.workers() })
+        let (flag, workers, team) = (format!("cuda:{index}"), settings.workers(), Team::alone());
+        Ok(Self { engine, flag, name, precision, workers, team })
     }
 
     #[cfg(feature = "wgpu")]
@@ -146,7 +149,20 @@ impl Device {
             beit_cubecl::wgpu(beit_cubecl::Precision::F32).map_err(|error| unopened(settings, &error))?;
         let (name, precision) = described(&gpu, "wgpu");
         let engine = Engine::Wgpu(Rc::new(gpu));
-        Ok(Self { engine, flag: "wgpu".into(), name, precision, workers: settings.workers() })
+        let (flag, workers, team) = ("wgpu".into(), settings.workers(), Team::alone());
+        Ok(Self { engine, flag, name, precision, workers, team })
+    }
+
+    /// The same, of one of several processes that train together.
+    #[must_use]
+    pub fn in_team(self, team: &Team) -> Self {
+        Self { team: team.clone(), ..self }
+    }
+
+    /// The processes that train together, of which this device computes a part.
+    #[must_use]
+    pub const fn team(&self) -> &Team {
+        &self.team
     }
 
     /// The one place where the device is chosen: does the work there.
@@ -262,7 +278,8 @@ impl From<Host<f32>> for Device {
         let name = if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") };
         let precision = if host == Host::bf16() { "bf16" } else { "f32" };
         let workers = DeviceSettings::default().workers();
-        Self { engine: Engine::Cpu(Rc::new(host)), flag: "cpu".into(), name, precision, workers }
+        let (engine, flag) = (Engine::Cpu(Rc::new(host)), "cpu".into());
+        Self { engine, flag, name, precision, workers, team: Team::alone() }
     }
 }
 

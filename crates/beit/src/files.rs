@@ -7,6 +7,11 @@ use std::time::SystemTime;
 
 pub(crate) use beit_weights::write_file as write_whole;
 
+/// Makes a folder, and those that it is in.
+pub(crate) fn make_folder(path: &Path) -> Result<()> {
+    std::fs::create_dir_all(path).map_err(Error::file("create", path))
+}
+
 /// Images in the order in which they were named; those of a folder in the order of their names.
 pub struct Files {
     paths: Vec<PathBuf>,

@@ -4,6 +4,7 @@ use beit_data::Source;
 use beit_train::StepReport;
 use std::collections::HashSet;
 use std::ops::Deref;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Whoever watches what takes a while. Every method does nothing unless it is written.
@@ -13,6 +14,10 @@ pub trait Progress: Send + Sync {
     /// A line for a person: what was left out, resized or assumed.
     fn note(&self, line: &str) {
         let _ = line;
+    }
+    /// The folder of the run is known, in which others write too: only [rank 0](crate::Team::leads) does so besides.
+    fn folder(&self, run: &Path) {
+        let _ = run;
     }
     /// Something begins that takes a while.
     fn begin(&self, task: &Task<'_>) {

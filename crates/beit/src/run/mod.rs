@@ -9,11 +9,13 @@ mod replaced;
 pub(crate) use checkpoints::{checkpoint_of, newest};
 pub use lock::FolderLock;
 pub(crate) use lock::Lock;
+pub(crate) use parts::LOGS;
 pub use record::merged;
 pub(crate) use record::{Recorded, data_stamp};
 
 use crate::error::{Error, Result, setting, unfit};
 use crate::progress::Watch;
+use crate::ranks::Team;
 use crate::settings::{FolderSettings, RunSettings};
 use serde::Serialize;
 use std::fs;
@@ -27,12 +29,14 @@ pub(crate) struct Run {
     /// Whether what it replaces must be put back if it ends now.
     replaces: bool,
     lock: Option<Lock>,
+    /// Whether another process writes to it, and this one must not.
+    follows: bool,
 }
 
 impl Run {
     /// Opens the folder of a new run, and writes down its settings. `inputs` are what the run reads: none of them may lie in a
     /// folder that is replaced.
-    pub(crate) fn begin(
+    fn begin(
         folder: &FolderSettings,
         verb: &str,
         inputs: &[&Path],
@@ -54,7 +58,7 @@ impl Run {
     }
 
     /// [`begin`](Run::begin), or the folder of the run that is to go on, whose settings must be these.
-    pub(crate) fn begin_or_resume(
+    fn begin_or_resume(
         settings: &RunSettings,
         verb: &str,
         inputs: &[&Path],
@@ -67,6 +71,45 @@ impl Run {
         let run = Self::resume(&settings.folder, watch)?;
         recorded.refuse_other(&run.path(parts::SETTINGS))?;
         Ok(run)
+    }
+
+    /// [`begin_or_resume`](Run::begin_or_resume) by rank 0 of a team; the others see what it makes, and must be like it.
+    pub(crate) fn of_team(
+        team: &Team,
+        settings: &RunSettings,
+        verb: &str,
+        inputs: &[&Path],
+        recorded: &Recorded<'_, impl Serialize + Default>,
+        watch: &Watch,
+    ) -> Result<Self> {
+        team.same(&recorded.required()?, record::different)?;
+        if team.leads() {
+            let run = Self::begin_or_resume(settings, verb, inputs, recorded, watch)?;
+            team.told(&Place { dir: run.dir.clone(), newest: run.newest() }.written())?;
+            Ok(run)
+        } else {
+            Self::follow(team, &Place::read(&team.told("")?), watch)
+        }
+    }
+
+    /// The folder of a run to which rank 0 writes.
+    fn follow(team: &Team, place: &Place, watch: &Watch) -> Result<Self> {
+        let Place { dir, newest } = place.clone();
+        watch.folder(&dir);
+        let run = Self { dir, made: false, replaces: false, lock: None, follows: true };
+        if run.newest() != newest {
+            unfit!(
+                "rank {} does not see the checkpoint {} that rank 0 goes on with: the folder of a run must be the same on all machines",
+                team.shard().rank,
+                newest.as_deref().unwrap_or(&run.dir).display()
+            );
+        }
+        Ok(run)
+    }
+
+    /// Whether another process writes to the folder.
+    pub(crate) const fn follows(&self) -> bool {
+        self.follows
     }
 
     fn resume(folder: &FolderSettings, watch: &Watch) -> Result<Self> {
@@ -130,7 +173,7 @@ impl Run {
 
     fn locked(dir: PathBuf, made: bool) -> Result<Self> {
         let lock = Some(Lock::take(&dir)?);
-        Ok(Self { dir, made, replaces: false, lock })
+        Ok(Self { dir, made, replaces: false, lock, follows: false })
     }
 
     /// Mends what a process left that was killed.
@@ -172,6 +215,9 @@ impl Run {
 
     /// Says that the run has something to show for itself: what it replaced is deleted.
     pub(crate) fn commit(&mut self) -> Result<()> {
+        if self.follows {
+            return Ok(());
+        }
         self.replaces = false;
         replaced::forget(&self.dir)
     }
@@ -186,10 +232,26 @@ impl Run {
     }
 
     /// The folder of the checkpoint after `step` steps.
-    pub(crate) fn checkpoint(&self, step: u64) -> Result<PathBuf> {
-        let dir = self.path(parts::CHECKPOINTS);
-        fs::create_dir_all(&dir).map_err(Error::file("create", &dir))?;
-        Ok(dir.join(format!("step-{step:07}")))
+    pub(crate) fn checkpoint(&self, step: u64) -> PathBuf {
+        self.path(parts::CHECKPOINTS).join(format!("step-{step:07}"))
+    }
+
+    /// Refuses to go on with other settings than those of the run; of a new one they are written down again, with what was found since it
+    /// began.
+    pub(crate) fn same_or_write(
+        &self,
+        team: &Team,
+        recorded: &Recorded<'_, impl Serialize + Default>,
+        new: bool,
+        folder: &FolderSettings,
+    ) -> Result<()> {
+        team.same(&recorded.required()?, record::different)?;
+        if self.follows {
+            return Ok(());
+        }
+        let path = self.path(parts::SETTINGS);
+        recorded.refuse_other(&path)?;
+        if new { recorded.write(&path, folder.command.as_deref()) } else { Ok(()) }
     }
 
     /// Points `last` at a checkpoint, and deletes older ones beyond the newest `keep`.
@@ -200,10 +262,28 @@ impl Run {
     }
 
     /// The folder for pictures.
-    pub(crate) fn pictures(&self) -> Result<PathBuf> {
-        let dir = self.path(parts::PICTURES);
-        fs::create_dir_all(&dir).map_err(Error::file("create", &dir))?;
-        Ok(dir)
+    pub(crate) fn pictures(&self) -> PathBuf {
+        self.path(parts::PICTURES)
+    }
+}
+
+/// Where a run is, and what it goes on with.
+#[derive(Clone)]
+struct Place {
+    dir: PathBuf,
+    newest: Option<PathBuf>,
+}
+
+impl Place {
+    /// As it travels.
+    fn written(&self) -> String {
+        let newest = self.newest.as_deref().unwrap_or(Path::new(""));
+        format!("{}\0{}", self.dir.display(), newest.display())
+    }
+
+    fn read(text: &str) -> Self {
+        let (dir, newest) = text.split_once('\0').unwrap_or((text, ""));
+        Self { dir: dir.into(), newest: (!newest.is_empty()).then(|| newest.into()) }
     }
 }
 

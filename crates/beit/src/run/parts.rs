@@ -11,9 +11,11 @@ pub(super) const PICTURES: &str = "pictures";
 pub(super) const TOKENIZER: &str = "tokenizer";
 pub(super) const LAST: &str = "last";
 pub(super) const NEW_LAST: &str = "last.new";
+/// Of processes that are not rank 0: a file each.
+pub(crate) const LOGS: &str = "logs";
 const METRICS: &str = "metrics.jsonl";
 /// Everything.
-pub(super) const ALL: [&str; 7] = [SETTINGS, METRICS, PICTURES, CHECKPOINTS, TOKENIZER, LAST, NEW_LAST];
+pub(super) const ALL: [&str; 8] = [SETTINGS, METRICS, PICTURES, CHECKPOINTS, TOKENIZER, LOGS, LAST, NEW_LAST];
 
 /// Deletes a file, a link or a folder, if it is there.
 pub(super) fn remove(path: &Path) -> Result<()> {
@@ -81,6 +83,10 @@ pub(super) fn foreign(dir: &Path) -> Result<Option<PathBuf>> {
     }
     let picture = |name: &str| name.ends_with(".png") || name.starts_with('.');
     if let Some(path) = find(dir.join(PICTURES), &picture)? {
+        return Ok(Some(path));
+    }
+    let log = |name: &str| name.starts_with("rank-") && name.ends_with(".log");
+    if let Some(path) = find(dir.join(LOGS), &log)? {
         return Ok(Some(path));
     }
     let checkpoint = |name: &str| is_checkpoint_name(name) || is_left_over(name);

@@ -71,6 +71,12 @@ impl<'a, S: Serialize + Default> Recorded<'a, S> {
         files::write(path, text.as_bytes())
     }
 
+    /// What must be the same in all processes that train together, a line each.
+    pub(crate) fn required(&self) -> Result<String> {
+        let required = leaves(table(self)?).into_iter().filter(|(name, _)| !is_free(name));
+        Ok(required.map(|(name, value)| format!("{name} = {value}\n")).collect())
+    }
+
     /// Refuses to go on with a run that is written down with other settings.
     pub(crate) fn refuse_other(&self, path: &Path) -> Result<()> {
         let usual = table(&S::default()).map(leaves).unwrap_or_default();
@@ -94,6 +100,24 @@ impl<'a, S: Serialize + Default> Recorded<'a, S> {
     }
 }
 
+/// A sentence about the first of the [required](Recorded::required) settings that another rank has not as rank 0.
+pub(super) fn different(first: &str, other: &str) -> String {
+    let read = |text: &str| -> BTreeMap<String, String> {
+        text.lines()
+            .filter_map(|line| line.split_once(" = "))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    };
+    let (first, other) = (read(first), read(other));
+    let names: std::collections::BTreeSet<&String> = first.keys().chain(other.keys()).collect();
+    let differs = names.into_iter().find(|name| first.get(*name) != other.get(*name));
+    let Some(name) = differs else { return "its settings are others".to_owned() };
+    let value = |of: &BTreeMap<String, String>| {
+        of.get(name).map_or_else(|| "not given".to_owned(), |value| value.trim_matches('"').to_owned())
+    };
+    format!("{} is {} there and {} in rank 0", named(name), value(&other), value(&first))
+}
+
 /// A sentence about a setting that is not as it was.
 fn difference(name: &str, was: Option<&Value>, is: Option<&Value>) -> String {
     let text = |value: Option<&Value>| match value {
@@ -101,12 +125,16 @@ fn difference(name: &str, was: Option<&Value>, is: Option<&Value>) -> String {
         Some(value) => value.to_string(),
         None => "not given".to_owned(),
     };
+    format!("{} was {}, is {}", named(name), text(was), text(is))
+}
+
+/// What a person calls it.
+fn named(name: &str) -> String {
     let last = name.rsplit('.').next().unwrap_or(name);
-    let what = match name.starts_with(FOUND) {
+    match name.starts_with(FOUND) {
         true => format!("the {last}"),
         false => format!("--{}", last.replace('_', "-")),
-    };
-    format!("{what} was {}, is {}", text(was), text(is))
+    }
 }
 
 fn is_free(name: &str) -> bool {

@@ -18,11 +18,15 @@ pub struct DeviceSettings {
     /// Threads; all cores where not given. The results do not depend on it
     #[cfg_attr(feature = "clap", arg(long))]
     pub threads: Option<usize>,
+    /// Which GPU auto and cuda are, by its number
+    #[cfg_attr(feature = "clap", arg(skip))]
+    #[serde(skip)]
+    pub gpu: usize,
 }
 
 impl Default for DeviceSettings {
     fn default() -> Self {
-        Self { device: "auto".to_owned(), precision: Precision::Auto, threads: None }
+        Self { device: "auto".to_owned(), precision: Precision::Auto, threads: None, gpu: 0 }
     }
 }
 
@@ -121,7 +125,7 @@ impl DeviceSettings {
         Ok(match self.device.as_str() {
             "auto" => Name::Auto,
             "cpu" => Name::Cpu,
-            "cuda" => Name::Cuda(0),
+            "cuda" => Name::Cuda(self.gpu),
             "wgpu" => Name::Wgpu,
             other => match other.strip_prefix("cuda:").map(str::parse) {
                 Some(Ok(index)) => Name::Cuda(index),

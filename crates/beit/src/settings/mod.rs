@@ -9,6 +9,7 @@ mod model;
 pub(crate) mod number;
 mod open;
 mod optimisation;
+mod ranks;
 mod run;
 mod sides;
 mod tokenizer;
@@ -24,6 +25,7 @@ pub use open::{
     LoadSettings, OpenSettings, ParametersRule, PreprocessingRule, ReadSettings, ResizingRule, TapsRule,
 };
 pub use optimisation::OptimisationSettings;
+pub use ranks::RankSettings;
 pub use run::{FolderSettings, RunSettings};
 pub use sides::Sides;
 pub use tokenizer::TokenizerKind;

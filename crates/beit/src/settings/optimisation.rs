@@ -25,9 +25,9 @@ pub struct OptimisationSettings {
     #[cfg_attr(feature = "clap", command(flatten))]
     #[serde(flatten)]
     pub batches: Batches,
-    /// Micro-batches of a step
-    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().update_freq))]
-    pub update_freq: u64,
+    /// Micro-batches of a step, over all processes; as many as there are processes where not given
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub update_freq: Option<u64>,
     /// Keep the inputs of the blocks only and compute the rest again for the gradients: the same numbers, less memory, more time
     #[cfg_attr(feature = "clap", arg(long))]
     pub recompute: bool,
@@ -60,7 +60,7 @@ impl Default for OptimisationSettings {
             epochs: None,
             steps: None,
             batches: Batches::default(),
-            update_freq: 1,
+            update_freq: None,
             recompute: false,
             lr: None,
             min_lr: None,
@@ -80,22 +80,29 @@ impl OptimisationSettings {
         self.batches.or(Batches::LARGE)
     }
 
+    /// Micro-batches of a step, over all processes.
+    #[must_use]
+    pub fn update_freq(&self) -> u64 {
+        self.update_freq.unwrap_or(1)
+    }
+
     /// Images of a step.
     #[must_use]
     pub fn step_size(&self) -> u64 {
-        self.batch_size() as u64 * self.update_freq
+        self.batch_size() as u64 * self.update_freq()
     }
 
     /// How often training keeps as many numbers as the model has, besides the model: gradients, two moments, a sum for each time that
     /// the micro-batches of a step are halved, and an average of the weights where there is one.
-    pub(crate) const fn kept(&self, average: Option<f64>) -> usize {
-        let halvings = u64::BITS - self.update_freq.saturating_sub(1).leading_zeros();
+    pub(crate) fn kept(&self, average: Option<f64>) -> usize {
+        let halvings = u64::BITS - self.update_freq().saturating_sub(1).leading_zeros();
         3 + halvings as usize + average.is_some() as usize
     }
 
     /// Puts the usual numbers in the place of those that were not given, so that they are written down with the run.
     pub(crate) fn settle(&mut self, batch_size: usize, epochs: u64) {
         self.batches = self.batches.or(batch_size).into();
+        self.update_freq.get_or_insert(1);
         if self.steps.is_none() {
             self.epochs.get_or_insert(epochs);
         }
@@ -109,10 +116,10 @@ impl OptimisationSettings {
         within("--weight-decay", "a decay", self.weight_decay, 0.0..=MOST_DECAY)?;
         within("--clip-grad", "a norm", self.clip_grad, 0.0..)?;
         within("--warmup-epochs", "a number", self.warmup_epochs.unwrap_or(0.0), 0.0..)?;
-        if self.update_freq == 0 || self.batch_size() == 0 {
+        if self.update_freq() == 0 || self.batch_size() == 0 {
             setting!(
                 "nothing to train: steps of {} micro-batches of {} images; --update-freq and --batch-size must be at least 1",
-                self.update_freq,
+                self.update_freq(),
                 self.batch_size()
             );
         }
@@ -121,9 +128,9 @@ impl OptimisationSettings {
 
     /// The optimiser for a loader of so many batches in an epoch, with a learning rate for who gave none.
     pub(crate) fn hyper(&self, batches_per_epoch: u64, lr: f64, decay: Decay) -> Result<Hyper> {
-        let steps_per_epoch = (batches_per_epoch / self.update_freq.max(1)).max(1);
+        let steps_per_epoch = (batches_per_epoch / self.update_freq().max(1)).max(1);
         let total = self.steps.unwrap_or(self.epochs.unwrap_or(0).saturating_mul(steps_per_epoch));
-        let batches = total.checked_mul(self.update_freq);
+        let batches = total.checked_mul(self.update_freq());
         let images = batches.and_then(|batches| batches.checked_mul(self.batch_size() as u64));
         if total == 0 || images.is_none() {
             setting!(
@@ -161,7 +168,9 @@ mod tests {
 
     #[test]
     fn sums_of_halves_take_memory() {
-        let kept = |update_freq| OptimisationSettings { update_freq, ..Default::default() }.kept(None);
+        let kept = |update_freq| {
+            OptimisationSettings { update_freq: Some(update_freq), ..Default::default() }.kept(None)
+        };
         assert_eq!([1, 2, 3, 4, 5, 8].map(kept), [3, 4, 5, 5, 6, 6]);
         assert_eq!(OptimisationSettings::default().kept(Some(0.9)), 4);
     }

@@ -65,6 +65,11 @@ impl Default for RunSettings {
 }
 
 impl RunSettings {
+    /// A new run, of which nothing is kept on the way.
+    pub(crate) fn new(folder: FolderSettings) -> Self {
+        Self { folder, ..Self::default() }
+    }
+
     /// A run in this folder.
     #[must_use]
     pub fn in_folder(out: impl Into<PathBuf>) -> Self {

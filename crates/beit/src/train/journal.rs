@@ -1,20 +1,27 @@
 //! A run while it trains: steps, metrics, checkpoints, and stopping.
+//!
+//! Of several processes each goes through all of it, and rank 0 alone writes.
 
+use crate::checksum;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::progress::Watch;
+use crate::ranks::Team;
 use crate::run::Run;
 use crate::settings::RunSettings;
 use beit_data::Loader;
 use beit_ops::Ops;
-use beit_train::{Hooks, Listeners, Metrics, Task, Trainer};
+use beit_train::{Hooks, Listeners, Metrics, Ranks, Task, Trainer};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// A folder, where its metrics go, and who watches.
 pub(super) struct Journal<'a> {
     pub(super) run: &'a mut Run,
-    pub(super) metrics: Metrics,
+    /// None where another process writes.
+    pub(super) metrics: Option<Metrics>,
     pub(super) watch: &'a Watch,
+    pub(super) team: &'a Team,
 }
 
 /// Checkpoints that are due by time are at least so far apart.
@@ -25,7 +32,7 @@ const COSTS: u32 = 100;
 /// When a run returns from its steps.
 struct Pauses<'a> {
     watch: &'a Watch,
-    /// When the next checkpoint is due.
+    /// When the next checkpoint is due, by the clock of rank 0.
     due: Option<Instant>,
 }
 
@@ -37,14 +44,22 @@ impl<O: Ops, K: Task<O>> Hooks<O, K> for Pauses<'_> {
 
 impl<'a> Journal<'a> {
     /// Goes on after `step` steps of `phase`: what was measured after them is taken out of the metrics.
-    pub(super) fn open(run: &'a mut Run, watch: &'a Watch, phase: &str, step: u64) -> Result<Self> {
-        let metrics = Metrics::resume(&run.path("metrics.jsonl"), phase, step)?;
-        Ok(Self { run, metrics, watch })
+    pub(super) fn open(
+        run: &'a mut Run,
+        watch: &'a Watch,
+        team: &'a Team,
+        phase: &str,
+        step: u64,
+    ) -> Result<Self> {
+        let metrics = metrics(run, phase, step)?;
+        Ok(Self { run, metrics, watch, team })
     }
 
     /// Takes out what was measured of a phase that begins again.
     pub(super) fn begin_again(&mut self, phase: &str) -> Result<()> {
-        self.metrics = Metrics::resume(&self.run.path("metrics.jsonl"), phase, 0)?;
+        // Closed before it is opened again.
+        self.metrics = None;
+        self.metrics = metrics(self.run, phase, 0)?;
         Ok(())
     }
 
@@ -59,8 +74,9 @@ impl<'a> Journal<'a> {
         loader: &Loader<K::Sample>,
         until: u64,
     ) -> Result<()> {
+        self.same_model(trainer)?;
         self.steps(trainer, loader, until, None)?;
-        match self.watch.stops() {
+        match self.team.any(self.watch.stops())? {
             true => Err(Error::Stopped("what was learnt in this part of the run is not kept".to_owned())),
             false => Ok(()),
         }
@@ -76,7 +92,21 @@ impl<'a> Journal<'a> {
         let mut progress = self.watch.clone();
         let mut listeners = Listeners { progress: &mut progress, sinks: &mut self.metrics };
         let mut pauses = Pauses { watch: self.watch, due };
-        Ok(trainer.run(loader, until, &mut pauses, &mut listeners)?)
+        let mut ranks = self.team.ranks();
+        let mut hooks = Ranks::new(&mut *ranks, &mut pauses);
+        Ok(trainer.run(loader, until, &mut hooks, &mut listeners)?)
+    }
+
+    /// Refuses to train with a process whose model has other numbers: what it read was not the same, or its processor computes in another
+    /// way.
+    fn same_model<O: Ops, K: Task<O>>(&self, trainer: &Trainer<'_, O, K>) -> Result<()> {
+        if self.team.shard().of == 1 {
+            return Ok(());
+        }
+        let (params, step) = (checksum::parameters(trainer.ops, &trainer.params)?, trainer.optimiser.steps());
+        self.team.same(&format!("{params} after {step} steps"), |first, other| {
+            format!("its model begins with other numbers (checksum {other}, in rank 0 {first})")
+        })
     }
 
     /// Trains to the end and saves on the way: after so many steps where that is asked for, else by time; also when it is to stop,
@@ -89,7 +119,8 @@ impl<'a> Journal<'a> {
         save: impl Fn(&Trainer<'_, O, K>, &Path) -> Result<()>,
     ) -> Result<PathBuf> {
         let total = trainer.recipe.hyper.schedule.total;
-        let by_time = settings.saves_by_time();
+        let by_time = settings.saves_by_time() && self.team.leads();
+        self.same_model(trainer)?;
         let mut between = LEAST_BETWEEN;
         loop {
             let begun = trainer.optimiser.steps();
@@ -106,7 +137,7 @@ impl<'a> Journal<'a> {
             if step >= total {
                 return Ok(checkpoint);
             }
-            if self.watch.stops() {
+            if self.team.any(self.watch.stops())? {
                 return Err(Error::Stopped(format!(
                     "{step} of {total} steps are saved in {}; go on with --resume --out {}",
                     checkpoint.display(),
@@ -122,14 +153,17 @@ impl<'a> Journal<'a> {
         settings: &RunSettings,
         save: &impl Fn(&Trainer<'_, O, K>, &Path) -> Result<()>,
     ) -> Result<PathBuf> {
-        let checkpoint = self.run.checkpoint(trainer.optimiser.steps())?;
-        save(trainer, &checkpoint)?;
-        self.run.set_last(&checkpoint, settings.keep)?;
+        let checkpoint = self.run.checkpoint(trainer.optimiser.steps());
+        if !self.run.follows() {
+            files::make_folder(&self.run.path("checkpoints"))?;
+            save(trainer, &checkpoint)?;
+            self.run.set_last(&checkpoint, settings.keep)?;
+        }
         Ok(checkpoint)
     }
 
-    /// Saves what a run had learnt when its data failed. Numbers that are not finite, or a device that failed, leave nothing that is
-    /// worth it.
+    /// Saves what a run had learnt when its data or another rank failed. Numbers that are not finite, or a device that failed, leave
+    /// nothing that is worth it.
     fn rescue<O: Ops, K: Task<O>>(
         &mut self,
         trainer: &Trainer<'_, O, K>,
@@ -138,10 +172,9 @@ impl<'a> Journal<'a> {
         save: &impl Fn(&Trainer<'_, O, K>, &Path) -> Result<()>,
         error: &Error,
     ) {
-        let lost = trainer.optimiser.steps() > begun;
-        if lost
-            && matches!(error, Error::Train(beit_train::Error::Data(_) | beit_train::Error::NoImages { .. }))
-        {
+        use beit_train::Error::{Data, NoImages, Ranks};
+        let lost = trainer.optimiser.steps() > begun && !self.run.follows();
+        if lost && matches!(error, Error::Train(Data(_) | NoImages { .. } | Ranks { .. })) {
             let dir = self.run.dir.display().to_string();
             match self.save(trainer, settings, save) {
                 Ok(saved) => self.watch.note(&format!(
@@ -152,4 +185,10 @@ impl<'a> Journal<'a> {
             }
         }
     }
+}
+
+/// Where what is measured goes, after `step` steps of `phase`.
+fn metrics(run: &Run, phase: &str, step: u64) -> Result<Option<Metrics>> {
+    let path = run.path("metrics.jsonl");
+    Ok(if run.follows() { None } else { Some(Metrics::resume(&path, phase, step)?) })
 }

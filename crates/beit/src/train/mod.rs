@@ -23,7 +23,7 @@ use std::path::Path;
 fn recipe(optimisation: &OptimisationSettings, run: &RunSettings, hyper: Hyper, device: &Device) -> Recipe {
     let report_every = run.folder.report_every();
     Recipe {
-        accumulate: optimisation.update_freq,
+        accumulate: optimisation.update_freq(),
         hyper,
         report_every,
         read_every: device.read_every(report_every),

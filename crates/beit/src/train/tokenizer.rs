@@ -4,12 +4,15 @@ use super::Journal;
 use super::tokenizer_kinds::{Job, Plan, dvae_recipe, kmeans_recipe};
 use crate::device::{Device, Work};
 use crate::error::{Result, setting};
+use crate::files;
 use crate::loaders::Loading;
 use crate::memory;
 use crate::progress::Watch;
 use crate::run::{Recorded, Run, data_stamp};
 use crate::settings::number::{RATE, within};
-use crate::settings::{Batches, DataSettings, FolderSettings, MeasureSettings, Sides, TokenizerKind};
+use crate::settings::{
+    Batches, DataSettings, FolderSettings, MeasureSettings, RunSettings, Sides, TokenizerKind,
+};
 use crate::tokenizer::Tokenizer;
 use beit_data::{Source, Split};
 use beit_ops::Ops;
@@ -65,6 +68,9 @@ pub struct TokenizerSettings {
     #[cfg_attr(feature = "clap", command(flatten))]
     #[serde(flatten)]
     pub batches: Batches,
+    /// Micro-batches that a step's images are shared by, over all processes; as many as there are processes where not given (dvae)
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub update_freq: Option<u64>,
     /// Peak learning rate; the recipe's where not given (dvae)
     #[cfg_attr(feature = "clap", arg(long))]
     pub lr: Option<f64>,
@@ -99,6 +105,7 @@ impl Default for TokenizerSettings {
             mean_weight: None,
             steps: None,
             batches: Batches::default(),
+            update_freq: None,
             lr: None,
             usage_weight: None,
             measure: MeasureSettings::default(),
@@ -121,6 +128,7 @@ impl TokenizerSettings {
                 ("blocks-per-group", self.blocks_per_group.is_some()),
                 ("dalle", self.dalle),
                 ("batch-size", self.batches.batch_size.is_some()),
+                ("update-freq", self.update_freq.is_some_and(|parts| parts > 1)),
                 ("lr", self.lr.is_some()),
                 ("usage-weight", self.usage_weight.is_some()),
             ],
@@ -131,8 +139,16 @@ impl TokenizerSettings {
         }
     }
 
+    /// Micro-batches of a step, over all processes.
+    fn update_freq(&self) -> u64 {
+        self.update_freq.unwrap_or(1)
+    }
+
     /// Refuses numbers that no recipe can have.
     fn check(&self) -> Result<()> {
+        if self.update_freq == Some(0) {
+            setting!("--update-freq 0: expected at least 1");
+        }
         self.lr.map_or(Ok(()), |rate| within("--lr", "a learning rate", rate, RATE))?;
         let most = 0.0..=MOST_WEIGHT;
         let weight = |weight| within("--usage-weight", "a weight", weight, most.clone());
@@ -223,11 +239,12 @@ impl TokenizerTraining {
         watch.note(&format!("{} images from {}", source.len(), settings.data.data));
         let recorded = Recorded::new(settings, device).with("data", data_stamp(source.as_ref()));
         let inputs: Vec<_> = settings.data.paths().collect();
-        let mut run = Run::begin(&settings.folder, "tokenizer", &inputs, &recorded, watch)?;
+        let (team, new) = (device.team(), RunSettings::new(settings.folder.clone()));
+        let mut run = Run::of_team(team, &new, "tokenizer", &inputs, &recorded, watch)?;
         let folder = run.path("tokenizer");
-        let mut journal = Journal::open(&mut run, watch, "tokenizer", 0)?;
-        let report_every = settings.folder.report_every();
-        let job = Job { plan, size, seed: settings.seed, report_every };
+        let mut journal = Journal::open(&mut run, watch, team, "tokenizer", 0)?;
+        let (accumulate, report_every) = (settings.update_freq(), settings.folder.report_every());
+        let job = Job { plan, size, seed: settings.seed, accumulate, report_every };
         let loading = Loading::new(Batches::LARGE, settings.seed, &settings.data, device, watch);
         let tokenizer = device.run(Train {
             job: &job,
@@ -242,12 +259,11 @@ impl TokenizerTraining {
         let (held_out, split) = settings.measure.held_out(&settings.data)?;
         watch.notes_of(held_out.as_ref());
         let quality = tokenizer.quality(size, &held_out, &loading)?;
-        tokenizer.write_reconstructions(
-            size,
-            &held_out,
-            &journal.run.pictures()?.join("tokenizer.png"),
-            watch,
-        )?;
+        if team.leads() {
+            let pictures = journal.run.pictures();
+            files::make_folder(&pictures)?;
+            tokenizer.write_reconstructions(size, &held_out, &pictures.join("tokenizer.png"), watch)?;
+        }
         if let Some(fault) = quality.fault() {
             watch.note(&format!("{fault}: pretrain will refuse this tokenizer for such images; {REMEDIES}"));
         }

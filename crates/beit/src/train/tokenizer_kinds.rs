@@ -128,6 +128,8 @@ pub(super) struct Job<'a> {
     pub(super) plan: &'a Plan,
     pub(super) size: [usize; 2],
     pub(super) seed: u64,
+    /// Micro-batches of a step, over all processes, that share its images.
+    pub(super) accumulate: u64,
     pub(super) report_every: u64,
 }
 
@@ -148,12 +150,16 @@ impl Job<'_> {
         match self.plan {
             Plan::Dvae { config, recipe } => {
                 let params = self.dvae(ops, device, images, journal, (config, recipe))?;
-                beit_weights::save_tokenizer(ops, folder, &params, no_more)?;
+                if !journal.run.follows() {
+                    beit_weights::save_tokenizer(ops, folder, &params, no_more)?;
+                }
                 Ok(AnyTokenizer::Dvae(Box::new(params)))
             }
             Plan::KMeans { config, recipe } => {
                 let params = self.kmeans(images, journal, (config, recipe))?.upload(ops);
-                beit_weights::save_kmeans(ops, folder, &params, no_more)?;
+                if !journal.run.follows() {
+                    beit_weights::save_kmeans(ops, folder, &params, no_more)?;
+                }
                 Ok(AnyTokenizer::KMeans(Box::new(params)))
             }
         }
@@ -167,7 +173,8 @@ impl Job<'_> {
         journal: &mut Journal<'_>,
         (config, recipe): (&Config, &Recipe),
     ) -> Result<Tokenizer<O::Tensor>> {
-        let loading = Loading { batch_size: recipe.batch, ..loading.clone() };
+        let parts = usize::try_from(self.accumulate).unwrap_or(usize::MAX).max(1);
+        let loading = Loading { batch_size: recipe.batch.div_ceil(parts), ..loading.clone() };
         let loader = loading.tokenizer(source, transform(self.size), recipe.dither)?;
         let mut trainer = self.trainer(ops, device, (config, *recipe))?;
         let total = recipe.schedule.steps;
@@ -193,10 +200,10 @@ impl Job<'_> {
         device: &Device,
         (config, recipe): (&Config, Recipe),
     ) -> Result<Trainer<'o, O, Tokenization>> {
-        let Self { size, seed, report_every, .. } = *self;
+        let Self { size, seed, accumulate, report_every, .. } = *self;
         let task = Tokenization::new(config, recipe, size)?;
         let recipe = beit_train::Recipe {
-            accumulate: 1,
+            accumulate,
             hyper: task.hyper(),
             report_every,
             read_every: device.read_every(report_every),

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// A run that was trained to its end.
 pub(super) struct Trained {
     pub(super) run: Run,
-    pub(super) metrics: Metrics,
+    pub(super) metrics: Option<Metrics>,
     /// The last one.
     pub(super) checkpoint: PathBuf,
 }
@@ -43,11 +43,12 @@ impl Finetuning {
     ) -> Result<Trained> {
         let (settings, watch) = (&self.settings, &self.watch);
         let recorded = Recorded::new(settings, device).with("data", data_stamp(self.images.source.as_ref()));
-        let mut run = Run::begin_or_resume(&settings.run, "finetune", &self.inputs(), &recorded, watch)?;
+        let team = device.team();
+        let mut run = Run::of_team(team, &settings.run, "finetune", &self.inputs(), &recorded, watch)?;
         if let Some(newest) = run.newest() {
             trainer.load_state(&newest)?;
         }
-        let mut journal = Journal::open(&mut run, watch, "finetune", trainer.optimiser.steps())?;
+        let mut journal = Journal::open(&mut run, watch, team, "finetune", trainer.optimiser.steps())?;
         let checkpoint = journal.train_to_the_end(trainer, loader, &settings.run, save)?;
         let Journal { metrics, .. } = journal;
         Ok(Trained { run, metrics, checkpoint })

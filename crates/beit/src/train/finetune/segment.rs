@@ -5,6 +5,7 @@ use super::segment_start::Start;
 use super::{Finetuned, Finetuning, Judged};
 use crate::device::{Device, Work};
 use crate::error::Result;
+use crate::files;
 use crate::load::SegmenterModel;
 use crate::loaders::{Loading, decodable};
 use crate::picture;
@@ -13,7 +14,7 @@ use beit_data::{Image, Loader, Preprocessing, SegmentationSample};
 use beit_ops::Ops;
 use beit_train::{PixelCounts, Record, Segmentation, Sink, Trainer};
 use beit_weights::{save_segmenter, write_preprocessing};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 
 /// Images in the picture of a run.
@@ -52,8 +53,12 @@ impl Work for Job<'_> {
         let (split, accuracy) = (job.images.split.to_string(), counts.accuracy());
         trained.metrics.record(&Record::Pixels { split: &split, accuracy: &accuracy })?;
         job.unless_stopped(&trained)?;
-        let picture = trained.run.pictures()?.join("segmentation.png");
-        job.draw(&segmenter, &picture)?;
+        let pictures = trained.run.pictures();
+        let picture = pictures.join("segmentation.png");
+        if !trained.run.follows() {
+            files::make_folder(&pictures)?;
+            job.draw(&segmenter, &picture)?;
+        }
         let judged = Judged::Pixels { accuracy, per_class: counts.per_class(), picture };
         Ok(job.finetuned(trained, split, judged))
     }
@@ -69,7 +74,7 @@ impl Finetuning {
     }
 
     /// Images that were held out; their masks; what the model says.
-    fn draw(&self, segmenter: &Door, path: &Path) -> Result<PathBuf> {
+    fn draw(&self, segmenter: &Door, path: &Path) -> Result<()> {
         let source = &self.images.held_out;
         let step = (source.len() / DRAWN).max(1);
         let mut rows: [Vec<Image>; 3] = Default::default();
@@ -84,8 +89,7 @@ impl Finetuning {
             rows[2].push(fitted(found.overlay(&image)));
             rows[0].push(fitted(image));
         }
-        picture::write_grid(path, &rows)?;
-        Ok(path.to_owned())
+        picture::write_grid(path, &rows)
     }
 }
 

@@ -4,6 +4,7 @@ use super::{Pretrained, Pretraining};
 use crate::any_tokenizer::AnyTokenizer;
 use crate::device::{Device, Work};
 use crate::error::{Result, unfit};
+use crate::files;
 use crate::load::{self, MimModel};
 use crate::loaders::Loading;
 use crate::masked::{MaskedModel, write_masks};
@@ -13,7 +14,7 @@ use crate::train::advice::duration_sentence;
 use crate::train::tokenizer::{REMEDIES, sentence};
 use crate::train::tokenizer_kinds::Job as TokenizerJob;
 use crate::train::{Journal, recipe, same_model};
-use beit_data::Preprocessing;
+use beit_data::{Preprocessing, Source};
 use beit_heads::Mim;
 use beit_ops::prelude::*;
 use beit_tokenizer::{Codebook, VisualTokens};
@@ -23,6 +24,7 @@ use beit_train::{
 use beit_weights::{save_mim, write_preprocessing};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 pub(super) struct Job<'a>(pub(super) &'a Pretraining);
 
@@ -43,24 +45,21 @@ impl Work for Job<'_> {
         if let Some(tokenizer) = &given {
             recorded = recorded.with("tokenizer", checksum(&**ops, &**tokenizer)?);
         }
-        let (verb, inputs) = ("pretrain", job.inputs());
-        let mut run = Run::begin_or_resume(&settings.run, verb, &inputs, &recorded, watch)?;
-        let own = run.path("tokenizer");
+        let (verb, inputs, team) = ("pretrain", job.inputs(), device.team());
+        let mut run = Run::of_team(team, &settings.run, verb, &inputs, &recorded, watch)?;
         let newest = run.newest();
         let step = newest.as_deref().map(checkpoint_step).transpose()?.unwrap_or(0);
-        let untrained = given.is_none() && !own.join("config.json").is_file();
+        // Asked of all before anybody trains one: the folder is the same.
+        let untrained = team.any(given.is_none() && !run.path("tokenizer").join("config.json").is_file())?;
         let phase = if untrained { "tokenizer" } else { verb };
-        let mut journal = Journal::open(&mut run, watch, phase, step)?;
+        let mut journal = Journal::open(&mut run, watch, team, phase, step)?;
         let tokenizer = match given {
             Some(tokenizer) => tokenizer,
-            None => self.own_tokenizer(ops, device, &loading, &mut journal)?,
+            None => Rc::new(self.own_tokenizer(&**ops, device, &loading, (&mut journal, untrained))?),
         };
         if settings.tokenizer.is_none() {
             recorded = recorded.with("tokenizer", checksum(&**ops, &*tokenizer)?);
-            recorded.refuse_other(&journal.run.path("run.toml"))?;
-            if newest.is_none() {
-                recorded.write(&journal.run.path("run.toml"), settings.run.folder.command.as_deref())?;
-            }
+            journal.run.same_or_write(team, &recorded, newest.is_none(), &settings.run.folder)?;
         }
         self.judge(ops, device, &tokenizer, (&loading, &mut journal), newest.is_none())?;
 
@@ -75,7 +74,8 @@ impl Work for Job<'_> {
         }
         let left = trainer.recipe.hyper.schedule.total.saturating_sub(trainer.optimiser.steps());
         if left > 0 {
-            watch.note(&duration_sentence(left, trainer.step_time(&loader)?));
+            let step = trainer.step_time(&loader)? / u32::try_from(team.shard().of).unwrap_or(u32::MAX);
+            watch.note(&duration_sentence(left, step));
         }
         let save = |trainer: &Trainer<'_, O, _>, dir: &Path| save(trainer, &job.preprocessing, dir);
         let checkpoint = journal.train_to_the_end(&mut trainer, &loader, &settings.run, save)?;
@@ -86,25 +86,26 @@ impl Work for Job<'_> {
 
 impl Job<'_> {
     /// The tokenizer in the run folder, or a new one.
-    fn own_tokenizer<O: Ops + 'static>(
+    fn own_tokenizer<O: Ops>(
         &self,
-        ops: &Rc<O>,
+        ops: &O,
         device: &Device,
         loading: &Loading,
-        journal: &mut Journal<'_>,
-    ) -> Result<Rc<AnyTokenizer<O::Tensor>>> {
+        (journal, untrained): (&mut Journal<'_>, bool),
+    ) -> Result<AnyTokenizer<O::Tensor>> {
         let Self(job) = self;
         let (settings, watch, size) = (&job.settings, &job.watch, job.token_size());
         let own = journal.run.path("tokenizer");
-        if let Some(plan) = &job.tokenizer
-            && !own.join("config.json").is_file()
-        {
-            watch.note("no --tokenizer: training one on these images first");
-            let (seed, report_every) = (settings.training.seed, settings.run.folder.report_every());
-            let training = TokenizerJob { plan, size, seed, report_every };
-            training.train(&**ops, device, (&job.source, loading), journal, &own)?;
+        match &job.tokenizer {
+            Some(plan) if untrained => {
+                watch.note("no --tokenizer: training one on these images first");
+                let (training, report_every) = (&settings.training, settings.run.folder.report_every());
+                let (seed, accumulate) = (training.seed, training.update_freq());
+                let training = TokenizerJob { plan, size, seed, accumulate, report_every };
+                training.train(ops, device, (&job.source, loading), journal, &own)
+            }
+            _ => load::tokenizer(ops, &own, watch),
         }
-        Ok(Rc::new(load::tokenizer(&**ops, &own, watch)?))
     }
 
     /// Measures the tokenizer on images that were held out, and refuses one that is of no use.
@@ -186,16 +187,33 @@ impl Job<'_> {
         let split = split.to_string();
         journal.metrics.record(&Record::Tokens { split: &split, tokens: &tokens })?;
 
-        let (pictures, grid) = (journal.run.pictures()?, job.config.vit.grid());
-        let masks = pictures.join("masks.png");
-        write_masks(&masks, &held_out, &job.preprocessing, &settings.mask, grid, watch)?;
+        let pictures = journal.run.pictures();
+        if !journal.run.follows() {
+            self.draw(ops, device, (params, tokenizer), &held_out, &pictures)?;
+        }
+        Ok(Pretrained { run: journal.run.dir.clone(), checkpoint, tokens, split, pictures })
+    }
+
+    /// Draws masks, and what the model makes of masked images.
+    fn draw<O: Ops + 'static>(
+        &self,
+        ops: &Rc<O>,
+        device: &Device,
+        (params, tokenizer): (Mim<O::Tensor>, &Rc<AnyTokenizer<O::Tensor>>),
+        held_out: &Arc<dyn Source>,
+        pictures: &Path,
+    ) -> Result<()> {
+        let Self(job) = self;
+        let (settings, watch, grid) = (&job.settings, &job.watch, job.config.vit.grid());
+        files::make_folder(pictures)?;
+        write_masks(&pictures.join("masks.png"), held_out, &job.preprocessing, &settings.mask, grid, watch)?;
         let door = Tokenizer::on(ops, tokenizer, device);
         if door.draws() {
             let model = MaskedModel::on(ops, MimModel { params, preprocessing: job.preprocessing });
             let (path, seed) = (pictures.join("reconstruction.png"), settings.training.seed);
-            model.write_reconstructions(&path, &held_out, &door, &settings.mask, 8, seed, watch)?;
+            model.write_reconstructions(&path, held_out, &door, &settings.mask, 8, seed, watch)?;
         }
-        Ok(Pretrained { run: journal.run.dir.clone(), checkpoint, tokens, split, pictures })
+        Ok(())
     }
 }
 

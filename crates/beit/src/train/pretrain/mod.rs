@@ -205,7 +205,7 @@ impl Pretraining {
         let Planned { flops, bytes } = self.planned(footprint);
         Ok(PlannedRun {
             steps: self.hyper.schedule.total,
-            flops_per_step: flops.saturating_mul(self.settings.training.update_freq),
+            flops_per_step: flops.saturating_mul(self.settings.training.update_freq()),
             peak_bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
         })
     }

@@ -1,0 +1,179 @@
+//! The processes that train together, as the rest of this crate sees them.
+
+use super::cores;
+use super::launch::{Launch, Way};
+use crate::error::{Error, Result, setting, unfit};
+use crate::run::LOGS;
+use crate::settings::DeviceSettings;
+use beit_data::Shard;
+use beit_train::{Alone, Communicator, Failure, Tcp};
+use std::cell::{RefCell, RefMut};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The processes that train together: this one and the others, its *ranks*. Cheap to clone.
+///
+/// All of them do the same, each with its own images of every step, and end with the same numbers. Rank 0 alone writes.
+#[derive(Clone)]
+pub struct Team {
+    shard: Shard,
+    ranks: Rc<RefCell<dyn Communicator>>,
+}
+
+impl Team {
+    /// One process.
+    #[must_use]
+    pub fn alone() -> Self {
+        Self::of(Alone)
+    }
+
+    /// Those of a communicator, for who has one already.
+    pub fn of(ranks: impl Communicator + 'static) -> Self {
+        Self { shard: ranks.shard(), ranks: Rc::new(RefCell::new(ranks)) }
+    }
+
+    /// Joins the others. One that does not come for so many seconds, or says nothing later, has failed.
+    ///
+    /// # Errors
+    ///
+    /// A time that is none, or others that do not come or do not belong together.
+    pub fn join(launch: &Launch, seconds: f64) -> Result<Self> {
+        let patience = match Duration::try_from_secs_f64(seconds) {
+            Ok(patience) if !patience.is_zero() => patience,
+            _ => setting!("--rank-timeout {seconds}: expected a number of seconds above 0"),
+        };
+        match (&launch.way, launch.meeting(patience)) {
+            (Way::Tcp { .. }, Some(meeting)) => Ok(Self::of(Tcp::join(&meeting)?)),
+            #[cfg(feature = "mpi")]
+            (Way::Mpi, _) => Ok(Self::of(beit_train::Mpi::start()?.with_patience(patience))),
+            _ => setting!("{launch}: this build has no MPI"),
+        }
+    }
+
+    /// Which of how many processes this is.
+    #[must_use]
+    pub const fn shard(&self) -> Shard {
+        self.shard
+    }
+
+    /// Whether this is rank 0, which writes.
+    #[must_use]
+    pub const fn leads(&self) -> bool {
+        self.shard.rank == 0
+    }
+
+    /// Tells the others that this process ends because of an error, so that each can say why.
+    pub fn fail(&self, error: &(dyn std::error::Error + 'static)) {
+        let own = self.shard().rank;
+        let failure = match heard(error) {
+            Some(error) => Failure::of(own, error),
+            None => Failure::own(own, &chain(error)),
+        };
+        self.ranks().fail(&failure);
+    }
+
+    /// Whether an error only says that another process has failed, which is told to whoever started that one.
+    #[must_use]
+    pub fn is_of_another(error: &(dyn std::error::Error + 'static)) -> bool {
+        heard(error).is_some()
+    }
+
+    /// Makes a step of as many micro-batches as there are processes, where nothing else is asked for: of `update_freq` in the settings of
+    /// a run.
+    ///
+    /// # Errors
+    ///
+    /// A number that the processes cannot share evenly.
+    pub fn share(&self, update_freq: &mut Option<u64>) -> Result<()> {
+        let of = self.shard().of as u64;
+        let asked = *update_freq.get_or_insert(of);
+        if asked == 0 || !asked.is_multiple_of(of) {
+            setting!(
+                "--update-freq {asked}: the micro-batches of a step are shared by {of} processes; expected a multiple of {of}"
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether any process says so.
+    pub(crate) fn any(&self, own: bool) -> Result<bool> {
+        let all = self.ranks().gather(&[own.into()])?;
+        Ok(all.iter().any(|record| record.first() == Some(&1)))
+    }
+
+    /// Refuses to go on where another process has something else. `said` is what this one has; `difference` says in a sentence how rank
+    /// 0's differs from another's.
+    pub(crate) fn same(&self, said: &str, difference: impl Fn(&str, &str) -> String) -> Result<()> {
+        let all = self.ranks().gather(said.as_bytes())?;
+        let text = |rank: usize| String::from_utf8_lossy(&all[rank]);
+        match (1..all.len()).find(|&rank| all[rank] != all[0]) {
+            Some(rank) => {
+                unfit!("rank {rank} of this run is not like rank 0: {}", difference(&text(0), &text(rank)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What rank 0 says.
+    pub(crate) fn told(&self, own: &str) -> Result<String> {
+        let all = self.ranks().gather(if self.leads() { own.as_bytes() } else { &[] })?;
+        Ok(all.first().map(|said| String::from_utf8_lossy(said).into_owned()).unwrap_or_default())
+    }
+
+    /// To talk to the others by.
+    pub(crate) fn ranks(&self) -> RefMut<'_, dyn Communicator> {
+        self.ranks.borrow_mut()
+    }
+}
+
+impl fmt::Debug for Team {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shard { rank, of } = self.shard();
+        write!(f, "Team(rank {rank} of {of})")
+    }
+}
+
+impl Launch {
+    /// Where one of several processes computes: its share of the cores, or the GPU with its number on this machine.
+    #[must_use]
+    pub fn device(&self, settings: &DeviceSettings) -> DeviceSettings {
+        let mut settings = settings.clone();
+        // A launcher may have given each process the one GPU that it sees.
+        let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
+        let one = visible.is_some_and(|list| !list.is_empty() && !list.contains(','));
+        settings.gpu = if one { 0 } else { self.local_rank() };
+        if let Some(ranks) = self.local_size() {
+            settings.threads.get_or_insert_with(|| cores::share(ranks));
+        }
+        settings
+    }
+
+    /// Where a process that is not rank 0 writes what it would say to a person.
+    #[must_use]
+    pub fn log(&self, run: &Path) -> PathBuf {
+        run.join(LOGS).join(format!("rank-{}.log", self.shard().rank))
+    }
+}
+
+/// The error that another rank failed, where that is the cause of this one.
+fn heard<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e beit_train::Error> {
+    std::iter::successors(Some(error), |error| error.source()).find_map(of_ranks)
+}
+
+/// The same of one error of a chain.
+fn of_ranks<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e beit_train::Error> {
+    let error = match error.downcast_ref() {
+        Some(Error::Train(error)) => error,
+        Some(Error::At { source, .. }) => return of_ranks(&**source),
+        _ => error.downcast_ref()?,
+    };
+    matches!(error, beit_train::Error::Ranks { .. }).then_some(error)
+}
+
+/// An error and its causes, as one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let errors = std::iter::successors(Some(error), |error| error.source());
+    errors.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -1,0 +1,46 @@
+use serde::{Deserialize, Serialize};
+
+/// Processes that train together, and which of them this is.
+///
+/// What a launcher says (torchrun, mpirun, srun, Kubernetes) is found in the environment and needs none of these.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+#[cfg_attr(feature = "clap", command(next_help_heading = "Several processes"))]
+#[serde(default)]
+pub struct RankSettings {
+    /// Train with so many processes on this machine, which share its cores
+    #[cfg_attr(feature = "clap", arg(long, value_name = "N", conflicts_with_all = ["rank", "world_size"]))]
+    pub ranks: Option<usize>,
+    /// Which of the processes this is, from 0, where no launcher says it
+    #[cfg_attr(feature = "clap", arg(long, value_name = "R", requires = "world_size"))]
+    pub rank: Option<usize>,
+    /// How many processes train together, on all machines
+    #[cfg_attr(feature = "clap", arg(long, value_name = "N"))]
+    pub world_size: Option<usize>,
+    /// Which of the processes of this machine this is, from 0
+    #[cfg_attr(feature = "clap", arg(long, value_name = "R"))]
+    pub local_rank: Option<usize>,
+    /// Name or address of the machine of rank 0; the environment variable MASTER_ADDR where not given
+    #[cfg_attr(feature = "clap", arg(long, value_name = "HOST"))]
+    pub master_addr: Option<String>,
+    /// Port where rank 0 listens; MASTER_PORT where not given
+    #[cfg_attr(feature = "clap", arg(long, value_name = "PORT"))]
+    pub master_port: Option<u16>,
+    /// Seconds after which a process that says nothing, or does not come, has failed
+    #[cfg_attr(feature = "clap", arg(long, value_name = "SECONDS", default_value_t = Self::default().rank_timeout))]
+    pub rank_timeout: f64,
+}
+
+impl Default for RankSettings {
+    fn default() -> Self {
+        Self {
+            ranks: None,
+            rank: None,
+            world_size: None,
+            local_rank: None,
+            master_addr: None,
+            master_port: None,
+            rank_timeout: 300.0,
+        }
+    }
+}
