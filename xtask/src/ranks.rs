@@ -64,16 +64,11 @@ pub(crate) fn run(
     let team = Team::join(&launch, settings.rank_timeout)?;
     let done = verb(&Member { team: team.clone(), launch: Some(launch), watch: watch.clone() });
     done.map_err(|error| {
-        let leads = team.leads();
-        if !leads {
+        if rank > 0 {
             watch.note(&format!("error: {error:#}"));
         }
-        // Before the others say theirs, which follow from it.
-        if leads || !Team::is_of_another(error.as_ref()) {
-            note(&format!(
-                "error: {}{error:#}",
-                if leads { String::new() } else { format!("rank {rank}: ") }
-            ));
+        if team.tells(error.as_ref()) {
+            note(&format!("error: {error:#}"));
         }
         team.fail(error.as_ref());
         anyhow::Error::new(Ended(usage::exit_code(&error)))

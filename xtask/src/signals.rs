@@ -6,6 +6,9 @@ use std::sync::{Arc, OnceLock};
 /// The signal that came; 0 for none.
 static RECEIVED: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 
+/// The signal by which schedulers ask for an end.
+pub(crate) const TERM: u8 = signal_hook::consts::SIGTERM as u8;
+
 /// From now on the first signal that asks for an end is kept for [`received`]; a second one ends the program at once. Where that
 /// cannot be had, each ends the program, as it usually does.
 pub(crate) fn catch() {

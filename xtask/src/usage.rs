@@ -28,7 +28,8 @@ pub(crate) use usage;
 /// 2 for wrong usage, 128 and the number of the signal where one ended it, 1 for failure.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     match error.chain().find_map(|cause| cause.downcast_ref()) {
-        Some(beit::Error::Stopped(_)) => 128 + signals::received().unwrap_or_default(),
+        // The signal may have come to another process of the run.
+        Some(beit::Error::Stopped(_)) => 128 + signals::received().unwrap_or(signals::TERM),
         _ if error.chain().any(is_usage) => 2,
         _ => 1,
     }

@@ -74,10 +74,12 @@ impl Team {
         self.ranks().fail(&failure);
     }
 
-    /// Whether an error only says that another process has failed, which is told to whoever started that one.
+    /// Whether a person is told of an error by this process. Rank 0 tells of those of all: it is heard of the others by
+    /// [`fail`](Team::fail). That it ended or hangs, the others tell.
     #[must_use]
-    pub fn is_of_another(error: &(dyn std::error::Error + 'static)) -> bool {
-        heard(error).is_some()
+    pub fn tells(&self, error: &(dyn std::error::Error + 'static)) -> bool {
+        let silent = |error: &beit_train::Error| matches!(error, beit_train::Error::Ranks { other: 0, problem, .. } if !problem.starts_with("failed: "));
+        self.leads() || heard(error).is_some_and(silent)
     }
 
     /// Makes a step of as many micro-batches as there are processes, where nothing else is asked for: of `update_freq` in the settings of
