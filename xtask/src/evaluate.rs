@@ -1,11 +1,11 @@
 //! `evaluate`: how a classifier or a segmenter does on the images of a source.
 
-use crate::device;
 use crate::model::ModelArgs;
 use crate::output::Output;
+use crate::ranks::{self, Member};
 use crate::signals;
 use crate::usage::Given;
-use beit::{DeviceSettings, EvaluationSettings, FineTuned, FinetuneTask, ViewSettings};
+use beit::{DeviceSettings, EvaluationSettings, FineTuned, FinetuneTask, RankSettings, ViewSettings};
 use clap::Args as ClapArgs;
 use serde::Serialize;
 
@@ -40,6 +40,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     device: DeviceSettings,
     #[command(flatten)]
+    ranks: RankSettings,
+    #[command(flatten)]
     output: Output,
 }
 
@@ -55,6 +57,7 @@ impl Args {
     /// Prints what was found, class by class where that is asked for.
     fn answer<E: Serialize, C: Serialize>(
         &self,
+        member: &Member,
         evaluated: &E,
         classes: &[C],
         sentence: String,
@@ -62,26 +65,34 @@ impl Args {
     ) -> anyhow::Result<()> {
         let per_class = self.per_class.then_some(classes);
         let sentence = if self.per_class { sentence + &table() } else { sentence };
-        self.output.answer(&Answer { evaluated, per_class }, &sentence)
+        member.answer(self.output, &Answer { evaluated, per_class }, &sentence)
     }
 }
 
 pub(crate) fn run(args: &Args, given: &Given) -> anyhow::Result<()> {
-    args.settings.check()?;
-    let (watch, name) = (args.output.watch(), &args.model.model);
-    let device = device::open(&args.device, &watch)?;
-    let model = FineTuned::open_with(name, args.task, &args.model.open, &device, &watch)?;
+    ranks::run(&args.ranks, args.output, |member| evaluate(args, given, member))
+}
+
+fn evaluate(args: &Args, given: &Given, member: &Member) -> anyhow::Result<()> {
+    if member.team.leads() {
+        args.settings.check()?;
+    }
+    let (watch, name) = (&member.watch, &args.model.model);
+    let device = member.open(&args.device)?;
+    let model = FineTuned::open_with(name, args.task, &args.model.open, &device, watch)?;
     signals::catch();
     match model {
         FineTuned::Classifier(classifier) => {
             given.refuse(&VIEWS, "segmentation, and this is a classifier")?;
-            let found = classifier.evaluate(name, &args.settings, &watch)?;
-            args.answer(&found, &found.per_class, found.sentence(), || found.per_class_text())
+            let found = classifier.evaluate(name, &args.settings, watch)?;
+            args.answer(member, &found, &found.per_class, found.sentence(), || found.per_class_text())
         }
         FineTuned::Segmenter(segmenter) => {
             given.refuse(&["batch_size"], "classification, and this is a segmenter")?;
-            let found = segmenter.evaluate(name, &args.settings, &args.views, &watch)?;
-            args.answer(&found, &found.counts.per_class(), found.sentence(), || found.per_class_text())
+            let found = segmenter.evaluate(name, &args.settings, &args.views, watch)?;
+            args.answer(member, &found, &found.counts.per_class(), found.sentence(), || {
+                found.per_class_text()
+            })
         }
     }
 }

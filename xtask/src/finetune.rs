@@ -2,6 +2,7 @@
 
 use crate::output::Output;
 use crate::ranks::{self, Member};
+use crate::signals;
 use crate::usage::{Given, command};
 use beit::{DeviceSettings, FinetuneSettings, Finetuning, RankSettings};
 use clap::Args as ClapArgs;
@@ -42,6 +43,7 @@ fn train(mut args: Args, given: &Given, member: &Member) -> anyhow::Result<()> {
     }
     args.settings.run.folder.command = Some(command());
     args.device.check()?;
+    signals::catch();
     member.team.share(&mut args.settings.training.update_freq)?;
     let finetuning = Finetuning::new(args.settings, &member.watch)?;
     let device = member.open(&args.device)?;

@@ -168,12 +168,12 @@ impl Progress for Terminal {
             if has_bar() {
                 shown.bar.set_message(measures(report));
             } else if !self.json {
-                let StepReport { phase, step, total, images_per_second, data_wait, .. } = report;
+                let StepReport { phase, step, total, images_per_second, .. } = report;
                 note(&format!(
-                    "{phase} {step}/{total}, {} left  {}  {images_per_second:.0} images/s, {:.0} % waiting for data",
+                    "{phase} {step}/{total}, {} left  {}  {images_per_second:.0} images/s, {}",
                     HumanDuration(shown.left(*step, *total)),
                     measures(report),
-                    100.0 * data_wait
+                    waits(report)
                 ));
             }
         });
@@ -190,6 +190,15 @@ impl Progress for Terminal {
                 note("");
             }
         });
+    }
+}
+
+/// What the time was spent on besides computing.
+pub(crate) fn waits(report: &StepReport) -> String {
+    let data = format!("{:.0} % waiting for data", 100.0 * report.data_wait);
+    match report.exchange {
+        Some(exchange) => format!("{data}, {:.0} % exchanging gradients", 100.0 * exchange),
+        None => data,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::output::Output;
 use crate::ranks::{self, Member};
+use crate::signals;
 use crate::usage::{Given, command};
 use beit::{DeviceSettings, PretrainSettings, Pretrained, Pretraining, RankSettings};
 use clap::Args as ClapArgs;
@@ -40,6 +41,7 @@ fn train(mut args: Args, given: &Given, member: &Member) -> anyhow::Result<()> {
     }
     args.settings.run.folder.command = Some(command());
     args.device.check()?;
+    signals::catch();
     member.team.share(&mut args.settings.training.update_freq)?;
     let pretraining = Pretraining::new(args.settings, &member.watch)?;
     member.watch.note(&pretraining.describe());

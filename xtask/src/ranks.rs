@@ -1,6 +1,6 @@
 //! Verbs that several processes do together.
 
-use crate::output::{Output, note, plain};
+use crate::output::{Output, note, plain, waits};
 use crate::signals;
 use crate::usage;
 use beit::{
@@ -46,8 +46,8 @@ pub(crate) fn run(
     output: Output,
     verb: impl FnOnce(&Member) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    signals::catch();
     if let Some(ranks) = settings.ranks {
+        signals::catch();
         let ranks = LocalRanks::start(ranks, without_ranks(std::env::args_os().skip(1)))?;
         let Some((rank, code)) = ranks.wait(signals::received)? else { return Ok(()) };
         if code > 128 && signals::received().is_none() {
@@ -151,10 +151,10 @@ impl Progress for Log {
     }
 
     fn report(&self, report: &StepReport) {
-        let StepReport { phase, step, total, images_per_second, data_wait, loss, .. } = report;
+        let StepReport { phase, step, total, images_per_second, loss, .. } = report;
         self.note(&format!(
-            "{phase} {step}/{total}  loss {loss:.3}  {images_per_second:.0} images/s, {:.0} % waiting for data",
-            100.0 * data_wait
+            "{phase} {step}/{total}  loss {loss:.3}  {images_per_second:.0} images/s, {}",
+            waits(report)
         ));
     }
 

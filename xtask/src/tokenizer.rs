@@ -3,6 +3,7 @@
 use crate::device;
 use crate::output::{Output, Overwrite};
 use crate::ranks::{self, Member};
+use crate::signals;
 use crate::usage::command;
 use beit::settings::Sides;
 use beit::{
@@ -121,6 +122,7 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
 }
 
 fn train(mut args: TrainArgs, member: &Member) -> anyhow::Result<()> {
+    signals::catch();
     if args.settings.kind == TokenizerKind::Dvae {
         member.team.share(&mut args.settings.update_freq)?;
     }

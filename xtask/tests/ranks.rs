@@ -163,6 +163,30 @@ fn any_number_of_processes_gives_the_same_bits() {
     }
 }
 
+/// Each image is looked at once, and progress is saved and gone on with.
+#[test]
+fn evaluations_are_shared() {
+    let place = Place::with_photos();
+    place.good("finetune --from-scratch --data folder:photos --steps 2 --batch-size 8 --out tuned");
+    let evaluate = "evaluate --model tuned --data folder:photos --batch-size 5 --save-every 1 --per-class --threads 1 --json";
+    let one = place.good(&format!("{evaluate} --out one"));
+    for of in [2, 3] {
+        let many = place.good(&format!("{evaluate} --out many-{of} --ranks {of}"));
+        assert_eq!(one.answer(), many.answer(), "{of} processes");
+        assert_eq!(many.json().len(), 1, "rank 0 answers for all");
+        for file in ["per_class.csv", "confusion.csv", "progress.json"] {
+            let [one, many] = ["one".to_owned(), format!("many-{of}")]
+                .map(|out| fs::read(place.path(&out).join(file)).unwrap());
+            assert!(one == many, "{file} of {of} processes");
+        }
+        let resumed = place.good(&format!("{evaluate} --out many-{of} --resume --ranks 4"));
+        assert_eq!(one.answer(), resumed.answer());
+    }
+    place.good("finetune --from-scratch --data folder:photos --steps 2 --batch-size 8 --seed 1 --out other");
+    let [first, _] = ended(pair(&place, [evaluate, &evaluate.replace("tuned", "other")], torchrun));
+    assert!(last(&first).contains("rank 1 of this run is not like rank 0: the model was "), "{first}");
+}
+
 /// Those that were killed were more than those that go on, and the other way round.
 #[test]
 fn another_number_of_processes_goes_on() {

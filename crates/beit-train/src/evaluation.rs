@@ -1,6 +1,7 @@
 //! A classifier on a set of images: everything that one pass tells, in a form that can be saved and gone on with.
 
 use crate::error::{Error, Result};
+use crate::ranks::{Communicator, share_batches};
 use beit_data::{Batch, LabelledSample, Loader};
 use beit_heads::Classifier;
 use beit_ops::{Ops, Targets};
@@ -149,7 +150,8 @@ impl Evaluation {
 }
 
 /// Classifies every image of a loader; those of the batches after `start`, where that is given, and adds to it. `on_batch` sees
-/// the state after every batch and may save it; an error from it ends the evaluation.
+/// the state after every batch and may save it; an error from it ends the evaluation. Several ranks take turns, and all of them return
+/// what a single one would, to the bit.
 ///
 /// # Errors
 ///
@@ -159,6 +161,7 @@ impl Evaluation {
 ///
 /// If `start` is of another number of classes.
 pub fn evaluate<O: Ops>(
+    ranks: &mut dyn Communicator,
     ops: &O,
     params: &Classifier<O::Tensor>,
     loader: &Loader<LabelledSample>,
@@ -168,15 +171,20 @@ pub fn evaluate<O: Ops>(
     let classes = params.config().classes;
     let mut state = start.unwrap_or_else(|| Evaluation::new(classes));
     assert_eq!(state.classes, classes, "an evaluation of a model with other classes");
-    for batch in loader.batches(state.batches..loader.batches_per_epoch().max(state.batches))? {
-        let batch = batch?;
-        let (logits, loss) = logits(ops, params, &batch)?;
-        state.add(&logits, &batch.data.labels, loss);
-        state.batches = batch.number + 1;
+    let find = |batch: &Batch<LabelledSample>| {
+        let (logits, loss) = logits(ops, params, batch)?;
+        let mut found = Evaluation::new(classes);
+        found.add(&logits, &batch.data.labels, loss);
+        Ok::<_, Error>(found)
+    };
+    let range = state.batches..loader.batches_per_epoch().max(state.batches);
+    share_batches(ranks, loader, range, find, |number, found| {
+        state.merge(&found);
+        state.batches = number + 1;
         // Files of later batches may have been met already: they are counted with their batch.
         state.left_out = loader.images_before(state.batches) - state.images();
-        on_batch(&state)?;
-    }
+        on_batch(&state)
+    })?;
     // Batches without an image that can be decoded are passed over: there may be some at the end.
     state.batches = state.batches.max(loader.batches_per_epoch());
     state.left_out = loader.images_before(state.batches) - state.images();

@@ -43,7 +43,9 @@ pub use optimiser::{Hyper, Optimiser, layer_scale};
 pub use progress::{Progress, Silent, StepReport};
 #[cfg(feature = "mpi")]
 pub use ranks::Mpi;
-pub use ranks::{Alone, Communicator, Failure, Meeting, Ranks, Tcp, Threads, gather_numbers, sum_over_ranks};
+pub use ranks::{
+    Alone, Communicator, Failure, Meeting, Ranks, Tcp, Threads, gather_numbers, share_batches, sum_over_ranks,
+};
 pub use recipe::Recipe;
 pub use record::Record;
 pub use schedule::{Decay, Schedule};

@@ -17,6 +17,7 @@ pub(crate) struct Meter {
     every: u64,
     since: Instant,
     waited: Duration,
+    exchanged: Option<Duration>,
     steps: u64,
     images: u64,
     rows: u64,
@@ -35,6 +36,7 @@ impl Meter {
             every: every.max(1),
             since: Instant::now(),
             waited: Duration::ZERO,
+            exchanged: None,
             steps: 0,
             images: 0,
             rows: 0,
@@ -50,6 +52,14 @@ impl Meter {
         let start = Instant::now();
         let result = next();
         self.waited += start.elapsed();
+        result
+    }
+
+    /// Runs `sum`, counting its time as that of exchanging gradients.
+    pub(crate) fn exchange<R>(&mut self, sum: impl FnOnce() -> R) -> R {
+        let start = Instant::now();
+        let result = sum();
+        *self.exchanged.get_or_insert_default() += start.elapsed();
         result
     }
 
@@ -91,6 +101,7 @@ impl Meter {
             grad_norm: Some(self.grad_norm / n),
             images_per_second: self.images as f64 / seconds,
             data_wait: self.waited.as_secs_f64() / seconds,
+            exchange: self.exchanged.map(|time| time.as_secs_f64() / seconds),
             extra,
         };
         *self = Self::new(self.phase, self.total, self.every);

@@ -27,6 +27,9 @@ pub struct StepReport {
     pub images_per_second: f64,
     /// Share of the time spent waiting for data.
     pub data_wait: f64,
+    /// Share of the time spent on adding up gradients over several processes, in which nothing else is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exchange: Option<f64>,
     /// Terms that only some phases have.
     #[serde(flatten)]
     pub extra: std::collections::BTreeMap<&'static str, f64>,

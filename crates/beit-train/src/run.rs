@@ -131,7 +131,12 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
         };
         let all = Changes { grads: &mut *grads, buffers: &mut buffers };
         halves.add(step * each..(step + 1) * each, all, &mut micro_batch)?;
-        hooks.reduce(ops, Changes { grads, buffers: &mut buffers }, &mut sums)?;
+        let changes = Changes { grads, buffers: &mut buffers };
+        if shard.of > 1 {
+            meter.exchange(|| hooks.reduce(ops, changes, &mut sums))?;
+        } else {
+            hooks.reduce(ops, changes, &mut sums)?;
+        }
         let (found, expected) = (sums.parts.len() as u64, self.recipe.accumulate);
         if found != 1 && found != expected {
             return Err(Error::Recipe(format!(

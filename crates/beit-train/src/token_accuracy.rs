@@ -1,14 +1,15 @@
 //! Accuracy of the tokens named for masked patches.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::masked::Masked;
 use crate::position_usage::PositionUsage;
-use beit_data::{Loader, PretrainSample};
+use crate::ranks::{Communicator, share_batches};
+use beit_data::{Batch, Loader, PretrainSample};
 use beit_heads::Mim;
 use beit_ops::{Ops, Targets};
 use beit_tokenizer::{Usage, VisualTokens};
 use beit_vit::Input;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How well the tokens of masked patches were named, beside what needs no model. Each baseline is a share of the same patches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -54,18 +55,20 @@ pub fn share_of_gap(accuracy: f64, baseline: f64) -> f64 {
     if baseline < 1.0 { (accuracy - baseline) / (1.0 - baseline) } else { 0.0 }
 }
 
-/// Names the tokens of the masked patches of every image of a loader.
+/// Names the tokens of the masked patches of every image of a loader. Several ranks take turns, and all of them return what a single one
+/// would, to the bit.
 ///
 /// # Errors
 ///
 /// The data or the device.
 pub fn evaluate_tokens<O: Ops>(
+    ranks: &mut dyn Communicator,
     ops: &O,
     params: &Mim<O::Tensor>,
     tokenizer: &impl VisualTokens<O>,
     loader: &Loader<PretrainSample>,
 ) -> Result<TokenAccuracy> {
-    tally(ops, &params.config().vit, tokenizer, loader, |masked, wanted| {
+    tally(ranks, ops, &params.config().vit, tokenizer, loader, |masked, wanted| {
         let ids = ops.upload_ids(wanted);
         let input = Input { images: &masked.images, mask: Some(&masked.mask), drop_path: None };
         let logits = params.infer(ops, &input, &masked.rows);
@@ -81,12 +84,13 @@ pub fn evaluate_tokens<O: Ops>(
 ///
 /// The data or the device.
 pub fn token_baselines<O: Ops>(
+    ranks: &mut dyn Communicator,
     ops: &O,
     vit: &beit_vit::Config,
     tokenizer: &impl VisualTokens<O>,
     loader: &Loader<PretrainSample>,
 ) -> Result<TokenAccuracy> {
-    tally(ops, vit, tokenizer, loader, |_, _| Ok(None))
+    tally(ranks, ops, vit, tokenizer, loader, |_, _| Ok(None))
 }
 
 /// What a model says of the masked patches of a batch.
@@ -97,8 +101,22 @@ struct Named {
     tokens: Vec<u32>,
 }
 
+/// What a batch says.
+#[derive(Serialize, Deserialize)]
+struct Found {
+    /// The sum over the patches.
+    loss: f64,
+    /// Masked patches whose token is that of the nearest visible one.
+    nearest_right: usize,
+    patches: Vec<Patch>,
+}
+
+/// A masked patch: its position of `[B·N]`, its token, the one that was named if any was, and whether it is background.
+type Patch = (usize, u32, Option<u32>, bool);
+
 /// Counts the tokens of the masked patches of every image, and what `name` says of those of a batch.
 fn tally<O: Ops>(
+    ranks: &mut dyn Communicator,
     ops: &O,
     vit: &beit_vit::Config,
     tokenizer: &impl VisualTokens<O>,
@@ -107,22 +125,32 @@ fn tally<O: Ops>(
 ) -> Result<TokenAccuracy> {
     let codebook = tokenizer.codebook();
     let mut tally = Tally::new(codebook.vocab, vit.grid());
-    for batch in loader.epoch(0)? {
-        let batch = batch?;
+    let find = |batch: &Batch<PretrainSample>| {
         let masked = Masked::new(ops, vit, codebook.sides, &batch.data, batch.indices.len());
         let codes = ops.read_ids(&tokenizer.codes(ops, &masked.token_pixels))?;
         let wanted: Vec<u32> = masked.positions.iter().map(|&position| codes[position]).collect();
         let named = name(&masked, &wanted)?;
-        tally.loss += named.as_ref().map_or(0.0, |named| named.loss);
         let size = ops.shape(&masked.token_pixels);
         let flat =
             FlatPatches { pixels: &batch.data.token_pixels, size: [size[2], size[3]], grid: vit.grid() };
-        tally.add_nearest(&codes, &batch.data.masks);
-        for (i, (&code, &position)) in wanted.iter().zip(&masked.positions).enumerate() {
+        let patch = |(i, (&code, &position)): (usize, (&u32, &usize))| {
             let named = named.as_ref().map(|named| named.tokens[i]);
-            tally.add(named, code, position, flat.is_flat(position));
+            (position, code, named, flat.is_flat(position))
+        };
+        Ok::<_, Error>(Found {
+            loss: named.as_ref().map_or(0.0, |named| named.loss),
+            nearest_right: nearest_right(&codes, &batch.data.masks, vit.grid()),
+            patches: wanted.iter().zip(&masked.positions).enumerate().map(patch).collect(),
+        })
+    };
+    share_batches(ranks, loader, 0..loader.batches_per_epoch(), find, |_, found| {
+        tally.loss += found.loss;
+        tally.nearest_right += found.nearest_right;
+        for (position, code, named, flat) in found.patches {
+            tally.add(named, code, position, flat);
         }
-    }
+        Ok(())
+    })?;
     Ok(tally.accuracy())
 }
 
@@ -134,13 +162,12 @@ struct Tally {
     right: usize,
     content_right: usize,
     nearest_right: usize,
-    grid: [usize; 2],
 }
 
 impl Tally {
     fn new(vocab: usize, grid: [usize; 2]) -> Self {
         let (all, content) = (PositionUsage::new(vocab, grid), Usage::new(vocab));
-        Self { loss: 0.0, all, content, right: 0, content_right: 0, nearest_right: 0, grid }
+        Self { loss: 0.0, all, content, right: 0, content_right: 0, nearest_right: 0 }
     }
 
     /// Counts the patch at `position` of `[B·N]`.
@@ -151,17 +178,6 @@ impl Tally {
         if !flat {
             self.content.add(&[code]);
             self.content_right += right;
-        }
-    }
-
-    /// Counts the masked patches whose token is that of the nearest visible one, of `codes [B·N]` under `masks [B·N]`.
-    fn add_nearest(&mut self, codes: &[u32], masks: &[bool]) {
-        let cells = self.grid[0] * self.grid[1];
-        for (codes, mask) in codes.chunks_exact(cells).zip(masks.chunks_exact(cells)) {
-            for cell in (0..cells).filter(|&cell| mask[cell]) {
-                let nearest = nearest_visible(cell, mask, self.grid[1]);
-                self.nearest_right += usize::from(nearest.is_some_and(|near| codes[near] == codes[cell]));
-            }
         }
     }
 
@@ -181,6 +197,17 @@ impl Tally {
             content_majority: self.content.majority(),
         }
     }
+}
+
+/// Masked patches whose token is that of the nearest visible one, of `codes [B·N]` under `masks [B·N]`.
+fn nearest_right(codes: &[u32], masks: &[bool], [rows, cols]: [usize; 2]) -> usize {
+    let cells = rows * cols;
+    let of_image = |(codes, mask): (&[u32], &[bool])| {
+        let right =
+            |&cell: &usize| nearest_visible(cell, mask, cols).is_some_and(|near| codes[near] == codes[cell]);
+        (0..cells).filter(|&cell| mask[cell]).filter(right).count()
+    };
+    codes.chunks_exact(cells).zip(masks.chunks_exact(cells)).map(of_image).sum()
 }
 
 /// The visible cell at the least distance, the first of several; none where all are masked.

@@ -3,7 +3,7 @@
 use beit_data::{Image, LabelledSample, Loader, LoaderConfig, Source};
 use beit_heads::{Classifier, ClassifierConfig, Pooling};
 use beit_ops::Host;
-use beit_train::{Error, Evaluation, evaluate};
+use beit_train::{Alone, Communicator, Error, Evaluation, Threads, evaluate};
 use beit_vit::{Config, Preset, RelativePositions};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -80,7 +80,7 @@ fn run(
         states.push(state.clone());
         if state.batches == most { Err(Error::Recipe("stopped".to_owned())) } else { Ok(()) }
     };
-    let result = evaluate(&OPS, &params, &loader(source), start, &mut on_batch);
+    let result = evaluate(&mut Alone, &OPS, &params, &loader(source), start, &mut on_batch);
     (result, states)
 }
 
@@ -124,6 +124,44 @@ fn going_on_gives_the_same_bits_and_decodes_nothing_twice() {
 fn numbers_that_are_none_are_an_error() {
     let mut params = model();
     params.head.weight.fill(f32::NAN);
-    let error = evaluate(&OPS, &params, &loader(&Arc::default()), None, &mut |_| Ok(()));
+    let error = evaluate(&mut Alone, &OPS, &params, &loader(&Arc::default()), None, &mut |_| Ok(()));
     assert!(matches!(error, Err(Error::Logits { batch: 0 })), "{error:?}");
+}
+
+/// Every image is looked at once, by one of them.
+#[test]
+fn ranks_that_take_turns_find_the_same_bits() {
+    let (whole, states) = run(&Arc::default(), None, u64::MAX);
+    let whole = whole.expect("one bad file is allowed");
+    for of in [2, 3, 8, 11] {
+        for start in [None, Some(&states[2])] {
+            let source = Arc::<Noise>::default();
+            let found = Threads::run(of, |ranks| {
+                let (params, mut seen) = (model(), Vec::new());
+                let mut on_batch = |state: &Evaluation| {
+                    seen.push(state.clone());
+                    Ok(())
+                };
+                let found = evaluate(ranks, &OPS, &params, &loader(&source), start.cloned(), &mut on_batch);
+                (found.expect("one bad file is allowed"), seen)
+            });
+            let before = start.map_or(0, |start| start.batches as usize);
+            for (rank, (found, seen)) in found.into_iter().enumerate() {
+                assert_eq!(found.accuracy().loss.to_bits(), whole.accuracy().loss.to_bits());
+                assert_eq!((&found, &seen[..]), (&whole, &states[before..]), "rank {rank} of {of}");
+            }
+            assert_eq!(source.decoded.load(Ordering::Relaxed), IMAGES - 3 * before);
+        }
+    }
+}
+
+#[test]
+fn where_one_rank_stops_all_do() {
+    let stopped = Threads::run(3, |ranks| {
+        let (params, stops) = (model(), ranks.shard().rank == 2);
+        let mut on_batch =
+            |state: &Evaluation| if stops && state.batches == 2 { Err(Error::Stopped) } else { Ok(()) };
+        evaluate(ranks, &OPS, &params, &loader(&Arc::default()), None, &mut on_batch)
+    });
+    assert!(stopped.iter().all(|end| matches!(end, Err(Error::Stopped))), "{stopped:?}");
 }

@@ -10,7 +10,7 @@ use crate::progress::Watch;
 use crate::settings::{Batches, DataSettings, OpenSettings};
 use beit_data::{Image, LabelledSample, Loader, Preprocessing, Source};
 use beit_ops::Ops;
-use beit_train::Evaluation;
+use beit_train::{Communicator, Evaluation};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -43,6 +43,7 @@ pub(crate) trait Engine {
     /// Every image of a loader, from `start` on.
     fn evaluate(
         &self,
+        ranks: &mut dyn Communicator,
         loader: &Loader<LabelledSample>,
         start: Option<Evaluation>,
         on_batch: &mut dyn FnMut(&Evaluation) -> beit_train::Result<()>,
@@ -60,11 +61,12 @@ impl<O: Ops> Engine for On<O, beit_heads::Classifier<O::Tensor>> {
 
     fn evaluate(
         &self,
+        ranks: &mut dyn Communicator,
         loader: &Loader<LabelledSample>,
         start: Option<Evaluation>,
         on_batch: &mut dyn FnMut(&Evaluation) -> beit_train::Result<()>,
     ) -> Result<Evaluation> {
-        Ok(beit_train::evaluate(&*self.ops, &self.params, loader, start, on_batch)?)
+        Ok(beit_train::evaluate(ranks, &*self.ops, &self.params, loader, start, on_batch)?)
     }
 
     fn checksum(&self) -> Result<String> {

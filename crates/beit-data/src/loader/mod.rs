@@ -147,11 +147,31 @@ impl<S: Sample> Loader<S> {
     pub fn batches_of(&self, steps: Range<u64>, each: u64, shard: Shard) -> Result<Batches<S>> {
         assert!(each > 0, "a step without batches");
         shard.check()?;
+        let own = steps.start * each..steps.end.max(steps.start) * each;
+        self.numbered(own, move |own| shard.batch(own, each))
+    }
+
+    /// The batches of a range of numbers that one of several processes looks at where they take turns.
+    ///
+    /// # Errors
+    ///
+    /// As [`batches_of`](Loader::batches_of).
+    pub fn turns(&self, range: Range<u64>, shard: Shard) -> Result<Batches<S>> {
+        shard.check()?;
+        let Shard { rank, of } = shard;
+        let (start, rank, of) = (range.start, rank as u64, of as u64);
+        let own = range.end.saturating_sub(start + rank).div_ceil(of);
+        self.numbered(0..own, move |own| start + own * of + rank)
+    }
+
+    fn numbered(
+        &self,
+        own: Range<u64>,
+        number: impl Fn(u64) -> u64 + Copy + Send + Sync + 'static,
+    ) -> Result<Batches<S>> {
         let (shared, per_epoch) = (Arc::clone(&self.shared), self.batches_per_epoch());
-        let number = move |own| shard.batch(own, each);
         let job = move |own| shared.batch(number(own) / per_epoch, number(own) % per_epoch);
         let LoaderConfig { workers, prefetch, .. } = self.shared.config;
-        let own = steps.start * each..steps.end.max(steps.start) * each;
         let ordered =
             Ordered::start(own.clone(), workers, workers.max(1) + prefetch, job).map_err(Error::Thread)?;
         let numbers = Box::new(own.map(number));

@@ -5,6 +5,7 @@ mod hooks;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod part;
+mod share;
 mod sum;
 mod tcp;
 mod threads;
@@ -13,6 +14,7 @@ pub use alone::Alone;
 pub use hooks::Ranks;
 #[cfg(feature = "mpi")]
 pub use mpi::Mpi;
+pub use share::share_batches;
 pub use sum::sum_over_ranks;
 pub use tcp::{Meeting, Tcp};
 pub use threads::Threads;

@@ -10,11 +10,14 @@ use std::time::{Duration, Instant};
 ///
 /// Sums are added by [`sum_over_ranks`](super::sum_over_ranks) and not by MPI, whose order depends on the library.
 ///
-/// A process that ends while it holds one waits for the others to end too. One that failed calls [`abort`](Mpi::abort) instead.
+/// A process that ends while it holds one waits for the others to end too. One that failed tells them by
+/// [`fail`](Communicator::fail), which ends the processes of all if they do not end by themselves.
 pub struct Mpi {
     world: ferrompi::Communicator,
     shard: Shard,
     patience: Duration,
+    /// Whether each rank has said that it ends.
+    ending: Vec<bool>,
     /// Ends MPI when it is dropped, so it comes last.
     _mpi: ferrompi::Mpi,
 }
@@ -25,6 +28,9 @@ const CONTENT: i32 = 2;
 
 /// Bytes of what is told of a failure, at most.
 const LONGEST_FAILURE: usize = 1000;
+
+/// So long the others may take to end as well: rank 0 saves what it has.
+const FAREWELL: Duration = Duration::from_secs(60);
 
 /// What is announced. The numbers are what travels.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,7 +51,8 @@ impl Mpi {
         let mpi = ferrompi::Mpi::init_thread(ferrompi::ThreadLevel::Funneled)?;
         let world = mpi.world();
         let shard = Shard { rank: world.rank() as usize, of: world.size() as usize };
-        Ok(Self { world, shard, patience: PATIENCE, _mpi: mpi })
+        let ending = vec![false; shard.of];
+        Ok(Self { world, shard, patience: PATIENCE, ending, _mpi: mpi })
     }
 
     /// The same, for which a rank that says nothing for so long has failed.
@@ -59,6 +66,38 @@ impl Mpi {
         self.world.abort(code.into())
     }
 
+    /// Waits until every other rank says that it ends as well; whether all did so in time.
+    fn all_end(&mut self, until: Instant) -> bool {
+        let others: Vec<usize> = self.others().collect();
+        loop {
+            for &other in &others {
+                self.ending[other] |= self.ends(other).unwrap_or(false);
+            }
+            let all = others.iter().all(|&other| self.ending[other]);
+            if all || Instant::now() > until {
+                return all;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Whether a rank has said that it ends. What it announced before is passed over.
+    fn ends(&self, other: usize) -> Result<bool> {
+        while self.world.iprobe::<u64>(other as i32, ANNOUNCEMENT)?.is_some() {
+            let mut coming = [0_u64; 2];
+            self.world.recv(&mut coming, other as i32, ANNOUNCEMENT)?;
+            if coming[0] == Kind::Failure as u64 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn others(&self) -> impl Iterator<Item = usize> {
+        let Shard { rank, of } = self.shard;
+        (0..of).filter(move |&other| other != rank)
+    }
+
     /// Says what comes next. That is so little that MPI keeps it until the other rank takes it.
     fn announce(&self, to: usize, kind: Kind, length: usize) -> Result<()> {
         Ok(self.world.send(&[kind as u64, length as u64], to as i32, ANNOUNCEMENT)?)
@@ -66,7 +105,7 @@ impl Mpi {
 
     /// Waits until another rank says what comes next; returns its length. So a rank that never comes is found: a large message that
     /// nobody takes would wait for ever.
-    fn announced(&self, from: usize, kind: Kind) -> Result<usize> {
+    fn announced(&mut self, from: usize, kind: Kind) -> Result<usize> {
         let since = Instant::now();
         while self.world.iprobe::<u64>(from as i32, ANNOUNCEMENT)?.is_none() {
             let waited = since.elapsed();
@@ -82,6 +121,7 @@ impl Mpi {
         self.world.recv(&mut coming, from as i32, ANNOUNCEMENT)?;
         let [found, length] = coming;
         if found == Kind::Failure as u64 {
+            self.ending[from] = true;
             let mut failure = vec![0_u8; length as usize];
             self.world.recv(&mut failure, from as i32, CONTENT)?;
             return Err(Failure::heard(self.shard, from, &failure));
@@ -141,9 +181,12 @@ impl Communicator for Mpi {
         // So short that MPI keeps it: nobody has to take it.
         let mut bytes = failure.to_bytes();
         bytes.truncate(LONGEST_FAILURE);
-        for to in (0..self.shard.of).filter(|&to| to != self.shard.rank) {
+        for to in self.others() {
             let _ = self.announce(to, Kind::Failure, bytes.len());
             let _ = self.world.send(&bytes, to as i32, CONTENT);
+        }
+        if !self.all_end(Instant::now() + FAREWELL) {
+            self.abort(1);
         }
     }
 }

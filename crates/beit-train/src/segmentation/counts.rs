@@ -97,6 +97,18 @@ impl PixelCounts {
         }
     }
 
+    /// Adds the counts of other pictures.
+    ///
+    /// # Panics
+    ///
+    /// If the classes are not as many.
+    pub fn merge(&mut self, other: &Self) {
+        assert_eq!(self.classes, other.classes, "evaluations of models with different classes");
+        self.images += other.images;
+        self.ignored += other.ignored;
+        self.confusion.iter_mut().zip(&other.confusion).for_each(|(sum, n)| *sum += n);
+    }
+
     /// Pictures that could not be decoded.
     #[must_use]
     pub fn left_out(&self) -> usize {

@@ -13,9 +13,10 @@ use crate::error::{Error, Place, Result, setting};
 use crate::files;
 use crate::loaders::Loading;
 use crate::progress::{Task, Watch};
+use crate::ranks::Team;
 use crate::run::{data_stamp, is_taken};
 use crate::settings::{Batches, DataSettings};
-use beit_data::{LabelledSample, Loader, Source, Split};
+use beit_data::{Source, Split};
 use beit_train::{Accuracy, ClassCounts, Evaluation};
 use classes::{ClassMap, wnids};
 use serde::Serialize;
@@ -137,13 +138,47 @@ impl State for Evaluation {
 struct Passage<'a, S> {
     settings: &'a EvaluationSettings,
     watch: &'a Watch,
+    /// None where nothing is saved, or another process saves.
     store: Option<Store<S>>,
+    start: Option<S>,
 }
 
-impl<S: State> Passage<'_, S> {
+/// An evaluation that begins: what it looks at, and what is wrong with counts that cannot be of it.
+struct Begin<'a, S> {
+    what: &'a dyn Fn() -> Result<What>,
+    source: &'a Arc<dyn Source>,
+    check: &'a dyn Fn(&S) -> Result<(), String>,
+}
+
+impl<'a, S: State> Passage<'a, S> {
+    /// Begins, or goes on with what is in the folder. Of several processes rank 0 alone saves; all look at the same.
+    fn begin(
+        settings: &'a EvaluationSettings,
+        watch: &'a Watch,
+        team: &Team,
+        of: &Begin<'_, S>,
+    ) -> Result<Self> {
+        let mut store = None;
+        if settings.out.is_some() || team.shard().of > 1 {
+            let what = (of.what)()?;
+            team.same(&json(&what), different)?;
+            store = match settings.out.as_deref().filter(|_| team.leads()) {
+                Some(out) if settings.resume => Some(Store::resume(out, what, of.source, of.check)?),
+                Some(out) => Some(Store::begin(out, what, of.source)?),
+                None => None,
+            };
+        }
+        let start: Option<S> = store.as_mut().and_then(|store: &mut Store<S>| store.start.take());
+        let start = match team.leads() && team.shard().of == 1 {
+            true => start,
+            false => serde_json::from_str(&team.told(&json(&start))?).unwrap_or_default(),
+        };
+        Ok(Self { settings, watch, store, start })
+    }
+
     /// What was counted before, if it goes on; `far` says how far that is.
     fn start(&mut self, far: impl FnOnce(&S) -> String) -> Option<S> {
-        let start = self.store.as_mut().and_then(|store| store.start.take());
+        let start = self.start.take();
         if let Some(start) = &start {
             self.watch.note(&format!("resumed after {}", far(start)));
         }
@@ -181,7 +216,10 @@ impl Classifier {
     ///
     /// Classes that the model does not have, the data, the device, a folder that is in use, or an evaluation in it of other things.
     pub fn evaluate(&self, model: &str, settings: &EvaluationSettings, watch: &Watch) -> Result<Evaluated> {
-        settings.check()?;
+        let team = self.device().team();
+        if team.leads() {
+            settings.check()?;
+        }
         let source = settings.data.open(settings.split())?;
         watch.notes_of(source.as_ref());
         self.refuse_beyond(settings.batch_size().min(source.len()))?;
@@ -200,7 +238,7 @@ impl Classifier {
             labels: self.labels().to_vec(),
             evaluation,
         };
-        if let Some(out) = &settings.out {
+        if let Some(out) = settings.out.as_ref().filter(|_| team.leads()) {
             evaluated.write(out)?;
         }
         Ok(evaluated)
@@ -227,7 +265,14 @@ impl Job<'_> {
         let loader =
             loading.labelled(source, *classifier.preprocessing(), move |class| map.model_class(class))?;
 
-        let mut passage = Passage { settings, watch, store: self.store(&loader)? };
+        let classes = names.len();
+        let begin = Begin {
+            what: &|| self.what(),
+            source,
+            check: &|state: &Evaluation| state.check(classes, loader.images_before(state.batches)),
+        };
+        let team = classifier.device().team();
+        let mut passage = Passage::begin(settings, watch, team, &begin)?;
         watch.begin(&Task::Images { total: loader.images() as u64 });
         let start = passage.start(|start: &Evaluation| {
             format!("{} of {} batches", start.batches, loader.batches_per_epoch())
@@ -235,31 +280,33 @@ impl Job<'_> {
         let mut on_batch = |state: &Evaluation| {
             passage.passed(state, state.batches, state.batches * loading.batch_size as u64)
         };
-        let evaluation = classifier.engine().evaluate(&loader, start, &mut on_batch);
+        let evaluation = classifier.engine().evaluate(&mut *team.ranks(), &loader, start, &mut on_batch);
         let evaluation = evaluation.map_err(|error| settings.stopped(error))?;
         passage.end(&evaluation)?;
         Ok(evaluation)
     }
 
-    fn store(&self, loader: &Loader<LabelledSample>) -> Result<Option<Store<Evaluation>>> {
+    fn what(&self) -> Result<What> {
         let Self { classifier, settings, source, .. } = self;
-        let Some(out) = &settings.out else { return Ok(None) };
-        let what = What {
+        Ok(What {
             model: classifier.engine().checksum()?,
             data: format!("{} with {}", settings.data.data, data_stamp(source.as_ref())),
             preprocessing: classifier.preprocessing().to_string(),
             batch_size: settings.batch_size(),
-        };
-        Ok(Some(match settings.resume {
-            true => {
-                let classes = classifier.labels().len();
-                Store::resume(out, what, source, |state: &Evaluation| {
-                    state.check(classes, loader.images_before(state.batches))
-                })?
-            }
-            false => Store::begin(out, what, source)?,
-        }))
+        })
     }
+}
+
+/// As it travels.
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// How rank 0 and another look at different things.
+fn different(first: &str, other: &str) -> String {
+    let read = |text: &str| serde_json::from_str::<What>(text).ok();
+    let difference = read(first).zip(read(other)).and_then(|(first, other)| other.difference(&first));
+    difference.unwrap_or_else(|| "its settings are others".to_owned())
 }
 
 impl Evaluated {

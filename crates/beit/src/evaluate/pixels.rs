@@ -1,15 +1,15 @@
 //! How a segmenter does on the pixels of a source.
 
 use super::classes::ClassMap;
-use super::store::{State, Store, What};
-use super::{EvaluationSettings, Passage, tables, write_csv, write_json};
-use crate::error::{Place, Result, unfit};
+use super::store::{State, What};
+use super::{Begin, EvaluationSettings, Passage, tables, write_csv, write_json};
+use crate::error::{Error, Place, Result, unfit};
 use crate::loaders::Loading;
 use crate::progress::{Task, Watch};
 use crate::run::data_stamp;
 use crate::segmenter::{Segmenter, ViewSettings};
-use beit_data::{Loader, Mask, Source};
-use beit_train::{PixelAccuracy, PixelCounts};
+use beit_data::{Batch, Loader, Mask, Source};
+use beit_train::{PixelAccuracy, PixelCounts, share_batches};
 use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
@@ -75,7 +75,10 @@ impl Segmenter {
         views: &ViewSettings,
         watch: &Watch,
     ) -> Result<SegmentationEvaluated> {
-        settings.check()?;
+        let team = self.device().team();
+        if team.leads() {
+            settings.check()?;
+        }
         self.check(views)?;
         let source = settings.data.open_once(settings.split())?;
         watch.notes_of(source.as_ref());
@@ -93,7 +96,7 @@ impl Segmenter {
             labels: self.labels().to_vec(),
             counts,
         };
-        if let Some(out) = &settings.out {
+        if let Some(out) = settings.out.as_ref().filter(|_| team.leads()) {
             evaluated.write(out)?;
         }
         Ok(evaluated)
@@ -110,15 +113,21 @@ impl Segmenter {
         on_picture: &mut dyn FnMut(&PixelCounts) -> beit_train::Result<()>,
     ) -> Result<PixelCounts> {
         let loader = loader(source, loading, class)?;
-        for batch in loader.batches(counts.done..loader.batches_per_epoch().max(counts.done))? {
-            let batch = batch?;
+        let classes = counts.classes;
+        let find = |batch: &Batch<Pictured>| {
+            let mut found = PixelCounts::new(classes);
             for (Pictured { image, mask }, &index) in batch.data.iter().zip(&batch.indices) {
                 let named = self.classes_of(image, views).at(|| source.name(index))?;
-                counts.add(mask.ids(), &named);
+                found.add(mask.ids(), &named);
             }
-            counts.done = batch.number + 1;
-            on_picture(&counts)?;
-        }
+            Ok::<_, Error>(found)
+        };
+        let range = counts.done..loader.batches_per_epoch().max(counts.done);
+        share_batches(&mut *self.device().team().ranks(), &loader, range, find, |number, found| {
+            counts.merge(&found);
+            counts.done = number + 1;
+            on_picture(&counts)
+        })?;
         // Pictures that cannot be decoded are passed over: there may be some at the end.
         counts.done = counts.done.max(loader.batches_per_epoch());
         Ok(counts)
@@ -158,8 +167,15 @@ impl Job<'_> {
         let map = self.class_map()?;
         map.note.iter().for_each(|note| watch.note(note));
 
-        let mut passage = Passage { settings, watch, store: self.store()? };
-        let total = source.len() as u64;
+        let (classes, total) = (names.len(), source.len() as u64);
+        let check = |state: &PixelCounts| match state.check(classes) {
+            Ok(()) if state.done > total => {
+                Err(format!("{} pictures done, expected at most {total}", state.done))
+            }
+            checked => checked,
+        };
+        let begin = Begin { what: &|| self.what(), source, check: &check };
+        let mut passage = Passage::begin(settings, watch, segmenter.device().team(), &begin)?;
         watch.begin(&Task::Images { total });
         let start = passage.start(|start: &PixelCounts| format!("{} of {total} images", start.done));
         let start = start.unwrap_or_else(|| PixelCounts::new(names.len()));
@@ -180,26 +196,14 @@ impl Job<'_> {
         ClassMap::of_masks(of_data, self.segmenter.labels()).at(|| spec.clone())
     }
 
-    fn store(&self) -> Result<Option<Store<PixelCounts>>> {
+    fn what(&self) -> Result<What> {
         let Self { segmenter, settings, source, .. } = self;
-        let Some(out) = &settings.out else { return Ok(None) };
-        let what = What {
+        Ok(What {
             model: segmenter.stamp()?,
             data: format!("{} with {}", settings.data.data, data_stamp(source.as_ref())),
             preprocessing: segmenter.describe(self.views),
             batch_size: 1,
-        };
-        let (classes, images) = (segmenter.labels().len(), source.len());
-        let check = |state: &PixelCounts| match state.check(classes) {
-            Ok(()) if state.done as usize > images => {
-                Err(format!("{} pictures done, expected at most {images}", state.done))
-            }
-            checked => checked,
-        };
-        Ok(Some(match settings.resume {
-            true => Store::resume(out, what, source, check)?,
-            false => Store::begin(out, what, source)?,
-        }))
+        })
     }
 }
 

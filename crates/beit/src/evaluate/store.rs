@@ -152,7 +152,7 @@ impl<S: State> Store<S> {
 
 impl What {
     /// The first thing that is not as it was.
-    fn difference(&self, before: &Self) -> Option<String> {
+    pub(super) fn difference(&self, before: &Self) -> Option<String> {
         let rows = [
             ("model", &before.model, &self.model),
             ("data", &before.data, &self.data),

@@ -10,7 +10,7 @@ use crate::loaders::Loading;
 use crate::probe::pixels_baseline;
 use beit_data::{FinetuneTransform, LabelledSample, Loader, Preprocessing};
 use beit_ops::Ops;
-use beit_train::{Classification, Record, Sink, Trainer};
+use beit_train::{Classification, Evaluation, Record, Sink, Trainer};
 use beit_weights::{save_classifier, write_preprocessing};
 use std::path::Path;
 use std::rc::Rc;
@@ -45,12 +45,17 @@ impl Work for Job<'_> {
         let classifier = Door::on(ops, model, device);
         let evaluation = job.watched(&trained, |seen| {
             let batch_size = loading.batch_size as u64;
-            classifier.engine().evaluate(&loader, None, &mut |state| seen(state.batches * batch_size))
+            let mut seen = |state: &Evaluation| seen(state.batches * batch_size);
+            classifier.engine().evaluate(&mut *device.team().ranks(), &loader, None, &mut seen)
         })?;
         let (split, accuracy) = (job.images.split.to_string(), evaluation.accuracy());
         trained.metrics.record(&Record::Classes { split: &split, accuracy: &accuracy })?;
         job.unless_stopped(&trained)?;
-        let pixels_baseline = pixels_baseline(&job.images, preprocessing, &loading)?;
+        // Who follows has nobody to tell it.
+        let pixels_baseline = match trained.run.follows() {
+            true => None,
+            false => pixels_baseline(&job.images, preprocessing, &loading)?,
+        };
         Ok(job.finetuned(trained, split, Judged::Classes { accuracy, pixels_baseline }))
     }
 }

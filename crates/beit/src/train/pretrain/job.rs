@@ -63,7 +63,7 @@ impl Work for Job<'_> {
         }
         self.judge(ops, device, &tokenizer, (&loading, &mut journal), newest.is_none())?;
 
-        let baseline = self.baseline(ops, &tokenizer, &loading)?;
+        let baseline = self.baseline(ops, device, &tokenizer, &loading)?;
         let recompute = settings.training.recompute;
         let task = MaskedImages { tokenizer: &*tokenizer, recompute, baseline };
         let recipe = recipe(&settings.training, &settings.run, job.hyper, device);
@@ -143,13 +143,15 @@ impl Job<'_> {
     fn baseline<O: Ops + 'static>(
         &self,
         ops: &Rc<O>,
+        device: &Device,
         tokenizer: &Rc<AnyTokenizer<O::Tensor>>,
         loading: &Loading,
     ) -> Result<f64> {
         let Self(job) = self;
         let (held_out, _) = job.settings.measure.held_out(&job.settings.data)?;
         let loader = job.loader(&held_out, loading, false)?;
-        Ok(token_baselines(&**ops, &job.config.vit, &**tokenizer, &loader)?.baseline())
+        let (mut ranks, vit) = (device.team().ranks(), &job.config.vit);
+        Ok(token_baselines(&mut *ranks, &**ops, vit, &**tokenizer, &loader)?.baseline())
     }
 
     /// Refuses tokens that are of no use as targets, unless they were asked for.
@@ -183,7 +185,7 @@ impl Job<'_> {
         watch.notes_of(held_out.as_ref());
         // Held-out images, augmented as in training, but the same way in every evaluation.
         let loader = job.loader(&held_out, loading, false)?;
-        let tokens = evaluate_tokens(&**ops, &params, &**tokenizer, &loader)?;
+        let tokens = evaluate_tokens(&mut *device.team().ranks(), &**ops, &params, &**tokenizer, &loader)?;
         let split = split.to_string();
         journal.metrics.record(&Record::Tokens { split: &split, tokens: &tokens })?;
 
