@@ -17,7 +17,7 @@ use std::path::PathBuf;
 /// Tokenizers, a discrete VAE or k-means: train one, pictures to visual tokens, visual tokens to pictures
 #[derive(Subcommand)]
 pub(crate) enum Verb {
-    Train(TrainArgs),
+    Train(Box<TrainArgs>),
     Encode(EncodeArgs),
     Decode(DecodeArgs),
     Inspect(InspectArgs),
@@ -113,7 +113,7 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Train(args) => {
             let (ranks, output) = (args.ranks.clone(), args.output);
-            ranks::run(&ranks, output, |member| train(args, member))
+            ranks::run(&ranks, output, |member| train(*args, member))
         }
         Verb::Encode(args) => encode(&args),
         Verb::Decode(args) => decode(&args),

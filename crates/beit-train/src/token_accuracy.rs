@@ -267,7 +267,7 @@ mod tests {
     fn baselines_and_the_gap() {
         let mut tally = Tally::new(3, [1, 2]);
         // Two images; the second patch of each is masked. One has the token of its neighbour; one is named.
-        tally.add_nearest(&[1, 1, 0, 2], &[false, true, false, true]);
+        tally.nearest_right = nearest_right(&[1, 1, 0, 2], &[false, true, false, true], [1, 2]);
         tally.add(Some(1), 1, 1, false);
         tally.add(Some(0), 2, 3, true);
         let found = tally.accuracy();

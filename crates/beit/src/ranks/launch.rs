@@ -90,19 +90,8 @@ impl Launch {
     /// The same in an environment; `mpi` says whether this build has MPI.
     fn by(settings: &RankSettings, env: &dyn Fn(&str) -> Option<String>, mpi: bool) -> Result<Option<Self>> {
         let finder = Finder { settings, env: Env(env), mpi };
-        let found = match finder.flags()? {
-            Some(found) => Some(found),
-            None => match finder.torchrun()? {
-                Some(found) => Some(found),
-                None => match finder.mpi()? {
-                    Some(found) => Some(found),
-                    None => match finder.slurm()? {
-                        Some(found) => Some(found),
-                        None => finder.indexed_job()?,
-                    },
-                },
-            },
-        };
+        let ways = [Finder::flags, Finder::torchrun, Finder::mpi, Finder::slurm, Finder::indexed_job];
+        let found = ways.iter().find_map(|way| way(&finder).transpose()).transpose()?;
         if let Some(Self { shard: Shard { rank, of }, launcher, .. }) = &found
             && rank >= of
         {
@@ -147,9 +136,8 @@ impl fmt::Display for Launch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { shard: Shard { rank, of }, launcher, local: (local, size), way } = self;
         write!(f, "rank {rank} of {of}, by {launcher}; {local} ")?;
-        match size {
-            Some(size) => write!(f, "of {size} ")?,
-            None => {}
+        if let Some(size) = size {
+            write!(f, "of {size} ")?;
         }
         write!(f, "on this machine; ")?;
         match way {

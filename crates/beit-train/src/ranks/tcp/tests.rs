@@ -191,7 +191,7 @@ fn the_port_is_left_in_the_store_of_the_launcher() {
         let mut value = Vec::new();
         // Rank 0 first: whoever waits is answered when there is something.
         let mut streams: Vec<_> = (0..2).map(|_| listener.accept().expect("a rank").0).collect();
-        let mut begun: Vec<u8> = streams.iter_mut().map(|stream| begin(stream)).collect();
+        let mut begun: Vec<u8> = streams.iter_mut().map(begin).collect();
         if begun[0] != 1 {
             streams.reverse();
             begun.reverse();
