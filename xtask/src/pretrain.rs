@@ -4,8 +4,12 @@ use crate::output::Output;
 use crate::ranks::{self, Member};
 use crate::signals;
 use crate::usage::{Given, command};
-use beit::{DeviceSettings, PretrainSettings, Pretrained, Pretraining, RankSettings};
+use beit::{
+    ClusterSettings, Device, DeviceSettings, PlannedRun, Predicted, PretrainSettings, Pretrained,
+    Pretraining, RankSettings,
+};
 use clap::Args as ClapArgs;
+use serde::Serialize;
 
 /// Pre-train by masked image modelling, without labels. With no flags: embedded images, a tiny model, a few minutes
 #[derive(ClapArgs)]
@@ -14,6 +18,7 @@ use clap::Args as ClapArgs;
   cargo xtask pretrain --data folder:photos --preset small --epochs 300 --out runs/photos
   cargo xtask pretrain --resume --out runs/photos
   cargo xtask pretrain --ranks 2
+  cargo xtask pretrain --dry-run --preset base --ranks 16 --nodes 2 --link 100
   torchrun --no-python --nproc-per-node 2 target/release/xtask pretrain")]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -26,11 +31,17 @@ pub(crate) struct Args {
     #[command(flatten)]
     ranks: RankSettings,
     #[command(flatten)]
+    cluster: ClusterSettings,
+    #[command(flatten)]
     output: Output,
 }
 
 pub(crate) fn run(args: Args, given: &Given) -> anyhow::Result<()> {
-    let (ranks, output) = (args.ranks.clone(), args.output);
+    let (mut ranks, output) = (args.ranks.clone(), args.output);
+    if args.dry_run {
+        // Those are imagined.
+        ranks.ranks = None;
+    }
     ranks::run(&ranks, output, |member| train(args, given, member))
 }
 
@@ -42,11 +53,19 @@ fn train(mut args: Args, given: &Given, member: &Member) -> anyhow::Result<()> {
     args.settings.run.folder.command = Some(command());
     args.device.check()?;
     signals::catch();
+    let imagined = args.ranks.ranks.unwrap_or(1);
+    if args.dry_run {
+        args.settings.training.update_freq.get_or_insert(imagined.max(1) as u64);
+    }
     member.team.share(&mut args.settings.training.update_freq)?;
     let pretraining = Pretraining::new(args.settings, &member.watch)?;
     member.watch.note(&pretraining.describe());
     if args.dry_run {
-        return dry_run(&pretraining, &args.device, (member, args.output));
+        let predicted = match args.ranks.ranks {
+            Some(ranks) => pretraining.predict(ranks, &args.cluster, || Device::open(&args.device))?,
+            None => Vec::new(),
+        };
+        return dry_run(&pretraining, &args.device, predicted, (member, args.output));
     }
     let done = pretraining.run(&member.open(&args.device)?)?;
     member.answer(args.output, &done, &sentence(&done))
@@ -78,15 +97,35 @@ fn sentence(done: &Pretrained) -> String {
 fn dry_run(
     pretraining: &Pretraining,
     device: &DeviceSettings,
+    predicted: Vec<Predicted>,
     (member, output): (&Member, Output),
 ) -> anyhow::Result<()> {
     let plan = pretraining.plan(device.footprint()?)?;
     let (steps, flops) = (plan.steps, plan.flops_per_step as f64);
-    let sentence = format!(
+    let mut sentence = format!(
         "a step: {:.1} GFLOP, {:.0} MiB; the run: {steps} steps, {:.1} TFLOP (tokenizer not counted)",
         flops / 1e9,
         plan.peak_bytes as f64 / (1 << 20) as f64,
         flops * steps as f64 / 1e12,
     );
-    member.answer(output, &plan, &sentence)
+    if !predicted.is_empty() {
+        sentence += "\n ranks  machines  compute s  exchange s  sent MB  images/s  efficiency     days";
+    }
+    for Predicted { ranks, nodes, compute, exchange, sent, images_per_second, efficiency, days } in &predicted
+    {
+        sentence += &format!(
+            "\n{ranks:6}  {nodes:8}  {compute:9.3}  {exchange:10.3}  {:7.0}  {images_per_second:8.0}  {efficiency:10.2}  {days:7.2}",
+            sent / 1e6
+        );
+    }
+    member.answer(output, &DryRun { plan: &plan, predicted: &predicted }, &sentence)
+}
+
+#[derive(Serialize)]
+struct DryRun<'a> {
+    #[serde(flatten)]
+    plan: &'a PlannedRun,
+    /// With more and more processes.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    predicted: &'a [Predicted],
 }

@@ -45,14 +45,14 @@ pub use masked::{MaskedModel, Reconstruction, write_masks};
 pub use out_file::{Contents, OutFile};
 pub use probe::{Judge, Probe, ProbeSettings, Probed};
 pub use progress::{Progress, Task, Watch};
-pub use ranks::{Launch, Launcher, LocalRanks, Team};
+pub use ranks::{Launch, Launcher, LocalRanks, Predicted, Team};
 pub use run::{FolderLock, merged as settings_of_run, tokenizer_of};
 pub use segmenter::{Segmentation, Segmenter, Share, ViewSettings};
 pub use settings::{
-    AverageSettings, Batches, CropSettings, DataSettings, DeviceSettings, FolderSettings, HeldOutSettings,
-    LoadSettings, MaskKind, MaskSettings, MeasureSettings, ModelSettings, OpenSettings, OptimisationSettings,
-    ParametersRule, Precision, PreprocessingRule, RankSettings, ReadSettings, ResizingRule, RunSettings,
-    Sides, Size, TapsRule, TokenizerKind,
+    AverageSettings, Batches, ClusterSettings, CropSettings, DataSettings, DeviceSettings, FolderSettings,
+    HeldOutSettings, LoadSettings, MaskKind, MaskSettings, MeasureSettings, ModelSettings, OpenSettings,
+    OptimisationSettings, ParametersRule, Precision, PreprocessingRule, RankSettings, ReadSettings,
+    ResizingRule, RunSettings, Sides, Size, TapsRule, TokenizerKind,
 };
 pub use tokenizer::{Tokenizer, Tokens};
 pub use train::{

@@ -1,6 +1,7 @@
 //! Settings: what can be chosen, with its defaults. Under the feature `clap` they are the flags of a command line.
 
 mod average;
+mod cluster;
 mod crop;
 mod data;
 pub(crate) mod device;
@@ -16,6 +17,7 @@ mod tokenizer;
 mod usual;
 
 pub use average::AverageSettings;
+pub use cluster::ClusterSettings;
 pub use crop::CropSettings;
 pub use data::{Batches, DataSettings, HeldOutSettings, MeasureSettings};
 pub use device::{DeviceSettings, Precision};

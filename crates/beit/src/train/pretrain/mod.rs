@@ -1,6 +1,7 @@
 //! Masked image modelling.
 
 mod job;
+mod rate;
 
 use super::advice::advise;
 use super::tokenizer_kinds::Plan as TokenizerPlan;
@@ -10,11 +11,13 @@ use crate::load;
 use crate::loaders::Loading;
 use crate::memory::{self, Planned};
 use crate::progress::Watch;
+use crate::ranks::Predicted;
+use crate::ranks::cluster::Step;
 use crate::run::Run;
 use crate::settings::number::within;
 use crate::settings::{
-    CropSettings, DataSettings, MaskSettings, MeasureSettings, ModelSettings, OptimisationSettings,
-    RunSettings, TokenizerKind,
+    ClusterSettings, CropSettings, DataSettings, MaskSettings, MeasureSettings, ModelSettings,
+    OptimisationSettings, RunSettings, TokenizerKind,
 };
 use beit_data::{ColourJitter, Loader, Preprocessing, PretrainSample, PretrainTransform, Source, Split};
 use beit_heads::{Mim, MimConfig};
@@ -179,7 +182,7 @@ impl Pretraining {
     #[must_use]
     pub fn describe(&self) -> String {
         let Self { settings, config, source, .. } = self;
-        let parameters: usize = Mim::shapes(config).leaves().iter().map(|shape| shape.elements()).sum();
+        let parameters = self.parameters();
         let (vit, [rows, cols]) = (&config.vit, config.vit.grid());
         format!(
             "{} images from {}; {:?}: {:.2} M parameters, {}x{} px in {rows}x{cols} patches; {} steps of {} images",
@@ -208,6 +211,42 @@ impl Pretraining {
             flops_per_step: flops.saturating_mul(self.settings.training.update_freq()),
             peak_bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
         })
+    }
+
+    /// How long it would take with one process, two, four, … up to `ranks` on the machines of a cluster. Where no rate of one process is
+    /// given, that of this device is measured, without the tokenizer and the data.
+    ///
+    /// # Errors
+    ///
+    /// A cluster that cannot be, memory that this machine does not have, or the device.
+    pub fn predict(
+        &self,
+        ranks: usize,
+        cluster: &ClusterSettings,
+        device: impl FnOnce() -> Result<Device>,
+    ) -> Result<Vec<Predicted>> {
+        cluster.check(ranks)?;
+        let rate = match cluster.rate {
+            Some(rate) => rate,
+            None => {
+                let device = device()?;
+                self.refuse_beyond(&device)?;
+                device.run(rate::Rate(self))?
+            }
+        };
+        let training = &self.settings.training;
+        let step = Step {
+            images: training.step_size(),
+            micro_batches: training.update_freq(),
+            parameters: self.parameters() as u64,
+            steps: self.hyper.schedule.total,
+            rate,
+        };
+        Ok(step.predict(ranks as u64, cluster))
+    }
+
+    fn parameters(&self) -> usize {
+        Mim::shapes(&self.config).leaves().iter().map(|shape| shape.elements()).sum()
     }
 
     /// One micro-batch without numbers.
