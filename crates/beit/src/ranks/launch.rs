@@ -237,8 +237,9 @@ impl Finder<'_> {
         let env = &self.env;
         // A script of sbatch has the variables too, and is one process.
         let step = env.text("SLURM_STEP_ID").is_some();
-        let (true, Some(rank), Some(of)) = (step, env.number("SLURM_PROCID")?, env.number("SLURM_NTASKS")?)
-        else {
+        let tasks: Option<usize> = env.number("SLURM_STEP_NUM_TASKS")?;
+        let of = tasks.map_or_else(|| env.number("SLURM_NTASKS"), |tasks| Ok(Some(tasks)))?;
+        let (true, Some(rank), Some(of)) = (step, env.number("SLURM_PROCID")?, of) else {
             return Ok(None);
         };
         let tasks = env.text("SLURM_STEP_TASKS_PER_NODE").or_else(|| env.text("SLURM_TASKS_PER_NODE"));
@@ -385,6 +386,8 @@ mod tests {
             said(true, &RankSettings::default(), &[&SRUN[..], &[("PMIX_RANK", "5")]].concat())
                 .ends_with("over MPI")
         );
+        // A part of the tasks of a job.
+        assert!(found(&[&SRUN[..], &[("SLURM_STEP_NUM_TASKS", "6")]].concat()).starts_with("rank 5 of 6, "));
         assert!(
             found(&[&MPIRUN[..], &[("MASTER_ADDR", "a")]].concat()).ends_with("over TCP, meeting at a:29500")
         );
