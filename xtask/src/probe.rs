@@ -1,8 +1,8 @@
 //! `probe`: what frozen features are worth.
 
-use crate::device;
 use crate::output::Output;
-use beit::{DeviceSettings, Judge, OpenSettings, Probe, ProbeSettings};
+use crate::ranks;
+use beit::{DeviceSettings, Judge, OpenSettings, Probe, ProbeSettings, RankSettings};
 use clap::{Args as ClapArgs, Subcommand};
 
 /// How well a simple judge classifies with the frozen features of every layer, and with the pixels
@@ -57,6 +57,8 @@ struct Args {
     #[command(flatten)]
     device: DeviceSettings,
     #[command(flatten)]
+    ranks: RankSettings,
+    #[command(flatten)]
     output: Output,
 }
 
@@ -66,10 +68,11 @@ pub(crate) fn run(verb: &Verb) -> anyhow::Result<()> {
         Verb::Linear(Linear { c, args }) => (Judge::Linear { c: *c }, args),
     };
     judge.check()?;
-    let Args { model, open, settings, device, output } = args;
-    let watch = output.watch();
-    let device = device::open(device, &watch)?;
-    let probe = Probe::open_with(model.as_deref(), open, settings, &device, &watch)?;
-    let probed = probe.judged(&judge, &watch)?;
-    output.answer(&probed, &probed.table())
+    let Args { model, open, settings, device, ranks, output } = args;
+    ranks::run(ranks, *output, |member| {
+        let device = member.open(device)?;
+        let probe = Probe::open_with(model.as_deref(), open, settings, &device, &member.watch)?;
+        let probed = probe.judged(&judge, &member.watch)?;
+        member.answer(*output, &probed, &probed.table())
+    })
 }

@@ -182,6 +182,12 @@ fn evaluations_are_shared() {
         let resumed = place.good(&format!("{evaluate} --out many-{of} --resume --ranks 4"));
         assert_eq!(one.answer(), resumed.answer());
     }
+    for judge in ["knn --k 3", "linear"] {
+        let probe =
+            format!("probe {judge} --model tuned --data folder:photos --batch-size 5 --threads 1 --json");
+        let [one, many] = ["", "--ranks 3"].map(|ranks| place.good(&format!("{probe} {ranks}")).answer());
+        assert_eq!(one, many, "{judge}");
+    }
     place.good("finetune --from-scratch --data folder:photos --steps 2 --batch-size 8 --seed 1 --out other");
     let [first, _] = ended(pair(&place, [evaluate, &evaluate.replace("tuned", "other")], torchrun));
     assert!(last(&first).contains("rank 1 of this run is not like rank 0: the model was "), "{first}");

@@ -6,7 +6,7 @@ use super::logistic::{LogisticRegression, LogisticSettings};
 use super::rows::{Rows, standardise};
 use super::seen::{Seen, Sight};
 use crate::error::Result;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Weight of the losses where none is asked for: pixels overfit sooner than features.
 const C_OF_PIXELS: f64 = 0.05;
@@ -23,7 +23,7 @@ pub(super) struct Layer {
 }
 
 /// How a judge did with one kind of features.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProbedLayer {
     /// `pixels`, or `block N`, counted from 1.
     pub features: String,

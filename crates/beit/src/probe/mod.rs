@@ -18,6 +18,8 @@ use crate::labelled::{HeldOut, Labelled};
 use crate::load::Opened;
 use crate::loaders::Loading;
 use crate::progress::Watch;
+use crate::ranks::Team;
+use crate::run::data_stamp;
 use crate::settings::{Batches, DataSettings, HeldOutSettings, OpenSettings, Sides};
 use beit_data::{MAX_DECODED_BYTES, Preprocessing, Split};
 use beit_vit::{Config, Preset};
@@ -119,6 +121,7 @@ pub struct Probe {
     /// Of the images to learn from, and of those that judge.
     labels: [Vec<u32>; 2],
     layers: Vec<Layer>,
+    team: Team,
 }
 
 /// What a judge found.
@@ -175,7 +178,10 @@ impl Probe {
             );
         }
         let loading = Loading::new(batches.or(Batches::LARGE), 0, data, device, watch);
-        let look = Look { sources: images.sources(), loading: &loading, most_bytes: MOST_BYTES };
+        let (team, sources) = (device.team(), images.sources());
+        let stamps = sources.each_ref().map(|source| data_stamp(source.as_ref()));
+        team.same(&stamps.join("; "), |first, other| format!("its data are {other}, in rank 0 {first}"))?;
+        let look = Look { sources, loading: &loading, team, most_bytes: MOST_BYTES };
         let sight = match name {
             Some(name) => through_model(name, open, *pool, look, device)?,
             None => without_model(open, &look)?,
@@ -188,10 +194,11 @@ impl Probe {
             classes: images.source.class_names().len(),
             labels: sight.labels().map(<[u32]>::to_vec),
             layers: Layer::all(sight)?,
+            team: team.clone(),
         })
     }
 
-    /// How a judge does with the pixels and with every layer.
+    /// How a judge does with the pixels and with every layer. Several processes share the layers.
     ///
     /// # Errors
     ///
@@ -199,13 +206,10 @@ impl Probe {
     pub fn judged(&self, judge: &Judge, watch: &Watch) -> Result<Probed> {
         judge.check()?;
         let labels = self.labels.each_ref().map(Vec::as_slice);
-        let mut layers = Vec::with_capacity(self.layers.len());
-        for layer in &self.layers {
-            let judged = layer.judged(judge, labels, self.classes)?;
-            if judged.converged == Some(false) {
-                watch.note(&format!("{}: logistic regression did not come to its end", judged.features));
-            }
-            layers.push(judged);
+        let judged = |layer: &Layer| layer.judged(judge, labels, self.classes);
+        let layers: Vec<ProbedLayer> = self.team.shared(&self.layers, judged)?;
+        for ProbedLayer { features, .. } in layers.iter().filter(|layer| layer.converged == Some(false)) {
+            watch.note(&format!("{features}: logistic regression did not come to its end"));
         }
         Ok(Probed {
             model: self.model.clone(),
@@ -278,7 +282,9 @@ pub(crate) fn pixels_baseline(
     }
     // Whoever watches has heard of what cannot be decoded.
     let loading = Loading { watch: Watch::silent(), ..loading.clone() };
-    let look = Look { sources, loading: &loading, most_bytes: usize::MAX };
+    // It is done by one process.
+    let team = &Team::alone();
+    let look = Look { sources, loading: &loading, team, most_bytes: usize::MAX };
     let sight = look.see(preprocessing, &mut |_| Ok(Vec::new()))?;
     let labels = sight.labels();
     let pixels = Layer::of_pixels(&sight);

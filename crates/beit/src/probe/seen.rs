@@ -7,14 +7,17 @@ use crate::error::{Error, Result};
 use crate::load::Opened;
 use crate::loaders::Loading;
 use crate::progress::Task;
-use beit_data::{Normalise, Preprocessing, Source};
+use crate::ranks::Team;
+use beit_data::{Batch, Normalise, Preprocessing, Source};
 use beit_ops::Ops;
+use beit_train::share_batches;
 use beit_vit::{Input, Vit};
+use serde::{Deserialize, Serialize};
 use std::rc::Rc;
 use std::sync::Arc;
 
 /// Images in the order of their source, without those that cannot be decoded.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub(super) struct Seen {
     /// `[images]`
     pub(super) labels: Vec<u32>,
@@ -48,6 +51,8 @@ pub(super) struct Look<'a> {
     /// To learn from, and to judge by; all have labels.
     pub(super) sources: [Arc<dyn Source>; 2],
     pub(super) loading: &'a Loading,
+    /// Who shares the images, batch by batch.
+    pub(super) team: &'a Team,
     /// Bytes of pixels that may be kept.
     pub(super) most_bytes: usize,
 }
@@ -83,17 +88,23 @@ impl Look<'_> {
         let plane = preprocessing.size[0] * preprocessing.size[1];
         let loader = loading.pixels(source, preprocessing)?;
         loading.watch.begin(&Task::Images { total: loader.images() as u64 });
-        for batch in loader.epoch(0)? {
-            let batch = batch?;
-            let features = layers(&batch.data)?;
-            seen.layers.resize_with(features.len(), Vec::new);
-            seen.layers.iter_mut().zip(features).for_each(|(all, some)| all.extend(some));
-            if keep_pixels {
-                seen.pixels.extend(bytes(&batch.data, plane, &preprocessing.normalise));
-            }
-            seen.labels.extend(batch.indices.iter().filter_map(|&index| source.label(index)));
+        let find = |batch: &Batch<Vec<f32>>| -> Result<Seen> {
+            let pixels = bytes(&batch.data, plane, &preprocessing.normalise);
+            Ok(Seen {
+                labels: batch.indices.iter().filter_map(|&index| source.label(index)).collect(),
+                pixels: if keep_pixels { pixels.collect() } else { Vec::new() },
+                layers: layers(&batch.data)?,
+            })
+        };
+        let range = 0..loader.batches_per_epoch();
+        share_batches(&mut *self.team.ranks(), &loader, range, find, |_, found| {
+            seen.layers.resize_with(found.layers.len(), Vec::new);
+            seen.layers.iter_mut().zip(found.layers).for_each(|(all, some)| all.extend(some));
+            seen.pixels.extend(found.pixels);
+            seen.labels.extend(found.labels);
             loading.watch.done(seen.labels.len() as u64);
-        }
+            Ok(())
+        })?;
         loading.watch.end();
         Ok(seen)
     }
@@ -123,6 +134,8 @@ impl Work for LookThrough<'_> {
         let Self { look, name, opened, pool } = self;
         let Transformer { vit, preprocessing, .. } = Transformer::load(&**ops, name, opened)?;
         look.loading.watch.note(&format!("preprocessing: {preprocessing}"));
+        let model = format!("{} seen as {preprocessing}", crate::checksum::parameters(&**ops, &vit)?);
+        look.team.same(&model, |first, other| format!("its model is {other}, in rank 0 {first}"))?;
         look.see(preprocessing, &mut |pixels| {
             let features = layers(&**ops, &vit, pool, pixels)?;
             let width = if pool == ProbePool::ClsMean { 2 } else { 1 } * vit.config().width;

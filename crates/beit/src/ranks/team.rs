@@ -7,6 +7,8 @@ use crate::run::LOGS;
 use crate::settings::DeviceSettings;
 use beit_data::Shard;
 use beit_train::{Alone, Communicator, Failure, Tcp};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::cell::{RefCell, RefMut};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -116,6 +118,27 @@ impl Team {
             }
             None => Ok(()),
         }
+    }
+
+    /// What `work` makes of each of these, which the processes share; all get all of it, in the same order.
+    pub(crate) fn shared<T, R: Serialize + DeserializeOwned>(
+        &self,
+        all: &[T],
+        work: impl Fn(&T) -> Result<R>,
+    ) -> Result<Vec<R>> {
+        let Shard { rank, of } = self.shard;
+        let own = all.iter().skip(rank).step_by(of).map(work).collect::<Result<Vec<R>>>()?;
+        if of == 1 {
+            return Ok(own);
+        }
+        let records = self.ranks().gather(&serde_json::to_vec(&own).unwrap_or_default())?;
+        let read = |record: Vec<u8>| serde_json::from_slice::<Vec<R>>(&record).ok().map(Vec::into_iter);
+        let found: Option<Vec<_>> = records.into_iter().map(read).collect();
+        let in_turn =
+            |mut found: Vec<std::vec::IntoIter<R>>| (0..all.len()).map(|i| found[i % of].next()).collect();
+        found
+            .and_then(in_turn)
+            .ok_or_else(|| Error::Unfit("the processes of this run do different things".to_owned()))
     }
 
     /// What rank 0 says.
