@@ -197,7 +197,11 @@ impl Progress for Terminal {
 pub(crate) fn waits(report: &StepReport) -> String {
     let data = format!("{:.0} % waiting for data", 100.0 * report.data_wait);
     match report.exchange {
-        Some(exchange) => format!("{data}, {:.0} % exchanging gradients", 100.0 * exchange),
+        Some(exchange) => format!(
+            "{data}, {:.0} % for gradients of other processes ({:.0} % of that time hidden)",
+            100.0 * exchange,
+            100.0 * report.exchange_hidden.unwrap_or(0.0)
+        ),
         None => data,
     }
 }

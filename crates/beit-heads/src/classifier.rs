@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use beit_ops::init::Stream;
 use beit_ops::{Device, Linear, Norm, Ops, Shape, TransformerOps, tree};
-use beit_vit::{Config, Init, Input, Keep, Saved as VitSaved, Vit};
+use beit_vit::{Block, Config, Init, Input, Keep, Saved as VitSaved, Vit};
 
 /// What represents an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +133,20 @@ impl<T: Clone> Classifier<T> {
         saved: Saved<O>,
         grads: &mut Self,
     ) {
+        self.backward_watched(ops, input, d_logits, saved, grads, &mut |_| {});
+    }
+
+    /// [`backward`](Classifier::backward); `finished` sees the gradients of each block when nothing more is added to them, from the last
+    /// block to the first.
+    pub fn backward_watched<O: Ops<Tensor = T>>(
+        &self,
+        ops: &O,
+        input: &Input<'_, T>,
+        d_logits: &T,
+        saved: Saved<O>,
+        grads: &mut Self,
+        finished: &mut dyn FnMut(&Block<T>),
+    ) {
         let Saved { vit, pooled, normed, cls_rows } = saved;
         let features = normed.as_ref().map_or(&pooled, |(normed, _)| normed);
         let mut d_pooled = ops.linear_backward(d_logits, features, &self.head, &mut grads.head);
@@ -144,7 +158,7 @@ impl<T: Clone> Classifier<T> {
             None => ops.mean_pool_backward(&d_pooled, tokens),
             Some(rows) => ops.gather_rows_backward(&d_pooled, &rows, ops.shape(&d_pooled)[0] * tokens),
         };
-        self.vit.backward(ops, input, d_tokens, vit, &mut grads.vit);
+        self.vit.backward_watched(ops, input, d_tokens, vit, &mut grads.vit, finished);
     }
 
     /// `images -> logits [B, classes]`, keeping nothing.

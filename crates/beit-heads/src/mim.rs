@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use beit_ops::init::Stream;
 use beit_ops::{Device, Linear, Norm, Ops, Shape, TransformerOps, tree};
-use beit_vit::{Config, Init, Input, Keep, Saved as VitSaved, Vit};
+use beit_vit::{Block, Config, Init, Input, Keep, Saved as VitSaved, Vit};
 
 /// What a model for masked image modelling looks like.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,6 +89,20 @@ impl<T: Clone> Mim<T> {
         saved: Saved<O>,
         grads: &mut Self,
     ) {
+        self.backward_watched(ops, input, d_logits, saved, grads, &mut |_| {});
+    }
+
+    /// [`backward`](Mim::backward); `finished` sees the gradients of each block when nothing more is added to them, from the last block to
+    /// the first.
+    pub fn backward_watched<O: Ops<Tensor = T>>(
+        &self,
+        ops: &O,
+        input: &Input<'_, T>,
+        d_logits: &T,
+        saved: Saved<O>,
+        grads: &mut Self,
+        finished: &mut dyn FnMut(&Block<T>),
+    ) {
         let Saved { vit, rows, gathered, normed } = saved;
         let features = normed.as_ref().map_or(&gathered, |(normed, _)| normed);
         let mut d_rows = ops.linear_backward(d_logits, features, &self.lm_head, &mut grads.lm_head);
@@ -97,7 +111,7 @@ impl<T: Clone> Mim<T> {
         }
         let batch = ops.shape(input.images)[0];
         let d_tokens = ops.gather_rows_backward(&d_rows, &rows, batch * self.vit.config().tokens());
-        self.vit.backward(ops, input, d_tokens, vit, &mut grads.vit);
+        self.vit.backward_watched(ops, input, d_tokens, vit, &mut grads.vit, finished);
     }
 
     /// `images -> logits [rows, V]`, keeping nothing.

@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::task::{Changes, Outcome, Task};
 use beit_data::{Batch, SampleRng, Shard};
 use beit_ops::Ops;
+use std::time::Duration;
 
 /// What happens in a step besides the task's own work. Every method does nothing unless it is overridden.
 pub trait Hooks<O: Ops, K: Task<O>> {
@@ -27,6 +28,23 @@ pub trait Hooks<O: Ops, K: Task<O>> {
     /// [number of the micro-batch](crate::Moment::number), and nobody else draws them.
     fn batch(&mut self, batch: &mut Batch<K::Sample>, rng: &mut SampleRng) {
         let _ = (batch, rng);
+    }
+
+    /// Sees gradients of this process to which nothing more is added in this step, while earlier layers are still computed: they may
+    /// begin to travel. Those of a step are then [reduced](Hooks::reduce) with the others.
+    ///
+    /// # Errors
+    ///
+    /// Whatever ends the run.
+    fn finished(&mut self, ops: &O, grads: Vec<&O::Tensor>) -> Result<()> {
+        let _ = (ops, grads);
+        Ok(())
+    }
+
+    /// How long adding up has taken since this was asked last, at the same time as something else or not; none where there is nothing to
+    /// add up.
+    fn exchanged(&mut self) -> Option<Duration> {
+        None
     }
 
     /// Adds up a step over all processes, before its gradients are divided by the rows of all of them and clipped.

@@ -44,14 +44,15 @@ pub use progress::{Progress, Silent, StepReport};
 #[cfg(feature = "mpi")]
 pub use ranks::Mpi;
 pub use ranks::{
-    Alone, Communicator, Failure, Meeting, Ranks, Tcp, Threads, gather_numbers, share_batches, sum_over_ranks,
+    Alone, Background, BackgroundSums, Communicator, Failure, Meeting, Ranks, Tcp, Threads, gather_numbers,
+    share_batches, sum_over_ranks,
 };
 pub use recipe::Recipe;
 pub use record::Record;
 pub use schedule::{Decay, Schedule};
 pub use segmentation::{PixelAccuracy, PixelClass, PixelCounts, View, Windows, numbers_held, segment};
 pub use sink::Sink;
-pub use task::{Changes, Moment, Outcome, Task};
+pub use task::{Changes, Finished, Moment, Outcome, Task};
 pub use tasks::{
     Classification, ClassificationSettings, MaskedImages, MaskedImagesSettings, Segmentation,
     SegmentationSettings, Tokenization, TokenizationSettings, tokenizer_divergence,

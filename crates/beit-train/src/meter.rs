@@ -17,7 +17,10 @@ pub(crate) struct Meter {
     every: u64,
     since: Instant,
     waited: Duration,
+    /// Waiting for sums over processes.
     exchanged: Option<Duration>,
+    /// Sums over processes, while something else was done or not.
+    summed: Option<Duration>,
     steps: u64,
     images: u64,
     rows: u64,
@@ -37,6 +40,7 @@ impl Meter {
             since: Instant::now(),
             waited: Duration::ZERO,
             exchanged: None,
+            summed: None,
             steps: 0,
             images: 0,
             rows: 0,
@@ -61,6 +65,13 @@ impl Meter {
         let result = sum();
         *self.exchanged.get_or_insert_default() += start.elapsed();
         result
+    }
+
+    /// Counts what sums over processes took, waited for or not.
+    pub(crate) fn exchanged(&mut self, took: Option<Duration>) {
+        if let Some(took) = took {
+            *self.summed.get_or_insert_default() += took;
+        }
     }
 
     /// Counts the images of a step, and the rows that its predictions are about.
@@ -102,9 +113,16 @@ impl Meter {
             images_per_second: self.images as f64 / seconds,
             data_wait: self.waited.as_secs_f64() / seconds,
             exchange: self.exchanged.map(|time| time.as_secs_f64() / seconds),
+            exchange_hidden: self.summed.zip(self.exchanged).map(|(summed, waited)| hidden(summed, waited)),
             extra,
         };
         *self = Self::new(self.phase, self.total, self.every);
         report
     }
+}
+
+/// The share of the time of sums in which nobody waited for them.
+fn hidden(summed: Duration, waited: Duration) -> f64 {
+    let [summed, waited] = [summed, waited].map(|time| time.as_secs_f64());
+    if summed > 0.0 { (1.0 - waited / summed).max(0.0) } else { 0.0 }
 }

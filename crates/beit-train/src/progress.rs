@@ -30,6 +30,9 @@ pub struct StepReport {
     /// Share of the time spent on adding up gradients over several processes, in which nothing else is done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exchange: Option<f64>,
+    /// Share of the time of adding up that was hidden: gradients travelled while earlier layers were computed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exchange_hidden: Option<f64>,
     /// Terms that only some phases have.
     #[serde(flatten)]
     pub extra: std::collections::BTreeMap<&'static str, f64>,

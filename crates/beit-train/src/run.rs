@@ -92,7 +92,8 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
             let (batch, begun) = (batch?, Instant::now());
             let moment = Moment { step: number, number, seed: self.recipe.seed, alone: true };
             let changes = Changes { grads: &mut grads, buffers: &mut buffers };
-            let outcome = self.task.micro_batch(self.ops, &self.params, &batch, &moment, changes)?;
+            let outcome =
+                self.task.micro_batch(self.ops, &self.params, &batch, &moment, changes, &mut |_| {})?;
             // Reading waits for all that was asked of the device before.
             self.ops.read(&outcome.metrics)?;
             took = begun.elapsed();
@@ -126,14 +127,22 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
             let moment = Moment { step, number, seed, alone };
             // Each begins with what the step before left, so that none depends on another.
             *changes.buffers = before.map(&mut O::Tensor::clone);
-            sums.parts.push(task.micro_batch(ops, params, &batch, &moment, changes)?);
-            Ok(())
+            let mut travels = Ok(());
+            let mut finished = |grads: Vec<&O::Tensor>| {
+                // Where others are to be added in this process, it is they that wait.
+                if shard.of > 1 && each == 1 && travels.is_ok() {
+                    travels = hooks.finished(ops, grads);
+                }
+            };
+            sums.parts.push(task.micro_batch(ops, params, &batch, &moment, changes, &mut finished)?);
+            travels
         };
         let all = Changes { grads: &mut *grads, buffers: &mut buffers };
         halves.add(step * each..(step + 1) * each, all, &mut micro_batch)?;
         let changes = Changes { grads, buffers: &mut buffers };
         if shard.of > 1 {
             meter.exchange(|| hooks.reduce(ops, changes, &mut sums))?;
+            meter.exchanged(hooks.exchanged());
         } else {
             hooks.reduce(ops, changes, &mut sums)?;
         }

@@ -28,7 +28,8 @@ pub trait Task<O: Ops> {
     fn depth(&self, params: &Self::Params) -> usize;
 
     /// Forward and backward of one micro-batch: **adds** to the gradients those of the mean loss over the rows of the micro-batch
-    /// times [`moment.scale(rows)`](Moment::scale), and returns what was measured.
+    /// times [`moment.scale(rows)`](Moment::scale), and returns what was measured. `finished` may be shown gradients to which it adds
+    /// nothing more, each once; the others count as finished when it returns.
     ///
     /// # Errors
     ///
@@ -40,8 +41,12 @@ pub trait Task<O: Ops> {
         batch: &Batch<Self::Sample>,
         moment: &Moment,
         changes: Changes<'_, Self::Params, Self::Buffers>,
+        finished: &mut Finished<'_, O::Tensor>,
     ) -> Result<Outcome<O::Tensor>>;
 }
+
+/// Sees leaves of the gradients to which a micro-batch adds nothing more.
+pub type Finished<'a, T> = dyn FnMut(Vec<&T>) + 'a;
 
 /// Where in a run a micro-batch stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use beit_heads::Classifier;
 use beit_ops::prelude::*;
 use beit_ops::{Host, Tree, tree};
 use beit_train::{
-    Changes, Classification, ClassificationSettings, Error, Hooks, Moment, NoHooks, Outcome, Recipe, Result,
-    Sums, Task, Trainer,
+    Changes, Classification, ClassificationSettings, Error, Finished, Hooks, Moment, NoHooks, Outcome,
+    Recipe, Result, Sums, Task, Trainer,
 };
 use common::{
     Array, Bright, OPS, TASK, Training, bits, loader, loader_of, params, recipe, reports, training,
@@ -201,10 +201,11 @@ impl Task<Host<f32>> for Watching {
         batch: &Batch<LabelledSample>,
         moment: &Moment,
         Changes { grads, buffers }: Changes<'_, Params, Seen<Array>>,
+        finished: &mut Finished<'_, Array>,
     ) -> Result<Outcome<Array>> {
         let mean = batch.data.pixels.iter().sum::<f32>() / batch.data.pixels.len() as f32;
         buffers.mean = ops.add_scaled(&ops.scaled(&buffers.mean, 0.9), &ops.upload([1], &[mean]), 0.1);
-        TASK.micro_batch(ops, params, batch, moment, Changes { grads, buffers: &mut () })
+        TASK.micro_batch(ops, params, batch, moment, Changes { grads, buffers: &mut () }, finished)
     }
 }
 

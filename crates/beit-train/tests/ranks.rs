@@ -6,7 +6,7 @@ mod trained;
 
 use beit_data::{Loader, LoaderConfig};
 use beit_ops::Host;
-use beit_train::{Communicator, Error, Hooks, NoHooks, Ranks, Recipe, Result, Task, Threads};
+use beit_train::{Background, Communicator, Error, Hooks, NoHooks, Ranks, Recipe, Result, Task, Threads};
 use common::{Bright, bits, loader, reports, training};
 use trained::{TrainingOf, Visit, alone, recipe, shared, visit_all};
 
@@ -27,6 +27,38 @@ impl Visit for SameBits {
             }
         }
     }
+}
+
+/// The same where the gradients of a block travel while earlier blocks are computed.
+struct InBackground;
+
+impl Visit for InBackground {
+    fn visit<K: Task<Host<f32>>>(
+        &mut self,
+        name: &str,
+        make: impl Fn(Recipe) -> TrainingOf<K> + Sync,
+        loader: impl Fn() -> Loader<K::Sample> + Sync,
+    ) {
+        let wanted = alone(&make, &loader);
+        // The last of these have one micro-batch each, whose gradients need not wait for another's.
+        for of in [2, 8] {
+            std::thread::scope(|scope| {
+                let (wanted, make, loader) = (&wanted, &make, &loader);
+                for ranks in Threads::new(of) {
+                    scope.spawn(move || {
+                        let mut ranks = Background::start(move || Ok(ranks)).expect("a thread");
+                        let end = shared(&mut ranks, make, loader).expect("training works");
+                        assert!(end == *wanted, "{name}: rank {} of {of}", ranks.shard().rank);
+                    });
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn gradients_that_travel_early_end_with_the_same_bits() {
+    visit_all(&mut InBackground);
 }
 
 #[test]

@@ -157,13 +157,27 @@ impl<T: Clone> Vit<T> {
         ops: &O,
         input: &Input<'_, T>,
         taps: &[usize],
-        mut d_taps: Vec<T>,
+        d_taps: Vec<T>,
         saved: Saved<O>,
         grads: &mut Self,
     ) {
+        self.backward_taps_watched(ops, input, (taps, d_taps), saved, grads, &mut |_| {});
+    }
+
+    /// [`backward_taps`](Vit::backward_taps); `finished` sees the gradients of each block when nothing more is added to them, from the
+    /// last block to the first.
+    pub fn backward_taps_watched<O: Ops<Tensor = T>>(
+        &self,
+        ops: &O,
+        input: &Input<'_, T>,
+        (taps, mut d_taps): (&[usize], Vec<T>),
+        saved: Saved<O>,
+        grads: &mut Self,
+        finished: &mut dyn FnMut(&Block<T>),
+    ) {
         let Some(d_last) = d_taps.pop() else { return };
         let d_taps = taps.iter().copied().zip(d_taps).collect();
-        self.backward_blocks(ops, input, d_last, d_taps, saved, grads);
+        self.backward_blocks(ops, input, (d_last, d_taps), saved, grads, finished);
     }
 
     /// The rows that are read of the output of block `i`: all but of the last.
@@ -180,7 +194,21 @@ impl<T: Clone> Vit<T> {
         saved: Saved<O>,
         grads: &mut Self,
     ) {
-        self.backward_blocks(ops, input, d_tokens, Vec::new(), saved, grads);
+        self.backward_watched(ops, input, d_tokens, saved, grads, &mut |_| {});
+    }
+
+    /// [`backward`](Vit::backward); `finished` sees the gradients of each block when nothing more is added to them, from the last block
+    /// to the first.
+    pub fn backward_watched<O: Ops<Tensor = T>>(
+        &self,
+        ops: &O,
+        input: &Input<'_, T>,
+        d_tokens: T,
+        saved: Saved<O>,
+        grads: &mut Self,
+        finished: &mut dyn FnMut(&Block<T>),
+    ) {
+        self.backward_blocks(ops, input, (d_tokens, Vec::new()), saved, grads, finished);
     }
 
     /// `d_taps` are further gradients, each of the output of a block before the last.
@@ -188,10 +216,10 @@ impl<T: Clone> Vit<T> {
         &self,
         ops: &O,
         input: &Input<'_, T>,
-        mut d_tokens: T,
-        mut d_taps: Vec<(usize, T)>,
+        (mut d_tokens, mut d_taps): (T, Vec<(usize, T)>),
         saved: Saved<O>,
         grads: &mut Self,
+        finished: &mut dyn FnMut(&Block<T>),
     ) {
         let Saved { patches, blocks, rows } = saved;
         for (i, (block, saved)) in self.blocks.iter().zip(blocks).enumerate().rev() {
@@ -203,8 +231,9 @@ impl<T: Clone> Vit<T> {
                 Kept::All(saved) => saved,
                 Kept::Input(x) => block.forward(ops, x, &context, self.rows_of(i, rows.as_ref())).1,
             };
-            let (grads, d_shared) = (&mut grads.blocks[i], grads.rel_pos_bias.as_mut());
-            d_tokens = block.backward(ops, d_tokens, saved, &context, grads, d_shared);
+            let (d_block, d_shared) = (&mut grads.blocks[i], grads.rel_pos_bias.as_mut());
+            d_tokens = block.backward(ops, d_tokens, saved, &context, d_block, d_shared);
+            finished(d_block);
         }
         let d_embedded =
             ops.embed_backward(&d_tokens, input.mask, self.config.tokens(), &mut grads.embeddings);

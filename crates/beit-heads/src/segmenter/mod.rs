@@ -30,7 +30,7 @@ pub use upernet::{UperHead, UperHeadRunning};
 use crate::mim::patch_rows;
 use alloc::vec::Vec;
 use beit_ops::{Device, Ops, SegmentationOps, Shape, tree};
-use beit_vit::{Init, Input, Keep, Saved as VitSaved, Vit};
+use beit_vit::{Block, Init, Input, Keep, Saved as VitSaved, Vit};
 
 /// The share of the channels that is dropped before classes are scored, in training (mmsegmentation, `dropout_ratio`).
 pub const CHANNEL_DROPOUT: f32 = 0.1;
@@ -124,6 +124,20 @@ impl<T: Clone> Segmenter<T> {
         saved: Saved<O>,
         grads: &mut Self,
     ) {
+        self.backward_watched(ops, input, (d_logits, dropout), saved, grads, &mut |_| {});
+    }
+
+    /// [`backward`](Segmenter::backward) of `(d_logits, dropout)`; `finished` sees the gradients of each block when nothing more is added to
+    /// them, from the last block to the first.
+    pub fn backward_watched<O: Ops<Tensor = T>>(
+        &self,
+        ops: &O,
+        input: &Input<'_, T>,
+        (d_logits, dropout): (&[T], &[T]),
+        saved: Saved<O>,
+        grads: &mut Self,
+        finished: &mut dyn FnMut(&Block<T>),
+    ) {
         let Saved { vit, rows, tokens, maps, head } = saved;
         let d_maps = self.head.backward(ops, &maps, d_logits, dropout, head, &mut grads.head);
         drop(maps);
@@ -132,7 +146,8 @@ impl<T: Clone> Segmenter<T> {
             let d = ops.reshape(d, [shape[0] * shape[1] * shape[2], shape[3]]);
             ops.gather_rows_backward(&d, &rows, tokens)
         });
-        self.vit.backward_taps(ops, input, self.config.read(), d_outputs.collect(), vit, &mut grads.vit);
+        let d_taps = (self.config.read(), d_outputs.collect());
+        self.vit.backward_taps_watched(ops, input, d_taps, vit, &mut grads.vit, finished);
     }
 
     /// `images -> logits [B, height, width, V]`, keeping nothing, batch norms by running statistics.

@@ -6,23 +6,62 @@ use crate::hooks::{Hooks, Sums};
 use crate::task::{Changes, Task};
 use beit_data::{Batch, SampleRng, Shard};
 use beit_ops::{Ops, Tree};
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 /// A rank in the steps of a run, around what else happens in them. The ranks end a step with the same bits, and where one pauses, all
 /// do.
 ///
-/// Gradients travel as f32. On a GPU each rank reads and writes all of them in every step.
+/// Gradients travel as f32, those of a block as soon as they are finished where the communicator [sums in the
+/// background](Communicator::background). On a GPU each rank reads and writes all of them in every step.
 pub struct Ranks<'a, C: ?Sized, H: ?Sized> {
     ranks: &'a mut C,
     hooks: &'a mut H,
-    /// Gradients and buffers, one after another.
-    numbers: Vec<f32>,
+    /// Sums that were begun in this step: the leaves of each.
+    begun: Vec<Vec<Leaf>>,
+    /// What sums have taken.
+    took: Duration,
 }
 
 impl<'a, C: Communicator + ?Sized, H: ?Sized> Ranks<'a, C, H> {
     /// Talks to the others by `ranks`; `hooks` is what else happens.
     pub const fn new(ranks: &'a mut C, hooks: &'a mut H) -> Self {
-        Self { ranks, hooks, numbers: Vec::new() }
+        Self { ranks, hooks, begun: Vec::new(), took: Duration::ZERO }
     }
+}
+
+/// A leaf of the gradients or buffers, which stays where it is while a step lasts.
+struct Leaf {
+    place: usize,
+    numbers: usize,
+}
+
+fn place<T>(leaf: &T) -> usize {
+    std::ptr::from_ref(leaf).addr()
+}
+
+/// The numbers of leaves, one after another.
+fn read<'t, O: Ops>(ops: &O, leaves: impl Iterator<Item = &'t O::Tensor>) -> Result<(Vec<Leaf>, Vec<f32>)>
+where
+    O::Tensor: 't,
+{
+    let (mut read, mut values) = (Vec::new(), Vec::new());
+    for leaf in leaves {
+        let numbers = ops.read(leaf)?;
+        read.push(Leaf { place: place(leaf), numbers: numbers.len() });
+        values.extend(numbers);
+    }
+    Ok((read, values))
+}
+
+/// The numbers of each leaf, of those of all.
+fn parts<'v>(leaves: &[Leaf], mut all: &'v [f32]) -> Vec<(usize, &'v [f32])> {
+    let next = |leaf: &Leaf| {
+        let (own, rest) = all.split_at(leaf.numbers);
+        all = rest;
+        (leaf.place, own)
+    };
+    leaves.iter().map(next).collect()
 }
 
 impl<O, K, C, H> Hooks<O, K> for Ranks<'_, C, H>
@@ -55,6 +94,19 @@ where
         self.hooks.batch(batch, rng);
     }
 
+    fn finished(&mut self, ops: &O, grads: Vec<&O::Tensor>) -> Result<()> {
+        if let Some(sums) = self.ranks.background() {
+            let (leaves, values) = read(ops, grads.into_iter())?;
+            sums.begin(values);
+            self.begun.push(leaves);
+        }
+        Ok(())
+    }
+
+    fn exchanged(&mut self) -> Option<Duration> {
+        Some(std::mem::take(&mut self.took))
+    }
+
     fn reduce(
         &mut self,
         ops: &O,
@@ -82,28 +134,46 @@ impl<C: Communicator + ?Sized, H: ?Sized> Ranks<'_, C, H> {
         P: Tree<O::Tensor>,
         B: Tree<O::Tensor>,
     {
-        self.numbers.clear();
-        for leaf in grads.leaves().into_iter().chain(buffers.leaves()) {
-            self.numbers.extend(ops.read(leaf)?);
-        }
-        sum_over_ranks(self.ranks, &mut self.numbers)?;
-        let mut rest = &self.numbers[..];
-        let mut next = |leaf: &O::Tensor| {
-            let shape = ops.shape(leaf);
-            let (own, others) = rest.split_at(shape.elements());
-            rest = others;
-            ops.upload(shape, own)
+        let mut begun = std::mem::take(&mut self.begun);
+        let travels: HashSet<usize> = begun.iter().flatten().map(|leaf| leaf.place).collect();
+        let all = grads.leaves().into_iter().chain(buffers.leaves());
+        let (leaves, values) = read(ops, all.filter(|&leaf| !travels.contains(&place(leaf))))?;
+        begun.push(leaves);
+        let sums = self.sums(values, begun.len())?;
+        let parts: HashMap<usize, &[f32]> =
+            begun.iter().zip(&sums).flat_map(|(leaves, sum)| parts(leaves, sum)).collect();
+        let sum = |leaf: &O::Tensor| {
+            let values = parts.get(&place(leaf)).expect("every leaf travels");
+            ops.upload(ops.shape(leaf), values)
         };
         for leaf in grads.leaves_mut() {
             // They stay where they are: a device may have laid them out for the optimiser.
-            let sum = next(leaf);
+            let sum = sum(leaf);
             ops.clear(leaf);
             ops.add_assign(leaf, &sum);
         }
         for leaf in buffers.leaves_mut() {
-            *leaf = next(leaf);
+            *leaf = sum(leaf);
         }
         Ok(())
+    }
+
+    /// The sums that were begun, and that of the values which are left: so many.
+    fn sums(&mut self, mut left: Vec<f32>, count: usize) -> Result<Vec<Vec<f32>>> {
+        let Some(sums) = self.ranks.background() else {
+            let begun = Instant::now();
+            sum_over_ranks(self.ranks, &mut left)?;
+            self.took += begun.elapsed();
+            return Ok(vec![left]);
+        };
+        sums.begin(left);
+        let mut all = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (sum, took) = sums.end()?;
+            self.took += took;
+            all.push(sum);
+        }
+        Ok(all)
     }
 
     /// Gives every rank what each has measured, in the order of the micro-batches.

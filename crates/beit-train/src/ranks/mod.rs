@@ -1,6 +1,7 @@
 //! Training by several processes at once (data-parallel), each with its own micro-batches of every step.
 
 mod alone;
+mod background;
 mod hooks;
 #[cfg(feature = "mpi")]
 mod mpi;
@@ -11,6 +12,7 @@ mod tcp;
 mod threads;
 
 pub use alone::Alone;
+pub use background::Background;
 pub use hooks::Ranks;
 #[cfg(feature = "mpi")]
 pub use mpi::Mpi;
@@ -48,6 +50,24 @@ pub trait Communicator {
 
     /// Tells the others that this rank ends because of an error, so that theirs names it. Whoever cannot be told any more is left out.
     fn fail(&mut self, failure: &Failure);
+
+    /// Sums over the ranks that go on while this rank does something else, where the communicator can do that.
+    fn background(&mut self) -> Option<&mut dyn BackgroundSums> {
+        None
+    }
+}
+
+/// Sums over the ranks in the background, as [`sum_over_ranks`] makes them, in the order in which all ranks begin them.
+pub trait BackgroundSums {
+    /// Begins one.
+    fn begin(&mut self, values: Vec<f32>);
+
+    /// Waits for the first that has not ended yet: the sum, and how long it took.
+    ///
+    /// # Errors
+    ///
+    /// Those of the communicator.
+    fn end(&mut self) -> Result<(Vec<f32>, Duration)>;
 }
 
 /// Gives every rank the numbers of each, by rank.

@@ -3,10 +3,10 @@
 use super::keep;
 use crate::drop_path::drop_path;
 use crate::error::Result;
-use crate::task::{Changes, Moment, Outcome, Task};
+use crate::task::{Changes, Finished, Moment, Outcome, Task};
 use beit_data::{Batch, LabelledSample};
 use beit_heads::Classifier;
-use beit_ops::{Ops, Targets};
+use beit_ops::{Ops, Targets, Tree};
 use beit_vit::Input;
 use serde::Serialize;
 
@@ -54,6 +54,7 @@ impl<O: Ops> Task<O> for Classification {
         batch: &Batch<LabelledSample>,
         moment: &Moment,
         changes: Changes<'_, Self::Params, ()>,
+        finished: &mut Finished<'_, O::Tensor>,
     ) -> Result<Outcome<O::Tensor>> {
         let (vit, rows) = (params.vit.config(), batch.indices.len());
         let images = ops.upload(vit.images(rows), &batch.data.pixels);
@@ -65,7 +66,9 @@ impl<O: Ops> Task<O> for Classification {
         let targets = Targets::Classes { ids: &ids, smoothing: self.smoothing };
         let (metrics, lse) = ops.cross_entropy(&logits, &targets);
         let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, moment.scale(rows));
-        params.backward(ops, &input, &d_logits, saved, changes.grads);
+        params.backward_watched(ops, &input, &d_logits, saved, changes.grads, &mut |block| {
+            finished(block.leaves())
+        });
         Ok(Outcome::new(rows, rows, metrics))
     }
 }

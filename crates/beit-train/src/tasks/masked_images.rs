@@ -5,10 +5,10 @@ use crate::drop_path::drop_path;
 use crate::error::Result;
 use crate::masked::Masked;
 use crate::meter::BASELINE;
-use crate::task::{Changes, Moment, Outcome, Task};
+use crate::task::{Changes, Finished, Moment, Outcome, Task};
 use beit_data::{Batch, PretrainSample};
 use beit_heads::Mim;
-use beit_ops::{Ops, Targets};
+use beit_ops::{Ops, Targets, Tree};
 use beit_tokenizer::VisualTokens;
 use beit_vit::Input;
 use serde::Serialize;
@@ -57,6 +57,7 @@ impl<O: Ops, K: VisualTokens<O>> Task<O> for MaskedImages<'_, K> {
         batch: &Batch<PretrainSample>,
         moment: &Moment,
         changes: Changes<'_, Self::Params, ()>,
+        finished: &mut Finished<'_, O::Tensor>,
     ) -> Result<Outcome<O::Tensor>> {
         let (vit, images) = (params.vit.config(), batch.indices.len());
         let masked = Masked::new(ops, vit, self.tokenizer.codebook().sides, &batch.data, images);
@@ -69,7 +70,9 @@ impl<O: Ops, K: VisualTokens<O>> Task<O> for MaskedImages<'_, K> {
         let targets = Targets::Classes { ids: &codes, smoothing: 0.0 };
         let (metrics, lse) = ops.cross_entropy(&logits, &targets);
         let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, moment.scale(rows));
-        params.backward(ops, &input, &d_logits, saved, changes.grads);
+        params.backward_watched(ops, &input, &d_logits, saved, changes.grads, &mut |block| {
+            finished(block.leaves())
+        });
         let known = vec![(BASELINE, self.baseline)];
         Ok(Outcome { known, ..Outcome::new(images, rows, metrics) })
     }

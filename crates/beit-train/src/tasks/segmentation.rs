@@ -3,11 +3,11 @@
 use super::keep;
 use crate::drop_path::drop_path;
 use crate::error::Result;
-use crate::task::{Changes, Moment, Outcome, Task};
+use crate::task::{Changes, Finished, Moment, Outcome, Task};
 use beit_data::{Batch, Purpose, SampleRng, SegmentationSample, sample_rng};
 use beit_heads::segmenter::{CHANNEL_DROPOUT, HeadRunning};
 use beit_heads::{PixelMean, Pixels, Segmenter, SegmenterConfig, pixel_loss};
-use beit_ops::Ops;
+use beit_ops::{Ops, Tree};
 use beit_vit::Input;
 use rand::RngExt;
 use serde::Serialize;
@@ -57,6 +57,7 @@ impl<O: Ops> Task<O> for Segmentation {
         batch: &Batch<SegmentationSample>,
         moment: &Moment,
         changes: Changes<'_, Self::Params, Self::Buffers>,
+        finished: &mut Finished<'_, O::Tensor>,
     ) -> Result<Outcome<O::Tensor>> {
         let (config, count) = (params.config(), batch.indices.len());
         let images = ops.upload(config.vit.images(count), &batch.data.pixels);
@@ -69,7 +70,8 @@ impl<O: Ops> Task<O> for Segmentation {
         let rows = pixels.counted(self.mean);
         let mut loss = pixel_loss(ops, &logits, &pixels, self.mean, moment.scale(rows));
         drop(logits);
-        params.backward(ops, &input, &loss.d_logits, &dropout, saved, changes.grads);
+        let d = (&loss.d_logits[..], &dropout[..]);
+        params.backward_watched(ops, &input, d, saved, changes.grads, &mut |block| finished(block.leaves()));
         Ok(Outcome::new(count, rows, loss.metrics.swap_remove(0)))
     }
 }

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::optimiser::Hyper;
 use crate::schedule::{Decay, Schedule};
-use crate::task::{Changes, Moment, Outcome, Task};
+use crate::task::{Changes, Finished, Moment, Outcome, Task};
 use beit_data::Batch;
 use beit_ops::{GumbelNoise, Ops, Tree};
 use beit_tokenizer::{Config, Cosine, Encoder, Recipe, Tokenizer};
@@ -121,6 +121,7 @@ impl<O: Ops> Task<O> for Tokenization {
         batch: &Batch<Vec<f32>>,
         moment: &Moment,
         changes: Changes<'_, Self::Params, ()>,
+        _: &mut Finished<'_, O::Tensor>,
     ) -> Result<Outcome<O::Tensor>> {
         let (images, [height, width]) = (batch.indices.len(), self.image);
         let objective = self.recipe.objective(moment.step);

@@ -6,7 +6,7 @@ use crate::error::{Error, Result, setting, unfit};
 use crate::run::LOGS;
 use crate::settings::DeviceSettings;
 use beit_data::Shard;
-use beit_train::{Alone, Communicator, Failure, Tcp};
+use beit_train::{Alone, Background, Communicator, Failure, Tcp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cell::{RefCell, RefMut};
@@ -47,9 +47,12 @@ impl Team {
             _ => setting!("--rank-timeout {seconds}: expected a number of seconds above 0"),
         };
         match (&launch.way, launch.meeting(patience)) {
-            (Way::Tcp { .. }, Some(meeting)) => Ok(Self::of(Tcp::join(&meeting)?)),
+            (Way::Tcp { .. }, Some(meeting)) => Ok(Self::of(Background::start(move || Tcp::join(&meeting))?)),
             #[cfg(feature = "mpi")]
-            (Way::Mpi, _) => Ok(Self::of(beit_train::Mpi::start()?.with_patience(patience))),
+            (Way::Mpi, _) => {
+                let start = move || Ok(beit_train::Mpi::start()?.with_patience(patience));
+                Ok(Self::of(Background::start(start)?))
+            }
             _ => setting!("{launch}: this build has no MPI"),
         }
     }
