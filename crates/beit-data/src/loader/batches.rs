@@ -71,10 +71,10 @@ impl<S: Sample> Batches<S> {
         if too_many { Err(self.shared.too_many_bad(bad)) } else { Ok(()) }
     }
 
-    /// The end without a single batch: fine for an empty range, else every file met was bad.
+    /// The end without a single batch: fine where the range was empty, or all that is bad lay in it.
     fn none_is_good(&self) -> Result<Option<Batch<S>>> {
         let bad = self.shared.bad_files();
-        if bad.is_empty() { Ok(None) } else { Err(self.shared.too_many_bad(bad)) }
+        if bad.len() < self.shared.indices.len() { Ok(None) } else { Err(self.shared.too_many_bad(bad)) }
     }
 }
 

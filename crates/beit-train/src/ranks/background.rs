@@ -47,7 +47,12 @@ impl Background {
             Ok(mut ranks) => {
                 // Whoever asked waits for it.
                 let _ = made.send(Ok(ranks.shard()));
-                to_do.iter().for_each(|command| drop(answer.send(done(&mut ranks, command))));
+                let mut failed = false;
+                for command in to_do {
+                    let answered = done(&mut ranks, command, failed);
+                    failed |= answered.is_failed();
+                    let _ = answer.send(answered);
+                }
             }
             Err(error) => drop(made.send(Err(error))),
         };
@@ -73,9 +78,23 @@ impl Background {
     }
 }
 
-/// Does one thing.
-fn done(ranks: &mut impl Communicator, command: Command) -> Answer {
+impl Answer {
+    fn is_failed(&self) -> bool {
+        match self {
+            Self::Exchanged(done) => done.is_err(),
+            Self::Gathered(done) => done.is_err(),
+            Self::Summed(done) => done.is_err(),
+            Self::Failed => true,
+        }
+    }
+}
+
+/// Does one thing. Where something has `failed` before, the others are not waited for again: they are told.
+fn done(ranks: &mut impl Communicator, command: Command, failed: bool) -> Answer {
     match command {
+        Command::Exchange(..) if failed => Answer::Exchanged(Err(ended())),
+        Command::Gather(_) if failed => Answer::Gathered(Err(ended())),
+        Command::Sum(_) if failed => Answer::Summed(Err(ended())),
         Command::Exchange(with, send, receive) => {
             let mut received = vec![0.0; receive];
             Answer::Exchanged(ranks.exchange(with, &send, &mut received).map(|()| received))
@@ -94,7 +113,7 @@ fn done(ranks: &mut impl Communicator, command: Command) -> Answer {
 }
 
 fn ended() -> Error {
-    Error::Meeting("the thread that talks to the others has ended".to_owned())
+    Error::Meeting("what this rank said or heard before has failed".to_owned())
 }
 
 impl Communicator for Background {

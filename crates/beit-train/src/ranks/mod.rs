@@ -28,7 +28,7 @@ use std::time::Duration;
 /// So long a rank may say nothing while another waits for it, where nothing else is asked for.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// How processes that train together, its *ranks*, talk. All of them call the same methods in the same order.
+/// How processes that train together, their *ranks*, talk. All of them call the same methods in the same order.
 pub trait Communicator {
     /// Which of how many.
     fn shard(&self) -> Shard;

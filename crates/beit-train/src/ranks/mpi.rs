@@ -29,9 +29,6 @@ const CONTENT: i32 = 2;
 /// Bytes of what is told of a failure, at most.
 const LONGEST_FAILURE: usize = 1000;
 
-/// So long the others may take to end as well: rank 0 saves what it has.
-const FAREWELL: Duration = Duration::from_secs(60);
-
 /// What is announced. The numbers are what travels.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -185,7 +182,7 @@ impl Communicator for Mpi {
             let _ = self.announce(to, Kind::Failure, bytes.len());
             let _ = self.world.send(&bytes, to as i32, CONTENT);
         }
-        if !self.all_end(Instant::now() + FAREWELL) {
+        if !self.all_end(Instant::now() + self.patience) {
             self.abort(1);
         }
     }

@@ -54,7 +54,9 @@ pub fn share_batches<S: Sample, F: Serialize + DeserializeOwned, E: From<Error>>
             }
         }
     }
-    if stops { Err(Error::Stopped.into()) } else { Ok(()) }
+    // What was said of the last batches.
+    let any = ranks.gather(&written(&stops))?.iter().any(|said| read(own, own.rank, said).unwrap_or(false));
+    if any { Err(Error::Stopped.into()) } else { Ok(()) }
 }
 
 /// Counts and sums as JSON, which keeps every bit.

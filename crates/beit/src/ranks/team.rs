@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// The processes that train together: this one and the others, its *ranks*. Cheap to clone.
+/// The processes that train together: this one and the others, their *ranks*. Cheap to clone.
 ///
 /// All of them do the same, each with its own images of every step, and end with the same numbers. Rank 0 alone writes.
 #[derive(Clone)]

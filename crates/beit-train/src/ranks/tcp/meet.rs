@@ -21,14 +21,18 @@ pub struct Meeting {
     /// The key under which rank 0 leaves its own port, where the launcher keeps a store at [`port`](Meeting::port), as torchrun does.
     /// Without one, rank 0 listens at that port itself.
     pub store: Option<String>,
+    /// Whether all ranks are on this machine: then nobody else can reach them.
+    pub local: bool,
+    /// The same for all ranks of a run, and another for others that use the same port.
+    pub run: u32,
     /// A rank that does not come for so long, or says nothing later, has failed.
     pub patience: Duration,
 }
 
 /// The first bytes of who belongs to a run. The number changes with what travels.
 const MAGIC: &[u8; 12] = b"beit ranks 1";
-/// Those, a rank, the number of ranks, and the port where it listens.
-const HELLO: usize = MAGIC.len() + 10;
+/// Those, the run, a rank, the number of ranks, and the port where it listens.
+const HELLO: usize = MAGIC.len() + 14;
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(20);
 /// So long one try may take, and whoever connects may say nothing.
@@ -37,6 +41,7 @@ const TRY: Duration = Duration::from_secs(5);
 /// What a rank says of itself.
 #[derive(Clone, Copy)]
 struct Hello {
+    run: u32,
     shard: Shard,
     port: u16,
 }
@@ -44,19 +49,34 @@ struct Hello {
 impl Hello {
     fn write(self, mut to: &TcpStream) -> io::Result<()> {
         let (rank, of) = (self.shard.rank as u32, self.shard.of as u32);
-        to.write_all(&[&MAGIC[..], &rank.to_le_bytes(), &of.to_le_bytes(), &self.port.to_le_bytes()].concat())
+        to.write_all(
+            &[
+                &MAGIC[..],
+                &self.run.to_le_bytes(),
+                &rank.to_le_bytes(),
+                &of.to_le_bytes(),
+                &self.port.to_le_bytes(),
+            ]
+            .concat(),
+        )
     }
 
-    /// None of who is a stranger.
-    fn read(mut from: &TcpStream) -> Option<Self> {
-        from.set_read_timeout(Some(TRY)).ok()?;
-        let mut hello = [0; HELLO];
-        from.read_exact(&mut hello).ok()?;
+    /// None of who is a stranger, or says nothing for too long.
+    fn read(mut from: &TcpStream, run: u32) -> Option<Self> {
+        let (until, mut hello, mut read) = (Instant::now() + TRY, [0; HELLO], 0);
+        while read < HELLO {
+            let left = until.saturating_duration_since(Instant::now());
+            let left = Some(left).filter(|left| !left.is_zero())?;
+            from.set_read_timeout(Some(left)).ok()?;
+            read += Some(from.read(&mut hello[read..]).ok()?).filter(|&more| more > 0)?;
+        }
         let (magic, rest) = hello.split_first_chunk()?;
+        let (own, rest) = rest.split_first_chunk()?;
         let (rank, rest) = rest.split_first_chunk()?;
         let (of, port) = rest.split_first_chunk()?;
         let shard = Shard { rank: u32::from_le_bytes(*rank) as usize, of: u32::from_le_bytes(*of) as usize };
-        (magic == MAGIC).then_some(Self { shard, port: u16::from_le_bytes(*port.first_chunk()?) })
+        let belongs = magic == MAGIC && u32::from_le_bytes(*own) == run;
+        belongs.then_some(Self { run, shard, port: u16::from_le_bytes(*port.first_chunk()?) })
     }
 }
 
@@ -126,9 +146,12 @@ fn guest(meeting: &Meeting, until: Instant) -> Result<Vec<Option<TcpStream>>> {
     let problem = |error: &io::Error| failed(meeting, port, error);
     // Where the others are to come: on the way by which rank 0 is reached.
     let own = first.local_addr().map_err(|error| problem(&error))?.ip();
-    let listener = TcpListener::bind((unspecified(own), 0)).map_err(|error| problem(&error))?;
-    let hello =
-        Hello { shard: meeting.shard, port: listener.local_addr().map_err(|error| problem(&error))?.port() };
+    let listener = TcpListener::bind((heard_by(meeting, own), 0)).map_err(|error| problem(&error))?;
+    let hello = Hello {
+        run: meeting.run,
+        shard: meeting.shard,
+        port: listener.local_addr().map_err(|error| problem(&error))?.port(),
+    };
     hello.write(&first).map_err(|error| problem(&error))?;
     let addresses = addresses(meeting, port, &first)?;
     let mut streams: Vec<Option<TcpStream>> = (0..of).map(|_| None).collect();
@@ -171,7 +194,7 @@ fn come(
             Err(_) => return Err(missing(meeting, &found, from)),
         };
         stream.set_nonblocking(false).map_err(unheard)?;
-        let Some(hello) = Hello::read(&stream) else { continue };
+        let Some(hello) = Hello::read(&stream, meeting.run) else { continue };
         if let Some(fault) = fault(hello, &found) {
             let failure = Failure { rank: meeting.shard.rank, problem: format!("refuses to begin: {fault}") };
             for stream in found.iter().flatten().map(|(_, stream)| stream).chain([&stream]) {
@@ -179,8 +202,9 @@ fn come(
             }
             return Err(Error::Meeting(fault));
         }
-        if let Some(place) = found.get_mut(hello.shard.rank) {
-            *place = Some((hello, stream));
+        match found.get_mut(hello.shard.rank) {
+            Some(place @ None) if hello.shard.rank >= from => *place = Some((hello, stream)),
+            _ => {}
         }
     }
     Ok(found)
@@ -234,21 +258,20 @@ fn addresses(meeting: &Meeting, port: u16, mut from: &TcpStream) -> Result<Vec<S
     }
 }
 
-/// Listens to whoever comes from where rank 0 is looked for.
+/// Listens to whoever may come.
 fn listen(meeting: &Meeting, port: u16) -> io::Result<TcpListener> {
-    let loopback =
-        resolved(meeting, port).ok().and_then(|found| found.into_iter().find(|at| at.ip().is_loopback()));
-    match loopback {
-        Some(address) => TcpListener::bind(address),
-        // Either version, where the system has both.
-        None => TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))
-            .or_else(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))),
+    if meeting.local {
+        return TcpListener::bind((Ipv4Addr::LOCALHOST, port));
     }
+    // Either version, where the system has both. A machine may know its own name as an address that others cannot reach.
+    TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))
+        .or_else(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)))
 }
 
-fn unspecified(like: IpAddr) -> IpAddr {
-    match like {
-        _ if like.is_loopback() => like,
+/// Where a rank listens that reaches rank 0 by an address of this version.
+fn heard_by(meeting: &Meeting, own: IpAddr) -> IpAddr {
+    match own {
+        IpAddr::V4(_) if meeting.local => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     }

@@ -66,6 +66,7 @@ impl Tcp {
             | ErrorKind::ConnectionReset
             | ErrorKind::ConnectionAborted
             | ErrorKind::BrokenPipe => disagrees(self.shard, other, "has ended"),
+            ErrorKind::InvalidData => disagrees(self.shard, other, &error.to_string()),
             _ => disagrees(self.shard, other, &format!("cannot be reached: {error}")),
         }
     }

@@ -14,6 +14,8 @@ fn meeting(rank: usize, of: usize, port: u16) -> Meeting {
         host: "127.0.0.1".to_owned(),
         port,
         store: None,
+        local: false,
+        run: 7,
         patience: Duration::from_secs(20),
     }
 }
@@ -180,6 +182,26 @@ fn strangers_are_passed_over() {
     let mut tcp = Tcp::join(&meeting(0, 2, port)).expect("rank 1 comes");
     assert_eq!(stranger.join().expect("no panic"), 1);
     assert!(tcp.gather(&[]).is_err(), "it has ended");
+}
+
+/// Another run at the same port, whose ranks wait for each other in vain.
+#[test]
+fn ranks_of_another_run_are_passed_over() {
+    let port = free_port();
+    let other = Meeting { run: 8, patience: Duration::from_millis(300), ..meeting(1, 2, port) };
+    let meetings = [meeting(0, 2, port), other, meeting(1, 2, port)];
+    let met =
+        all(&meetings, |tcp| tcp.and_then(|mut tcp| tcp.gather(&[1])).map_err(|error| error.to_string()));
+    assert_eq!(met[0], Ok(vec![vec![1]; 2]));
+    assert!(met[1].is_err() && met[2] == met[0], "{met:?}");
+}
+
+#[test]
+fn ranks_of_one_machine_are_reached_from_there_alone() {
+    let port = free_port();
+    let meetings = [0, 1, 2].map(|rank| Meeting { local: true, ..meeting(rank, 3, port) });
+    let met = all(&meetings, |tcp| tcp.expect("they meet").gather(&[1]).expect("all are there").len());
+    assert_eq!(met, [3; 3]);
 }
 
 /// What torchrun's store is asked, in its own words, and what it answers.
