@@ -79,20 +79,22 @@ def main():
         for out in ("of-2", "of-4", "nodes"):
             agreed(place.end(out) == place.end("one"), f"{out}: the bits of one process")
 
+        # A name that no other process of this machine has.
+        killed = f"killed-{os.getpid()}"
         good([place.start(place.command("whole", steps=12))])
-        launcher = place.start(place.command("killed", torchrun(2, "--standalone"), steps=12))
-        while not (place.folder / "killed/last/model.safetensors").exists():
+        launcher = place.start(place.command(killed, torchrun(2, "--standalone"), steps=12))
+        while not (place.folder / killed / "last/model.safetensors").exists():
             time.sleep(0.01)
-        own = subprocess.run(["pgrep", "-f", "xtask pretrain.*--out killed"], capture_output=True, text=True)
+        own = subprocess.run(["pgrep", "-f", f"xtask pretrain.*--out {killed}$"], capture_output=True, text=True)
         workers = [int(line) for line in own.stdout.split() if int(line) != launcher.pid]
         os.kill(workers[-1], signal.SIGKILL)
         launcher.communicate(timeout=60)
         agreed(launcher.returncode != 0, "the launcher ends where a process is killed")
-        left = subprocess.run(["pgrep", "-f", "xtask pretrain.*--out killed"], capture_output=True, text=True)
+        left = subprocess.run(["pgrep", "-f", f"xtask pretrain.*--out {killed}$"], capture_output=True, text=True)
         agreed(left.stdout == "", "no process is left")
-        resumed = [*torchrun(4, "--standalone"), *place.xtask, "pretrain", "--resume", "--out", "killed"]
+        resumed = [*torchrun(4, "--standalone"), *place.xtask, "pretrain", "--resume", "--out", killed]
         good([place.start([*resumed, "--threads", "1"])])
-        agreed(place.end("killed") == place.end("whole"), "another number goes on to the same bits")
+        agreed(place.end(killed) == place.end("whole"), "another number goes on to the same bits")
 
 
 def agreed(found, what):

@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
+use std::time::Duration;
 
 /// One of the processes of a verb, or the only one.
 pub(crate) struct Member {
@@ -24,8 +25,10 @@ pub(crate) struct Member {
 impl Member {
     /// The device of this process, which it says.
     pub(crate) fn open(&self, settings: &DeviceSettings) -> anyhow::Result<Device> {
-        let settings =
-            self.launch.as_ref().map_or_else(|| settings.clone(), |launch| launch.device(settings));
+        let settings = self
+            .launch
+            .as_ref()
+            .map_or_else(|| settings.clone(), |launch| launch.device(&self.team, settings));
         Ok(crate::device::open(&settings, &self.watch)?.in_team(&self.team))
     }
 
@@ -49,7 +52,9 @@ pub(crate) fn run(
     if let Some(ranks) = settings.ranks {
         signals::catch();
         let ranks = LocalRanks::start(ranks, without_ranks(std::env::args_os().skip(1)))?;
-        let Some((rank, code)) = ranks.wait(signals::received)? else { return Ok(()) };
+        // Whoever is left finds out that another failed when its step is done.
+        let grace = Duration::try_from_secs_f64(settings.rank_timeout.clamp(0.0, 1e8)).unwrap_or_default();
+        let Some((rank, code)) = ranks.wait(grace, signals::received)? else { return Ok(()) };
         if code > 128 && signals::received().is_none() {
             note(&format!("error: rank {rank} was ended by signal {}", code - 128));
         }

@@ -62,20 +62,24 @@ fn what_one_rank_refuses_ends_all() {
 #[test]
 fn a_rank_that_is_killed_ends_all_and_another_number_goes_on() {
     let place = Place::with_photos();
+    // A name that no other process of this machine has.
+    let own = &format!("run-{}", std::process::id());
     place.good(&format!("{SHORT} 20 --save-every 2 --out whole"));
-    let mut launcher =
-        mpirun(&place, 2, &format!("{SHORT} 20 --save-every 2 --out run")).spawn().expect("mpirun is there");
-    while !place.path("run/last/model.safetensors").exists() {
+    let mut launcher = mpirun(&place, 2, &format!("{SHORT} 20 --save-every 2 --out {own}"))
+        .spawn()
+        .expect("mpirun is there");
+    while !place.path(&format!("{own}/last/model.safetensors")).exists() {
         assert!(launcher.try_wait().unwrap().is_none(), "it ended before it saved");
         std::thread::sleep(Duration::from_millis(2));
     }
-    let victim = Command::new("pkill").args(["-KILL", "-n", "-f", "xtask pretrain.*--out run$"]).status();
+    let victim =
+        Command::new("pkill").args(["-KILL", "-n", "-f", &format!("xtask pretrain.*--out {own}$")]).status();
     assert!(victim.unwrap().success());
     let outcome = Outcome::of("", launcher.wait_with_output().unwrap());
     assert!(outcome.code != Some(0), "{outcome}");
-    let outcome = ended(mpirun(&place, 4, "pretrain --resume --out run --threads 1"));
+    let outcome = ended(mpirun(&place, 4, &format!("pretrain --resume --out {own} --threads 1")));
     assert_eq!(outcome.code, Some(0), "{outcome}");
-    let [whole, run] = ["whole", "run"].map(|run| place.contents(&format!("{run}/last/")));
+    let [whole, run] = ["whole", own].map(|run| place.contents(&format!("{run}/last/")));
     assert!(whole == run, "it goes on to other numbers");
-    place.nothing_half_written("run");
+    place.nothing_half_written(own);
 }

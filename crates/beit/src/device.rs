@@ -1,6 +1,6 @@
 //! Where models compute. Nothing outside this file knows which devices there are.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, chain};
 use crate::progress::Watch;
 use crate::ranks::Team;
 use crate::settings::device::{Name, footprint};
@@ -318,17 +318,6 @@ fn described<R: beit_cubecl::Runtime>(gpu: &beit_cubecl::Gpu<R>, flag: &str) -> 
         beit_cubecl::Precision::Bf16 => "bf16",
     };
     (name, precision)
-}
-
-/// An error and its causes, as one line.
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -136,6 +136,12 @@ impl Error {
     }
 }
 
+/// An error and its causes, as one line.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let errors = std::iter::successors(Some(error), |error| error.source());
+    errors.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// Says where an error happened.
 pub(crate) trait Place<T> {
     /// The same result, whose error names the place.

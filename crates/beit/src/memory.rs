@@ -86,12 +86,11 @@ pub(crate) fn refuse_views(
 /// Refuses what does not fit into the machine, or the container. Memory of GPUs is not known here.
 pub(crate) fn refuse_beyond(device: &Device, what: &str, bytes: u128, lower: &str) -> Result<()> {
     let Some(there) = available().filter(|_| device.is_cpu()) else { return Ok(()) };
-    if bytes > u128::from(there) {
-        unfit!(
-            "{what} needs at least {} of memory, and {} are free here: lower {lower}",
-            readable(bytes),
-            readable(there.into())
-        );
+    let (here, there) = (device.team().here(), u128::from(there));
+    if bytes.saturating_mul(here as u128) > there {
+        let each = if here > 1 { format!(" for each of {here} processes") } else { String::new() };
+        let (needed, free) = (readable(bytes), readable(there));
+        unfit!("{what} needs at least {needed} of memory{each}, and {free} are free here: lower {lower}");
     }
     Ok(())
 }

@@ -141,6 +141,9 @@ struct Passage<'a, S> {
     /// None where nothing is saved, or another process saves.
     store: Option<Store<S>>,
     start: Option<S>,
+    /// Of several processes another may be the one that is to stop: what was counted last, to be saved then.
+    last: Option<S>,
+    shares: bool,
 }
 
 /// An evaluation that begins: what it looks at, and what is wrong with counts that cannot be of it.
@@ -173,7 +176,10 @@ impl<'a, S: State> Passage<'a, S> {
             true => start,
             false => serde_json::from_str(&team.told(&json(&start))?).unwrap_or_default(),
         };
-        Ok(Self { settings, watch, store, start })
+        if let Some(out) = settings.out.as_deref().filter(|_| !team.leads()) {
+            watch.folder(out);
+        }
+        Ok(Self { settings, watch, store, start, last: None, shares: team.shard().of > 1 })
     }
 
     /// What was counted before, if it goes on; `far` says how far that is.
@@ -191,9 +197,21 @@ impl<'a, S: State> Passage<'a, S> {
         let stops = self.watch.stops();
         match &mut self.store {
             Some(store) if stops || batches.is_multiple_of(self.settings.save_every) => store.save(state)?,
+            Some(_) if self.shares => self.last = Some(state.clone()),
             _ => {}
         }
         if stops { Err(beit_train::Error::Stopped) } else { Ok(()) }
+    }
+
+    /// An evaluation that somebody stopped saves what was counted, and says how it goes on.
+    fn stopped(&mut self, error: Error) -> Error {
+        if let (Error::Train(beit_train::Error::Stopped), Some(store), Some(last)) =
+            (&error, &mut self.store, &self.last)
+            && let Err(error) = store.save(last)
+        {
+            return error.into();
+        }
+        self.settings.stopped(error)
     }
 
     fn end(&mut self, state: &S) -> Result<()> {
@@ -281,7 +299,7 @@ impl Job<'_> {
             passage.passed(state, state.batches, state.batches * loading.batch_size as u64)
         };
         let evaluation = classifier.engine().evaluate(&mut *team.ranks(), &loader, start, &mut on_batch);
-        let evaluation = evaluation.map_err(|error| settings.stopped(error))?;
+        let evaluation = evaluation.map_err(|error| passage.stopped(error))?;
         passage.end(&evaluation)?;
         Ok(evaluation)
     }

@@ -182,7 +182,7 @@ impl Job<'_> {
         let class = move |class| map.model_class(class);
         let mut on_picture = |state: &PixelCounts| passage.passed(state, state.done, state.done);
         let counts = segmenter.count(source, loading, views, start, class, &mut on_picture);
-        let counts = counts.map_err(|error| settings.stopped(error))?;
+        let counts = counts.map_err(|error| passage.stopped(error))?;
         passage.end(&counts)?;
         Ok(counts)
     }

@@ -1,5 +1,6 @@
 //! How long a run would take with more processes and machines than there are.
 
+use super::launch::MOST;
 use crate::error::{Result, setting};
 use crate::settings::ClusterSettings;
 use crate::settings::number::within;
@@ -51,6 +52,9 @@ impl ClusterSettings {
         within("--link", "gigabits a second", self.link, f64::MIN_POSITIVE..)?;
         within("--local-link", "gigabits a second", self.local_link, f64::MIN_POSITIVE..)?;
         self.rate.map_or(Ok(()), |rate| within("--rate", "images a second", rate, f64::MIN_POSITIVE..))?;
+        if ranks > MOST {
+            setting!("--ranks {ranks}: expected at most {MOST}");
+        }
         if self.nodes == 0 || !ranks.is_multiple_of(self.nodes) {
             setting!(
                 "--nodes {}: expected a number of machines that {ranks} processes can be spread over evenly",

@@ -69,7 +69,9 @@ pub struct Launch {
     pub(super) way: Way,
 }
 
-/// Tells that this program started its ranks itself.
+/// More processes than have ever trained together.
+pub(super) const MOST: usize = 1 << 16;
+/// Tells that this program started its ranks itself, by the number of the process that did.
 pub(super) const OWN: &str = "BEIT_RANKS";
 /// Where nothing else is said, as in torch.
 const PORT: u16 = 29500;
@@ -92,10 +94,15 @@ impl Launch {
         let finder = Finder { settings, env: Env(env), mpi };
         let ways = [Finder::flags, Finder::torchrun, Finder::mpi, Finder::slurm, Finder::indexed_job];
         let found = ways.iter().find_map(|way| way(&finder).transpose()).transpose()?;
-        if let Some(Self { shard: Shard { rank, of }, launcher, .. }) = &found
-            && rank >= of
-        {
-            setting!("rank {rank} of {of} (by {launcher}): expected a rank below {of}");
+        if let Some(Self { shard: Shard { rank, of }, launcher, .. }) = &found {
+            match *of {
+                0 => setting!("0 processes (by {launcher}): expected at least 1"),
+                1..=MOST if rank >= of => {
+                    setting!("rank {rank} of {of} (by {launcher}): expected a rank below {of}")
+                }
+                1..=MOST => {}
+                _ => setting!("{of} processes (by {launcher}): expected at most {MOST}"),
+            }
         }
         Ok(found.filter(|found| found.shard.of > 1))
     }
@@ -122,6 +129,8 @@ impl Launch {
         match &self.way {
             Way::Mpi => None,
             Way::Tcp { host, port, store } => Some(Meeting {
+                local: self.local.1 == Some(self.shard.of),
+                run: run_of(&|name| std::env::var(name).ok()),
                 shard: self.shard,
                 host: host.clone(),
                 port: *port,
@@ -148,6 +157,16 @@ impl fmt::Display for Launch {
             }
         }
     }
+}
+
+/// What launchers call a run, so that two of them do not take each other's ranks.
+fn run_of(env: &dyn Fn(&str) -> Option<String>) -> u32 {
+    let names = ["SLURM_JOB_ID", "SLURM_STEP_ID", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", OWN];
+    let mut crc = flate2::Crc::new();
+    for name in names {
+        crc.update(format!("{name}={}\n", env(name).unwrap_or_default()).as_bytes());
+    }
+    crc.sum()
 }
 
 struct Env<'a>(&'a dyn Fn(&str) -> Option<String>);
@@ -218,6 +237,10 @@ impl Finder<'_> {
         for (launcher, [rank, size], [local_rank, local_size]) in names {
             let env = &self.env;
             let (Some(rank), Some(of)) = (env.number(rank)?, env.number(size)?) else { continue };
+            // srun may set these too, for programs that have an MPI.
+            if launcher == Launcher::Mpich && !self.mpi && env.text("SLURM_STEP_ID").is_some() {
+                continue;
+            }
             let local = (env.number(local_rank)?.unwrap_or(0), env.number(local_size)?);
             if self.mpi {
                 return Ok(Some(Launch { shard: Shard { rank, of }, launcher, local, way: Way::Mpi }));
@@ -259,7 +282,8 @@ impl Finder<'_> {
         let list = ["SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST", "SLURM_NODELIST"];
         let first = list.iter().find_map(|name| env.text(name)).map(|list| hosts::first(&list));
         let job: Option<u64> = env.number("SLURM_JOB_ID")?;
-        let port = job.map(|job| (JOB_PORTS.0 + job % JOB_PORTS.1) as u16);
+        let step: u64 = env.number("SLURM_STEP_ID")?.unwrap_or(0);
+        let port = job.map(|job| (JOB_PORTS.0 + (job + step) % JOB_PORTS.1) as u16);
         self.tcp_at((rank, of), local, Launcher::Slurm, (self.host().or(first), port, None)).map(Some)
     }
 
@@ -386,6 +410,8 @@ mod tests {
             said(true, &RankSettings::default(), &[&SRUN[..], &[("PMIX_RANK", "5")]].concat())
                 .ends_with("over MPI")
         );
+        let pmi2 = [&SRUN[..], &[("PMI_RANK", "5"), ("PMI_SIZE", "8")]].concat();
+        assert!(found(&pmi2).starts_with("rank 5 of 8, by SLURM_PROCID"));
         // A part of the tasks of a job.
         assert!(found(&[&SRUN[..], &[("SLURM_STEP_NUM_TASKS", "6")]].concat()).starts_with("rank 5 of 6, "));
         assert!(
@@ -439,6 +465,14 @@ mod tests {
             (
                 &[("RANK", "4"), ("WORLD_SIZE", "4"), ("MASTER_ADDR", "a")],
                 "rank 4 of 4 (by RANK and WORLD_SIZE",
+            ),
+            (
+                &[("RANK", "0"), ("WORLD_SIZE", "0"), ("MASTER_ADDR", "a")],
+                "0 processes (by RANK and WORLD_SIZE",
+            ),
+            (
+                &[("RANK", "0"), ("WORLD_SIZE", "1000000000000"), ("MASTER_ADDR", "a")],
+                "expected at most 65536",
             ),
             (
                 &[("RANK", "1"), ("WORLD_SIZE", "4"), ("MASTER_ADDR", "a"), ("MASTER_PORT", "70000")],

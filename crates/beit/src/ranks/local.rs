@@ -10,12 +10,11 @@ use std::time::{Duration, Instant};
 
 /// Between two looks at the processes.
 const PAUSE: Duration = Duration::from_millis(20);
-/// So long the others may take to end after one has failed: rank 0 saves what it has.
-const GRACE: Duration = Duration::from_secs(60);
 /// More processes than any machine has cores for.
 const MOST: usize = 1024;
 
-/// Processes of this program that train together. Where the last thing that holds them is dropped, those that are left are killed.
+/// Processes of this program that train together. When it is dropped, those that are left are killed. Where the system can do that, they are
+/// asked to end when this process ends in any other way.
 pub struct LocalRanks {
     processes: Vec<Process>,
 }
@@ -47,7 +46,7 @@ impl LocalRanks {
         let mut started = Self { processes: Vec::new() };
         for rank in 0..ranks {
             let mut command = Command::new(&program);
-            command.args(&args).stdin(Stdio::null()).env(OWN, ranks.to_string());
+            command.args(&args).stdin(Stdio::null()).env(OWN, std::process::id().to_string());
             for (name, value) in
                 [("RANK", rank), ("LOCAL_RANK", rank), ("WORLD_SIZE", ranks), ("LOCAL_WORLD_SIZE", ranks)]
             {
@@ -65,13 +64,14 @@ impl LocalRanks {
         Ok(started)
     }
 
-    /// Waits until all have ended; returns the first that failed, if one did, and its exit code. Where `stops` returns a signal, it is passed on
-    /// once, and the processes end as they do with it.
+    /// Waits until all have ended; returns who failed, if one did, and the exit code: rank 0's where it has one, since it speaks for all, else
+    /// that of the first. The others may take so long to end after the first has failed; then they are killed. Where `stops` returns a signal, it
+    /// is passed on once, and the processes end as they do with it.
     ///
     /// # Errors
     ///
     /// The system, where it does not say how a process ended.
-    pub fn wait(mut self, stops: impl Fn() -> Option<u8>) -> Result<Option<(usize, u8)>> {
+    pub fn wait(mut self, grace: Duration, stops: impl Fn() -> Option<u8>) -> Result<Option<(usize, u8)>> {
         let (mut first, mut passed, mut until) = (None, false, None::<Instant>);
         while self.processes.iter().any(|process| process.ended.is_none()) {
             let left = self.processes.iter_mut().enumerate().filter(|(_, process)| process.ended.is_none());
@@ -79,7 +79,7 @@ impl LocalRanks {
                 process.ended = process.child.try_wait().map_err(failed)?.map(code);
                 if let Some(code @ 1..) = process.ended {
                     first.get_or_insert((rank, code));
-                    until.get_or_insert_with(|| Instant::now() + GRACE);
+                    until.get_or_insert_with(|| Instant::now() + grace);
                 }
             }
             if let (Some(signal), false) = (stops(), passed) {
@@ -91,13 +91,9 @@ impl LocalRanks {
             }
             std::thread::sleep(PAUSE);
         }
-        Ok(first)
-    }
-
-    /// The process of each rank, by its number in the system.
-    #[must_use]
-    pub fn ids(&self) -> Vec<u32> {
-        self.processes.iter().map(|process| process.child.id()).collect()
+        let own = self.processes.first().and_then(|process| process.ended).filter(|&code| code > 0);
+        let killed = first.is_some_and(|(_, code)| code > 128);
+        Ok(if killed { first } else { own.map(|code| (0, code)).or(first) })
     }
 
     #[cfg(unix)]
@@ -154,3 +150,18 @@ fn code(status: std::process::ExitStatus) -> u8 {
 fn failed(error: std::io::Error) -> Error {
     Error::Unfit(format!("--ranks: the processes cannot be started: {error}"))
 }
+
+/// Asks the system to end this process as SIGTERM does when the one that started it for `--ranks` is gone.
+#[cfg(target_os = "linux")]
+pub(super) fn end_with_the_parent() {
+    use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+    let Some(parent) = std::env::var(OWN).ok().and_then(|id| id.parse::<i32>().ok()) else { return };
+    let _ = set_parent_process_death_signal(Some(Signal::TERM));
+    if getppid().map(|id| id.as_raw_nonzero().get()) != Some(parent) {
+        // It was gone before that was asked.
+        std::process::exit(143);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn end_with_the_parent() {}

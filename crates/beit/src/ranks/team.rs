@@ -2,15 +2,18 @@
 
 use super::cores;
 use super::launch::{Launch, Way};
-use crate::error::{Error, Result, setting, unfit};
+use crate::error::{Error, Place, Result, setting, unfit};
 use crate::run::LOGS;
 use crate::settings::DeviceSettings;
+use crate::settings::number::within;
 use beit_data::Shard;
 use beit_train::{Alone, Background, Communicator, Failure, Tcp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cell::{RefCell, RefMut};
 use std::fmt;
+use std::num::NonZero;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -21,6 +24,10 @@ use std::time::Duration;
 #[derive(Clone)]
 pub struct Team {
     shard: Shard,
+    /// How many of the processes are on this machine.
+    here: usize,
+    /// Threads of this process; those of the system where it is alone.
+    threads: Option<usize>,
     ranks: Rc<RefCell<dyn Communicator>>,
 }
 
@@ -33,19 +40,40 @@ impl Team {
 
     /// Those of a communicator, for who has one already.
     pub fn of(ranks: impl Communicator + 'static) -> Self {
-        Self { shard: ranks.shard(), ranks: Rc::new(RefCell::new(ranks)) }
+        Self { shard: ranks.shard(), here: 1, threads: None, ranks: Rc::new(RefCell::new(ranks)) }
     }
 
     /// Joins the others. One that does not come for so many seconds, or says nothing later, has failed.
     ///
     /// # Errors
     ///
-    /// A time that is none, or others that do not come or do not belong together.
+    /// A time that is none, others that do not come or do not belong together, or an MPI that is not the launcher's.
     pub fn join(launch: &Launch, seconds: f64) -> Result<Self> {
-        let patience = match Duration::try_from_secs_f64(seconds) {
-            Ok(patience) if !patience.is_zero() => patience,
-            _ => setting!("--rank-timeout {seconds}: expected a number of seconds above 0"),
-        };
+        within("--rank-timeout", "seconds", seconds, TIMEOUTS)?;
+        let patience = Duration::from_secs_f64(seconds);
+        Self::joined(launch, patience).at(|| launch)?.among(launch.shard())
+    }
+
+    /// Learns who else is on this machine.
+    fn among(mut self, launched: Shard) -> Result<Self> {
+        let Shard { rank, of } = self.shard;
+        if self.shard != launched {
+            unfit!(
+                "started as rank {} of {}, but MPI says rank {rank} of {of}: this program was built with another MPI than the launcher's",
+                launched.rank,
+                launched.of
+            );
+        }
+        let own = cores::place();
+        let places: Vec<String> = self.ranks().gather(own.as_bytes())?.into_iter().map(text).collect();
+        self.here = cores::on_the_machine_of(&own, &places);
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        self.threads = Some(cores::share(&own, &places, cores));
+        Ok(self)
+    }
+
+    fn joined(launch: &Launch, patience: Duration) -> Result<Self> {
+        super::local::end_with_the_parent();
         match (&launch.way, launch.meeting(patience)) {
             (Way::Tcp { .. }, Some(meeting)) => Ok(Self::of(Background::start(move || Tcp::join(&meeting))?)),
             #[cfg(feature = "mpi")]
@@ -69,12 +97,18 @@ impl Team {
         self.shard.rank == 0
     }
 
+    /// How many of the processes are on this machine, and share its memory.
+    #[must_use]
+    pub const fn here(&self) -> usize {
+        self.here
+    }
+
     /// Tells the others that this process ends because of an error, so that each can say why.
     pub fn fail(&self, error: &(dyn std::error::Error + 'static)) {
         let own = self.shard().rank;
         let failure = match heard(error) {
             Some(error) => Failure::of(own, error),
-            None => Failure::own(own, &chain(error)),
+            None => Failure::own(own, &crate::error::chain(error)),
         };
         self.ranks().fail(&failure);
     }
@@ -114,7 +148,7 @@ impl Team {
     /// 0's differs from another's.
     pub(crate) fn same(&self, said: &str, difference: impl Fn(&str, &str) -> String) -> Result<()> {
         let all = self.ranks().gather(said.as_bytes())?;
-        let text = |rank: usize| String::from_utf8_lossy(&all[rank]);
+        let text = |rank: usize| text(all[rank].clone());
         match (1..all.len()).find(|&rank| all[rank] != all[0]) {
             Some(rank) => {
                 unfit!("rank {rank} of this run is not like rank 0: {}", difference(&text(0), &text(rank)))
@@ -147,7 +181,7 @@ impl Team {
     /// What rank 0 says.
     pub(crate) fn told(&self, own: &str) -> Result<String> {
         let all = self.ranks().gather(if self.leads() { own.as_bytes() } else { &[] })?;
-        Ok(all.first().map(|said| String::from_utf8_lossy(said).into_owned()).unwrap_or_default())
+        Ok(all.into_iter().next().map(text).unwrap_or_default())
     }
 
     /// To talk to the others by.
@@ -163,18 +197,23 @@ impl fmt::Debug for Team {
     }
 }
 
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A time that is no mistake.
+const TIMEOUTS: RangeInclusive<f64> = 1e-3..=1e8;
+
 impl Launch {
     /// Where one of several processes computes: its share of the cores, or the GPU with its number on this machine.
     #[must_use]
-    pub fn device(&self, settings: &DeviceSettings) -> DeviceSettings {
+    pub fn device(&self, team: &Team, settings: &DeviceSettings) -> DeviceSettings {
         let mut settings = settings.clone();
         // A launcher may have given each process the one GPU that it sees.
         let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
         let one = visible.is_some_and(|list| !list.is_empty() && !list.contains(','));
         settings.gpu = if one { 0 } else { self.local_rank() };
-        if let Some(ranks) = self.local_size() {
-            settings.threads.get_or_insert_with(|| cores::share(ranks));
-        }
+        settings.threads = settings.threads.or(team.threads);
         settings
     }
 
@@ -198,10 +237,4 @@ fn of_ranks<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e beit
         _ => error.downcast_ref()?,
     };
     matches!(error, beit_train::Error::Ranks { .. }).then_some(error)
-}
-
-/// An error and its causes, as one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let errors = std::iter::successors(Some(error), |error| error.source());
-    errors.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -1,4 +1,4 @@
-//! A run is a folder: `run.toml`, `metrics.jsonl`, `pictures/`, `checkpoints/`, and `last`, a link to the newest of those.
+//! A run is a folder: `run.toml`, `metrics.jsonl`, `pictures/`, `checkpoints/`, `logs/` of several processes, and `last`, a link to the newest of those.
 
 mod checkpoints;
 mod lock;

@@ -46,6 +46,8 @@ const FREE: [&str; 13] = [
     "device",
     "lenient",
 ];
+/// Settings that may differ between processes that train together: where each reads, computes and would write.
+const OWN: [&str; 3] = ["out", "tokenizer", "device"];
 /// What is not a flag.
 const FOUND: &str = "found";
 
@@ -73,7 +75,9 @@ impl<'a, S: Serialize + Default> Recorded<'a, S> {
 
     /// What must be the same in all processes that train together, a line each.
     pub(crate) fn required(&self) -> Result<String> {
-        let required = leaves(table(self)?).into_iter().filter(|(name, _)| !is_free(name));
+        let last = |name: &str| name.rsplit('.').next().is_some_and(|last| OWN.contains(&last));
+        let own = |name: &str| !name.starts_with(FOUND) && last(name);
+        let required = leaves(table(self)?).into_iter().filter(|(name, _)| !own(name));
         Ok(required.map(|(name, value)| format!("{name} = {value}\n")).collect())
     }
 
@@ -165,7 +169,8 @@ pub fn merged<S: Serialize + DeserializeOwned>(
     let mut device = device.clone();
     if let Some(computed) = recorded.remove("device").and_then(|found| found.try_into::<Computed>().ok()) {
         if !is_given("device") {
-            device.device = computed.device;
+            // The first GPU of one process; of several, each takes its own.
+            device.device = if computed.device == "cuda:0" { "cuda".to_owned() } else { computed.device };
         }
         if !is_given("precision") {
             device.precision = Precision::named(&computed.precision);

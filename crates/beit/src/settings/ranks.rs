@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default)]
 pub struct RankSettings {
     /// Train with so many processes on this machine, which share its cores
-    #[cfg_attr(feature = "clap", arg(long, value_name = "N", conflicts_with_all = ["rank", "world_size"]))]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "N", conflicts_with_all = ["rank", "world_size", "local_rank", "master_addr", "master_port"]))]
     pub ranks: Option<usize>,
     /// Which of the processes this is, from 0, where no launcher says it
     #[cfg_attr(feature = "clap", arg(long, value_name = "R", requires = "world_size"))]

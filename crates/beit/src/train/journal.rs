@@ -76,6 +76,11 @@ impl<'a> Journal<'a> {
     ) -> Result<()> {
         self.same_model(trainer)?;
         self.steps(trainer, loader, until, None)?;
+        self.unless_stopped()
+    }
+
+    /// Ends a part of the run that cannot be gone on with, where whoever watches wants that.
+    pub(super) fn unless_stopped(&self) -> Result<()> {
         match self.team.any(self.watch.stops())? {
             true => Err(Error::Stopped("what was learnt in this part of the run is not kept".to_owned())),
             false => Ok(()),
@@ -97,7 +102,7 @@ impl<'a> Journal<'a> {
         Ok(trainer.run(loader, until, &mut hooks, &mut listeners)?)
     }
 
-    /// Refuses to train with a process whose model has other numbers: what it read was not the same, or its processor computes in another
+    /// Refuses to go on with a process whose model has other numbers: what it read was not the same, or its processor computes in another
     /// way.
     fn same_model<O: Ops, K: Task<O>>(&self, trainer: &Trainer<'_, O, K>) -> Result<()> {
         if self.team.shard().of == 1 {
@@ -105,7 +110,7 @@ impl<'a> Journal<'a> {
         }
         let (params, step) = (checksum::parameters(trainer.ops, &trainer.params)?, trainer.optimiser.steps());
         self.team.same(&format!("{params} after {step} steps"), |first, other| {
-            format!("its model begins with other numbers (checksum {other}, in rank 0 {first})")
+            format!("its model has other numbers (checksum {other}, in rank 0 {first})")
         })
     }
 
@@ -131,6 +136,7 @@ impl<'a> Journal<'a> {
                 self.rescue(trainer, begun, settings, &save, &error);
                 return Err(error);
             }
+            self.same_model(trainer)?;
             let saving = Instant::now();
             let checkpoint = self.save(trainer, settings, &save)?;
             between = LEAST_BETWEEN.max(saving.elapsed() * COSTS);

@@ -237,6 +237,7 @@ impl Job<'_> {
         let found = cluster_patches(config, recipe, self.size, &loader, &mut watch)?;
         let (patches, error) = (found.patches, found.error);
         watch.note(&format!("k-means of {patches} patches: mean squared distance {error:.5}"));
+        journal.unless_stopped()?;
         Ok(found.tokenizer)
     }
 }

@@ -50,7 +50,7 @@ impl Work for Job<'_> {
         })?;
         let (split, accuracy) = (job.images.split.to_string(), evaluation.accuracy());
         trained.metrics.record(&Record::Classes { split: &split, accuracy: &accuracy })?;
-        job.unless_stopped(&trained)?;
+        job.unless_stopped(device, &trained)?;
         // Who follows has nobody to tell it.
         let pixels_baseline = match trained.run.follows() {
             true => None,

@@ -74,8 +74,8 @@ impl Finetuning {
     }
 
     /// Ends a run that was judged, before what takes more time, where whoever watches wants that.
-    pub(super) fn unless_stopped(&self, trained: &Trained) -> Result<()> {
-        if self.watch.stops() { Err(trained.stopped()) } else { Ok(()) }
+    pub(super) fn unless_stopped(&self, device: &Device, trained: &Trained) -> Result<()> {
+        if device.team().any(self.watch.stops())? { Err(trained.stopped()) } else { Ok(()) }
     }
 
     /// The answer.

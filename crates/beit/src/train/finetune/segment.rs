@@ -52,7 +52,7 @@ impl Work for Job<'_> {
         let counts = job.watched(&trained, |seen| job.judge(&segmenter, &loading, seen))?;
         let (split, accuracy) = (job.images.split.to_string(), counts.accuracy());
         trained.metrics.record(&Record::Pixels { split: &split, accuracy: &accuracy })?;
-        job.unless_stopped(&trained)?;
+        job.unless_stopped(device, &trained)?;
         let pictures = trained.run.pictures();
         let picture = pictures.join("segmentation.png");
         if !trained.run.follows() {
