@@ -198,7 +198,7 @@ pub(crate) fn waits(report: &StepReport) -> String {
     let data = format!("{:.0} % waiting for data", 100.0 * report.data_wait);
     match report.exchange {
         Some(exchange) => format!(
-            "{data}, {:.0} % for gradients of other processes ({:.0} % of that time hidden)",
+            "{data}, {:.0} % for gradients of other processes ({:.0} % of their sums hidden)",
             100.0 * exchange,
             100.0 * report.exchange_hidden.unwrap_or(0.0)
         ),
