@@ -1,6 +1,9 @@
 //! A folder of its own for each test, in which command lines run, and small data for them.
 #![allow(dead_code)] // Each test program uses some of these.
 
+#[cfg(unix)]
+pub(crate) mod ranks;
+
 use image::{Rgb, RgbImage};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
