@@ -146,7 +146,7 @@ fn kills(moments: u32) {
 
 #[test]
 fn a_process_that_is_killed_ends_the_other_and_loses_nothing() {
-    kills(3);
+    kills(2);
 }
 
 #[test]
@@ -185,17 +185,17 @@ fn a_process_that_hangs_is_named() {
 #[test]
 fn whoever_is_asked_to_end_all_save_and_leave() {
     let place = Place::with_photos();
-    place.good(&format!("{LONG} --steps 40 --out whole"));
+    place.good(&format!("{LONG} --steps 20 --out whole"));
     for asked in [1, 0] {
         let _ = fs::remove_dir_all(place.path("run"));
-        let args = format!("{LONG} --steps 40 --out run");
+        let args = format!("{LONG} --steps 20 --out run");
         let mut children = pair(&place, [&args, &args], torchrun);
         wait_for(&place, &mut children[0], "run/last/model.safetensors");
         signal(&children[asked], "TERM");
         let [first, second] = ended(children);
         assert_eq!((first.code, second.code), (Some(143), Some(143)), "{first}\n{second}");
-        assert!(last(&first).contains("of 40 steps are saved in run/checkpoints/step-"), "{first}");
-        goes_on(&place, 40);
+        assert!(last(&first).contains("of 20 steps are saved in run/checkpoints/step-"), "{first}");
+        goes_on(&place, 20);
     }
     // The process that started them passes it on.
     let mut parent =

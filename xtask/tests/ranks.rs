@@ -47,7 +47,8 @@ fn any_number_of_processes_gives_the_same_bits() {
         ),
     ] {
         let one = place.good(&format!("{args} --out {name}-1 --json")).answer();
-        for of in [2, 4] {
+        // Two processes have two micro-batches each, four have one.
+        for of in if name == "pretrain" { vec![2, 4] } else { vec![4] } {
             let many = place.good(&format!("{args} --ranks {of} --out {name}-{of} --json"));
             let files = |of: usize| -> Vec<_> {
                 let parts = ["last/", "tokenizer", "pictures"];

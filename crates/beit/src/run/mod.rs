@@ -82,7 +82,7 @@ impl Run {
         recorded: &Recorded<'_, impl Serialize + Default>,
         watch: &Watch,
     ) -> Result<Self> {
-        team.same(&recorded.required()?, record::different)?;
+        Self::same_settings(team, recorded)?;
         if team.leads() {
             let run = Self::begin_or_resume(settings, verb, inputs, recorded, watch)?;
             team.told(&Place { dir: run.dir.clone(), newest: run.newest() }.written())?;
@@ -90,6 +90,14 @@ impl Run {
         } else {
             Self::follow(team, &Place::read(&team.told("")?), watch)
         }
+    }
+
+    /// Refuses to begin with processes that have other settings.
+    fn same_settings(team: &Team, recorded: &Recorded<'_, impl Serialize + Default>) -> Result<()> {
+        if team.shard().of == 1 {
+            return Ok(());
+        }
+        team.same(&recorded.required()?, record::different)
     }
 
     /// The folder of a run to which rank 0 writes.
@@ -245,7 +253,7 @@ impl Run {
         new: bool,
         folder: &FolderSettings,
     ) -> Result<()> {
-        team.same(&recorded.required()?, record::different)?;
+        Self::same_settings(team, recorded)?;
         if self.follows {
             return Ok(());
         }
