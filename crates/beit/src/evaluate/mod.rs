@@ -196,7 +196,11 @@ impl<'a, S: State> Passage<'a, S> {
         self.watch.done(images);
         let stops = self.watch.stops();
         match &mut self.store {
-            Some(store) if stops || batches.is_multiple_of(self.settings.save_every) => store.save(state)?,
+            Some(store) if stops || batches.is_multiple_of(self.settings.save_every) => {
+                store.save(state)?;
+                // What was counted before must not be saved over it.
+                self.last = None;
+            }
             Some(_) if self.shares => self.last = Some(state.clone()),
             _ => {}
         }

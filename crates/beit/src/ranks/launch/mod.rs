@@ -130,7 +130,8 @@ impl Launch {
         match &self.way {
             Way::Mpi => None,
             Way::Tcp { host, port, store } => Some(Meeting {
-                local: self.local.1 == Some(self.shard.of),
+                // Elsewhere the name of rank 0's machine may lead to an address of the network, even on that machine.
+                local: self.launcher == Launcher::Ranks,
                 run: run_of(&|name| std::env::var(name).ok()),
                 shard: self.shard,
                 host: host.clone(),

@@ -131,3 +131,20 @@ fn what_does_not_say_enough_is_refused() {
     let world = RankSettings { world_size: Some(2), ..Default::default() };
     assert!(said(false, &world, &[]).contains("--world-size 2 without --rank"));
 }
+
+/// On one machine, too, its name may lead to an address of the network: rank 0 must listen there.
+#[test]
+fn only_ranks_that_this_program_starts_are_hidden_from_the_network() {
+    let hidden = |variables: &[(&str, &str)]| {
+        let env =
+            |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+        let launch = Launch::by(&RankSettings::default(), &env, false)
+            .expect("it is understood")
+            .expect("one of many");
+        launch.meeting(Duration::from_secs(1)).expect("it is over TCP").local
+    };
+    let here = [("LOCAL_RANK", "3"), ("LOCAL_WORLD_SIZE", "4"), ("MASTER_ADDR", "node1")];
+    let here = [&TORCHRUN[..2], &here].concat();
+    assert!(!hidden(&here));
+    assert!(hidden(&[&here[..], &[(OWN, "1")]].concat()));
+}
