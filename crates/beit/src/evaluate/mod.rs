@@ -371,3 +371,38 @@ pub(crate) fn sentence(split: &str, accuracy: &Accuracy) -> String {
     let Accuracy { images, top1, top5, loss } = accuracy;
     format!("{split} accuracy on {images} images: top-1 {top1:.4}, top-5 {top5:.4}, loss {loss:.4}")
 }
+
+#[cfg(all(test, feature = "fashion-mnist"))]
+mod tests {
+    use super::*;
+    use beit_train::PixelCounts;
+
+    /// Where the last state is that an evaluation by several processes comes to, which another one stops.
+    fn resumed_after(pictures: u64) -> u64 {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let settings = EvaluationSettings { save_every: 2, ..EvaluationSettings::default() };
+        let source = settings.data.open(Split::Test).expect("it is embedded");
+        let text = || "the same".to_owned();
+        let what = || What { model: text(), data: text(), preprocessing: text(), batch_size: 1 };
+        let out = dir.path().join("evaluation");
+        let store = Some(Store::begin(&out, what(), &source).expect("a new folder"));
+        let watch = Watch::silent();
+        let mut passage =
+            Passage { settings: &settings, watch: &watch, store, start: None, last: None, shares: true };
+        for done in 1..=pictures {
+            let mut state = PixelCounts::new(2);
+            state.done = done;
+            passage.passed(&state, done, done).expect("nobody stops this one");
+        }
+        let stopped = passage.stopped(beit_train::Error::Stopped.into());
+        assert!(matches!(stopped, Error::Stopped(_)), "{stopped}");
+        drop(passage);
+        let store = Store::resume(&out, what(), &source, |_: &PixelCounts| Ok(())).expect("it is whole");
+        store.start.map_or(0, |state| state.done)
+    }
+
+    #[test]
+    fn a_stop_that_another_asked_for_loses_nothing_that_was_counted() {
+        assert_eq!([2, 3, 4, 5].map(resumed_after), [2, 3, 4, 5]);
+    }
+}
