@@ -88,7 +88,7 @@ impl Run {
             team.told(&Place { dir: run.dir.clone(), newest: run.newest() }.written())?;
             Ok(run)
         } else {
-            Self::follow(team, &Place::read(&team.told("")?), watch)
+            Self::follow(team, Place::read(&team.told("")?), watch)
         }
     }
 
@@ -101,8 +101,7 @@ impl Run {
     }
 
     /// The folder of a run to which rank 0 writes.
-    fn follow(team: &Team, place: &Place, watch: &Watch) -> Result<Self> {
-        let Place { dir, newest } = place.clone();
+    fn follow(team: &Team, Place { dir, newest }: Place, watch: &Watch) -> Result<Self> {
         watch.folder(&dir);
         let run = Self { dir, made: false, replaces: false, lock: None, follows: true };
         if run.newest() != newest {
@@ -276,7 +275,6 @@ impl Run {
 }
 
 /// Where a run is, and what it goes on with.
-#[derive(Clone)]
 struct Place {
     dir: PathBuf,
     newest: Option<PathBuf>,

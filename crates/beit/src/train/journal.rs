@@ -161,7 +161,7 @@ impl<'a> Journal<'a> {
     ) -> Result<PathBuf> {
         let checkpoint = self.run.checkpoint(trainer.optimiser.steps());
         if !self.run.follows() {
-            files::make_folder(&self.run.path("checkpoints"))?;
+            checkpoint.parent().map_or(Ok(()), files::make_folder)?;
             save(trainer, &checkpoint)?;
             self.run.set_last(&checkpoint, settings.keep)?;
         }

@@ -6,7 +6,7 @@ mod store;
 
 pub use meet::Meeting;
 
-use super::{Communicator, Failure, PATIENCE, disagrees, silent};
+use super::{Communicator, Failure, disagrees, silent};
 use crate::error::{Error, Result};
 use beit_data::Shard;
 use frame::Kind;
@@ -37,7 +37,7 @@ impl Tcp {
     /// [`Error::Meeting`] where they do not come, or do not belong together.
     pub fn join(meeting: &Meeting) -> Result<Self> {
         let peers = meet::all(meeting)?;
-        Self { shard: meeting.shard, peers, patience: PATIENCE }.with_patience(meeting.patience)
+        Self { shard: meeting.shard, peers, patience: meeting.patience }.with_patience(meeting.patience)
     }
 
     /// The same, for which a rank that says nothing for so long has failed.
