@@ -1,11 +1,12 @@
 //! `embed`: the features of images.
 
-use crate::device;
 use crate::model::ModelArgs;
 use crate::output::{Output, Overwrite};
+use crate::ranks::{self, Member};
 use crate::usage::usage;
 use beit::{
-    Batches, Contents, DataSettings, DeviceSettings, Embedder, FeatureSettings, Files, Source, Split,
+    Batches, Contents, DataSettings, DeviceSettings, Embedder, FeatureSettings, Files, RankSettings, Source,
+    Split,
 };
 use clap::Args as ClapArgs;
 use serde_json::json;
@@ -48,10 +49,37 @@ pub(crate) struct Args {
     #[command(flatten)]
     device: DeviceSettings,
     #[command(flatten)]
+    ranks: RankSettings,
+    #[command(flatten)]
     output: Output,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    ranks::run(&args.ranks, args.output, |member| embed(args, member))
+}
+
+fn embed(args: &Args, member: &Member) -> anyhow::Result<()> {
+    let leads = member.team.leads();
+    if leads {
+        may_write(args)?;
+    }
+    let watch = &member.watch;
+    let device = member.open(&args.device)?;
+    let embedder = Embedder::open_with(&args.model.model, &args.model.open, &args.features, &device, watch)?;
+    let data = DataSettings { max_bad_share: args.max_bad_share, ..DataSettings::default() };
+    let source = source(args)?;
+    watch.notes_of(source.as_ref());
+    let features = embedder.embed_source(&source, &data, args.batches, watch)?;
+    if leads {
+        features.write(&args.out, source.as_ref())?;
+    }
+    let shape = &features.shape;
+    let sentence = format!("features {shape:?}: {}", args.out.display());
+    member.answer(args.output, &json!({ "out": args.out, "features": shape }), &sentence)
+}
+
+/// Refuses a name that is no file of features, and files that would be lost.
+fn may_write(args: &Args) -> anyhow::Result<()> {
     let contents = match args.out.extension().and_then(|ending| ending.to_str()) {
         Some("safetensors") => Contents::Tensors(&["features", "labels"]),
         Some("npy") => Contents::Array,
@@ -62,17 +90,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if names.exists() && !args.out.exists() {
         usage!("{} is there already, and would be written beside {}", names.display(), args.out.display());
     }
-    let watch = args.output.watch();
-    let device = device::open(&args.device, &watch)?;
-    let embedder = Embedder::open_with(&args.model.model, &args.model.open, &args.features, &device, &watch)?;
-    let data = DataSettings { max_bad_share: args.max_bad_share, ..DataSettings::default() };
-    let source = source(args)?;
-    watch.notes_of(source.as_ref());
-    let features = embedder.embed_source(&source, &data, args.batches, &watch)?;
-    features.write(&args.out, source.as_ref())?;
-    let shape = &features.shape;
-    let sentence = format!("features {shape:?}: {}", args.out.display());
-    args.output.answer(&json!({ "out": args.out, "features": shape }), &sentence)
+    Ok(())
 }
 
 fn source(args: &Args) -> anyhow::Result<Arc<dyn Source>> {

@@ -65,7 +65,8 @@ fn train(mut args: Args, given: &Given, member: &Member) -> anyhow::Result<()> {
             Some(ranks) => pretraining.predict(ranks, &args.cluster, || Device::open(&args.device))?,
             None => Vec::new(),
         };
-        return dry_run(&pretraining, &args.device, predicted, (member, args.output));
+        let plan = pretraining.plan(args.device.footprint()?, imagined)?;
+        return dry_run(&plan, &predicted, (member, args.output));
     }
     let done = pretraining.run(&member.open(&args.device)?)?;
     member.answer(args.output, &done, &sentence(&done))
@@ -95,12 +96,10 @@ fn sentence(done: &Pretrained) -> String {
 }
 
 fn dry_run(
-    pretraining: &Pretraining,
-    device: &DeviceSettings,
-    predicted: Vec<Predicted>,
+    plan: &PlannedRun,
+    predicted: &[Predicted],
     (member, output): (&Member, Output),
 ) -> anyhow::Result<()> {
-    let plan = pretraining.plan(device.footprint()?)?;
     let (steps, flops) = (plan.steps, plan.flops_per_step as f64);
     let mut sentence = format!(
         "a step: {:.1} GFLOP, {:.0} MiB; the run: {steps} steps, {:.1} TFLOP (tokenizer not counted)",
@@ -111,14 +110,14 @@ fn dry_run(
     if !predicted.is_empty() {
         sentence += "\n ranks  machines  compute s  exchange s  sent MB  images/s  efficiency     days";
     }
-    for Predicted { ranks, nodes, compute, exchange, sent, images_per_second, efficiency, days } in &predicted
+    for Predicted { ranks, nodes, compute, exchange, sent, images_per_second, efficiency, days } in predicted
     {
         sentence += &format!(
             "\n{ranks:6}  {nodes:8}  {compute:9.3}  {exchange:10.3}  {:7.0}  {images_per_second:8.0}  {efficiency:10.2}  {days:7.2}",
             sent / 1e6
         );
     }
-    member.answer(output, &DryRun { plan: &plan, predicted: &predicted }, &sentence)
+    member.answer(output, &DryRun { plan, predicted }, &sentence)
 }
 
 #[derive(Serialize)]

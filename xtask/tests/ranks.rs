@@ -47,9 +47,10 @@ fn any_number_of_processes_gives_the_same_bits() {
         ),
     ] {
         let one = place.good(&format!("{args} --out {name}-1 --json")).answer();
-        // Two processes have two micro-batches each, four have one.
+        // Two processes have two micro-batches each; four have one, and share the moments of the optimiser.
         for of in if name == "pretrain" { vec![2, 4] } else { vec![4] } {
-            let many = place.good(&format!("{args} --ranks {of} --out {name}-{of} --json"));
+            let shared = if of == 4 && name != "tokenizer" { "--shard-optimiser" } else { "" };
+            let many = place.good(&format!("{args} --ranks {of} {shared} --out {name}-{of} --json"));
             let files = |of: usize| -> Vec<_> {
                 let parts = ["last/", "tokenizer", "pictures"];
                 parts
@@ -92,6 +93,13 @@ fn evaluations_are_shared() {
         let resumed = place.good(&format!("{evaluate} --out many-{of} --resume --ranks 4"));
         assert_eq!(one.answer(), resumed.answer());
     }
+    let embed = "embed --model tuned --data folder:photos --batch-size 5 --threads 1";
+    place.good(&format!("{embed} --out one.safetensors"));
+    place.good(&format!("{embed} --out many.safetensors --ranks 3"));
+    for end in ["safetensors", "safetensors.names.txt"] {
+        let files = ["one", "many"].map(|name| fs::read(place.path(&format!("{name}.{end}"))).unwrap());
+        assert!(files[0] == files[1], "{end}");
+    }
     for judge in ["knn --k 3", "linear"] {
         let probe =
             format!("probe {judge} --model tuned --data folder:photos --batch-size 5 --threads 1 --json");
@@ -108,7 +116,9 @@ fn evaluations_are_shared() {
 fn another_number_of_processes_goes_on() {
     let place = Place::with_photos();
     place.good(&format!("{LONG} --steps 8 --out whole"));
-    for (before, after) in [("--ranks 4", "--ranks 2"), ("", "--ranks 4"), ("--ranks 2", "")] {
+    for (before, after) in
+        [("--ranks 4 --shard-optimiser", "--ranks 2"), ("", "--ranks 4 --shard-optimiser"), ("--ranks 2", "")]
+    {
         place.good(&format!("{LONG} --steps 8 --out part --overwrite {before}"));
         fs::remove_dir_all(place.path("part/checkpoints/step-0000008")).unwrap();
         let resumed = place.good(&format!("pretrain --resume --out part --threads 1 {after}"));

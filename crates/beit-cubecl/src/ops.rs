@@ -22,6 +22,9 @@ impl<R: Runtime> Device for Gpu<R> {
     fn read_ids(&self, ids: &Ids) -> Result<Vec<u32>, DeviceError> {
         self.download_ids(ids)
     }
+    fn overwrite(&self, x: &mut Tensor, data: &[f32]) {
+        elementwise::overwrite(self, x, &self.upload_f32(x.shape, data));
+    }
     fn shape(&self, x: &Tensor) -> Shape {
         x.shape
     }

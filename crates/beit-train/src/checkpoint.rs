@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::optimiser::Optimiser;
 use crate::recipe::Recipe;
-use beit_ops::{Ops, Tree};
+use beit_ops::{Ops, Shape, Tree};
 use beit_weights::{Checkpoint, TensorFile, TensorWriter};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -53,10 +53,10 @@ pub(crate) fn save<O: Ops>(
     let dir = checkpoint.join(TRAINING);
     fs::create_dir_all(&dir).map_err(|source| Error::Write { path: dir.clone(), source })?;
     let step = optimiser.steps();
-    write(ops, step, &dir.join(OPTIMISER), optimiser.state())?;
+    write(step, &dir.join(OPTIMISER), flat(optimiser.state(ops)))?;
     let buffers = buffers.named();
     if !buffers.is_empty() {
-        write(ops, step, &dir.join(BUFFERS), buffers)?;
+        write(step, &dir.join(BUFFERS), read(ops, buffers))?;
     }
     let path = dir.join(STATE);
     let state = State { step, recipe: settings };
@@ -71,7 +71,7 @@ pub(crate) fn save_params<O: Ops>(
     step: u64,
     params: &impl Tree<O::Tensor>,
 ) -> Result<()> {
-    write(ops, step, &checkpoint.join(TRAINING).join(LAST), params.named())
+    write(step, &checkpoint.join(TRAINING).join(LAST), read(ops, params.named()))
 }
 
 /// Reads what [`save_params`] wrote.
@@ -83,21 +83,36 @@ pub(crate) fn load_params<O: Ops>(
     read_tree(ops, &checkpoint.join(TRAINING).join(LAST), params)
 }
 
-/// Writes a file of tensors after `step` steps, all of them finite.
-fn write<'a, O: Ops<Tensor: 'a>>(
+/// A tensor's name, extents and numbers.
+type Named = (String, Shape, Vec<f32>);
+
+/// The numbers of tensors, read when they are asked for.
+fn read<'a, O: Ops<Tensor: 'a>>(
     ops: &O,
-    step: u64,
-    path: &Path,
-    tensors: impl IntoIterator<Item = (String, &'a O::Tensor)>,
-) -> Result<()> {
+    tensors: Vec<(String, &'a O::Tensor)>,
+) -> impl Iterator<Item = Result<Named>> {
+    tensors.into_iter().map(|(name, tensor)| Ok((name, ops.shape(tensor), ops.read(tensor)?)))
+}
+
+/// One after another of the pairs.
+fn flat(pairs: impl Iterator<Item = Result<[Named; 2]>>) -> impl Iterator<Item = Result<Named>> {
+    pairs.flat_map(|pair| match pair {
+        Ok([first, second]) => vec![Ok(first), Ok(second)],
+        Err(error) => vec![Err(error)],
+    })
+}
+
+/// Writes a file of tensors after `step` steps, all of them finite.
+fn write(step: u64, path: &Path, tensors: impl Iterator<Item = Result<Named>>) -> Result<()> {
     let mut writer = TensorWriter::new();
-    for (name, tensor) in tensors {
+    for tensor in tensors {
+        let (name, shape, numbers) = tensor?;
         let unsound = |error: beit_weights::Error| Error::NotSaved {
             path: path.to_owned(),
             step,
             problem: error.to_string(),
         };
-        writer.finite_floats(name, &ops.shape(tensor), &ops.read(tensor)?).map_err(unsound)?;
+        writer.finite_floats(name, &shape, &numbers).map_err(unsound)?;
     }
     Ok(writer.write(path)?)
 }

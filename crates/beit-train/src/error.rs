@@ -52,6 +52,11 @@ pub enum Error {
         /// Which tensor.
         problem: String,
     },
+    /// What the optimiser keeps is spread over processes, and was not brought together.
+    #[error(
+        "rank {0} keeps moments that a checkpoint needs, and they were not collected before it was saved"
+    )]
+    Elsewhere(usize),
     /// A classifier whose answers are no numbers.
     #[error(
         "the logits of batch {batch} are not finite: the model is damaged, or was trained until its numbers overflowed"

@@ -65,6 +65,17 @@ pub trait Hooks<O: Ops, K: Task<O>> {
         Ok(())
     }
 
+    /// Gives every process what the others have written: `by_rank` are the tensors of each, the same in all of them, and each has
+    /// written its own. Where the optimiser is [sharded](crate::Trainer::sharded) these are the parameters, after every step.
+    ///
+    /// # Errors
+    ///
+    /// Whatever ends the run.
+    fn all_gather(&mut self, ops: &O, by_rank: Vec<Vec<&mut O::Tensor>>) -> Result<()> {
+        let _ = (ops, by_rank);
+        Ok(())
+    }
+
     /// Sees parameters and buffers after every step, of which `step` are done; keeps an average of them, for example. Where numbers
     /// are read seldom, a step that was not finite is seen too: the parameters are then those of the step before.
     /// A clone shares its memory with the parameters, so that the next step has to copy them: keep numbers of your own.

@@ -9,7 +9,7 @@ use crate::meter::Meter;
 use crate::record::Record;
 use crate::task::{Changes, Moment, Task};
 use crate::trainer::Trainer;
-use beit_data::{Batch, Batches, Loader, Purpose, Sample, sample_rng};
+use beit_data::{Batch, Batches, Loader, Purpose, Sample, Shard, sample_rng};
 use beit_ops::{Ops, Tree};
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,7 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
         listeners: &mut Listeners<'_>,
     ) -> Result<()> {
         self.recipe.check()?;
+        self.optimiser_of(hooks.shard())?;
         let (phase, total) = (self.task.phase(), self.recipe.hyper.schedule.total);
         let (begin, until) = (self.optimiser.steps(), until.min(total));
         let each = self.recipe.each(hooks.shard().of)?;
@@ -58,6 +59,10 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
             let looks = paused || self.looks_after(step + 1, until);
             let measured = if looks { self.look(&mut pending, &grads)? } else { Vec::new() };
             self.optimiser.step(self.ops, &mut self.params, &mut grads, &clip);
+            if self.optimiser.shard().of > 1 {
+                let params = self.optimiser.by_owner(self.params.leaves_mut());
+                meter.exchange(|| hooks.all_gather(self.ops, params))?;
+            }
             if let Some(average) = &mut self.average {
                 average.update(self.ops, &self.params, &self.buffers);
             }
@@ -99,6 +104,18 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
             took = begun.elapsed();
         }
         Ok(took * u32::try_from(self.recipe.accumulate).unwrap_or(u32::MAX))
+    }
+
+    /// Refuses an optimiser that other processes share than those which train.
+    fn optimiser_of(&self, shard: Shard) -> Result<()> {
+        match self.optimiser.shard() {
+            Shard::WHOLE => Ok(()),
+            own if own == shard => Ok(()),
+            own => Err(Error::Recipe(format!(
+                "the optimiser is that of rank {} of {}, expected that of rank {} of {}",
+                own.rank, own.of, shard.rank, shard.of
+            ))),
+        }
     }
 
     /// Whether a step has one micro-batch only, in all processes.

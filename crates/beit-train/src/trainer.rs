@@ -4,8 +4,10 @@ use crate::average::Average;
 use crate::checkpoint::{self, Settings};
 use crate::error::Result;
 use crate::optimiser::Optimiser;
+use crate::ranks::Communicator;
 use crate::recipe::Recipe;
 use crate::task::Task;
+use beit_data::Shard;
 use beit_ops::Ops;
 use std::path::Path;
 
@@ -42,6 +44,25 @@ impl<'a, O: Ops, K: Task<O>> Trainer<'a, O, K> {
         Self { ops, task, recipe, params, buffers, optimiser, average }
     }
 
+    /// Begins as one of several processes, each of which keeps the optimiser's moments of some parameters, and steps only them. Then
+    /// the [hooks](crate::Hooks::all_gather) must hand the parameters round, and whoever saves must [collect](Trainer::collect) before.
+    #[must_use]
+    pub fn sharded(mut self, shard: Shard) -> Self {
+        let depth = self.task.depth(&self.params);
+        self.optimiser = Optimiser::sharded(self.ops, &self.params, self.recipe.hyper, depth, shard);
+        self
+    }
+
+    /// Brings the moments that other processes keep to rank 0, where they stay until the next step. All processes call it; where
+    /// nothing is [sharded](Trainer::sharded) it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// The device, or those of the communicator.
+    pub fn collect(&mut self, ranks: &mut dyn Communicator) -> Result<()> {
+        self.optimiser.collect(self.ops, ranks)
+    }
+
     /// What the run gives so far, to be saved and judged: the average of the weights if the recipe asks for one, else the parameters
     /// and buffers of the last step.
     #[must_use]
@@ -67,7 +88,7 @@ impl<'a, O: Ops, K: Task<O>> Trainer<'a, O, K> {
     ///
     /// # Errors
     ///
-    /// The device or the disk.
+    /// The device, the disk, or moments that other processes keep and that were not [collected](Trainer::collect).
     pub fn save_state(&self, checkpoint: &Path) -> Result<()> {
         let settings = Settings { recipe: &self.recipe, task: self.task.settings() };
         checkpoint::save(self.ops, checkpoint, &settings, &self.optimiser, &self.buffers)?;

@@ -4,7 +4,7 @@ mod common;
 mod noise;
 mod trained;
 
-use beit_data::{Loader, LoaderConfig};
+use beit_data::{Loader, LoaderConfig, Shard};
 use beit_ops::Host;
 use beit_train::{Background, Communicator, Error, Hooks, NoHooks, Ranks, Recipe, Result, Task, Threads};
 use common::{Bright, bits, loader, reports, training};
@@ -54,6 +54,34 @@ impl Visit for InBackground {
             });
         }
     }
+}
+
+/// The same where each rank keeps the moments of some parameters.
+struct Sharded;
+
+impl Visit for Sharded {
+    fn visit<K: Task<Host<f32>>>(
+        &mut self,
+        name: &str,
+        make: impl Fn(Recipe) -> TrainingOf<K> + Sync,
+        loader: impl Fn() -> Loader<K::Sample> + Sync,
+    ) {
+        let wanted = alone(&make, &loader);
+        for of in [2, 4, 8] {
+            let ends = Threads::run(of, |ranks| {
+                let shard = ranks.shard();
+                shared(ranks, |recipe| make(recipe).sharded(shard), &loader).expect("training works")
+            });
+            for (rank, end) in ends.into_iter().enumerate() {
+                assert!(end == wanted, "{name}: rank {rank} of {of}");
+            }
+        }
+    }
+}
+
+#[test]
+fn shared_moments_end_with_the_same_bits() {
+    visit_all(&mut Sharded);
 }
 
 #[test]
@@ -110,6 +138,57 @@ fn another_number_of_ranks_goes_on() {
         bits(&second.params)
     });
     assert!(ends.iter().all(|end| *end == straight.bits[0]));
+}
+
+/// Moments that four ranks share are brought to rank 0, whose checkpoint is that of one process; three go on with it.
+#[test]
+fn shared_moments_are_saved_by_one_and_read_by_others() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folders = [folder.path().join("one"), folder.path().join("four")];
+    folders.iter().for_each(|folder| std::fs::create_dir(folder).expect("a new folder"));
+    let mut one = training(recipe(12));
+    reports(&mut one, &loader(2), 3, &mut NoHooks).expect("training works");
+    one.save_state(&folders[0]).expect("the disk has room");
+    let models = Threads::run(4, |ranks| {
+        let shard = ranks.shard();
+        let mut training = training(recipe(12)).sharded(shard);
+        reports(&mut training, &loader(2), 3, &mut Ranks::new(ranks, &mut NoHooks)).expect("training works");
+        let error = training.save_state(&folders[1]).expect_err("each has a part").to_string();
+        assert!(error.contains("keeps moments that a checkpoint needs"), "{error}");
+        training.collect(ranks).expect("all ranks live");
+        if shard.rank == 0 {
+            training.save_state(&folders[1]).expect("the disk has room");
+        }
+        training.into_model().0
+    });
+    let states =
+        folders.each_ref().map(|folder| std::fs::read(folder.join("training/optimiser.safetensors")));
+    let [one, four] = states.map(|state| state.expect("it was saved"));
+    assert!(one == four);
+
+    let ends = |sharded: bool| {
+        Threads::run(3, |ranks| {
+            let shard = if sharded { ranks.shard() } else { Shard::WHOLE };
+            let mut training = training(recipe(12)).sharded(shard);
+            training.params = models[ranks.shard().rank].clone();
+            training.load_state(&folders[1]).expect("the state fits");
+            reports(&mut training, &loader(2), 6, &mut Ranks::new(ranks, &mut NoHooks))
+                .expect("training works");
+            bits(&training.params)
+        })
+    };
+    let ends = [ends(true), ends(false)].concat();
+    assert!(ends.iter().all(|end| *end == ends[0]));
+}
+
+#[test]
+fn moments_that_others_share_are_refused() {
+    let error = Threads::run(2, |ranks| {
+        let mut training = training(recipe(2)).sharded(Shard { rank: 0, of: 4 });
+        reports(&mut training, &loader(2), 6, &mut Ranks::new(ranks, &mut NoHooks)).expect_err("of four")
+    });
+    let said = "the optimiser is that of rank 0 of 4, expected that of rank 1 of 2";
+    assert!(error[1].to_string().contains(said), "{}", error[1]);
 }
 
 /// Their gradients would be of one length, and their sum of no meaning.

@@ -9,10 +9,12 @@ use crate::memory;
 use crate::npy;
 use crate::on::On;
 use crate::progress::{Task, Watch};
+use crate::run::data_stamp;
 use crate::settings::{Batches, DataSettings, OpenSettings};
-use beit_data::{Image, Preprocessing, Source};
+use beit_data::{Batch, Image, Preprocessing, Source};
 use beit_heads::{Pooling, patch_rows};
 use beit_ops::{Norm, Ops};
+use beit_train::share_batches;
 use beit_vit::{Config, Input, Vit};
 use beit_weights::TensorWriter;
 use serde::Serialize;
@@ -246,6 +248,7 @@ impl Embedder {
     }
 
     /// Every image of a source. What cannot be decoded is named to the watcher and left out, up to the share that `data` allows.
+    /// [Processes](Device::in_team) share the images, and all get all features.
     ///
     /// # Errors
     ///
@@ -260,16 +263,26 @@ impl Embedder {
         data.check()?;
         let batch = batches.or(Batches::SMALL);
         memory::refuse_images(&self.device, &self.config, batch.min(source.len()))?;
+        let team = self.device.team();
+        if team.shard().of > 1 {
+            let stamp = format!("{}, in batches of {batch}", data_stamp(source.as_ref()));
+            team.same(&stamp, |first, other| format!("its data are {other}, in rank 0 {first}"))?;
+        }
         let loading = Loading::new(batch, 0, data, &self.device, watch);
         let loader = loading.pixels(source, self.preprocessing)?;
         watch.begin(&Task::Images { total: loader.images() as u64 });
         let mut all = Features::default();
-        for batch in loader.epoch(0)? {
-            let batch = batch?;
-            all.values.extend(self.features(&batch.data, |row| source.name(batch.indices[row]))?);
-            all.indices.extend(batch.indices);
+        let find = |batch: &Batch<Vec<f32>>| -> Result<(Vec<usize>, Vec<f32>)> {
+            let features = self.features(&batch.data, |row| source.name(batch.indices[row]))?;
+            Ok((batch.indices.clone(), features))
+        };
+        let range = 0..loader.batches_per_epoch();
+        share_batches(&mut *team.ranks(), &loader, range, find, |_, (indices, values)| {
+            all.values.extend(values);
+            all.indices.extend(indices);
             watch.done(all.indices.len() as u64);
-        }
+            Ok(())
+        })?;
         watch.end();
         all.shape = match self.rows {
             1 => vec![all.indices.len(), self.config.width],
@@ -292,6 +305,11 @@ impl Work for Open<'_> {
         let Self { name, opened, features } = self;
         let transformer = Transformer::load(&**ops, name, opened)?;
         let (config, preprocessing) = (transformer.vit.config().clone(), transformer.preprocessing);
+        if device.team().shard().of > 1 {
+            let parameters = crate::checksum::parameters(&**ops, &transformer.vit)?;
+            let model = format!("{parameters} seen as {preprocessing}, {features:?}");
+            device.team().same(&model, |first, other| format!("its model is {other}, in rank 0 {first}"))?;
+        }
         let params = Params::new(name, transformer, features)?;
         let rows = if features.pool == Pool::None { config.patches() } else { 1 };
         let engine = Rc::new(On::new(ops, params));

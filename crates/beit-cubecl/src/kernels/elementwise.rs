@@ -197,13 +197,23 @@ pub(crate) fn set<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, value: f32) {
     launch!(fill(gpu, count, dim, n, x.arg(), value, x.elem()));
 }
 
-/// Every element becomes zero. A shared buffer is left to the other tensors, and `x` gets a new one.
+/// Every element becomes zero.
 pub(crate) fn clear<R: Runtime>(gpu: &Gpu<R>, x: &mut Tensor) {
+    set(gpu, renewed(gpu, x), 0.0);
+}
+
+/// The elements become those of `with`.
+pub(crate) fn overwrite<R: Runtime>(gpu: &Gpu<R>, x: &mut Tensor, with: &Tensor) {
+    copy(gpu, with, renewed(gpu, x));
+}
+
+/// Makes ready for all elements to be written. A shared buffer is left to the other tensors, and `x` gets a new one.
+fn renewed<'a, R: Runtime>(gpu: &Gpu<R>, x: &'a mut Tensor) -> &'a Tensor {
     if Rc::strong_count(&x.buffer) > 1 {
         *x = gpu.empty(x.shape, x.dtype);
     }
     x.buffer.half.borrow_mut().take();
-    set(gpu, x, 0.0);
+    x
 }
 
 impl<R: Runtime> Gpu<R> {

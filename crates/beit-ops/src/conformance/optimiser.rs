@@ -20,6 +20,7 @@ pub(super) fn train<O: OptimiserOps>(check: &mut Check<'_, O>) {
     }
     check.forward(&AddAssign);
     broken_gradient(check);
+    overwritten(check);
     for gathered in [false, true] {
         adamw_all(check, gathered);
     }
@@ -43,6 +44,26 @@ fn broken_gradient<O: OptimiserOps>(check: &mut Check<'_, O>) {
             check.compare(name, x, &want, 0.0);
         }
     }
+}
+
+/// Elements from the host, in tensors that lie together and of which one is shared.
+fn overwritten<O: OptimiserOps>(check: &mut Check<'_, O>) {
+    let name = "overwrite: tensors gathered in memory";
+    if !(check.wanted)(name) {
+        return;
+    }
+    let ops = check.ops;
+    let lens = [3, 2050, 1];
+    let mut tensors = lens.map(|len| ops.upload([len], &vec![1.0; len]));
+    ops.gather_in_memory(tensors.iter_mut().collect());
+    let clone = tensors[1].clone();
+    for (tensor, len) in tensors.iter_mut().zip(lens) {
+        let values: Vec<f32> = (0..len).map(|i| i as f32 - 1.5).collect();
+        ops.overwrite(tensor, &values);
+        let want: Vec<_> = values.iter().map(|&value| f64::from(value)).enumerate().collect();
+        check.compare(name, tensor, &want, 0.0);
+    }
+    check.compare(name, &clone, &[(0, 1.0), (2049, 1.0)], 0.0);
 }
 
 /// All tensors at once against one after the other, to the bit; gathered in memory or not.

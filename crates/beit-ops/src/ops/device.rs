@@ -25,6 +25,10 @@ pub trait Device {
     fn read(&self, x: &Self::Tensor) -> Result<Vec<f32>, DeviceError>;
     /// Copies integers from the device.
     fn read_ids(&self, ids: &Self::Ids) -> Result<Vec<u32>, DeviceError>;
+    /// Writes `data` (row-major) to the elements of `x`, which stays where it is in memory unless a clone shares it.
+    fn overwrite(&self, x: &mut Self::Tensor, data: &[f32]) {
+        *x = self.upload(self.shape(x), data);
+    }
     /// The shape of a tensor.
     fn shape(&self, x: &Self::Tensor) -> Shape;
     /// The same elements under another shape.

@@ -1,6 +1,6 @@
 //! How a rank takes part in a step.
 
-use super::{Communicator, disagrees, gather_numbers, part, sum_over_ranks};
+use super::{Communicator, all_gather, disagrees, gather_numbers, part, sum_over_ranks};
 use crate::error::Result;
 use crate::hooks::{Hooks, Sums};
 use crate::task::{Changes, Task};
@@ -121,6 +121,32 @@ where
         self.hooks.reduce(ops, Changes { grads, buffers }, sums)
     }
 
+    fn all_gather(&mut self, ops: &O, by_rank: Vec<Vec<&mut O::Tensor>>) -> Result<()> {
+        let own = self.ranks.shard().rank;
+        let numbers = |tensors: &Vec<&mut O::Tensor>| -> usize {
+            tensors.iter().map(|tensor| ops.shape(tensor).elements()).sum()
+        };
+        let bounds: Vec<usize> = std::iter::once(0)
+            .chain(by_rank.iter().map(numbers).scan(0, |end, numbers| {
+                *end += numbers;
+                Some(*end)
+            }))
+            .collect();
+        let mut values = vec![0.0; bounds[by_rank.len()]];
+        let (_, written) = read(ops, by_rank[own].iter().map(|tensor| &**tensor))?;
+        values[bounds[own]..bounds[own + 1]].copy_from_slice(&written);
+        all_gather(self.ranks, &mut values, &bounds)?;
+        for (rank, tensors) in by_rank.into_iter().enumerate().filter(|(rank, _)| *rank != own) {
+            let mut rest = &values[bounds[rank]..bounds[rank + 1]];
+            for tensor in tensors {
+                let (numbers, others) = rest.split_at(ops.shape(tensor).elements());
+                ops.overwrite(tensor, numbers);
+                rest = others;
+            }
+        }
+        Ok(())
+    }
+
     fn stepped(&mut self, ops: &O, params: &K::Params, buffers: &K::Buffers, step: u64) -> Result<()> {
         self.hooks.stepped(ops, params, buffers, step)
     }
@@ -142,18 +168,9 @@ impl<C: Communicator + ?Sized, H: ?Sized> Ranks<'_, C, H> {
         let sums = self.sums(values, begun.len())?;
         let parts: HashMap<usize, &[f32]> =
             begun.iter().zip(&sums).flat_map(|(leaves, sum)| parts(leaves, sum)).collect();
-        let sum = |leaf: &O::Tensor| {
-            let values = parts.get(&place(leaf)).expect("every leaf travels");
-            ops.upload(ops.shape(leaf), values)
-        };
-        for leaf in grads.leaves_mut() {
-            // They stay where they are: a device may have laid them out for the optimiser.
-            let sum = sum(leaf);
-            ops.clear(leaf);
-            ops.add_assign(leaf, &sum);
-        }
-        for leaf in buffers.leaves_mut() {
-            *leaf = sum(leaf);
+        let sum = |leaf: &O::Tensor| *parts.get(&place(leaf)).expect("every leaf travels");
+        for leaf in grads.leaves_mut().into_iter().chain(buffers.leaves_mut()) {
+            ops.overwrite(leaf, sum(leaf));
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Training by several processes at once (data-parallel), each with its own micro-batches of every step.
 
+mod all_gather;
 mod alone;
 mod background;
 mod hooks;
@@ -11,6 +12,7 @@ mod sum;
 mod tcp;
 mod threads;
 
+pub use all_gather::all_gather;
 pub use alone::Alone;
 pub use background::Background;
 pub use hooks::Ranks;

@@ -44,22 +44,28 @@ fn by_exchange<C: Communicator + ?Sized>(ranks: &mut C, values: &mut [f32]) -> R
     Ok(())
 }
 
-fn powers_below(of: usize) -> impl Iterator<Item = usize> {
+pub(super) fn powers_below(of: usize) -> impl Iterator<Item = usize> {
     std::iter::successors(Some(1), |power| Some(2 * power)).take_while(move |&power| power < of)
+}
+
+/// From all ranks down to the smallest part that `rank` is the first of, or is in at all: where each part begins, where its second half
+/// does, and where it ends.
+pub(super) fn halves(rank: usize, of: usize) -> Vec<(usize, usize, usize)> {
+    let (mut range, mut halves) = (0..of, Vec::new());
+    while range.len() > 1 {
+        let middle = range.start + range.len() / 2;
+        halves.push((range.start, middle, range.end));
+        range = if rank < middle { range.start..middle } else { middle..range.end };
+    }
+    halves
 }
 
 /// For any number of ranks: the first of a half gets the sum of the other half from its first.
 fn over_the_first<C: Communicator + ?Sized>(ranks: &mut C, values: &mut [f32]) -> Result<()> {
     let (rank, of) = (ranks.shard().rank, ranks.shard().of);
-    // From the whole down to the smallest part that this rank is the first of, or is in at all.
-    let (mut range, mut halves) = (0..of, Vec::new());
-    while range.len() > 1 {
-        let middle = range.start + range.len() / 2;
-        halves.push((range.start, middle));
-        range = if rank < middle { range.start..middle } else { middle..range.end };
-    }
+    let halves = halves(rank, of);
     let mut received = vec![0.0; values.len()];
-    for &(first, second) in halves.iter().rev() {
+    for &(first, second, _) in halves.iter().rev() {
         if rank == first {
             ranks.exchange(second, &[], &mut received)?;
             values.iter_mut().zip(&received).for_each(|(sum, other)| *sum += other);
@@ -67,7 +73,7 @@ fn over_the_first<C: Communicator + ?Sized>(ranks: &mut C, values: &mut [f32]) -
             ranks.exchange(first, values, &mut [])?;
         }
     }
-    for (first, second) in halves {
+    for (first, second, _) in halves {
         if rank == first {
             ranks.exchange(second, values, &mut [])?;
         } else if rank == second {

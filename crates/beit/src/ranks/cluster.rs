@@ -19,6 +19,8 @@ pub(crate) struct Step {
     pub(crate) micro_batches: u64,
     /// Numbers of the model, each of which has a gradient of four bytes.
     pub(crate) parameters: u64,
+    /// Whether parameters travel too, each from the process that has stepped it.
+    pub(crate) sharded: bool,
     /// Of the run.
     pub(crate) steps: u64,
     /// Images a second of one process.
@@ -82,10 +84,12 @@ impl Step {
         let bytes = 4.0 * self.parameters as f64;
         let [local, link] = [cluster.local_link, cluster.link].map(|gigabits| gigabits * 1e9 / 8.0);
         let of_machine = (ranks / nodes) as f64;
+        // A sum is halves of it, and these put together again.
+        let passes = if self.sharded { 3.0 } else { 2.0 };
         // Halves are exchanged within machines first: what is left for the network is small, and shared by all ranks of a machine.
-        let within = 2.0 * bytes * (1.0 - 1.0 / of_machine);
-        let sent = 2.0 * bytes * (1.0 - 1.0 / nodes as f64);
-        let rounds = 2.0 * f64::from(nodes.max(1).ilog2());
+        let within = passes * bytes * (1.0 - 1.0 / of_machine);
+        let sent = passes * bytes * (1.0 - 1.0 / nodes as f64);
+        let rounds = passes * f64::from(nodes.max(1).ilog2());
         let exchange = within / local + sent / link + rounds * LATENCY;
         let compute = self.images as f64 / (ranks as f64 * self.rate);
         let seconds = compute + exchange;
@@ -106,8 +110,14 @@ impl Step {
 mod tests {
     use super::*;
 
-    const STEP: Step =
-        Step { images: 2048, micro_batches: 16, parameters: 100_000_000, steps: 1000, rate: 64.0 };
+    const STEP: Step = Step {
+        images: 2048,
+        micro_batches: 16,
+        parameters: 100_000_000,
+        sharded: false,
+        steps: 1000,
+        rate: 64.0,
+    };
 
     #[test]
     fn one_process_only_computes() {
@@ -124,6 +134,13 @@ mod tests {
             days,
         };
         assert_eq!(one, [expected]);
+    }
+
+    #[test]
+    fn parameters_travel_as_well() {
+        let cluster = ClusterSettings { nodes: 2, link: 100.0, ..Default::default() };
+        let sent = |sharded| Step { sharded, ..STEP }.predict(2, &cluster)[1].sent;
+        assert!((sent(true) / sent(false) - 1.5).abs() < 1e-9);
     }
 
     #[test]

@@ -31,7 +31,7 @@ struct Computed {
 
 /// Settings that change no number of a step: a run may go on with others. The name of a tokenizer may change as long as its
 /// parameters, whose checksum is compared, do not.
-const FREE: [&str; 13] = [
+const FREE: [&str; 14] = [
     "out",
     "overwrite",
     "report_every",
@@ -40,6 +40,7 @@ const FREE: [&str; 13] = [
     "keep",
     "max_bad_share",
     "recompute",
+    "shard_optimiser",
     "accept_tokenizer",
     "measure_images",
     "tokenizer",

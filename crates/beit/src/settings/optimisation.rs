@@ -1,6 +1,7 @@
 use super::Batches;
 use super::number::{RATE, within};
 use crate::error::{Result, setting};
+use beit_data::Shard;
 use beit_train::{Decay, Hyper, Schedule};
 use beit_vit::Keep;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,9 @@ pub struct OptimisationSettings {
     /// Keep the inputs of the blocks only and compute the rest again for the gradients: the same numbers, less memory, more time
     #[cfg_attr(feature = "clap", arg(long))]
     pub recompute: bool,
+    /// Each of several processes keeps the optimiser's moments of a share of the parameters, and steps only them: the same numbers, less memory, more to send
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub shard_optimiser: bool,
     /// Peak learning rate; where not given, 4e-3 in fine-tuning (in segmentation 7e-4, or 1.6e-2 of small pictures), in pre-training what is usual for the preset
     #[cfg_attr(feature = "clap", arg(long))]
     pub lr: Option<f64>,
@@ -62,6 +66,7 @@ impl Default for OptimisationSettings {
             batches: Batches::default(),
             update_freq: None,
             recompute: false,
+            shard_optimiser: false,
             lr: None,
             min_lr: None,
             warmup_epochs: None,
@@ -92,11 +97,18 @@ impl OptimisationSettings {
         self.batch_size() as u64 * self.update_freq()
     }
 
-    /// How often training keeps as many numbers as the model has, besides the model: gradients, two moments, a sum for each time that
-    /// the micro-batches of a step are halved, and an average of the weights where there is one.
-    pub(crate) fn kept(&self, average: Option<f64>) -> usize {
-        let halvings = u64::BITS - self.update_freq().saturating_sub(1).leading_zeros();
-        3 + halvings as usize + average.is_some() as usize
+    /// How often one of so many processes keeps as many numbers as the model has, besides the model: gradients, two moments or its
+    /// share of them, a sum for each time that its micro-batches of a step are halved, and an average of the weights where there is one.
+    pub(crate) fn kept(&self, average: Option<f64>, ranks: usize) -> usize {
+        let own = self.update_freq().div_ceil(ranks.max(1) as u64);
+        let halvings = u64::BITS - own.saturating_sub(1).leading_zeros();
+        let moments = if self.shard_optimiser { 2_usize.div_ceil(ranks.max(1)) } else { 2 };
+        1 + moments + halvings as usize + average.is_some() as usize
+    }
+
+    /// The part that a process has of the optimiser's moments.
+    pub(crate) const fn moments(&self, shard: Shard) -> Shard {
+        if self.shard_optimiser { shard } else { Shard::WHOLE }
     }
 
     /// Puts the usual numbers in the place of those that were not given, so that they are written down with the run.
@@ -168,10 +180,15 @@ mod tests {
 
     #[test]
     fn sums_of_halves_take_memory() {
-        let kept = |update_freq| {
-            OptimisationSettings { update_freq: Some(update_freq), ..Default::default() }.kept(None)
-        };
-        assert_eq!([1, 2, 3, 4, 5, 8].map(kept), [3, 4, 5, 5, 6, 6]);
-        assert_eq!(OptimisationSettings::default().kept(Some(0.9)), 4);
+        let of = |update_freq| OptimisationSettings { update_freq: Some(update_freq), ..Default::default() };
+        assert_eq!([1, 2, 3, 4, 5, 8].map(|freq| of(freq).kept(None, 1)), [3, 4, 5, 5, 6, 6]);
+        assert_eq!([4, 8, 16].map(|freq| of(freq).kept(None, 4)), [3, 4, 5]);
+        assert_eq!(OptimisationSettings::default().kept(Some(0.9), 1), 4);
+    }
+
+    #[test]
+    fn shared_moments_take_less() {
+        let shared = OptimisationSettings { shard_optimiser: true, ..Default::default() };
+        assert_eq!([1, 2, 8].map(|ranks| shared.kept(None, ranks)), [3, 2, 2]);
     }
 }

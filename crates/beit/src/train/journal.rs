@@ -138,6 +138,7 @@ impl<'a> Journal<'a> {
             }
             self.same_model(trainer)?;
             let saving = Instant::now();
+            trainer.collect(&mut *self.team.ranks())?;
             let checkpoint = self.save(trainer, settings, &save)?;
             between = LEAST_BETWEEN.max(saving.elapsed() * COSTS);
             if step >= total {
@@ -169,7 +170,7 @@ impl<'a> Journal<'a> {
     }
 
     /// Saves what a run had learnt when its data or another rank failed. Numbers that are not finite, or a device that failed, leave
-    /// nothing that is worth it.
+    /// nothing that is worth it; where moments are shared, the other ranks had a part of it.
     fn rescue<O: Ops, K: Task<O>>(
         &mut self,
         trainer: &Trainer<'_, O, K>,
@@ -180,7 +181,11 @@ impl<'a> Journal<'a> {
     ) {
         use beit_train::Error::{Data, NoImages, Ranks};
         let lost = trainer.optimiser.steps() > begun && !self.run.follows();
-        if lost && matches!(error, Error::Train(Data(_) | NoImages { .. } | Ranks { .. })) {
+        if lost && trainer.optimiser.shard().of > 1 {
+            self.watch.note(
+                "what was learnt since the last checkpoint is lost: the ranks shared the optimiser's moments",
+            );
+        } else if lost && matches!(error, Error::Train(Data(_) | NoImages { .. } | Ranks { .. })) {
             let dir = self.run.dir.display().to_string();
             match self.save(trainer, settings, save) {
                 Ok(saved) => self.watch.note(&format!(

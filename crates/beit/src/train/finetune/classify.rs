@@ -34,7 +34,8 @@ impl Work for Job<'_> {
             loading.finetune(&job.images.source, job.images.indices.clone(), transform)?;
 
         let task = Classification { smoothing: settings.smoothing, recompute: settings.training.recompute };
-        let mut trainer = Trainer::new(&**ops, task, job.recipe(device), params);
+        let shard = settings.training.moments(device.team().shard());
+        let mut trainer = Trainer::new(&**ops, task, job.recipe(device), params).sharded(shard);
         let names = job.images.source.class_names();
         let save = |trainer: &Trainer<'_, O, _>, dir: &Path| save(trainer, &preprocessing, names, dir);
         let mut trained = job.train(device, &mut trainer, &loader, save)?;

@@ -336,9 +336,9 @@ impl Finetuning {
     }
 
     /// How often training keeps as many numbers as the model has.
-    fn copies(&self) -> usize {
+    fn copies(&self, device: &Device) -> usize {
         let FinetuneSettings { training, average, .. } = &self.settings;
-        training.kept(average.decay())
+        training.kept(average.decay(), device.team().shard().of)
     }
 
     /// The names of the classes that are learnt.

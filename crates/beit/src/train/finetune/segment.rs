@@ -41,7 +41,9 @@ impl Work for Job<'_> {
 
         let (mean, recompute) = (settings.segmentation.mean(), settings.training.recompute);
         let task = Segmentation { mean, recompute };
-        let mut trainer = Trainer::with_buffers(&**ops, task, job.recipe(device), params, running);
+        let shard = settings.training.moments(device.team().shard());
+        let mut trainer =
+            Trainer::with_buffers(&**ops, task, job.recipe(device), params, running).sharded(shard);
         let names = job.class_names();
         let save = |trainer: &Trainer<'_, O, _>, dir: &Path| save(trainer, &preprocessing, names, dir);
         let mut trained = job.train(device, &mut trainer, &loader, save)?;

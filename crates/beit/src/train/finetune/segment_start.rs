@@ -161,7 +161,7 @@ impl Finetuning {
         self.refuse_beyond(device, vit, |ops, batch| {
             let params = Segmenter::shapes(config).map(&mut |shape| ops.zeros(*shape));
             let mut running = Segmenter::running(config).map(&mut |shape| ops.zeros(*shape));
-            let mut kept: Vec<_> = (0..self.copies()).map(|_| params.clone()).collect();
+            let mut kept: Vec<_> = (0..self.copies(device)).map(|_| params.clone()).collect();
             let images = ops.zeros(vit.images(batch));
             let input = beit_vit::Input { images: &images, mask: None, drop_path: None };
             let (logits, saved) = params.forward(ops, &input, &mut running, &[], training.keep());

@@ -93,7 +93,7 @@ impl Finetuning {
     }
 
     fn refuse_classifier_beyond(&self, device: &Device, config: &ClassifierConfig) -> Result<()> {
-        let (vit, keep, copies) = (&config.vit, self.settings.training.keep(), self.copies());
+        let (vit, keep, copies) = (&config.vit, self.settings.training.keep(), self.copies(device));
         self.refuse_beyond(device, vit, |ops, batch| {
             let params = Classifier::shapes(config).map(&mut |shape| ops.zeros(*shape));
             let mut kept: Vec<_> = (0..copies).map(|_| params.clone()).collect();

@@ -68,7 +68,8 @@ impl Work for Job<'_> {
         let task = MaskedImages { tokenizer: &*tokenizer, recompute, baseline };
         let recipe = recipe(&settings.training, &settings.run, job.hyper, device);
         let params = Mim::init(&**ops, &job.config, recipe.seed);
-        let mut trainer = Trainer::new(&**ops, task, recipe, params);
+        let shard = settings.training.moments(team.shard());
+        let mut trainer = Trainer::new(&**ops, task, recipe, params).sharded(shard);
         if let Some(newest) = &newest {
             resume(&mut trainer, newest)?;
         }

@@ -197,15 +197,15 @@ impl Pretraining {
         )
     }
 
-    /// What the run will take on a device of this footprint: one step without numbers. Also refuses what [`run`](Self::run) would
+    /// What the run will take of each of so many processes on a device of this footprint: one step without numbers. Also refuses what [`run`](Self::run) would
     /// refuse of the folder.
     ///
     /// # Errors
     ///
     /// A folder that is in use.
-    pub fn plan(&self, footprint: Footprint) -> Result<PlannedRun> {
+    pub fn plan(&self, footprint: Footprint, ranks: usize) -> Result<PlannedRun> {
         Run::check(&self.settings.run)?;
-        let Planned { flops, bytes } = self.planned(footprint);
+        let Planned { flops, bytes } = self.planned(footprint, ranks);
         Ok(PlannedRun {
             steps: self.hyper.schedule.total,
             flops_per_step: flops.saturating_mul(self.settings.training.update_freq()),
@@ -239,6 +239,7 @@ impl Pretraining {
             images: training.step_size(),
             micro_batches: training.update_freq(),
             parameters: self.parameters() as u64,
+            sharded: training.shard_optimiser,
             steps: self.hyper.schedule.total,
             rate,
         };
@@ -249,13 +250,13 @@ impl Pretraining {
         Mim::shapes(&self.config).leaves().iter().map(|shape| shape.elements()).sum()
     }
 
-    /// One micro-batch without numbers.
-    fn planned(&self, footprint: Footprint) -> Planned {
+    /// One micro-batch of one of so many processes, without numbers.
+    fn planned(&self, footprint: Footprint, ranks: usize) -> Planned {
         let Self { settings, config, .. } = self;
         let vit = &config.vit;
         memory::plan(footprint, settings.training.batch_size(), |ops, batch| {
             let params = Mim::shapes(config).map(&mut |shape| ops.zeros(*shape));
-            let mut kept: Vec<_> = (0..settings.training.kept(None)).map(|_| params.clone()).collect();
+            let mut kept: Vec<_> = (0..settings.training.kept(None, ranks)).map(|_| params.clone()).collect();
             let masked = self.masker.config().target * batch;
             let images = ops.zeros([batch, 3, vit.image[0], vit.image[1]]);
             let mask = ops.zeros([batch, vit.patches()]);
@@ -271,8 +272,9 @@ impl Pretraining {
         let (vit, batch) = (&self.config.vit, self.settings.training.batch_size());
         let what = format!("a step of {batch} images of {}x{}", vit.image[0], vit.image[1]);
         let lower = "--batch-size, --image-size or --preset, or take --recompute";
+        let planned = self.planned(device.footprint(), device.team().shard().of);
         memory::refuse_beyond(device, &what, memory::least_of_vit(vit, batch), lower)?;
-        memory::refuse_beyond(device, &what, self.planned(device.footprint()).bytes, lower)
+        memory::refuse_beyond(device, &what, planned.bytes, lower)
     }
 
     /// Trains, or goes on, to the end: a tokenizer first where none is given, then the model; measures it on images that were held

@@ -1,8 +1,13 @@
 //! AdamW over a parameter tree: decay groups, layer-wise learning rates, clipping.
 
+mod moments;
+
 use crate::error::{Error, Result};
+use crate::ranks::Communicator;
 use crate::schedule::Schedule;
+use beit_data::Shard;
 use beit_ops::{AdamW, Layer, Leaf, Ops, Shape, Tree};
+use moments::{Moments, owners};
 use serde::{Deserialize, Serialize};
 
 /// The settings of the optimiser for a whole run.
@@ -90,29 +95,58 @@ struct Slot<T> {
     name: String,
     decays: bool,
     lr_scale: f64,
-    moments: [T; 2],
+    shape: Shape,
+    /// The process that keeps the moments and takes the steps.
+    owner: usize,
+    moments: Moments<T>,
 }
 
 /// AdamW and its moments.
 pub struct Optimiser<T> {
     hyper: Hyper,
     slots: Vec<Slot<T>>,
+    shard: Shard,
     step: u64,
 }
 
 impl<T: Clone> Optimiser<T> {
     /// With moments of zero. `depth` is the number of blocks, for the layer-wise decay.
     pub fn new<O: Ops<Tensor = T>>(ops: &O, params: &impl Tree<T>, hyper: Hyper, depth: usize) -> Self {
-        let slot = |(leaf, param): (Leaf, &T)| {
+        Self::sharded(ops, params, hyper, depth, Shard::WHOLE)
+    }
+
+    /// One of several processes, each of which keeps the moments of some parameters and [steps](Optimiser::step) only them.
+    pub fn sharded<O: Ops<Tensor = T>>(
+        ops: &O,
+        params: &impl Tree<T>,
+        hyper: Hyper,
+        depth: usize,
+        shard: Shard,
+    ) -> Self {
+        let leaves = params.described();
+        let sizes: Vec<usize> = leaves.iter().map(|(_, param)| ops.shape(param).elements()).collect();
+        let slot = |((leaf, param), owner): ((Leaf, &T), usize)| {
             let shape = ops.shape(param);
             Slot {
                 decays: leaf.role.decays(),
                 lr_scale: hyper.layer_decay.map_or(1.0, |decay| layer_scale(leaf.layer, depth, decay)),
-                moments: [ops.zeros(shape), ops.zeros(shape)],
+                moments: match owner == shard.rank {
+                    true => Moments::Here([ops.zeros(shape), ops.zeros(shape)]),
+                    false => Moments::Elsewhere(None),
+                },
                 name: leaf.name,
+                shape,
+                owner,
             }
         };
-        Self { hyper, slots: params.described().into_iter().map(slot).collect(), step: 0 }
+        let slots = leaves.into_iter().zip(owners(&sizes, shard.of)).map(slot).collect();
+        Self { hyper, slots, shard, step: 0 }
+    }
+
+    /// Which of how many processes this is, which share the moments.
+    #[must_use]
+    pub const fn shard(&self) -> Shard {
+        self.shard
     }
 
     /// Steps taken.
@@ -144,7 +178,8 @@ impl<T: Clone> Optimiser<T> {
         ops.clip_factor(&grads.leaves(), self.hyper.clip_grad, scale)
     }
 
-    /// One step with gradients scaled by `clip`; the gradients are cleared for the next one.
+    /// One step with gradients scaled by `clip`; the gradients are cleared for the next one. Parameters whose moments another process
+    /// keeps are left as they are.
     ///
     /// # Panics
     ///
@@ -155,8 +190,29 @@ impl<T: Clone> Optimiser<T> {
         let (params, grads) = (params.leaves_mut(), grads.leaves_mut());
         assert!(params.len() == self.slots.len() && grads.len() == self.slots.len(), "trees of one shape");
         let hyper: Vec<_> = self.slots.iter().map(|slot| self.adamw(lr, slot)).collect();
-        let moments = self.slots.iter_mut().map(|slot| slot.moments.each_mut()).collect();
-        ops.adamw_all(params, grads, moments, clip, &hyper);
+        let mut own = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for (((slot, param), grad), hyper) in self.slots.iter_mut().zip(params).zip(grads).zip(hyper) {
+            match &mut slot.moments {
+                Moments::Here(moments) => {
+                    own.0.push(param);
+                    own.1.push(grad);
+                    own.2.push(moments.each_mut());
+                    own.3.push(hyper);
+                }
+                Moments::Elsewhere(read) => {
+                    *read = None;
+                    ops.clear(grad);
+                }
+            }
+        }
+        ops.adamw_all(own.0, own.1, own.2, clip, &own.3);
+    }
+
+    /// The parameters by the process that steps them.
+    pub fn by_owner<'p>(&self, params: Vec<&'p mut T>) -> Vec<Vec<&'p mut T>> {
+        let mut by_owner: Vec<Vec<&mut T>> = (0..self.shard.of).map(|_| Vec::new()).collect();
+        self.slots.iter().zip(params).for_each(|(slot, param)| by_owner[slot.owner].push(param));
+        by_owner
     }
 
     /// The settings of one parameter in this step.
@@ -173,22 +229,43 @@ impl<T: Clone> Optimiser<T> {
 
     /// Tells the device that parameters, gradients and moments are passed over together.
     pub fn gather<O: Ops<Tensor = T>, P: Tree<T>>(&mut self, ops: &O, params: &mut P, grads: &mut P) {
-        ops.gather_in_memory(params.leaves_mut());
-        ops.gather_in_memory(grads.leaves_mut());
+        for tensors in [params.leaves_mut(), grads.leaves_mut()] {
+            self.by_owner(tensors).into_iter().for_each(|tensors| ops.gather_in_memory(tensors));
+        }
         for moment in 0..2 {
-            ops.gather_in_memory(self.slots.iter_mut().map(|slot| &mut slot.moments[moment]).collect());
+            let here = self.slots.iter_mut().filter_map(|slot| slot.moments.here_mut());
+            ops.gather_in_memory(here.map(|moments| &mut moments[moment]).collect());
         }
     }
 
+    /// Brings the moments that other processes keep to rank 0, where they stay until the next step, to be [saved](Optimiser::state).
+    /// All processes call it.
+    ///
+    /// # Errors
+    ///
+    /// The device, or those of the communicator.
+    pub fn collect<O: Ops<Tensor = T>>(&mut self, ops: &O, ranks: &mut dyn Communicator) -> Result<()> {
+        let one = |slot: &mut Slot<T>| slot.moments.collect(ops, (slot.owner, slot.shape.elements()), ranks);
+        self.slots.iter_mut().try_for_each(one)
+    }
+
     /// The moments with their names, `NAME.first` and `NAME.second`, for a checkpoint.
-    pub fn state(&self) -> impl Iterator<Item = (String, &T)> {
-        self.slots.iter().flat_map(|slot| {
-            let [first, second] = &slot.moments;
-            [(format!("{}.first", slot.name), first), (format!("{}.second", slot.name), second)]
+    ///
+    /// # Errors
+    ///
+    /// Of each: the device, or moments that another process keeps and that were not [collected](Optimiser::collect).
+    pub fn state<O: Ops<Tensor = T>>(
+        &self,
+        ops: &O,
+    ) -> impl Iterator<Item = Result<[(String, Shape, Vec<f32>); 2]>> {
+        self.slots.iter().map(|slot| {
+            let Slot { name, shape, owner, moments, .. } = slot;
+            let [first, second] = moments.read(ops)?.ok_or(Error::Elsewhere(*owner))?;
+            Ok([(format!("{name}.first"), *shape, first), (format!("{name}.second"), *shape, second)])
         })
     }
 
-    /// Continues after `step` steps with the moments that `find(name, shape)` returns.
+    /// Continues after `step` steps with the moments that `find(name, shape)` returns. It is asked for those that this process keeps.
     ///
     /// # Errors
     ///
@@ -199,10 +276,9 @@ impl<T: Clone> Optimiser<T> {
         step: u64,
         mut find: impl FnMut(&str, Shape) -> std::result::Result<Vec<f32>, E>,
     ) -> std::result::Result<(), E> {
-        for slot in &mut self.slots {
-            for (moment, suffix) in slot.moments.iter_mut().zip(["first", "second"]) {
-                let shape = ops.shape(moment);
-                *moment = ops.upload(shape, &find(&format!("{}.{suffix}", slot.name), shape)?);
+        for Slot { name, shape, moments, .. } in &mut self.slots {
+            for (moment, suffix) in moments.here_mut().into_iter().flatten().zip(["first", "second"]) {
+                *moment = ops.upload(*shape, &find(&format!("{name}.{suffix}"), *shape)?);
             }
         }
         self.step = step;
