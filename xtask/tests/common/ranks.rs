@@ -9,10 +9,10 @@ use std::time::Duration;
 /// Steps of four micro-batches: what one, two and four processes share.
 pub(crate) const STEPS: &str = "--update-freq 4 --batch-size 4 --threads 1 --steps 3";
 /// Its masks hide different numbers of patches, and its tokenizer is trained by all processes as well.
-pub(crate) const SHORT: &str = "pretrain --data folder:photos --tokenizer-kind dvae --accept-tokenizer --tokenizer-steps 2 --drop-path 0.2";
+pub(crate) const SHORT: &str = "pretrain --data folder:photos --tokenizer-kind dvae --accept-tokenizer --tokenizer-steps 2 --drop-path 0.2 --image-size 16";
 /// Long enough to be disturbed.
 pub(crate) const LONG: &str = "pretrain --data folder:photos --tokenizer-kind kmeans --accept-tokenizer --tokenizer-steps 1 --update-freq 4 \
-                    --batch-size 4 --threads 1 --report-every 1 --save-every 2";
+                    --batch-size 4 --threads 1 --report-every 1 --save-every 2 --image-size 16";
 
 /// A port that is free now, of those that are not given out by the system, and that no other test has.
 pub(crate) fn free_port() -> u16 {

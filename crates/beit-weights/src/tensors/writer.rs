@@ -37,6 +37,11 @@ impl Default for TensorWriter<'_> {
     }
 }
 
+/// The bytes of numbers, one after another.
+fn little_endian<T: Copy, const N: usize>(values: &[T], bytes: impl Fn(T) -> [u8; N]) -> Vec<u8> {
+    values.iter().map(|&value| bytes(value)).collect::<Vec<_>>().into_flattened()
+}
+
 impl<'a> TensorWriter<'a> {
     /// Empty.
     #[must_use]
@@ -50,7 +55,7 @@ impl<'a> TensorWriter<'a> {
     ///
     /// If the shape does not have as many elements as there are values; so do the other kinds.
     pub fn floats(&mut self, name: impl Into<String>, shape: &[usize], values: &[f32]) -> &mut Self {
-        self.add(name.into(), Dtype::F32, shape, values.iter().flat_map(|x| x.to_le_bytes()).collect())
+        self.add(name.into(), Dtype::F32, shape, little_endian(values, f32::to_le_bytes))
     }
 
     /// Adds an F32 tensor of finite numbers.
@@ -73,7 +78,7 @@ impl<'a> TensorWriter<'a> {
 
     /// Adds an I64 tensor.
     pub fn integers(&mut self, name: impl Into<String>, shape: &[usize], values: &[i64]) -> &mut Self {
-        self.add(name.into(), Dtype::I64, shape, values.iter().flat_map(|x| x.to_le_bytes()).collect())
+        self.add(name.into(), Dtype::I64, shape, little_endian(values, i64::to_le_bytes))
     }
 
     /// Adds a U8 tensor.
