@@ -33,10 +33,13 @@ pub trait Hooks<O: Ops, K: Task<O>> {
     /// Sees gradients of this process to which nothing more is added in this step, while earlier layers are still computed: they may
     /// begin to travel. Those of a step are then [reduced](Hooks::reduce) with the others.
     ///
+    /// Each is given as what it is the sum of: the gradient of the last micro-batch, what that is added to, what the sum is added to, and so
+    /// on. The last of them is the tensor that gets the sum.
+    ///
     /// # Errors
     ///
     /// Whatever ends the run.
-    fn finished(&mut self, ops: &O, grads: Vec<&O::Tensor>) -> Result<()> {
+    fn finished(&mut self, ops: &O, grads: Vec<Vec<&O::Tensor>>) -> Result<()> {
         let _ = (ops, grads);
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::guard::{Measured, Pending};
-use crate::halves::Halves;
+use crate::halves::{Earlier, Halves, Terms};
 use crate::hooks::{Hooks, Sums};
 use crate::listeners::Listeners;
 use crate::meter::Meter;
@@ -137,18 +137,24 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
         let mut sums = Sums { parts: Vec::new() };
         let (ops, task, params, before) = (self.ops, &self.task, &self.params, &self.buffers);
         let mut buffers = before.map(&mut O::Tensor::clone);
-        let mut micro_batch = |own: u64, changes: Changes<'_, K::Params, K::Buffers>| -> Result<()> {
+        let last = (step + 1) * each - 1;
+        let mut micro_batch = |own: u64,
+                               changes: Changes<'_, K::Params, K::Buffers>,
+                               earlier: Option<&Earlier<'_, K::Params>>|
+         -> Result<()> {
             let number = shard.batch(own, each);
             let mut batch = meter.wait(|| feed.batch(number))?;
             hooks.batch(&mut batch, &mut sample_rng(seed, 0, number, Purpose::Mix));
             let moment = Moment { step, number, seed, alone };
             // Each begins with what the step before left, so that none depends on another.
             *changes.buffers = before.map(&mut O::Tensor::clone);
+            let travel = shard.of > 1 && own == last;
+            let terms = Terms::new(&*changes.grads, if travel { earlier } else { None });
             let mut travels = Ok(());
             let mut finished = |grads: Vec<&O::Tensor>| {
-                // Where others are to be added in this process, it is they that wait.
-                if shard.of > 1 && each == 1 && travels.is_ok() {
-                    travels = hooks.finished(ops, grads);
+                // Those of an earlier micro-batch wait for the others of this process.
+                if travel && travels.is_ok() {
+                    travels = hooks.finished(ops, grads.into_iter().map(|grad| terms.of(grad)).collect());
                 }
             };
             sums.parts.push(task.micro_batch(ops, params, &batch, &moment, changes, &mut finished)?);

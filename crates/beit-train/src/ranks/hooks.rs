@@ -54,6 +54,17 @@ where
     Ok((read, values))
 }
 
+/// The second and the first, then the third and what they make, and so on, as [`Hooks::finished`] says.
+fn sum_of<O: Ops>(ops: &O, terms: &[&O::Tensor]) -> Result<Vec<f32>> {
+    let mut sum = Vec::new();
+    for &term in terms {
+        let mut next = ops.read(term)?;
+        next.iter_mut().zip(sum).for_each(|(next, sum)| *next += sum);
+        sum = next;
+    }
+    Ok(sum)
+}
+
 /// The numbers of each leaf, of those of all.
 fn parts<'v>(leaves: &[Leaf], mut all: &'v [f32]) -> Vec<(usize, &'v [f32])> {
     let next = |leaf: &Leaf| {
@@ -94,9 +105,15 @@ where
         self.hooks.batch(batch, rng);
     }
 
-    fn finished(&mut self, ops: &O, grads: Vec<&O::Tensor>) -> Result<()> {
+    fn finished(&mut self, ops: &O, grads: Vec<Vec<&O::Tensor>>) -> Result<()> {
         if let Some(sums) = self.ranks.background() {
-            let (leaves, values) = read(ops, grads.into_iter())?;
+            let (mut leaves, mut values) = (Vec::new(), Vec::new());
+            for terms in grads {
+                let Some(&leaf) = terms.last() else { continue };
+                let sum = sum_of(ops, &terms)?;
+                leaves.push(Leaf { place: place(leaf), numbers: sum.len() });
+                values.extend(sum);
+            }
             sums.begin(values);
             self.begun.push(leaves);
         }
