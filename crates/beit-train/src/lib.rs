@@ -44,8 +44,8 @@ pub use progress::{Progress, Silent, StepReport};
 #[cfg(feature = "mpi")]
 pub use ranks::Mpi;
 pub use ranks::{
-    Alone, Background, BackgroundSums, Communicator, Failure, Meeting, Ranks, Tcp, Threads, all_gather,
-    gather_numbers, share_batches, sum_over_ranks,
+    Alone, Background, BackgroundSums, Communicator, Failure, Meeting, Ranks, Tcp, TensorSums, Threads,
+    all_gather, gather_numbers, share_batches, sum_over_ranks,
 };
 pub use recipe::Recipe;
 pub use record::Record;

@@ -137,7 +137,7 @@ impl Visit for SameBits<'_> {
         make: impl Fn(Recipe) -> TrainingOf<K> + Sync,
         loader: impl Fn() -> Loader<K::Sample> + Sync,
     ) {
-        let end = shared(self.0, &make, &loader).expect("training works");
+        let end = shared(self.0, None, &make, &loader).expect("training works");
         assert!(
             end == alone(&make, &loader),
             "{name}: rank {} of {}",

@@ -21,7 +21,7 @@ impl Visit for SameBits {
     ) {
         let wanted = alone(&make, &loader);
         for of in [1, 2, 4, 8] {
-            let ends = Threads::run(of, |ranks| shared(ranks, &make, &loader).expect("training works"));
+            let ends = Threads::run(of, |ranks| shared(ranks, None, &make, &loader).expect("training works"));
             for (rank, end) in ends.into_iter().enumerate() {
                 assert!(end == wanted, "{name}: rank {rank} of {of}");
             }
@@ -47,7 +47,7 @@ impl Visit for InBackground {
                 for ranks in Threads::new(of) {
                     scope.spawn(move || {
                         let mut ranks = Background::start(move || Ok(ranks)).expect("a thread");
-                        let end = shared(&mut ranks, make, loader).expect("training works");
+                        let end = shared(&mut ranks, None, make, loader).expect("training works");
                         assert!(end == *wanted, "{name}: rank {} of {of}", ranks.shard().rank);
                     });
                 }

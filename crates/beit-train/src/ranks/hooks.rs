@@ -1,6 +1,6 @@
 //! How a rank takes part in a step.
 
-use super::{Communicator, all_gather, disagrees, gather_numbers, part, sum_over_ranks};
+use super::{Communicator, TensorSums, all_gather, disagrees, gather_numbers, part, sum_over_ranks};
 use crate::error::Result;
 use crate::hooks::{Hooks, Sums};
 use crate::task::{Changes, Task};
@@ -13,20 +13,30 @@ use std::time::{Duration, Instant};
 /// do.
 ///
 /// Gradients travel as f32, those of a block as soon as they are finished where the communicator [sums in the
-/// background](Communicator::background). On a GPU each rank reads and writes all of them in every step.
-pub struct Ranks<'a, C: ?Sized, H: ?Sized> {
+/// background](Communicator::background). On a GPU each rank reads and writes all of them in every step, unless the devices [add up by
+/// themselves](Ranks::on_the_devices).
+pub struct Ranks<'a, C: ?Sized, H: ?Sized, O: Ops> {
     ranks: &'a mut C,
     hooks: &'a mut H,
+    /// Where gradients and buffers do not travel by `ranks`.
+    devices: Option<&'a mut (dyn TensorSums<O> + 'static)>,
     /// Sums that were begun in this step: the leaves of each.
     begun: Vec<Vec<Leaf>>,
     /// What sums have taken.
     took: Duration,
 }
 
-impl<'a, C: Communicator + ?Sized, H: ?Sized> Ranks<'a, C, H> {
+impl<'a, C: Communicator + ?Sized, H: ?Sized, O: Ops> Ranks<'a, C, H, O> {
     /// Talks to the others by `ranks`; `hooks` is what else happens.
     pub const fn new(ranks: &'a mut C, hooks: &'a mut H) -> Self {
-        Self { ranks, hooks, begun: Vec::new(), took: Duration::ZERO }
+        Self { ranks, hooks, devices: None, begun: Vec::new(), took: Duration::ZERO }
+    }
+
+    /// The same, whose gradients and buffers are added up by the devices themselves, where there is something that makes them do so.
+    /// Measures and pauses still travel from host to host.
+    #[must_use]
+    pub fn on_the_devices(self, devices: Option<&'a mut (dyn TensorSums<O> + 'static)>) -> Self {
+        Self { devices, ..self }
     }
 }
 
@@ -75,7 +85,7 @@ fn parts<'v>(leaves: &[Leaf], mut all: &'v [f32]) -> Vec<(usize, &'v [f32])> {
     leaves.iter().map(next).collect()
 }
 
-impl<O, K, C, H> Hooks<O, K> for Ranks<'_, C, H>
+impl<O, K, C, H> Hooks<O, K> for Ranks<'_, C, H, O>
 where
     O: Ops,
     K: Task<O>,
@@ -106,6 +116,9 @@ where
     }
 
     fn finished(&mut self, ops: &O, grads: Vec<Vec<&O::Tensor>>) -> Result<()> {
+        if self.devices.is_some() {
+            return Ok(());
+        }
         if let Some(sums) = self.ranks.background() {
             let (mut leaves, mut values) = (Vec::new(), Vec::new());
             for terms in grads {
@@ -131,7 +144,12 @@ where
         sums: &mut Sums<O::Tensor>,
     ) -> Result<()> {
         let Changes { grads, buffers } = sum;
-        if self.ranks.shard().of > 1 {
+        if self.devices.is_some() {
+            // First: a rank that has failed is heard of here, and would be waited for there.
+            self.share(ops, sums)?;
+            self.add_on_the_devices(ops, grads.leaves_mut())?;
+            self.add_on_the_devices(ops, buffers.leaves_mut())?;
+        } else if self.ranks.shard().of > 1 {
             self.add(ops, grads, buffers)?;
             self.share(ops, sums)?;
         }
@@ -169,11 +187,23 @@ where
     }
 }
 
-impl<C: Communicator + ?Sized, H: ?Sized> Ranks<'_, C, H> {
+impl<C: Communicator + ?Sized, H: ?Sized, O: Ops> Ranks<'_, C, H, O> {
+    /// Adds up what the devices of the ranks have, where it is.
+    fn add_on_the_devices(&mut self, ops: &O, leaves: Vec<&mut O::Tensor>) -> Result<()> {
+        match &mut self.devices {
+            Some(devices) if !leaves.is_empty() => match devices.sum(ops, leaves) {
+                Ok(took) => self.took += took,
+                // Devices do not tell who failed; where the hosts know it, they say it.
+                Err(error) => return Err(self.ranks.gather(&[]).err().unwrap_or(error)),
+            },
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// Adds up what the ranks have.
-    fn add<O, P, B>(&mut self, ops: &O, grads: &mut P, buffers: &mut B) -> Result<()>
+    fn add<P, B>(&mut self, ops: &O, grads: &mut P, buffers: &mut B) -> Result<()>
     where
-        O: Ops,
         P: Tree<O::Tensor>,
         B: Tree<O::Tensor>,
     {
@@ -211,7 +241,7 @@ impl<C: Communicator + ?Sized, H: ?Sized> Ranks<'_, C, H> {
     }
 
     /// Gives every rank what each has measured, in the order of the micro-batches.
-    fn share<O: Ops>(&mut self, ops: &O, sums: &mut Sums<O::Tensor>) -> Result<()> {
+    fn share(&mut self, ops: &O, sums: &mut Sums<O::Tensor>) -> Result<()> {
         let records = gather_numbers(self.ranks, &part::written(ops, &sums.parts)?)?;
         let Some(like) = sums.parts.first() else { return Ok(()) };
         let mut parts = Vec::new();

@@ -10,6 +10,7 @@ mod part;
 mod share;
 mod sum;
 mod tcp;
+mod tensors;
 mod threads;
 
 pub use all_gather::all_gather;
@@ -21,6 +22,7 @@ pub use mpi::Mpi;
 pub use share::share_batches;
 pub use sum::sum_over_ranks;
 pub use tcp::{Meeting, Tcp};
+pub use tensors::TensorSums;
 pub use threads::Threads;
 
 use crate::error::{Error, Result};

@@ -8,8 +8,8 @@ use beit_heads::{HeadConfig, Mim, MimConfig, PixelMean, Segmenter, SegmenterConf
 use beit_ops::Host;
 use beit_tokenizer::Encoder;
 use beit_train::{
-    Communicator, MaskedImages, NoHooks, Ranks, Recipe, Result, Segmentation, StepReport, Task, Tokenization,
-    Trainer,
+    Communicator, MaskedImages, NoHooks, Ranks, Recipe, Result, Segmentation, StepReport, Task, TensorSums,
+    Tokenization, Trainer,
 };
 use beit_vit::{Config, Preset, RelativePositions};
 use rand::RngExt;
@@ -53,14 +53,17 @@ pub(crate) fn alone<K: Task<Host<f32>>>(
     end
 }
 
-/// The same, as one of several ranks.
+/// The same, as one of several ranks, whose devices may add up by themselves.
 pub(crate) fn shared<K: Task<Host<f32>>>(
     ranks: &mut impl Communicator,
+    devices: Option<&mut (dyn TensorSums<Host<f32>> + 'static)>,
     make: impl Fn(Recipe) -> TrainingOf<K>,
     loader: impl Fn() -> Loader<K::Sample>,
 ) -> Result<End> {
     let mut training = make(recipe(8));
-    let reports = reports(&mut training, &loader(), 6, &mut Ranks::new(ranks, &mut NoHooks))?;
+    let mut hooks = NoHooks;
+    let mut ranks = Ranks::new(ranks, &mut hooks).on_the_devices(devices);
+    let reports = reports(&mut training, &loader(), 6, &mut ranks)?;
     Ok(end(&training, &reports))
 }
 
