@@ -12,6 +12,8 @@ mod dtype;
 mod gpu;
 mod kernels;
 mod launch;
+#[cfg(feature = "nccl")]
+pub mod nccl;
 mod ops;
 mod precision;
 mod tensor;

@@ -3,6 +3,8 @@
 #![allow(clippy::print_stdout)]
 
 mod device;
+#[cfg(feature = "nccl")]
+mod world;
 
 use beit_cubecl::{Gpu, Precision};
 use beit_ops::conformance::{self, Tolerance};
