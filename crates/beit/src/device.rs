@@ -3,8 +3,11 @@
 use crate::error::{Error, Result, chain};
 use crate::progress::Watch;
 use crate::ranks::Team;
+#[cfg(feature = "nccl")]
+use crate::ranks::nccl;
+use crate::ranks::sums::{self, Means};
 use crate::settings::device::{Name, footprint};
-use crate::settings::{DeviceSettings, Precision};
+use crate::settings::{DeviceSettings, Precision, SumSettings};
 use beit_ops::{Footprint, Host, Ops};
 use std::fmt;
 use std::rc::Rc;
@@ -31,8 +34,9 @@ pub struct Device {
 #[derive(Clone)]
 enum Engine {
     Cpu(Rc<Host<f32>>),
+    /// With its number.
     #[cfg(feature = "cuda")]
-    Cuda(Rc<beit_cubecl::Gpu<beit_cubecl::cubecl::cuda::CudaRuntime>>),
+    Cuda(Rc<beit_cubecl::Gpu<beit_cubecl::cubecl::cuda::CudaRuntime>>, usize),
     #[cfg(feature = "wgpu")]
     Wgpu(Rc<beit_cubecl::Gpu<beit_cubecl::cubecl::wgpu::WgpuRuntime>>),
 }
@@ -138,7 +142,7 @@ impl Device {
         };
         let gpu = beit_cubecl::cuda(index, precision).map_err(|error| unopened(settings, &error))?;
         let (name, precision) = described(&gpu, &format!("cuda:{index}"));
-        let engine = Engine::Cuda(Rc::new(gpu));
+        let engine = Engine::Cuda(Rc::new(gpu), index);
         let (flag, workers, team) = (format!("cuda:{index}"), settings.workers(), Team::alone());
         Ok(Self { engine, flag, name, precision, workers, team })
     }
@@ -159,6 +163,55 @@ impl Device {
         Self { team: team.clone(), ..self }
     }
 
+    /// The same, whose gradients are added up over the team where the settings ask for it. All processes of the team call this before they
+    /// train.
+    ///
+    /// # Errors
+    ///
+    /// Settings that this device or this build cannot follow, or that are not those of the others; NCCL, where it is asked for and missing, or
+    /// fails.
+    pub fn adding_up(self, settings: &SumSettings, watch: &Watch) -> Result<Self> {
+        settings.check()?;
+        if !sums::decided(&self.team, settings.gpu_sums, &self.means(), watch)? {
+            return Ok(self);
+        }
+        self.joined(watch).map_err(|error| self.blamed(error))
+    }
+
+    /// What this device can add up by.
+    fn means(&self) -> Means {
+        match &self.engine {
+            Engine::Cpu(_) => Means::Host,
+            #[cfg(feature = "nccl")]
+            Engine::Cuda(gpu, index) => nccl::means(gpu, *index),
+            #[cfg(all(feature = "cuda", not(feature = "nccl")))]
+            Engine::Cuda(..) => {
+                Means::Nothing("this build has no NCCL; take cargo xtask-nccl (--features nccl)".to_owned())
+            }
+            #[cfg(feature = "wgpu")]
+            Engine::Wgpu(_) => Means::Nothing("NCCL adds up on --device cuda only".to_owned()),
+        }
+    }
+
+    /// The same, once the devices of the team have met.
+    fn joined(&self, watch: &Watch) -> Result<Self> {
+        match &self.engine {
+            #[cfg(feature = "nccl")]
+            Engine::Cuda(gpu, index) => {
+                let team = self.team.clone().with_device_sums(nccl::join(gpu, *index, &self.team)?);
+                watch.note(&format!(
+                    "gradients are added up on the GPUs, by NCCL: {} of them",
+                    team.shard().of
+                ));
+                Ok(Self { team, ..self.clone() })
+            }
+            _ => {
+                let _ = watch;
+                Ok(self.clone())
+            }
+        }
+    }
+
     /// The processes that train together, of which this device computes a part.
     #[must_use]
     pub const fn team(&self) -> &Team {
@@ -174,7 +227,7 @@ impl Device {
         let done = match &self.engine {
             Engine::Cpu(host) => work.run(host, self),
             #[cfg(feature = "cuda")]
-            Engine::Cuda(gpu) => work.run(gpu, self),
+            Engine::Cuda(gpu, _) => work.run(gpu, self),
             #[cfg(feature = "wgpu")]
             Engine::Wgpu(gpu) => work.run(gpu, self),
         };
@@ -210,7 +263,7 @@ impl Device {
         match &self.engine {
             Engine::Cpu(_) => None,
             #[cfg(feature = "cuda")]
-            Engine::Cuda(gpu) => gpu.memory().ok(),
+            Engine::Cuda(gpu, _) => gpu.memory().ok(),
             #[cfg(feature = "wgpu")]
             Engine::Wgpu(gpu) => gpu.memory().ok(),
         }

@@ -50,9 +50,9 @@ pub use run::{FolderLock, merged as settings_of_run, tokenizer_of};
 pub use segmenter::{Segmentation, Segmenter, Share, ViewSettings};
 pub use settings::{
     AverageSettings, Batches, ClusterSettings, CropSettings, DataSettings, DeviceSettings, FolderSettings,
-    HeldOutSettings, LoadSettings, MaskKind, MaskSettings, MeasureSettings, ModelSettings, OpenSettings,
-    OptimisationSettings, ParametersRule, Precision, PreprocessingRule, RankSettings, ReadSettings,
-    ResizingRule, RunSettings, Sides, Size, TapsRule, TokenizerKind,
+    GpuSums, HeldOutSettings, LoadSettings, MaskKind, MaskSettings, MeasureSettings, ModelSettings,
+    OpenSettings, OptimisationSettings, ParametersRule, Precision, PreprocessingRule, RankSettings,
+    ReadSettings, ResizingRule, RunSettings, Sides, Size, SumSettings, TapsRule, TokenizerKind,
 };
 pub use tokenizer::{Tokenizer, Tokens};
 pub use train::{

@@ -5,6 +5,9 @@ mod cores;
 mod hosts;
 mod launch;
 mod local;
+#[cfg(feature = "nccl")]
+pub(crate) mod nccl;
+pub(crate) mod sums;
 mod team;
 
 pub use cluster::Predicted;

@@ -2,14 +2,17 @@
 
 use super::cores;
 use super::launch::{Launch, Way};
+use super::sums::DeviceSums;
 use crate::error::{Error, Place, Result, setting, unfit};
 use crate::run::LOGS;
-use crate::settings::DeviceSettings;
 use crate::settings::number::within;
+use crate::settings::{DeviceSettings, RankSettings};
 use beit_data::Shard;
+use beit_ops::Ops;
 use beit_train::{Alone, Background, Communicator, Failure, Tcp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::any::Any;
 use std::cell::{RefCell, RefMut};
 use std::fmt;
 use std::num::NonZero;
@@ -28,7 +31,11 @@ pub struct Team {
     here: usize,
     /// Threads of this process; those of the system where it is alone.
     threads: Option<usize>,
+    /// So long another may say nothing.
+    patience: Duration,
     ranks: Rc<RefCell<dyn Communicator>>,
+    /// The [`DeviceSums`] of the one type of device that is in this team, where it adds up by itself.
+    device_sums: Option<Rc<dyn Any>>,
 }
 
 impl Team {
@@ -40,7 +47,9 @@ impl Team {
 
     /// Those of a communicator, for who has one already.
     pub fn of(ranks: impl Communicator + 'static) -> Self {
-        Self { shard: ranks.shard(), here: 1, threads: None, ranks: Rc::new(RefCell::new(ranks)) }
+        let patience = Duration::from_secs_f64(RankSettings::default().rank_timeout);
+        let (shard, ranks) = (ranks.shard(), Rc::new(RefCell::new(ranks)));
+        Self { shard, here: 1, threads: None, patience, ranks, device_sums: None }
     }
 
     /// Joins the others. One that does not come for so many seconds, or says nothing later, has failed.
@@ -51,7 +60,8 @@ impl Team {
     pub fn join(launch: &Launch, seconds: f64) -> Result<Self> {
         within("--rank-timeout", "seconds", seconds, TIMEOUTS)?;
         let patience = Duration::from_secs_f64(seconds);
-        Self::joined(launch, patience).at(|| launch)?.among(launch.shard())
+        let team = Self::joined(launch, patience).at(|| launch)?.among(launch.shard())?;
+        Ok(Self { patience, ..team })
     }
 
     /// Learns who else is on this machine.
@@ -101,6 +111,22 @@ impl Team {
     #[must_use]
     pub const fn here(&self) -> usize {
         self.here
+    }
+
+    /// The same, whose devices add up by themselves.
+    pub(crate) fn with_device_sums<O: Ops + 'static>(self, sums: DeviceSums<O>) -> Self {
+        Self { device_sums: Some(Rc::new(sums)), ..self }
+    }
+
+    /// What makes devices add up by themselves, where something does.
+    pub(crate) fn device_sums<O: Ops + 'static>(&self) -> Option<DeviceSums<O>> {
+        self.device_sums.as_ref()?.downcast_ref::<DeviceSums<O>>().cloned()
+    }
+
+    /// How long another may say nothing.
+    #[cfg(feature = "nccl")]
+    pub(crate) const fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// Tells the others that this process ends because of an error, so that each can say why.

@@ -27,7 +27,7 @@ pub use open::{
     LoadSettings, OpenSettings, ParametersRule, PreprocessingRule, ReadSettings, ResizingRule, TapsRule,
 };
 pub use optimisation::OptimisationSettings;
-pub use ranks::RankSettings;
+pub use ranks::{GpuSums, RankSettings, SumSettings};
 pub use run::{FolderSettings, RunSettings};
 pub use sides::Sides;
 pub use tokenizer::TokenizerKind;

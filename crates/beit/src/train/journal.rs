@@ -68,7 +68,7 @@ impl<'a> Journal<'a> {
     /// # Errors
     ///
     /// Also where whoever watches wants it to stop.
-    pub(super) fn train<O: Ops, K: Task<O>>(
+    pub(super) fn train<O: Ops + 'static, K: Task<O>>(
         &mut self,
         trainer: &mut Trainer<'_, O, K>,
         loader: &Loader<K::Sample>,
@@ -87,7 +87,7 @@ impl<'a> Journal<'a> {
         }
     }
 
-    fn steps<O: Ops, K: Task<O>>(
+    fn steps<O: Ops + 'static, K: Task<O>>(
         &mut self,
         trainer: &mut Trainer<'_, O, K>,
         loader: &Loader<K::Sample>,
@@ -98,7 +98,9 @@ impl<'a> Journal<'a> {
         let mut listeners = Listeners { progress: &mut progress, sinks: &mut self.metrics };
         let mut pauses = Pauses { watch: self.watch, due };
         let mut ranks = self.team.ranks();
-        let mut hooks = Ranks::new(&mut *ranks, &mut pauses);
+        let devices = self.team.device_sums::<O>();
+        let mut devices = devices.as_ref().map(|sums| sums.borrow_mut());
+        let mut hooks = Ranks::new(&mut *ranks, &mut pauses).on_the_devices(devices.as_deref_mut());
         Ok(trainer.run(loader, until, &mut hooks, &mut listeners)?)
     }
 
@@ -116,7 +118,7 @@ impl<'a> Journal<'a> {
 
     /// Trains to the end and saves on the way: after so many steps where that is asked for, else by time; also when it is to stop,
     /// and when the data fail. Returns the last checkpoint.
-    pub(super) fn train_to_the_end<O: Ops, K: Task<O>>(
+    pub(super) fn train_to_the_end<O: Ops + 'static, K: Task<O>>(
         &mut self,
         trainer: &mut Trainer<'_, O, K>,
         loader: &Loader<K::Sample>,

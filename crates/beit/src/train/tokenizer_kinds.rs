@@ -138,7 +138,7 @@ type Images<'a> = (&'a Arc<dyn Source>, &'a Loading);
 
 impl Job<'_> {
     /// Trains a tokenizer and writes its folder.
-    pub(super) fn train<O: Ops>(
+    pub(super) fn train<O: Ops + 'static>(
         &self,
         ops: &O,
         device: &Device,
@@ -165,7 +165,7 @@ impl Job<'_> {
         }
     }
 
-    fn dvae<O: Ops>(
+    fn dvae<O: Ops + 'static>(
         &self,
         ops: &O,
         device: &Device,

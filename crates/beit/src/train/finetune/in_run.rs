@@ -34,7 +34,7 @@ pub(super) type Seen<'a> = dyn FnMut(u64) -> beit_train::Result<()> + 'a;
 
 impl Finetuning {
     /// Begins the run, or goes on with it, and trains to its end.
-    pub(super) fn train<O: Ops, K: Task<O>>(
+    pub(super) fn train<O: Ops + 'static, K: Task<O>>(
         &self,
         device: &Device,
         trainer: &mut Trainer<'_, O, K>,

@@ -87,7 +87,7 @@ impl Work for Job<'_> {
 
 impl Job<'_> {
     /// The tokenizer in the run folder, or a new one.
-    fn own_tokenizer<O: Ops>(
+    fn own_tokenizer<O: Ops + 'static>(
         &self,
         ops: &O,
         device: &Device,
