@@ -4,7 +4,7 @@ use crate::output::Output;
 use crate::ranks::{self, Member};
 use crate::signals;
 use crate::usage::{Given, command};
-use beit::{DeviceSettings, FinetuneSettings, Finetuning, RankSettings};
+use beit::{DeviceSettings, FinetuneSettings, Finetuning, RankSettings, SumSettings};
 use clap::Args as ClapArgs;
 use serde_json::json;
 
@@ -27,6 +27,8 @@ pub(crate) struct Args {
     device: DeviceSettings,
     #[command(flatten)]
     ranks: RankSettings,
+    #[command(flatten)]
+    sums: SumSettings,
     #[command(flatten)]
     output: Output,
 }
@@ -52,7 +54,7 @@ fn train(mut args: Args, given: &Given, member: &Member) -> anyhow::Result<()> {
         let steps = finetuning.check(&device)?;
         return member.answer(args.output, &json!({ "steps": steps }), "everything fits");
     }
-    let done = finetuning.run(&device)?;
+    let done = finetuning.run(&device.adding_up(&args.sums, &member.watch)?)?;
     let sentence = format!(
         "{}\n{}\ncheckpoint: {}\nnext: cargo xtask evaluate --model {}",
         done.sentence(),

@@ -6,7 +6,7 @@ use crate::signals;
 use crate::usage::{Given, command};
 use beit::{
     ClusterSettings, Device, DeviceSettings, PlannedRun, Predicted, PretrainSettings, Pretrained,
-    Pretraining, RankSettings,
+    Pretraining, RankSettings, SumSettings,
 };
 use clap::Args as ClapArgs;
 use serde::Serialize;
@@ -30,6 +30,8 @@ pub(crate) struct Args {
     device: DeviceSettings,
     #[command(flatten)]
     ranks: RankSettings,
+    #[command(flatten)]
+    sums: SumSettings,
     #[command(flatten)]
     cluster: ClusterSettings,
     #[command(flatten)]
@@ -68,7 +70,8 @@ fn train(mut args: Args, given: &Given, member: &Member) -> anyhow::Result<()> {
         let plan = pretraining.plan(args.device.footprint()?, imagined)?;
         return dry_run(&plan, &predicted, (member, args.output));
     }
-    let done = pretraining.run(&member.open(&args.device)?)?;
+    let device = member.open(&args.device)?.adding_up(&args.sums, &member.watch)?;
+    let done = pretraining.run(&device)?;
     member.answer(args.output, &done, &sentence(&done))
 }
 

@@ -7,8 +7,8 @@ use crate::signals;
 use crate::usage::command;
 use beit::settings::Sides;
 use beit::{
-    Contents, DataSettings, DeviceSettings, RankSettings, Tokenizer, TokenizerKind, TokenizerSettings,
-    TokenizerTraining, picture, quality_sentence, tensors,
+    Contents, DataSettings, DeviceSettings, RankSettings, SumSettings, Tokenizer, TokenizerKind,
+    TokenizerSettings, TokenizerTraining, picture, quality_sentence, tensors,
 };
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::json;
@@ -35,6 +35,8 @@ pub(crate) struct TrainArgs {
     device: DeviceSettings,
     #[command(flatten)]
     ranks: RankSettings,
+    #[command(flatten)]
+    sums: SumSettings,
     #[command(flatten)]
     output: Output,
 }
@@ -128,7 +130,8 @@ fn train(mut args: TrainArgs, member: &Member) -> anyhow::Result<()> {
     }
     args.settings.folder.command = Some(command());
     let training = TokenizerTraining::new(args.settings)?;
-    let trained = training.run(&member.open(&args.device)?, &member.watch)?;
+    let device = member.open(&args.device)?.adding_up(&args.sums, &member.watch)?;
+    let trained = training.run(&device, &member.watch)?;
     let text = format!(
         "on {} {} images: {}\ntokenizer: {}",
         trained.quality.images,

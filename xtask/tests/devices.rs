@@ -30,6 +30,21 @@ fn devices_that_are_not_there() {
 }
 
 #[test]
+fn gpus_that_cannot_add_up() {
+    let place = Place::with_photos();
+    let says = match cfg!(feature = "nccl") {
+        true => "--gpu-sums nccl: NCCL adds up on NVIDIA's GPUs, and this is the CPU; take --device cuda",
+        false => "--gpu-sums nccl: this build has no NCCL; take cargo xtask-nccl (--features nccl)",
+    };
+    for verb in ["pretrain", "pretrain --ranks 2", "finetune", "tokenizer train"] {
+        place.bad(2, &format!("{verb} --data folder:photos --out run --device cpu --gpu-sums nccl"), &[says]);
+    }
+    assert_eq!(place.names("."), ["photos"], "nothing is begun");
+    // Who does not train has nothing to add up.
+    place.bad(2, "evaluate --model run --gpu-sums host", &["unexpected argument '--gpu-sums'"]);
+}
+
+#[test]
 fn the_choice_is_printed() {
     let place = Place::new();
     let outcome = place.good("compare --device cpu --threads 1 --steps 1 --batch-size 1");

@@ -28,6 +28,7 @@ fn processes_that_do_not_belong_together_are_refused() {
         ),
         (args.replace("--batch-size 4", "--batch-size 8"), "--batch-size is 8 there and 4 in rank 0"),
         (format!("{args} --precision bf16"), "--precision is bf16 there and f32 in rank 0"),
+        (format!("{args} --gpu-sums host"), "--gpu-sums is host there and auto in rank 0"),
     ] {
         let [first, second] = ended(pair(&place, [&args, &other], torchrun));
         assert_eq!(first.code, Some(1), "{first}");

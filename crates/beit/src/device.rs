@@ -172,10 +172,12 @@ impl Device {
     /// fails.
     pub fn adding_up(self, settings: &SumSettings, watch: &Watch) -> Result<Self> {
         settings.check()?;
-        if !sums::decided(&self.team, settings.gpu_sums, &self.means(), watch)? {
+        if !sums::decided(&self.team, settings.gpu_sums, || self.means(), watch)? {
             return Ok(self);
         }
-        self.joined(watch).map_err(|error| self.blamed(error))
+        let joined = self.joined().map_err(|error| self.blamed(error))?;
+        watch.note(&format!("gradients are added up on the GPUs by NCCL, {} of them", self.team.shard().of));
+        Ok(joined)
     }
 
     /// What this device can add up by.
@@ -194,21 +196,14 @@ impl Device {
     }
 
     /// The same, once the devices of the team have met.
-    fn joined(&self, watch: &Watch) -> Result<Self> {
+    fn joined(&self) -> Result<Self> {
         match &self.engine {
             #[cfg(feature = "nccl")]
             Engine::Cuda(gpu, index) => {
                 let team = self.team.clone().with_device_sums(nccl::join(gpu, *index, &self.team)?);
-                watch.note(&format!(
-                    "gradients are added up on the GPUs, by NCCL: {} of them",
-                    team.shard().of
-                ));
                 Ok(Self { team, ..self.clone() })
             }
-            _ => {
-                let _ = watch;
-                Ok(self.clone())
-            }
+            _ => Ok(self.clone()),
         }
     }
 

@@ -186,3 +186,26 @@ fn tensors_that_fill_an_arena_are_one_part() {
     assert_eq!(lens(&mut tensors), [3, 2000]);
     assert_eq!(gpu.read(&clone), Ok(vec![1.0; 3]));
 }
+
+/// Where there is one, its functions are there, and it fails in words where it finds no GPU.
+#[test]
+fn the_library_of_this_machine() {
+    use crate::OpenError;
+    let library = match NcclLibrary::load() {
+        Ok(library) => library,
+        Err(error) => {
+            let missing = OpenError::Missing { device: "nccl".to_owned(), reason: error.to_string() };
+            return crate::testing::not_run("NCCL's own library", &missing);
+        }
+    };
+    let version = library.version().expect("NCCL tells");
+    assert!(version.starts_with("2."), "{version}");
+    let joined = library
+        .id()
+        .and_then(|id| Communicator::join(library, &Seat { id, rank: 0, of: 1 }, Duration::from_secs(30)));
+    match joined {
+        Ok(_) => {}
+        Err(NcclError::Failed { words, .. }) => assert!(!words.is_empty()),
+        Err(error) => panic!("NCCL {version}: {error}"),
+    }
+}

@@ -23,17 +23,26 @@ pub(crate) enum Means {
     Host,
 }
 
-/// Whether all processes add up on their devices, by what is asked for and by what they can. All of them call this.
-pub(crate) fn decided(team: &Team, asked: GpuSums, own: &Means, watch: &Watch) -> Result<bool> {
-    if asked == GpuSums::Nccl {
-        match own {
-            Means::Nccl { .. } => {}
-            Means::Nothing(problem) => unfit!("--gpu-sums nccl: {problem}"),
-            Means::Host => setting!(
+impl Means {
+    /// Refuses what is not NCCL.
+    fn check(&self) -> Result<()> {
+        match self {
+            Self::Nccl { .. } => Ok(()),
+            Self::Nothing(problem) => unfit!("--gpu-sums nccl: {problem}"),
+            Self::Host => setting!(
                 "--gpu-sums nccl: NCCL adds up on NVIDIA's GPUs, and this is the CPU; take --device cuda, or leave --gpu-sums out"
             ),
         }
     }
+}
+
+/// Whether all processes add up on their devices, by what is asked for and by what they can. All of them call this.
+pub(crate) fn decided(
+    team: &Team,
+    asked: GpuSums,
+    own: impl FnOnce() -> Means,
+    watch: &Watch,
+) -> Result<bool> {
     team.same(&asked.to_string(), |first, other| {
         format!("--gpu-sums is {other} there and {first} in rank 0")
     })?;
@@ -41,7 +50,11 @@ pub(crate) fn decided(team: &Team, asked: GpuSums, own: &Means, watch: &Watch) -
     if asked == GpuSums::Host || (asked == GpuSums::Auto && team.shard().of == 1) {
         return Ok(false);
     }
-    let records = team.ranks().gather(&serde_json::to_vec(own).unwrap_or_default())?;
+    let own = own();
+    if asked == GpuSums::Nccl {
+        own.check()?;
+    }
+    let records = team.ranks().gather(&serde_json::to_vec(&own).unwrap_or_default())?;
     let all: Option<Vec<Means>> = records.iter().map(|record| serde_json::from_slice(record).ok()).collect();
     let all = all.ok_or_else(|| Error::Unfit("the processes of this run are not one program".to_owned()))?;
     match problem(&all) {
@@ -100,7 +113,8 @@ mod tests {
                 .map(|((ranks, &asked), own)| {
                     let decide = move || {
                         let team = Team::of(ranks);
-                        decided(&team, asked, own, &Watch::silent()).map_err(|error| error.to_string())
+                        decided(&team, asked, || own.clone(), &Watch::silent())
+                            .map_err(|error| error.to_string())
                     };
                     scope.spawn(decide)
                 })
