@@ -141,7 +141,7 @@ mod tests {
             assert_eq!(found, [Ok(expected), Ok(expected)], "{asked} {means:?}");
         }
         for (asked, expected) in [(GpuSums::Auto, false), (GpuSums::Nccl, true)] {
-            assert_eq!(decided_by(&[asked], &[one.clone()]), [Ok(expected)], "{asked} alone");
+            assert_eq!(decided_by(&[asked], std::slice::from_ref(&one)), [Ok(expected)], "{asked} alone");
         }
     }
 

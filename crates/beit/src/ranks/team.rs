@@ -114,6 +114,7 @@ impl Team {
     }
 
     /// The same, whose devices add up by themselves.
+    #[cfg(feature = "nccl")]
     pub(crate) fn with_device_sums<O: Ops + 'static>(self, sums: DeviceSums<O>) -> Self {
         Self { device_sums: Some(Rc::new(sums)), ..self }
     }
@@ -123,9 +124,9 @@ impl Team {
         self.device_sums.as_ref()?.downcast_ref::<DeviceSums<O>>().cloned()
     }
 
-    /// How long another may say nothing.
-    #[cfg(feature = "nccl")]
-    pub(crate) const fn patience(&self) -> Duration {
+    /// How long another may say nothing before it has failed.
+    #[must_use]
+    pub const fn patience(&self) -> Duration {
         self.patience
     }
 
