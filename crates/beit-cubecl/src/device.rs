@@ -20,7 +20,7 @@ pub fn cuda(index: usize, precision: Precision) -> Result<Gpu<cubecl::cuda::Cuda
     let device = format!("cuda:{index}");
     let name = cuda_name(index).map_err(|reason| OpenError::Missing { device: device.clone(), reason })?;
     let client = CudaRuntime::client(&CudaDevice::new(index));
-    Ok(Gpu::new(client, precision)?.named(format!("{device} {name}")))
+    Ok(Gpu::new(client, precision)?.named(format!("{device} {name}")).numbered(index))
 }
 
 /// The default device of the machine's Vulkan, Metal or DirectX 12 driver; a software renderer too.

@@ -20,6 +20,7 @@ pub struct Gpu<R: Runtime> {
     pub(crate) client: ComputeClient<R>,
     precision: Precision,
     name: String,
+    index: usize,
     /// The tile of every matrix product, instead of the table's.
     pub(crate) tile: Option<Tile>,
     /// Passed where a kernel takes a buffer that its variant does not read: [`PLACEHOLDER_LEN`] elements of f32.
@@ -36,12 +37,18 @@ impl<R: Runtime> Gpu<R> {
         let name = R::name(&client).to_owned();
         precision.check(&client, &name)?;
         let placeholder = client.empty(4 * PLACEHOLDER_LEN);
-        Ok(Self { client, precision, name, tile: None, placeholder })
+        Ok(Self { client, precision, name, index: 0, tile: None, placeholder })
     }
 
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
     pub(crate) fn named(mut self, name: String) -> Self {
         self.name = name;
+        self
+    }
+
+    #[cfg(feature = "cuda")]
+    pub(crate) fn numbered(mut self, index: usize) -> Self {
+        self.index = index;
         self
     }
 
@@ -56,6 +63,11 @@ impl<R: Runtime> Gpu<R> {
     /// What the device is called.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Which of the devices of its driver it is, as `cuda` takes it; 0 for others.
+    pub fn index(&self) -> usize {
+        self.index
     }
 
     /// The type that matrix products read.

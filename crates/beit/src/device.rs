@@ -34,9 +34,8 @@ pub struct Device {
 #[derive(Clone)]
 enum Engine {
     Cpu(Rc<Host<f32>>),
-    /// With its number.
     #[cfg(feature = "cuda")]
-    Cuda(Rc<beit_cubecl::Gpu<beit_cubecl::cubecl::cuda::CudaRuntime>>, usize),
+    Cuda(Rc<beit_cubecl::Gpu<beit_cubecl::cubecl::cuda::CudaRuntime>>),
     #[cfg(feature = "wgpu")]
     Wgpu(Rc<beit_cubecl::Gpu<beit_cubecl::cubecl::wgpu::WgpuRuntime>>),
 }
@@ -142,7 +141,7 @@ impl Device {
         };
         let gpu = beit_cubecl::cuda(index, precision).map_err(|error| unopened(settings, &error))?;
         let (name, precision) = described(&gpu, &format!("cuda:{index}"));
-        let engine = Engine::Cuda(Rc::new(gpu), index);
+        let engine = Engine::Cuda(Rc::new(gpu));
         let (flag, workers, team) = (format!("cuda:{index}"), settings.workers(), Team::alone());
         Ok(Self { engine, flag, name, precision, workers, team })
     }
@@ -185,9 +184,9 @@ impl Device {
         match &self.engine {
             Engine::Cpu(_) => Means::Host,
             #[cfg(feature = "nccl")]
-            Engine::Cuda(gpu, index) => nccl::means(gpu, *index),
+            Engine::Cuda(gpu) => nccl::means(gpu),
             #[cfg(all(feature = "cuda", not(feature = "nccl")))]
-            Engine::Cuda(..) => {
+            Engine::Cuda(_) => {
                 Means::Nothing("this build has no NCCL; take cargo xtask-nccl (--features nccl)".to_owned())
             }
             #[cfg(feature = "wgpu")]
@@ -199,8 +198,8 @@ impl Device {
     fn joined(&self) -> Result<Self> {
         match &self.engine {
             #[cfg(feature = "nccl")]
-            Engine::Cuda(gpu, index) => {
-                let team = self.team.clone().with_device_sums(nccl::join(gpu, *index, &self.team)?);
+            Engine::Cuda(gpu) => {
+                let team = self.team.clone().with_device_sums(nccl::join(gpu, &self.team)?);
                 Ok(Self { team, ..self.clone() })
             }
             _ => Ok(self.clone()),
@@ -222,7 +221,7 @@ impl Device {
         let done = match &self.engine {
             Engine::Cpu(host) => work.run(host, self),
             #[cfg(feature = "cuda")]
-            Engine::Cuda(gpu, _) => work.run(gpu, self),
+            Engine::Cuda(gpu) => work.run(gpu, self),
             #[cfg(feature = "wgpu")]
             Engine::Wgpu(gpu) => work.run(gpu, self),
         };
@@ -258,7 +257,7 @@ impl Device {
         match &self.engine {
             Engine::Cpu(_) => None,
             #[cfg(feature = "cuda")]
-            Engine::Cuda(gpu, _) => gpu.memory().ok(),
+            Engine::Cuda(gpu) => gpu.memory().ok(),
             #[cfg(feature = "wgpu")]
             Engine::Wgpu(gpu) => gpu.memory().ok(),
         }

@@ -17,7 +17,7 @@ use communicator::{Communicator, Part};
 use cubecl::cuda::CudaRuntime;
 use cubecl::prelude::*;
 use cubecl::server::Handle;
-use cudarc::driver::{CudaContext, CudaStream, sys};
+use cudarc::driver::{CudaContext, CudaStream, DriverError, sys};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,21 +35,18 @@ pub struct Nccl {
 }
 
 impl Nccl {
-    /// GPU number `index`, which was opened as [`cuda`](crate::cuda) opens it, takes a seat in the world of its id. Returns when all have,
-    /// and waits for nothing longer than `patience`, now and later.
+    /// The GPU takes a seat in the world of its id. Returns when all have, and waits for nothing longer than `patience`, now and later.
     ///
     /// # Errors
     ///
     /// NCCL or the driver, by their own words; others that do not come.
     pub fn join(
-        _: &Gpu<CudaRuntime>,
-        index: usize,
+        gpu: &Gpu<CudaRuntime>,
         library: NcclLibrary,
         seat: &Seat,
         patience: Duration,
     ) -> Result<Self, NcclError> {
-        // The primary one, which CubeCL uses too, and current in this thread from here on.
-        let stream = CudaContext::new(index).and_then(|context| context.new_stream()).map_err(driver)?;
+        let stream = context(gpu).and_then(|context| context.new_stream()).map_err(driver)?;
         Ok(Self { communicator: Communicator::join(library, seat, patience)?, stream })
     }
 
@@ -79,14 +76,19 @@ impl Nccl {
     }
 }
 
-/// What tells GPU number `index`, which was opened as [`cuda`](crate::cuda) opens it, from all others.
+/// What tells this GPU from all others.
 ///
 /// # Errors
 ///
 /// The driver, by its own words.
-pub fn uuid(_: &Gpu<CudaRuntime>, index: usize) -> Result<String, NcclError> {
-    let uuid = CudaContext::new(index).and_then(|context| context.uuid()).map_err(driver)?;
+pub fn uuid(gpu: &Gpu<CudaRuntime>) -> Result<String, NcclError> {
+    let uuid = context(gpu).and_then(|context| context.uuid()).map_err(driver)?;
     Ok(uuid.bytes.iter().map(|byte| format!("{:02x}", *byte as u8)).collect())
+}
+
+/// The primary context of the device, which CubeCL uses too. It is current in this thread from here on.
+fn context(gpu: &Gpu<CudaRuntime>) -> Result<Arc<CudaContext>, DriverError> {
+    CudaContext::new(gpu.index())
 }
 
 /// Whether all that is in a stream is done.
@@ -98,7 +100,7 @@ fn over(stream: sys::CUstream) -> Result<bool, NcclError> {
     }
 }
 
-fn driver(error: cudarc::driver::DriverError) -> NcclError {
+fn driver(error: DriverError) -> NcclError {
     NcclError::Device(format!("the NVIDIA driver says: {error}"))
 }
 

@@ -13,7 +13,7 @@ fn nccl() {
     let opened = match device.split_once(':').unwrap_or((&device, "0")) {
         ("cuda", index) => {
             let index = index.parse().expect("BEIT_DEVICE=cuda:N with a number N");
-            beit_cubecl::cuda(index, Precision::F32).map(|gpu| sums(&gpu, index))
+            beit_cubecl::cuda(index, Precision::F32).map(|gpu| sums(&gpu))
         }
         _ => Err(OpenError::Missing {
             device: "cuda".to_owned(),
@@ -28,12 +28,12 @@ fn nccl() {
 /// Lengths of one number, of no multiple of anything, and of many blocks.
 const LENS: [usize; 4] = [1, 2050, 7, 3_000_000];
 
-fn sums(gpu: &Gpu<CudaRuntime>, index: usize) {
+fn sums(gpu: &Gpu<CudaRuntime>) {
     let library = NcclLibrary::load().unwrap_or_else(|error| panic!("{error}"));
     println!("NCCL {} on {}", library.version().expect("NCCL tells"), gpu.name());
     let seat = Seat { id: library.id().expect("an id"), rank: 0, of: 1 };
     let patience = Duration::from_secs(30);
-    let mut nccl = Nccl::join(gpu, index, library, &seat, patience).unwrap_or_else(|error| panic!("{error}"));
+    let mut nccl = Nccl::join(gpu, library, &seat, patience).unwrap_or_else(|error| panic!("{error}"));
     let numbers: Vec<Vec<f32>> = LENS.iter().map(|&len| (0..len).map(number).collect()).collect();
     let mut tensors: Vec<Tensor> = numbers.iter().map(|data| gpu.upload([data.len()], data)).collect();
     let mut add_up = |tensors: &mut [Tensor], how: &str| {

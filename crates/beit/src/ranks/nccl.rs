@@ -27,22 +27,22 @@ fn device_error(error: NcclError) -> DeviceError {
     DeviceError(error.to_string())
 }
 
-/// What GPU number `index` can add up by.
-pub(crate) fn means(gpu: &Cuda, index: usize) -> Means {
+/// What a GPU can add up by.
+pub(crate) fn means(gpu: &Cuda) -> Means {
     let found = NcclLibrary::load()
-        .and_then(|library| Ok(Means::Nccl { version: library.version()?, gpu: uuid(gpu, index)? }));
+        .and_then(|library| Ok(Means::Nccl { version: library.version()?, gpu: uuid(gpu)? }));
     found.unwrap_or_else(|error| Means::Nothing(error.to_string()))
 }
 
 /// Meets the GPUs of the others, by an id that rank 0 makes.
-pub(crate) fn join(gpu: &Cuda, index: usize, team: &Team) -> Result<DeviceSums<Cuda>> {
+pub(crate) fn join(gpu: &Cuda, team: &Team) -> Result<DeviceSums<Cuda>> {
     let library = NcclLibrary::load().map_err(device_error)?;
     let own = if team.leads() { hex(&library.id().map_err(device_error)?) } else { String::new() };
     let id = from_hex(&team.told(&own)?)
         .ok_or_else(|| Error::Unfit("rank 0 of this run told no id for NCCL".to_owned()))?;
     let shard = team.shard();
     let seat = Seat { id, rank: shard.rank, of: shard.of };
-    let joined = Nccl::join(gpu, index, library, &seat, team.patience()).map_err(device_error)?;
+    let joined = Nccl::join(gpu, library, &seat, team.patience()).map_err(device_error)?;
     Ok(Rc::new(RefCell::new(Member(joined))))
 }
 
