@@ -68,9 +68,11 @@ impl Visit for SameBits {
     ) {
         let wanted = alone(&make, &loader);
         // One rank as well: what a world of one sums stays what it is.
-        for of in [1, 2, 4] {
+        for (of, sharded) in [(1, false), (2, false), (4, false), (4, true)] {
             let ends = each(of, |mut hosts, mut devices| {
-                shared(&mut hosts, Some(&mut devices), &make, &loader).expect("training works")
+                let shard = if sharded { hosts.shard() } else { Shard::WHOLE };
+                let make = |recipe| make(recipe).sharded(shard);
+                shared(&mut hosts, Some(&mut devices), make, &loader).expect("training works")
             });
             for (rank, end) in ends.into_iter().enumerate() {
                 assert!(end == wanted, "{name}: rank {rank} of {of}");

@@ -5,9 +5,13 @@ mod noise;
 mod trained;
 
 use beit_data::{Loader, LoaderConfig, Shard};
-use beit_ops::Host;
-use beit_train::{Background, Communicator, Error, Hooks, NoHooks, Ranks, Recipe, Result, Task, Threads};
-use common::{Bright, bits, loader, reports, training};
+use beit_heads::Classifier;
+use beit_ops::{Host, Tree};
+use beit_train::{
+    Background, Changes, Classification, Communicator, Error, Hooks, NoHooks, Ranks, Recipe, Result, Sums,
+    Task, Threads,
+};
+use common::{Array, Bright, bits, loader, reports, training};
 use trained::{TrainingOf, Visit, alone, recipe, shared, visit_all};
 
 struct SameBits;
@@ -70,7 +74,7 @@ impl Visit for Sharded {
         for of in [2, 4, 8] {
             let ends = Threads::run(of, |ranks| {
                 let shard = ranks.shard();
-                shared(ranks, |recipe| make(recipe).sharded(shard), &loader).expect("training works")
+                shared(ranks, None, |recipe| make(recipe).sharded(shard), &loader).expect("training works")
             });
             for (rank, end) in ends.into_iter().enumerate() {
                 assert!(end == wanted, "{name}: rank {rank} of {of}");
@@ -92,6 +96,40 @@ fn gradients_that_travel_early_end_with_the_same_bits() {
 #[test]
 fn everything_ends_with_the_same_bits() {
     visit_all(&mut SameBits);
+}
+
+/// Counts what each gradient that begins to travel is the sum of.
+struct Early<'a>(Ranks<'a, Threads, NoHooks, Host<f32>>, Vec<usize>);
+
+impl Hooks<Host<f32>, Classification> for Early<'_> {
+    fn shard(&self) -> Shard {
+        Hooks::<_, Classification>::shard(&self.0)
+    }
+    fn finished(&mut self, ops: &Host<f32>, grads: Vec<Vec<&Array>>) -> Result<()> {
+        self.1.extend(grads.iter().map(Vec::len));
+        Hooks::<_, Classification>::finished(&mut self.0, ops, grads)
+    }
+    fn reduce(
+        &mut self,
+        ops: &Host<f32>,
+        sum: Changes<'_, Classifier<Array>, ()>,
+        sums: &mut Sums<Array>,
+    ) -> Result<()> {
+        Hooks::<_, Classification>::reduce(&mut self.0, ops, sum, sums)
+    }
+}
+
+/// Two ranks have four of eight micro-batches each: a gradient of the last is added to the third's, and then to that of the first two.
+#[test]
+fn gradients_of_the_last_micro_batch_travel_early() {
+    let counted = Threads::run(2, |ranks| {
+        let mut hooks = NoHooks;
+        let mut early = Early(Ranks::new(ranks, &mut hooks), Vec::new());
+        reports(&mut training(recipe(8)), &loader(2), 6, &mut early).expect("training works");
+        early.1
+    });
+    let block = training(recipe(8)).params.vit.blocks[0].leaves().len();
+    assert!(counted.iter().all(|lens| *lens == vec![3; 6 * 2 * block]), "{counted:?}");
 }
 
 /// Pauses after some steps.

@@ -157,29 +157,11 @@ where
     }
 
     fn all_gather(&mut self, ops: &O, by_rank: Vec<Vec<&mut O::Tensor>>) -> Result<()> {
-        let own = self.ranks.shard().rank;
-        let numbers = |tensors: &Vec<&mut O::Tensor>| -> usize {
-            tensors.iter().map(|tensor| ops.shape(tensor).elements()).sum()
-        };
-        let bounds: Vec<usize> = std::iter::once(0)
-            .chain(by_rank.iter().map(numbers).scan(0, |end, numbers| {
-                *end += numbers;
-                Some(*end)
-            }))
-            .collect();
-        let mut values = vec![0.0; bounds[by_rank.len()]];
-        let (_, written) = read(ops, by_rank[own].iter().map(|tensor| &**tensor))?;
-        values[bounds[own]..bounds[own + 1]].copy_from_slice(&written);
-        all_gather(self.ranks, &mut values, &bounds)?;
-        for (rank, tensors) in by_rank.into_iter().enumerate().filter(|(rank, _)| *rank != own) {
-            let mut rest = &values[bounds[rank]..bounds[rank + 1]];
-            for tensor in tensors {
-                let (numbers, others) = rest.split_at(ops.shape(tensor).elements());
-                ops.overwrite(tensor, numbers);
-                rest = others;
-            }
+        if self.devices.is_some() {
+            self.gather_on_the_devices(ops, by_rank)
+        } else {
+            self.gather_tensors(ops, by_rank)
         }
-        Ok(())
     }
 
     fn stepped(&mut self, ops: &O, params: &K::Params, buffers: &K::Buffers, step: u64) -> Result<()> {
@@ -197,6 +179,44 @@ impl<C: Communicator + ?Sized, H: ?Sized, O: Ops> Ranks<'_, C, H, O> {
                 Err(error) => return Err(self.ranks.gather(&[]).err().unwrap_or(error)),
             },
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// Gives every rank the tensors of each, where they are: a sum in which all others have zeros.
+    fn gather_on_the_devices(&mut self, ops: &O, by_rank: Vec<Vec<&mut O::Tensor>>) -> Result<()> {
+        let own = self.ranks.shard().rank;
+        let mut all = Vec::new();
+        for (rank, tensors) in by_rank.into_iter().enumerate() {
+            for tensor in tensors {
+                if rank != own {
+                    ops.clear(tensor);
+                }
+                all.push(tensor);
+            }
+        }
+        self.add_on_the_devices(ops, all)
+    }
+
+    /// Gives every rank the tensors of each, by the hosts.
+    fn gather_tensors(&mut self, ops: &O, by_rank: Vec<Vec<&mut O::Tensor>>) -> Result<()> {
+        let own = self.ranks.shard().rank;
+        let mut bounds = vec![0];
+        for tensors in &by_rank {
+            let elements: usize = tensors.iter().map(|tensor| ops.shape(tensor).elements()).sum();
+            bounds.push(bounds[bounds.len() - 1] + elements);
+        }
+        let mut values = vec![0.0; bounds[by_rank.len()]];
+        let (_, written) = read(ops, by_rank[own].iter().map(|tensor| &**tensor))?;
+        values[bounds[own]..bounds[own + 1]].copy_from_slice(&written);
+        all_gather(self.ranks, &mut values, &bounds)?;
+        for (rank, tensors) in by_rank.into_iter().enumerate().filter(|(rank, _)| *rank != own) {
+            let mut rest = &values[bounds[rank]..bounds[rank + 1]];
+            for tensor in tensors {
+                let (numbers, others) = rest.split_at(ops.shape(tensor).elements());
+                ops.overwrite(tensor, numbers);
+                rest = others;
+            }
         }
         Ok(())
     }
