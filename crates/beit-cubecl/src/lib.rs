@@ -12,7 +12,7 @@ mod dtype;
 mod gpu;
 mod kernels;
 mod launch;
-#[cfg(feature = "nccl")]
+#[cfg(any(feature = "nccl", test))]
 pub mod nccl;
 mod ops;
 mod precision;

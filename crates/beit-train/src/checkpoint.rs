@@ -53,7 +53,7 @@ pub(crate) fn save<O: Ops>(
     let dir = checkpoint.join(TRAINING);
     fs::create_dir_all(&dir).map_err(|source| Error::Write { path: dir.clone(), source })?;
     let step = optimiser.steps();
-    write(step, &dir.join(OPTIMISER), flat(optimiser.state(ops)))?;
+    write(step, &dir.join(OPTIMISER), optimiser.state(ops))?;
     let buffers = buffers.named();
     if !buffers.is_empty() {
         write(step, &dir.join(BUFFERS), read(ops, buffers))?;
@@ -92,14 +92,6 @@ fn read<'a, O: Ops<Tensor: 'a>>(
     tensors: Vec<(String, &'a O::Tensor)>,
 ) -> impl Iterator<Item = Result<Named>> {
     tensors.into_iter().map(|(name, tensor)| Ok((name, ops.shape(tensor), ops.read(tensor)?)))
-}
-
-/// One after another of the pairs.
-fn flat(pairs: impl Iterator<Item = Result<[Named; 2]>>) -> impl Iterator<Item = Result<Named>> {
-    pairs.flat_map(|pair| match pair {
-        Ok([first, second]) => vec![Ok(first), Ok(second)],
-        Err(error) => vec![Err(error)],
-    })
 }
 
 /// Writes a file of tensors after `step` steps, all of them finite.

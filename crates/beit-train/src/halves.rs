@@ -18,7 +18,7 @@ pub(crate) struct Earlier<'a, P> {
 
 impl<P> Earlier<'_, P> {
     /// This one, and those before it.
-    pub(crate) fn all<'a>(earlier: Option<&'a Self>) -> impl Iterator<Item = &'a P> {
+    pub(crate) fn all(earlier: Option<&Self>) -> impl Iterator<Item = &P> {
         std::iter::successors(earlier, |earlier| earlier.before).map(|earlier| earlier.sum)
     }
 }

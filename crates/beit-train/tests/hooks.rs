@@ -244,7 +244,11 @@ fn what_changes_without_a_gradient_is_carried_and_saved() {
     reports(&mut second, &loader(8), 6, &mut rest).expect("training works");
     assert_eq!(rest.means, watch.means[4..]);
     assert!(bits(&second.params) == bits(&straight.params));
-    assert_eq!(second.optimiser.state(&OPS).count(), straight.params.leaves().len(), "no moments of buffers");
+    assert_eq!(
+        second.optimiser.state(&OPS).count(),
+        2 * straight.params.leaves().len(),
+        "no moments of buffers"
+    );
 
     let recipe = Recipe { ema: Some(0.75), ..recipe(1e-2, 1) };
     let seen = Seen { mean: OPS.zeros([1]) };

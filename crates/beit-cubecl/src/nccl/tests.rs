@@ -175,7 +175,7 @@ fn tensors_that_fill_an_arena_are_one_part() {
     let gpu = crate::wgpu(crate::Precision::F32).expect("a Vulkan driver; Debian: mesa-vulkan-drivers");
     let mut tensors = [3, 2000].map(|len| gpu.upload([len], &vec![1.0; len]));
     let lens = |tensors: &mut [crate::Tensor]| {
-        let memory = super::memory(&gpu, tensors.iter_mut().collect()).expect("they are f32");
+        let memory = super::memory::memory(&gpu, tensors.iter_mut().collect()).expect("they are f32");
         memory.into_iter().map(|(_, len)| len).collect::<Vec<_>>()
     };
     assert_eq!(lens(&mut tensors), [3, 2000]);

@@ -249,19 +249,22 @@ impl<T: Clone> Optimiser<T> {
         self.slots.iter_mut().try_for_each(one)
     }
 
-    /// The moments with their names, `NAME.first` and `NAME.second`, for a checkpoint.
+    /// The moments with their names, `NAME.first` and `NAME.second`, their extents and their numbers, for a checkpoint.
     ///
     /// # Errors
     ///
-    /// Of each: the device, or moments that another process keeps and that were not [collected](Optimiser::collect).
+    /// The device, or moments that another process keeps and that were not [collected](Optimiser::collect).
     pub fn state<O: Ops<Tensor = T>>(
         &self,
         ops: &O,
-    ) -> impl Iterator<Item = Result<[(String, Shape, Vec<f32>); 2]>> {
-        self.slots.iter().map(|slot| {
-            let Slot { name, shape, owner, moments, .. } = slot;
-            let [first, second] = moments.read(ops)?.ok_or(Error::Elsewhere(*owner))?;
-            Ok([(format!("{name}.first"), *shape, first), (format!("{name}.second"), *shape, second)])
+    ) -> impl Iterator<Item = Result<(String, Shape, Vec<f32>)>> {
+        self.slots.iter().flat_map(|Slot { name, shape, owner, moments, .. }| {
+            let read = moments.read(ops).and_then(|read| read.ok_or(Error::Elsewhere(*owner)));
+            let named = |(suffix, numbers)| Ok((format!("{name}.{suffix}"), *shape, numbers));
+            match read {
+                Ok(read) => ["first", "second"].into_iter().zip(read).map(named).collect(),
+                Err(error) => vec![Err(error)],
+            }
         })
     }
 
