@@ -3,7 +3,66 @@
 use super::Communicator;
 use super::sum::{halves, powers_below};
 use crate::error::Result;
+use beit_ops::Ops;
 use std::ops::Range;
+use std::vec::IntoIter;
+
+/// About so many numbers of a rank travel at once, but a tensor at least.
+const AT_ONCE: usize = 1 << 20;
+
+/// Gives every rank the tensors of each, by rank, some at a time: no rank needs room for a second copy of all.
+pub(super) fn gather_tensors<O: Ops, C: Communicator + ?Sized>(
+    ranks: &mut C,
+    ops: &O,
+    by_rank: Vec<Vec<&mut O::Tensor>>,
+) -> Result<()> {
+    let mut left: Vec<_> = by_rank.into_iter().map(Vec::into_iter).collect();
+    while left.iter().any(|tensors| tensors.len() > 0) {
+        let some = left.iter_mut().map(|tensors| some_of(ops, tensors)).collect();
+        gather_some(ranks, ops, some)?;
+    }
+    Ok(())
+}
+
+fn some_of<'t, O: Ops>(ops: &O, tensors: &mut IntoIter<&'t mut O::Tensor>) -> Vec<&'t mut O::Tensor> {
+    let (mut some, mut elements) = (Vec::new(), 0);
+    while elements < AT_ONCE
+        && let Some(tensor) = tensors.next()
+    {
+        elements += ops.shape(tensor).elements();
+        some.push(tensor);
+    }
+    some
+}
+
+fn gather_some<O: Ops, C: Communicator + ?Sized>(
+    ranks: &mut C,
+    ops: &O,
+    by_rank: Vec<Vec<&mut O::Tensor>>,
+) -> Result<()> {
+    let own = ranks.shard().rank;
+    let mut bounds = vec![0];
+    for tensors in &by_rank {
+        let elements: usize = tensors.iter().map(|tensor| ops.shape(tensor).elements()).sum();
+        bounds.push(bounds[bounds.len() - 1] + elements);
+    }
+    let mut values = vec![0.0; bounds[by_rank.len()]];
+    let mut rest = &mut values[bounds[own]..];
+    for tensor in &by_rank[own] {
+        let numbers = ops.read(tensor)?;
+        rest.split_off_mut(..numbers.len()).expect("room for all of them").copy_from_slice(&numbers);
+    }
+    all_gather(ranks, &mut values, &bounds)?;
+    for (rank, tensors) in by_rank.into_iter().enumerate().filter(|(rank, _)| *rank != own) {
+        let mut rest = &values[bounds[rank]..];
+        for tensor in tensors {
+            let (numbers, others) = rest.split_at(ops.shape(tensor).elements());
+            ops.overwrite(tensor, numbers);
+            rest = others;
+        }
+    }
+    Ok(())
+}
 
 /// Gives every rank the numbers of each. Those of rank `r` are `values[bounds[r]..bounds[r + 1]]`, and are there before in that rank.
 ///

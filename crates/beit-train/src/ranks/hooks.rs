@@ -1,6 +1,7 @@
 //! How a rank takes part in a step.
 
-use super::{Communicator, TensorSums, all_gather, disagrees, gather_numbers, part, sum_over_ranks};
+use super::all_gather::gather_tensors;
+use super::{Communicator, TensorSums, disagrees, gather_numbers, part, sum_over_ranks};
 use crate::error::Result;
 use crate::hooks::{Hooks, Sums};
 use crate::task::{Changes, Task};
@@ -160,7 +161,7 @@ where
         if self.devices.is_some() {
             self.gather_on_the_devices(ops, by_rank)
         } else {
-            self.gather_tensors(ops, by_rank)
+            gather_tensors(self.ranks, ops, by_rank)
         }
     }
 
@@ -196,29 +197,6 @@ impl<C: Communicator + ?Sized, H: ?Sized, O: Ops> Ranks<'_, C, H, O> {
             }
         }
         self.add_on_the_devices(ops, all)
-    }
-
-    /// Gives every rank the tensors of each, by the hosts.
-    fn gather_tensors(&mut self, ops: &O, by_rank: Vec<Vec<&mut O::Tensor>>) -> Result<()> {
-        let own = self.ranks.shard().rank;
-        let mut bounds = vec![0];
-        for tensors in &by_rank {
-            let elements: usize = tensors.iter().map(|tensor| ops.shape(tensor).elements()).sum();
-            bounds.push(bounds[bounds.len() - 1] + elements);
-        }
-        let mut values = vec![0.0; bounds[by_rank.len()]];
-        let (_, written) = read(ops, by_rank[own].iter().map(|tensor| &**tensor))?;
-        values[bounds[own]..bounds[own + 1]].copy_from_slice(&written);
-        all_gather(self.ranks, &mut values, &bounds)?;
-        for (rank, tensors) in by_rank.into_iter().enumerate().filter(|(rank, _)| *rank != own) {
-            let mut rest = &values[bounds[rank]..bounds[rank + 1]];
-            for tensor in tensors {
-                let (numbers, others) = rest.split_at(ops.shape(tensor).elements());
-                ops.overwrite(tensor, numbers);
-                rest = others;
-            }
-        }
-        Ok(())
     }
 
     /// Adds up what the ranks have.
