@@ -48,6 +48,7 @@ pub(crate) fn run(args: Args, given: &Given) -> anyhow::Result<()> {
 }
 
 fn train(mut args: Args, given: &Given, member: &Member) -> anyhow::Result<()> {
+    args.settings.run.decide(&member.team)?;
     if let Some(out) = args.settings.run.resumed() {
         (args.settings, args.device) =
             beit::settings_of_run(&args.settings, &args.device, out, |name| given.has(name))?;

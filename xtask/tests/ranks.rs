@@ -116,12 +116,19 @@ fn evaluations_are_shared() {
 fn another_number_of_processes_goes_on() {
     let place = Place::with_photos();
     place.good(&format!("{LONG} --steps 8 --out whole"));
-    for (before, after) in
-        [("--ranks 4 --shard-optimiser", "--ranks 2"), ("", "--ranks 4 --shard-optimiser"), ("--ranks 2", "")]
-    {
-        place.good(&format!("{LONG} --steps 8 --out part --overwrite {before}"));
+    // The third is what a scheduler does: the same command line before and after.
+    let scheduled = format!("{LONG} --steps 8 --out part --resume auto");
+    let begin = format!("{LONG} --steps 8 --out part");
+    let go_on = "pretrain --resume --out part --threads 1".to_owned();
+    for (begin, before, go_on, after) in [
+        (&begin, "--ranks 4 --shard-optimiser", &go_on, "--ranks 2"),
+        (&begin, "", &go_on, "--ranks 4 --shard-optimiser"),
+        (&scheduled, "--ranks 2", &scheduled, "--ranks 2"),
+    ] {
+        let _ = fs::remove_dir_all(place.path("part"));
+        place.good(&format!("{begin} {before}"));
         fs::remove_dir_all(place.path("part/checkpoints/step-0000008")).unwrap();
-        let resumed = place.good(&format!("pretrain --resume --out part --threads 1 {after}"));
+        let resumed = place.good(&format!("{go_on} {after}"));
         assert!(resumed.stderr.contains("pretrain 7/8"), "{resumed}");
         assert_same_end(&place, "whole", "part");
     }

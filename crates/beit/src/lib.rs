@@ -52,7 +52,7 @@ pub use settings::{
     AverageSettings, Batches, ClusterSettings, CropSettings, DataSettings, DeviceSettings, FolderSettings,
     GpuSums, HeldOutSettings, LoadSettings, MaskKind, MaskSettings, MeasureSettings, ModelSettings,
     OpenSettings, OptimisationSettings, ParametersRule, Precision, PreprocessingRule, RankSettings,
-    ReadSettings, ResizingRule, RunSettings, Sides, Size, SumSettings, TapsRule, TokenizerKind,
+    ReadSettings, ResizingRule, Resume, RunSettings, Sides, Size, SumSettings, TapsRule, TokenizerKind,
 };
 pub use tokenizer::{Tokenizer, Tokens};
 pub use train::{

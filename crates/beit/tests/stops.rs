@@ -2,7 +2,7 @@
 
 use beit::{
     DataSettings, Device, Error, FinetuneSettings, FinetuneTask, Finetuning, Judged, ModelSettings, Progress,
-    RunSettings, Size, Task, Watch,
+    Resume, RunSettings, Size, Task, Watch,
 };
 use image::{GrayImage, Luma};
 use std::path::Path;
@@ -132,7 +132,7 @@ fn judging_stops_and_goes_on() {
         assert!(said.contains("step-0000001; --resume --out"), "{said}");
         assert_eq!(stopping.looked_at.load(Ordering::SeqCst), 1, "batches or pictures of {task:?}");
         let mut again = settings;
-        again.run.resume = true;
+        again.run.resume = Resume::Always;
         match run(again, &Watch::silent()).unwrap().judged {
             Judged::Classes { accuracy, .. } => assert_eq!(accuracy.images, usize::from(IMAGES)),
             Judged::Pixels { accuracy, .. } => assert_eq!(accuracy.images, usize::from(IMAGES)),

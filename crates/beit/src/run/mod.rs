@@ -65,7 +65,7 @@ impl Run {
         recorded: &Recorded<'_, impl Serialize + Default>,
         watch: &Watch,
     ) -> Result<Self> {
-        if !settings.resume {
+        if !settings.resumes() {
             return Self::begin(&settings.folder, verb, inputs, recorded, watch);
         }
         let run = Self::resume(&settings.folder, watch)?;
@@ -123,7 +123,7 @@ impl Run {
         let Some(out) = &folder.out else {
             setting!("--resume needs --out: the folder of the run to continue");
         };
-        if !out.join(parts::SETTINGS).is_file() && !out.join(replaced::ASIDE).is_dir() {
+        if !is_begun(out) {
             unfit!(
                 "{}: no run to resume; expected a run folder with {} in it",
                 out.display(),
@@ -152,7 +152,7 @@ impl Run {
     /// What [`begin`](Run::begin) would refuse, without touching anything.
     pub(crate) fn check(run: &RunSettings) -> Result<()> {
         match &run.folder.out {
-            Some(out) if !run.resume && !run.folder.overwrite => refuse_taken(out),
+            Some(out) if !run.resumes() && !run.folder.overwrite => refuse_taken(out),
             _ => Ok(()),
         }
     }
@@ -305,6 +305,11 @@ impl Drop for Run {
             let _ = fs::remove_dir(&self.dir);
         }
     }
+}
+
+/// Whether a run was begun in this folder.
+pub(crate) fn is_begun(out: &Path) -> bool {
+    out.join(parts::SETTINGS).is_file() || out.join(replaced::ASIDE).is_dir()
 }
 
 /// The tokenizer in the folder of a run, or the one that the run was given, by its `run.toml`.

@@ -251,6 +251,7 @@ pub(crate) fn data_stamp(source: &dyn Source) -> String {
 mod tests {
     use super::*;
     use crate::PretrainSettings;
+    use crate::settings::Resume;
     use crate::settings::RunSettings;
 
     fn settings(steps: u64) -> PretrainSettings {
@@ -273,7 +274,7 @@ mod tests {
         recorded(&first).refuse_other(&path).expect("the same");
 
         let mut free = first.clone();
-        (free.run.resume, free.run.keep, free.training.recompute) = (true, 9, true);
+        (free.run.resume, free.run.keep, free.training.recompute) = (Resume::Always, 9, true);
         recorded(&free).refuse_other(&path).expect("these change no number");
 
         let mut other = first.clone();

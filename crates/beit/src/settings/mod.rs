@@ -11,6 +11,7 @@ pub(crate) mod number;
 mod open;
 mod optimisation;
 mod ranks;
+mod resume;
 mod run;
 mod sides;
 mod tokenizer;
@@ -28,6 +29,7 @@ pub use open::{
 };
 pub use optimisation::OptimisationSettings;
 pub use ranks::{GpuSums, RankSettings, SumSettings};
+pub use resume::Resume;
 pub use run::{FolderSettings, RunSettings};
 pub use sides::Sides;
 pub use tokenizer::TokenizerKind;

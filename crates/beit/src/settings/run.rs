@@ -1,3 +1,7 @@
+use super::Resume;
+use crate::error::Result;
+use crate::ranks::Team;
+use crate::run::is_begun;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -43,12 +47,16 @@ pub struct RunSettings {
     #[cfg_attr(feature = "clap", command(flatten))]
     #[serde(flatten)]
     pub folder: FolderSettings,
-    /// Continue the run in --out from its last checkpoint, to the same result as if it had not stopped
+    /// Continue the run in --out from its last checkpoint, to the same result as if it had not stopped; with auto begin it where there
+    /// is none yet
     #[cfg_attr(
         feature = "clap",
-        arg(long, alias = "auto-resume", requires = "out", conflicts_with = "overwrite")
+        arg(
+            long, alias = "auto-resume", requires = "out", conflicts_with = "overwrite", num_args = 0..=1, value_name = "always|auto",
+            default_value = "never", default_missing_value = "always", hide_default_value = true, hide_possible_values = true
+        )
     )]
-    pub resume: bool,
+    pub resume: Resume,
     /// Steps between two checkpoints. Where not given or 0, they are saved by time: after a minute or more, so that saving takes
     /// less than 1 % of the run
     #[cfg_attr(feature = "clap", arg(long))]
@@ -60,7 +68,7 @@ pub struct RunSettings {
 
 impl Default for RunSettings {
     fn default() -> Self {
-        Self { folder: FolderSettings::default(), resume: false, save_every: None, keep: 2 }
+        Self { folder: FolderSettings::default(), resume: Resume::Never, save_every: None, keep: 2 }
     }
 }
 
@@ -77,10 +85,33 @@ impl RunSettings {
         Self { folder, ..Self::default() }
     }
 
+    /// Decides for all processes whether the run begins or goes on, where that is left to what is in the folder. All of them call it.
+    ///
+    /// # Errors
+    ///
+    /// The team.
+    pub fn decide(&mut self, team: &Team) -> Result<()> {
+        if self.resume == Resume::Auto {
+            // Others may look when rank 0 has begun.
+            let begun = team.leads() && self.folder.out.as_deref().is_some_and(is_begun);
+            self.resume = if team.any(begun)? { Resume::Always } else { Resume::Never };
+        }
+        Ok(())
+    }
+
+    /// Whether the run in the folder is to go on.
+    pub(crate) fn resumes(&self) -> bool {
+        match self.resume {
+            Resume::Never => false,
+            Resume::Always => true,
+            Resume::Auto => self.folder.out.as_deref().is_some_and(is_begun),
+        }
+    }
+
     /// The folder of the run that is to go on, if one is.
     #[must_use]
     pub fn resumed(&self) -> Option<&Path> {
-        self.folder.out.as_deref().filter(|_| self.resume)
+        self.folder.out.as_deref().filter(|_| self.resumes())
     }
 
     /// Whether checkpoints are saved by time.

@@ -24,7 +24,7 @@ impl Work for Job<'_> {
         let Self(job) = self;
         let (settings, watch) = (&job.settings, &job.watch);
         let Start { params, preprocessing, report } = job.start(&**ops, device)?;
-        if !settings.run.resume {
+        if !settings.run.resumes() {
             watch.note(&report);
         }
         let loading = Loading::for_training(&settings.training, &settings.data, device.workers(), watch);

@@ -31,7 +31,7 @@ impl Work for Job<'_> {
         let Self(job) = self;
         let (settings, watch) = (&job.settings, &job.watch);
         let Start { params, running, preprocessing, report } = job.start_segmenter(&**ops, device)?;
-        if !settings.run.resume {
+        if !settings.run.resumes() {
             watch.note(&report);
         }
         let loading = Loading::for_training(&settings.training, &settings.data, device.workers(), watch);
