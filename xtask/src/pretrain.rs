@@ -56,7 +56,7 @@ fn train(mut args: Args, given: &Given, member: &Member) -> anyhow::Result<()> {
     args.settings.run.folder.command = Some(command());
     args.device.check()?;
     signals::catch();
-    let imagined = args.ranks.ranks.unwrap_or(1);
+    let imagined = args.ranks.ranks.unwrap_or(member.team.shard().of);
     if args.dry_run {
         args.settings.training.update_freq.get_or_insert(imagined.max(1) as u64);
     }

@@ -121,7 +121,7 @@ fn another_number_of_processes_goes_on() {
     let begin = format!("{LONG} --steps 8 --out part");
     let go_on = "pretrain --resume --out part --threads 1".to_owned();
     for (begin, before, go_on, after) in [
-        (&begin, "--ranks 4 --shard-optimiser", &go_on, "--ranks 2"),
+        (&begin, "--ranks 4 --shard-optimiser", &go_on, "--ranks 2 --shard-optimiser=false"),
         (&begin, "", &go_on, "--ranks 4 --shard-optimiser"),
         (&scheduled, "--ranks 2", &scheduled, "--ranks 2"),
     ] {

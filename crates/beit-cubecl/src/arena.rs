@@ -75,6 +75,10 @@ mod tests {
             assert_eq!(gpu.read(tensor).as_ref(), Ok(data));
         }
         assert_eq!(gpu.read(&clone).as_ref(), Ok(&data[1]));
+        gpu.overwrite(&mut tensors[0], &[7.0, 8.0, 9.0]);
+        assert!(filled_by(&tensors).is_some(), "it is written to where it lies");
+        assert_eq!(gpu.read(&tensors[0]), Ok(vec![7.0, 8.0, 9.0]));
+        gpu.overwrite(&mut tensors[0], &data[0]);
         // A shared tensor leaves the arena when it is written to, and its clone has the old elements.
         let clone = tensors[0].clone();
         gpu.clear(&mut tensors[0]);

@@ -62,6 +62,7 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
             if self.optimiser.shard().of > 1 {
                 let params = self.optimiser.by_owner(self.params.leaves_mut());
                 meter.exchange(|| hooks.all_gather(self.ops, params))?;
+                meter.exchanged(hooks.exchanged());
             }
             if let Some(average) = &mut self.average {
                 average.update(self.ops, &self.params, &self.buffers);
@@ -152,7 +153,7 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
             let terms = Terms::new(&*changes.grads, if travel { earlier } else { None });
             let mut travels = Ok(());
             let mut finished = |grads: Vec<&O::Tensor>| {
-                // Those of an earlier micro-batch wait for the others of this process.
+                // More is added to the gradients of all but the last micro-batch.
                 if travel && travels.is_ok() {
                     travels = hooks.finished(ops, grads.into_iter().map(|grad| terms.of(grad)).collect());
                 }

@@ -49,6 +49,8 @@ impl<'a, O: Ops, K: Task<O>> Trainer<'a, O, K> {
     #[must_use]
     pub fn sharded(mut self, shard: Shard) -> Self {
         let depth = self.task.depth(&self.params);
+        // Before the others are allocated.
+        self.optimiser.drop_moments();
         self.optimiser = Optimiser::sharded(self.ops, &self.params, self.recipe.hyper, depth, shard);
         self
     }

@@ -115,6 +115,31 @@ impl Communicator for Gone {
     fn fail(&mut self, _: &Failure) {}
 }
 
+/// Devices of which that of rank 1 fails when the others have the sum.
+struct OneFails(Devices);
+
+impl TensorSums<Host<f32>> for OneFails {
+    fn sum(&mut self, ops: &Host<f32>, tensors: Vec<&mut Array>) -> Result<Duration> {
+        let summed = self.0.sum(ops, tensors);
+        if self.0.0.shard().rank == 1 {
+            return Err(beit_ops::DeviceError("it is too hot".to_owned()).into());
+        }
+        summed
+    }
+}
+
+#[test]
+fn a_device_that_fails_alone_is_named_by_the_others() {
+    let errors = each(2, |mut hosts, devices| {
+        let mut training = common::training(recipe(2));
+        let (mut hooks, mut devices) = (NoHooks, OneFails(devices));
+        let mut ranks = Ranks::new(&mut hosts, &mut hooks).on_the_devices(Some(&mut devices));
+        reports(&mut training, &common::loader(2), 6, &mut ranks).expect_err("no sum").to_string()
+    });
+    assert!(errors[0].contains("rank 1 failed in a sum of the devices"), "{errors:?}");
+    assert!(errors[1].contains("it is too hot"), "{errors:?}");
+}
+
 #[test]
 fn hosts_name_the_rank_that_devices_waited_for() {
     // A pause and measures travel before devices add up.

@@ -196,6 +196,9 @@ fn shared_moments_are_saved_by_one_and_read_by_others() {
         training.collect(ranks).expect("all ranks live");
         if shard.rank == 0 {
             training.save_state(&folders[1]).expect("the disk has room");
+            // What was collected is of the step at which it was.
+            training.load_state(&folders[1]).expect("the state fits");
+            assert!(training.save_state(&folders[1]).is_err(), "each has a part");
         }
         training.into_model().0
     });

@@ -70,6 +70,9 @@ pub struct Embedder {
     device: Device,
 }
 
+/// Numbers that processes send at once, as text of at most 16 bytes each.
+const MOST_SHARED: usize = 1 << 24;
+
 /// Features of many images.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Features {
@@ -248,7 +251,7 @@ impl Embedder {
     }
 
     /// Every image of a source. What cannot be decoded is named to the watcher and left out, up to the share that `data` allows.
-    /// [Processes](Device::in_team) share the images, and all get all features.
+    /// [Processes](Device::in_team) share the images. Rank 0 gets the features of all; the others get none, and the same shape.
     ///
     /// # Errors
     ///
@@ -265,6 +268,12 @@ impl Embedder {
         memory::refuse_images(&self.device, &self.config, batch.min(source.len()))?;
         let team = self.device.team();
         if team.shard().of > 1 {
+            let numbers = batch.saturating_mul(self.rows).saturating_mul(self.config.width);
+            if numbers > MOST_SHARED {
+                setting!(
+                    "--batch-size {batch}: {numbers} features of a batch would be sent to rank 0; expected at most {MOST_SHARED}, take smaller batches"
+                );
+            }
             let stamp = format!("{}, in batches of {batch}", data_stamp(source.as_ref()));
             team.same(&stamp, |first, other| format!("its data are {other}, in rank 0 {first}"))?;
         }
@@ -278,7 +287,9 @@ impl Embedder {
         };
         let range = 0..loader.batches_per_epoch();
         share_batches(&mut *team.ranks(), &loader, range, find, |_, (indices, values)| {
-            all.values.extend(values);
+            if team.leads() {
+                all.values.extend(values);
+            }
             all.indices.extend(indices);
             watch.done(all.indices.len() as u64);
             Ok(())

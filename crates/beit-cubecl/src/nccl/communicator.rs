@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// Between two questions whether something is over. A sum of a small model takes some of these.
 const PAUSE: Duration = Duration::from_micros(50);
-/// An abort that takes longer waits for another process. It is left alone, since this one is about to end.
+/// An abort that takes longer waits for another process. It is left alone.
 const ABORT: Duration = Duration::from_secs(10);
 
 /// Which rank of a world.
@@ -37,6 +37,8 @@ pub(super) struct Communicator {
     library: NcclLibrary,
     /// Null once it has ended.
     comm: Comm,
+    /// An abort did not end: what was begun may still write.
+    runs_on: bool,
     patience: Duration,
 }
 
@@ -44,7 +46,7 @@ impl Communicator {
     /// The GPU whose context is current in this thread takes a seat; returns when all have.
     pub(super) fn join(library: NcclLibrary, seat: &Seat, patience: Duration) -> Result<Self, NcclError> {
         let doing = "join the other processes";
-        let mut own = Self { library, comm: null_mut(), patience };
+        let mut own = Self { library, comm: null_mut(), runs_on: false, patience };
         // One that is too large is refused by NCCL, as a negative one is.
         let [rank, of] = [seat.rank, seat.of].map(|number| c_int::try_from(number).unwrap_or(-1));
         let mut config = Config::without_waiting();
@@ -61,7 +63,8 @@ impl Communicator {
     ///
     /// # Safety
     ///
-    /// The parts are numbers of the device in f32 which nothing else writes or reads until this returns.
+    /// The parts are numbers of the device in f32 which nothing else writes or reads until this returns, nor afterwards where it
+    /// [runs on](Self::runs_on).
     pub(super) unsafe fn sum(
         &mut self,
         parts: &[Part],
@@ -136,9 +139,13 @@ impl Communicator {
             unsafe { abort(with_exposed_provenance_mut(address)) };
             let _ = done.send(());
         };
-        if std::thread::Builder::new().name("nccl".to_owned()).spawn(work).is_ok() {
-            let _ = is_done.recv_timeout(ABORT.min(self.patience));
-        }
+        let begun = std::thread::Builder::new().name("nccl".to_owned()).spawn(work).is_ok();
+        self.runs_on = !begun || is_done.recv_timeout(ABORT.min(self.patience)).is_err();
+    }
+
+    /// Whether a sum that failed may still write to its parts, since it could not be aborted.
+    pub(super) const fn runs_on(&self) -> bool {
+        self.runs_on
     }
 }
 

@@ -25,7 +25,8 @@ pub trait Device {
     fn read(&self, x: &Self::Tensor) -> Result<Vec<f32>, DeviceError>;
     /// Copies integers from the device.
     fn read_ids(&self, ids: &Self::Ids) -> Result<Vec<u32>, DeviceError>;
-    /// Writes `data` (row-major) to the elements of `x`, which stays where it is in memory unless a clone shares it.
+    /// Writes `data` (row-major) to the elements of `x`. Where a device [gathers tensors](crate::OptimiserOps::gather_in_memory), one that
+    /// no clone shares stays where it is.
     fn overwrite(&self, x: &mut Self::Tensor, data: &[f32]) {
         *x = self.upload(self.shape(x), data);
     }

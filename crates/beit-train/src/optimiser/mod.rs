@@ -149,6 +149,10 @@ impl<T: Clone> Optimiser<T> {
         self.shard
     }
 
+    pub(crate) fn drop_moments(&mut self) {
+        self.slots.clear();
+    }
+
     /// Steps taken.
     #[must_use]
     pub fn steps(&self) -> u64 {
@@ -190,22 +194,20 @@ impl<T: Clone> Optimiser<T> {
         let (params, grads) = (params.leaves_mut(), grads.leaves_mut());
         assert!(params.len() == self.slots.len() && grads.len() == self.slots.len(), "trees of one shape");
         let hyper: Vec<_> = self.slots.iter().map(|slot| self.adamw(lr, slot)).collect();
-        let mut own = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut own_params, mut own_grads, mut own_moments, mut settings) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (((slot, param), grad), hyper) in self.slots.iter_mut().zip(params).zip(grads).zip(hyper) {
-            match &mut slot.moments {
-                Moments::Here(moments) => {
-                    own.0.push(param);
-                    own.1.push(grad);
-                    own.2.push(moments.each_mut());
-                    own.3.push(hyper);
-                }
-                Moments::Elsewhere(read) => {
-                    *read = None;
-                    ops.clear(grad);
-                }
+            slot.moments.forget();
+            if let Some(moments) = slot.moments.here_mut() {
+                own_params.push(param);
+                own_grads.push(grad);
+                own_moments.push(moments.each_mut());
+                settings.push(hyper);
+            } else {
+                ops.clear(grad);
             }
         }
-        ops.adamw_all(own.0, own.1, own.2, clip, &own.3);
+        ops.adamw_all(own_params, own_grads, own_moments, clip, &settings);
     }
 
     /// The parameters by the process that steps them.
@@ -280,6 +282,7 @@ impl<T: Clone> Optimiser<T> {
         mut find: impl FnMut(&str, Shape) -> std::result::Result<Vec<f32>, E>,
     ) -> std::result::Result<(), E> {
         for Slot { name, shape, moments, .. } in &mut self.slots {
+            moments.forget();
             for (moment, suffix) in moments.here_mut().into_iter().flatten().zip(["first", "second"]) {
                 *moment = ops.upload(*shape, &find(&format!("{name}.{suffix}"), *shape)?);
             }

@@ -21,6 +21,13 @@ impl<T> Moments<T> {
         }
     }
 
+    /// Drops what was read of another process: it is of another step.
+    pub(super) fn forget(&mut self) {
+        if let Self::Elsewhere(read) = self {
+            *read = None;
+        }
+    }
+
     /// Their numbers, where this process has them.
     pub(super) fn read<O: Ops<Tensor = T>>(&self, ops: &O) -> Result<Option<[Vec<f32>; 2]>> {
         Ok(match self {

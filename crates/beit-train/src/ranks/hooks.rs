@@ -67,13 +67,13 @@ where
 
 /// The second and the first, then the third and what they make, and so on, as [`Hooks::finished`] says.
 fn sum_of<O: Ops>(ops: &O, terms: &[&O::Tensor]) -> Result<Vec<f32>> {
-    let mut sum = Vec::new();
-    for &term in terms {
-        let mut next = ops.read(term)?;
-        next.iter_mut().zip(sum).for_each(|(next, sum)| *next += sum);
-        sum = next;
-    }
-    Ok(sum)
+    let add = |sum: O::Tensor, term: O::Tensor| {
+        let mut next = term;
+        ops.add_assign(&mut next, &sum);
+        next
+    };
+    let sum = terms.iter().map(|&term| term.clone()).reduce(add);
+    Ok(sum.map(|sum| ops.read(&sum)).transpose()?.unwrap_or_default())
 }
 
 /// The numbers of each leaf, of those of all.
@@ -161,7 +161,10 @@ where
         if self.devices.is_some() {
             self.gather_on_the_devices(ops, by_rank)
         } else {
-            gather_tensors(self.ranks, ops, by_rank)
+            let begun = Instant::now();
+            gather_tensors(self.ranks, ops, by_rank)?;
+            self.took += begun.elapsed();
+            Ok(())
         }
     }
 
@@ -171,21 +174,24 @@ where
 }
 
 impl<C: Communicator + ?Sized, H: ?Sized, O: Ops> Ranks<'_, C, H, O> {
-    /// Adds up what the devices of the ranks have, where it is.
+    /// Adds up what the devices of the ranks have, where it is. Devices do not tell who failed, so the hosts tell each other afterwards.
     fn add_on_the_devices(&mut self, ops: &O, leaves: Vec<&mut O::Tensor>) -> Result<()> {
-        match &mut self.devices {
-            Some(devices) if !leaves.is_empty() => match devices.sum(ops, leaves) {
-                Ok(took) => self.took += took,
-                // Devices do not tell who failed; where the hosts know it, they say it.
-                Err(error) => return Err(self.ranks.gather(&[]).err().unwrap_or(error)),
-            },
-            _ => {}
+        let Some(devices) = self.devices.as_mut().filter(|_| !leaves.is_empty()) else { return Ok(()) };
+        let summed = devices.sum(ops, leaves);
+        let all = self.ranks.gather(&[u8::from(summed.is_err())])?;
+        self.took += summed?;
+        match all.iter().position(|failed| failed != &[0]) {
+            Some(other) => {
+                Err(disagrees(self.ranks.shard(), other, "failed in a sum of the devices; it says why"))
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    /// Gives every rank the tensors of each, where they are: a sum in which all others have zeros.
+    /// Gives every rank the tensors of each, where they are: a sum in which all others have zeros, which makes 0 of -0.
     fn gather_on_the_devices(&mut self, ops: &O, by_rank: Vec<Vec<&mut O::Tensor>>) -> Result<()> {
+        // A rank that has failed since the last sum is heard of here, and would be waited for there.
+        self.ranks.gather(&[])?;
         let own = self.ranks.shard().rank;
         let mut all = Vec::new();
         for (rank, tensors) in by_rank.into_iter().enumerate() {

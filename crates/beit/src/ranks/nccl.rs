@@ -24,7 +24,7 @@ impl TensorSums<Cuda> for Member {
 }
 
 fn device_error(error: NcclError) -> DeviceError {
-    DeviceError(error.to_string())
+    DeviceError(format!("{error}; --gpu-sums host adds up without NCCL"))
 }
 
 /// What a GPU can add up by.

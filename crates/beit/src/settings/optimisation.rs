@@ -33,7 +33,10 @@ pub struct OptimisationSettings {
     #[cfg_attr(feature = "clap", arg(long))]
     pub recompute: bool,
     /// Each of several processes keeps the optimiser's moments of a share of the parameters, and steps only them: the same numbers, less memory, more to send
-    #[cfg_attr(feature = "clap", arg(long))]
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", action = clap::ArgAction::Set, value_name = "true|false", hide_default_value = true, hide_possible_values = true)
+    )]
     pub shard_optimiser: bool,
     /// Peak learning rate; where not given, 4e-3 in fine-tuning (in segmentation 7e-4, or 1.6e-2 of small pictures), in pre-training what is usual for the preset
     #[cfg_attr(feature = "clap", arg(long))]

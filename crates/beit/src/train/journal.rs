@@ -182,12 +182,14 @@ impl<'a> Journal<'a> {
         error: &Error,
     ) {
         use beit_train::Error::{Data, NoImages, Ranks};
-        let lost = trainer.optimiser.steps() > begun && !self.run.follows();
+        let lost = trainer.optimiser.steps() > begun
+            && !self.run.follows()
+            && matches!(error, Error::Train(Data(_) | NoImages { .. } | Ranks { .. }));
         if lost && trainer.optimiser.shard().of > 1 {
             self.watch.note(
                 "what was learnt since the last checkpoint is lost: the ranks shared the optimiser's moments",
             );
-        } else if lost && matches!(error, Error::Train(Data(_) | NoImages { .. } | Ranks { .. })) {
+        } else if lost {
             let dir = self.run.dir.display().to_string();
             match self.save(trainer, settings, save) {
                 Ok(saved) => self.watch.note(&format!(

@@ -324,8 +324,7 @@ impl Finetuning {
         self.settings.run.resumed().and_then(newest)
     }
 
-    /// Refuses what the machine has no memory for. `step` is a step of so many images, with the parameters, their gradients and moments
-    /// that it keeps.
+    /// Refuses what the machine has no memory for. `step` is a step of so many images, with all that it keeps.
     fn refuse_beyond(&self, device: &Device, vit: &Config, step: impl Fn(&Plan, usize)) -> Result<()> {
         let batch = self.settings.training.batch_size();
         let what = format!("a step of {batch} images of {}x{}", vit.image[0], vit.image[1]);

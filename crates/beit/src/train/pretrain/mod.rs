@@ -133,9 +133,9 @@ pub struct Pretrained {
 pub struct PlannedRun {
     /// Optimiser steps.
     pub steps: u64,
-    /// Floating-point operations of a step, without the tokenizer's.
+    /// Floating-point operations of a step of all processes, without the tokenizer's.
     pub flops_per_step: u64,
-    /// The most bytes that are alive at once.
+    /// The most bytes that are alive at once, in one process.
     pub peak_bytes: usize,
 }
 
