@@ -1,8 +1,8 @@
 //! Time per image of the pre-training pipeline, and images per second of the loader.
 
 use beit_data::{
-    ColourJitter, Filter, Image, Item, Loader, LoaderConfig, Normalise, Preprocessing, Purpose, Split, open,
-    sample_rng,
+    Augment, ColourJitter, Filter, FinetuneTransform, Image, Item, Loader, LoaderConfig, Normalise,
+    Preprocessing, Purpose, RandAugment, Split, open, sample_rng,
 };
 use beit_mask::{Config, Grid, Masker};
 use divan::counter::ItemsCount;
@@ -28,6 +28,27 @@ fn pretrain_500x375(bencher: divan::Bencher<'_, '_>) {
     let (image, masker) = (picture(375, 500), Masker::new(Config::official()).unwrap());
     let transform = Preprocessing::unilm([224; 2]).pretrain([112; 2], ColourJitter::STANDARD);
     bencher.bench(|| transform.apply(image.clone(), &masker, &mut sample_rng(1, 0, 0, Purpose::Sample)));
+}
+
+/// With RandAugment or without, each time with other numbers.
+#[divan::bench(args = [true, false])]
+fn finetune_500x375(bencher: divan::Bencher<'_, '_>, augmented: bool) {
+    let rand_augment = augmented.then_some(RandAugment::STANDARD);
+    let transform = FinetuneTransform { rand_augment, ..Preprocessing::unilm([224; 2]).finetune() };
+    let (image, mut index) = (picture(375, 500), 0);
+    bencher.bench_local(|| {
+        index += 1;
+        transform.apply(&image, &mut sample_rng(1, 0, index, Purpose::Sample))
+    });
+}
+
+#[divan::bench(args = [
+    Augment::Rotate { degrees: 27.0 }, Augment::ShearX { factor: 0.27 }, Augment::TranslateY { share: 0.4 },
+    Augment::Sharpness { factor: 1.8 }, Augment::Equalize, Augment::AutoContrast, Augment::Color { factor: 0.2 },
+])]
+fn augment_224(bencher: divan::Bencher<'_, '_>, operation: Augment) {
+    let mut image = picture(224, 224);
+    bencher.bench_local(|| operation.apply(&mut image, [128; 3]));
 }
 
 #[divan::bench]

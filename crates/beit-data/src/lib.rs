@@ -37,9 +37,10 @@ pub use source::{
 pub use split::Split;
 pub use subset::{Validation, labels, stratified_subset, training_labels, validation_split};
 pub use transform::{
-    Channels, ClassShare, ColourJitter, Filter, FinetuneTransform, Fit, LOGIT_LAPLACE_EPS, Normalise,
-    PhotometricDistortion, Planes, Preprocessing, PretrainTransform, RandomErasing, RandomResizedCrop,
-    RandomScale, Scale, SegmentationTransform, SegmentationView, TokenizerTransform, is_small, logit_laplace,
+    Augment, AugmentKind, AugmentLevel, Channels, ClassShare, ColourJitter, Filter, FinetuneTransform, Fit,
+    LOGIT_LAPLACE_EPS, Normalise, PhotometricDistortion, Planes, Preprocessing, PretrainTransform,
+    RandAugment, RandomErasing, RandomResizedCrop, RandomScale, Scale, SegmentationTransform,
+    SegmentationView, TokenizerTransform, is_small, logit_laplace,
 };
 
 #[cfg(feature = "fashion-mnist")]

@@ -1,8 +1,9 @@
-use super::{ColourJitter, Filter, Normalise, RandomErasing, RandomResizedCrop};
+use super::{ColourJitter, Filter, Normalise, RandAugment, RandomErasing, RandomResizedCrop};
 use crate::image::Image;
 use crate::rng::{SampleRng, chance};
 
-/// Augmentation of supervised training: random region (bicubic), horizontal flip, colour jitter, normalisation, random erasing.
+/// Augmentation of supervised training: random region (bicubic), horizontal flip, RandAugment or colour jitter, normalisation, random
+/// erasing.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FinetuneTransform {
     /// `[H, W]` pixels.
@@ -11,7 +12,9 @@ pub struct FinetuneTransform {
     pub crop: RandomResizedCrop,
     /// Probability of a horizontal flip.
     pub flip: f64,
-    /// Colour jitter.
+    /// RandAugment, in place of colour jitter.
+    pub rand_augment: Option<RandAugment>,
+    /// Colour jitter. It is ignored where there is RandAugment, as in the released code.
     pub colour_jitter: ColourJitter,
     /// Normalisation.
     pub normalise: Normalise,
@@ -29,7 +32,10 @@ impl FinetuneTransform {
         if chance(rng, self.flip) {
             view.flip_horizontal();
         }
-        self.colour_jitter.apply(&mut view, rng);
+        match self.rand_augment {
+            Some(augment) => augment.apply(&mut view, self.normalise.fill(), rng),
+            None => self.colour_jitter.apply(&mut view, rng),
+        }
         let mut pixels = self.normalise.planes(&view);
         if let Some(erase) = self.erase {
             erase.apply(&mut pixels, self.size, rng);

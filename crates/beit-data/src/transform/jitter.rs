@@ -86,7 +86,7 @@ fn luma(rgb: &[u8]) -> u8 {
 }
 
 /// `from + factor · (to - from)`, cut to 0..=255 and truncated, in single precision.
-fn blend(from: u8, to: u8, factor: f32) -> u8 {
+pub(super) fn blend(from: u8, to: u8, factor: f32) -> u8 {
     // The conversion of a float to an integer truncates and saturates.
     (f32::from(from) + factor * (f32::from(to) - f32::from(from))) as u8
 }

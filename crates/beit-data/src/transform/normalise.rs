@@ -77,6 +77,16 @@ impl Normalise {
         }
     }
 
+    /// The colour that is nearest to zero after normalisation: `255 mean`, to the nearest, halves to the even number.
+    #[must_use]
+    pub fn fill(&self) -> [u8; 3] {
+        let byte = |c: usize| (255.0 * f64::from(self.mean[c])).round_ties_even() as u8;
+        match self.channels {
+            Channels::Colour => [byte(0), byte(1), byte(2)],
+            Channels::Grey => [byte(0); 3],
+        }
+    }
+
     /// `(x / 255 - mean) / std`, channel-first: `[height, width, 3] -> [3, height, width]`, or `[1, height, width]` of the first channel
     /// of a grey picture.
     #[must_use]

@@ -27,14 +27,15 @@ impl Preprocessing {
         TokenizerTransform { size: token_size, crop: self.crop(), flip: FLIP }
     }
 
-    /// Augmentation of fine-tuning, with the released settings. There is no colour jitter, since the released code ignores it where
-    /// RandAugment is on. Of small images nothing is erased.
+    /// Augmentation of fine-tuning, with the released settings but for RandAugment, which is off. There is no colour jitter, since the
+    /// released code ignores it where RandAugment is on. Of small images nothing is erased.
     #[must_use]
     pub const fn finetune(&self) -> FinetuneTransform {
         FinetuneTransform {
             size: self.size,
             crop: self.crop(),
             flip: FLIP,
+            rand_augment: None,
             colour_jitter: ColourJitter::NONE,
             normalise: self.normalise,
             erase: if self.is_small() { None } else { Some(RandomErasing::STANDARD) },
