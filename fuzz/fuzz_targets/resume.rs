@@ -45,7 +45,7 @@ fn trainer() -> Trainer<'static, Host<f32>, Classification> {
     let schedule = Schedule { peak: 0.1, min: 0.0, warmup: 0, total: STEPS, decay: Decay::Cosine };
     let recipe =
         Recipe { accumulate: 1, hyper: Hyper::new(schedule), report_every: 1, read_every: 1, seed: 3, ema: None };
-    Trainer::new(&OPS, Classification { smoothing: 0.1, recompute: false }, recipe, params)
+    Trainer::new(&OPS, Classification { smoothing: 0.1, mixing: None, recompute: false }, recipe, params)
 }
 
 fn write(path: &Path, bytes: &[u8]) {

@@ -30,6 +30,8 @@ pub enum Purpose {
     Validation,
     /// What a composed scene shows.
     Scene,
+    /// Whatever else a batch is changed by before a model sees it.
+    Batch,
 }
 
 /// A generator for one purpose of one sample in one epoch. `index` may as well be a step or a rank: whatever numbers the

@@ -216,7 +216,7 @@ mod tests {
     }
 
     fn of(recipe: &Recipe, smoothing: f32, recompute: bool) -> Value {
-        let task = Classification { smoothing, recompute };
+        let task = Classification { smoothing, mixing: None, recompute };
         let task = Task::<Host<f32>>::settings(&task);
         read_back(&Settings { recipe, task }).expect("settings are JSON")
     }

@@ -24,7 +24,7 @@ pub trait Hooks<O: Ops, K: Task<O>> {
         Ok(false)
     }
 
-    /// Changes a micro-batch before the model sees it, as Mixup does. The random numbers are a function of the seed and the
+    /// Changes a micro-batch before the task sees it, and mixes it if it does. The random numbers are a function of the seed and the
     /// [number of the micro-batch](crate::Moment::number), and nobody else draws them.
     fn batch(&mut self, batch: &mut Batch<K::Sample>, rng: &mut SampleRng) {
         let _ = (batch, rng);

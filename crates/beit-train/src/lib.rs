@@ -14,6 +14,7 @@ mod listeners;
 mod masked;
 mod meter;
 mod metrics;
+mod mixing;
 mod optimiser;
 mod position_usage;
 mod progress;
@@ -39,6 +40,7 @@ pub use hooks::{Hooks, NoHooks, Sums};
 pub use kmeans::{Clustering, KMeansRecipe, cluster_patches};
 pub use listeners::Listeners;
 pub use metrics::{Metrics, read_metrics};
+pub use mixing::Mixing;
 pub use optimiser::{Hyper, Optimiser, layer_scale};
 pub use progress::{Progress, Silent, StepReport};
 #[cfg(feature = "mpi")]

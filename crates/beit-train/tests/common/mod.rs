@@ -14,7 +14,7 @@ pub(crate) const OPS: Host<f32> = Host::new();
 pub(crate) type Array = <Host<f32> as beit_ops::Device>::Tensor;
 pub(crate) type Training = Trainer<'static, Host<f32>, Classification>;
 
-pub(crate) const TASK: Classification = Classification { smoothing: 0.1, recompute: false };
+pub(crate) const TASK: Classification = Classification { smoothing: 0.1, mixing: None, recompute: false };
 
 /// Images whose class is their brightness.
 pub(crate) struct Bright {

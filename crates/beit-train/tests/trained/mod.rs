@@ -8,8 +8,8 @@ use beit_heads::{HeadConfig, Mim, MimConfig, PixelMean, Segmenter, SegmenterConf
 use beit_ops::Host;
 use beit_tokenizer::Encoder;
 use beit_train::{
-    Communicator, MaskedImages, NoHooks, Ranks, Recipe, Result, Segmentation, StepReport, Task, TensorSums,
-    Tokenization, Trainer,
+    Classification, Communicator, MaskedImages, Mixing, NoHooks, Ranks, Recipe, Result, Segmentation,
+    StepReport, Task, TensorSums, Tokenization, Trainer,
 };
 use beit_vit::{Config, Preset, RelativePositions};
 use rand::RngExt;
@@ -77,12 +77,19 @@ pub(crate) trait Visit {
     );
 }
 
-/// Classification with stochastic depth, masked images, segmentation, and a tokenizer.
+/// Classification with stochastic depth, of mixed images too, masked images, segmentation, and a tokenizer.
 pub(crate) fn visit_all(visit: &mut impl Visit) {
     visit.visit("classification", training, || loader(2));
+    visit.visit("classification of mixed images", mixing, || loader(2));
     masked_images(visit);
     segmentation(visit);
     tokenizer(visit);
+}
+
+/// A patch of every second micro-batch is cut from another image.
+pub(crate) fn mixing(recipe: Recipe) -> common::Training {
+    let task = Classification { mixing: Some(Mixing::STANDARD), ..common::TASK };
+    Trainer::new(&OPS, task, recipe, common::params())
 }
 
 fn noise<S: beit_data::Sample + 'static>(
