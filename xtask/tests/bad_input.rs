@@ -79,6 +79,15 @@ fn flags_that_make_no_run() {
         ("--drop-path NaN", "--drop-path NaN"),
         ("--labels 0", "--labels 0"),
         ("--batch-size 0", "--batch-size"),
+        ("--reprob 1.5", "--reprob 1.5: expected a probability"),
+        ("--repeated-aug 0", "--repeated-aug 0"),
+        ("--mixup NaN", "--mixup NaN"),
+        ("--cutmix=-1", "--cutmix -1: expected 0 for never"),
+        ("--mixup-prob 0.5", "--mixup-prob without --mixup and --cutmix"),
+        ("--mixup 0.8 --mixup-switch-prob 2", "--mixup-switch-prob 2"),
+        ("--mixup 0.8 --batch-size 7", "--batch-size 7: expected an even number"),
+        ("--task segment --mixup 0.8", "--mixup belongs to classification"),
+        ("--task segment --aa none", "--auto-augment belongs to classification"),
     ] {
         place.bad(2, &format!("{finetune} {flags}"), &[says]);
     }
@@ -98,6 +107,12 @@ fn flags_that_do_not_parse() {
         ("pretrain --resume --overwrite --out run", "--overwrite"),
         ("finetune --out run", "--init"),
         ("finetune --init run --from-scratch", "--from-scratch"),
+        (
+            "finetune --from-scratch --aa rand-m9-w0 --out run",
+            "'w0': operations of unequal weight are not there",
+        ),
+        ("finetune --from-scratch --auto-augment augmix-m3 --out run", "found 'augmix-m3'; or none"),
+        ("finetune --from-scratch --cutmix_minmax 0.2 --out run", "--cutmix-minmax"),
         ("evaluate", "--model"),
         ("distil --out run", "distil"),
     ] {

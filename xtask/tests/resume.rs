@@ -125,6 +125,45 @@ fn fine_tuning_goes_on() {
     }
 }
 
+/// Everything of it is a function of the seed, the image and the number of the micro-batch.
+#[test]
+fn fine_tuning_on_changed_and_mixed_images_goes_on() {
+    let place = Place::with_photos();
+    let args = "finetune --from-scratch --preset tiny --data folder:photos --labels 30 --steps 5 --batch-size 8 --update-freq 2 --save-every 3 \
+                --aa rand-m9-mstd0.5-inc1 --reprob 0.25 --mixup 0.8 --cutmix 1.0 --mixup_switch_prob 0.5 --repeated-aug 2";
+    place.good(&format!("{args} --out whole"));
+    place.copy("whole", "stopped");
+    rewind(&place, "stopped", 3);
+    place.good("finetune --resume --out stopped");
+    assert_same_end(&place, "whole", "stopped");
+    place.good(&format!("{args} --threads 1 --out alone"));
+    assert_same_end(&place, "whole", "alone");
+
+    let plain = args.split(" --aa").next().unwrap();
+    for (out, flags) in [
+        ("one", "--auto-augment rand-m9-mstd0.5-inc1"),
+        ("two", "--mixup 0.8"),
+        ("three", "--reprob 1"),
+        ("four", "--repeated-aug 2"),
+        ("none", "--aa none --mixup 0 --cutmix 0 --reprob 0 --repeated-aug 1"),
+    ] {
+        place.good(&format!("{plain} {flags} --out {out}"));
+    }
+    place.good(&format!("{plain} --out plain"));
+    assert_same_end(&place, "plain", "none");
+    for other in ["one", "two", "three", "four"] {
+        assert!(place.contents("plain/last/") != place.contents(&format!("{other}/last/")), "{other}");
+    }
+    rewind(&place, "stopped", 3);
+    for (flags, says) in [
+        ("--mixup 0.2", "--mixup was 0.8, is 0.2"),
+        ("--aa none", "--auto-augment was rand-m9-mstd0.5-inc1, is none"),
+        ("--repeated-aug 3", "--repeated-aug was 2, is 3"),
+    ] {
+        place.bad(1, &format!("finetune --resume --out stopped {flags}"), &[says]);
+    }
+}
+
 /// A run does not go on with other images, however they are asked for.
 #[test]
 fn what_decides_about_the_images_must_be_the_same() {

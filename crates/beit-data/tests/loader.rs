@@ -219,3 +219,31 @@ fn dropping_in_the_middle_does_not_hang() {
     // One batch was taken and five may be ready or in work.
     assert!(made.load(Ordering::SeqCst) <= 8 * 6);
 }
+
+#[test]
+fn copies_of_an_image_stand_in_a_row_and_are_augmented_anew() {
+    let once = all(loader(100, config(2)).batches(0..24).unwrap());
+    let make = || loader(100, LoaderConfig { copies: 3, ..config(2) });
+    let thrice = all(make().batches(0..24).unwrap());
+    assert_eq!((thrice.len(), make().batches_per_epoch()), (once.len(), 12), "the epoch is as long");
+    let flat = |batches: &[Batch<LabelledSample>]| {
+        batches.iter().flat_map(|batch| batch.indices.clone()).collect::<Vec<_>>()
+    };
+    let (first, singles) = (flat(&thrice[..12]), flat(&once[..12]));
+    assert!(first.chunks(3).zip(&singles).all(|(copies, single)| copies.iter().all(|copy| copy == single)));
+    let views = thrice.iter().flat_map(|batch| batch.data.pixels.chunks(2).map(<[f32]>::to_vec));
+    let mut views: Vec<_> = views.map(|view| view.iter().map(|v| v.to_bits()).collect::<Vec<_>>()).collect();
+    let count = views.len();
+    views.sort_unstable();
+    views.dedup();
+    assert_eq!(views.len(), count, "no view is seen twice");
+    assert_eq!(all(make().batches(7..24).unwrap()), thrice[7..], "it begins anywhere");
+
+    let refused = |copies| {
+        let config = LoaderConfig { copies, ..config(1) };
+        let loader = Loader::new(Arc::new(Numbers(20)), (0..20).collect(), config, sample);
+        loader.err().expect("it cannot be").to_string()
+    };
+    assert!(refused(0).contains("1 to 20 times in a row"), "{}", refused(0));
+    assert!(refused(21).contains("found 21"), "{}", refused(21));
+}

@@ -49,10 +49,11 @@ pub use ranks::{Launch, Launcher, LocalRanks, Predicted, Team};
 pub use run::{FolderLock, merged as settings_of_run, tokenizer_of};
 pub use segmenter::{Segmentation, Segmenter, Share, ViewSettings};
 pub use settings::{
-    AverageSettings, Batches, ClusterSettings, CropSettings, DataSettings, DeviceSettings, FolderSettings,
-    GpuSums, HeldOutSettings, LoadSettings, MaskKind, MaskSettings, MeasureSettings, ModelSettings,
-    OpenSettings, OptimisationSettings, ParametersRule, Precision, PreprocessingRule, RankSettings,
-    ReadSettings, ResizingRule, Resume, RunSettings, Sides, Size, SumSettings, TapsRule, TokenizerKind,
+    AugmentSettings, AutoAugment, AverageSettings, Batches, ClusterSettings, CropSettings, DataSettings,
+    DeviceSettings, FolderSettings, GpuSums, HeldOutSettings, LoadSettings, MaskKind, MaskSettings,
+    MeasureSettings, MixingSettings, ModelSettings, OpenSettings, OptimisationSettings, ParametersRule,
+    Precision, PreprocessingRule, RankSettings, ReadSettings, ResizingRule, Resume, RunSettings, Sides, Size,
+    SumSettings, TapsRule, TokenizerKind,
 };
 pub use tokenizer::{Tokenizer, Tokens};
 pub use train::{

@@ -106,18 +106,19 @@ impl Loading {
         self.loader(source, all(source), self.evaluation(), make)
     }
 
-    /// Batches for fine-tuning.
+    /// Batches for fine-tuning, with each image so many times in a row.
     pub(crate) fn finetune(
         &self,
         source: &Arc<dyn Source>,
         indices: Vec<usize>,
         transform: FinetuneTransform,
+        copies: usize,
     ) -> Result<Loader<LabelledSample>> {
         let make = move |item: Item, rng: &mut SampleRng| LabelledSample {
             pixels: transform.apply(&item.image, rng),
             label: item.label.expect("labels are checked before a loader is made"),
         };
-        let config = self.training(indices.len());
+        let config = LoaderConfig { copies, ..self.training(indices.len()) };
         self.loader(source, indices, config, make)
     }
 

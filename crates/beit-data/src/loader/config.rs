@@ -15,6 +15,9 @@ pub struct LoaderConfig {
     pub drop_last: bool,
     /// How often each image occurs in an epoch, each time augmented anew.
     pub repeats: usize,
+    /// How often an image stands in a row, each time augmented anew. The epoch is as long as with 1, so that it has fewer different images:
+    /// repeated augmentation (arXiv 1902.05509), as DeiT's `RASampler`.
+    pub copies: usize,
     /// Threads; 0 counts as 1.
     pub workers: usize,
     /// Batches kept ready beyond those in work.
@@ -70,6 +73,7 @@ impl LoaderConfig {
             shuffle: false,
             drop_last: false,
             repeats: 1,
+            copies: 1,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             prefetch: 2,
             max_bad_share: 0.01,
@@ -94,7 +98,7 @@ impl LoaderConfig {
     }
 
     pub(super) fn check(&self, images: usize) -> Result<()> {
-        let Self { batch_size, drop_last, repeats, max_bad_share, .. } = *self;
+        let Self { batch_size, drop_last, repeats, copies, max_bad_share, .. } = *self;
         let total = images.checked_mul(repeats).unwrap_or(0);
         let problem = if batch_size == 0 || total == 0 {
             format!(
@@ -103,6 +107,10 @@ impl LoaderConfig {
         } else if drop_last && total < batch_size {
             format!(
                 "expected enough images for one batch of {batch_size}, found {total}: lower the batch size or repeat them"
+            )
+        } else if !(1..=total).contains(&copies) {
+            format!(
+                "expected each image 1 to {total} times in a row, as many as an epoch has, found {copies}"
             )
         } else if !(0.0..=1.0).contains(&max_bad_share) {
             format!("expected a share of undecodable files in 0 to 1, found {max_bad_share}")
@@ -116,6 +124,11 @@ impl LoaderConfig {
         let total = images * self.repeats;
         let batches = if self.drop_last { total / self.batch_size } else { total.div_ceil(self.batch_size) };
         batches as u64
+    }
+
+    /// The number of a view of an image through all epochs.
+    pub(super) fn pass(&self, epoch: u64, repeat: usize, copy: usize) -> u64 {
+        (epoch * self.repeats as u64 + repeat as u64) * self.copies as u64 + copy as u64
     }
 
     /// Positions in an epoch of `total` that make a batch.

@@ -209,11 +209,11 @@ impl<S: Sample> Shared<S> {
         let order = self.order(epoch);
         let (mut samples, mut indices, mut bad) = (Vec::new(), Vec::new(), Vec::new());
         for position in self.config.positions(number, order.len()) {
-            let (index, repeat) =
-                (self.indices[order[position] % self.indices.len()], order[position] / self.indices.len());
+            let (place, copy) = (order[position / self.config.copies], position % self.config.copies);
+            let (index, repeat) = (self.indices[place % self.indices.len()], place / self.indices.len());
             match self.item(index) {
                 Ok(item) => {
-                    let pass = epoch * self.config.repeats as u64 + repeat as u64;
+                    let pass = self.config.pass(epoch, repeat, copy);
                     let mut rng = sample_rng(self.config.seed, pass, index as u64, Purpose::Sample);
                     samples.push((self.make)(item, &mut rng));
                     indices.push(index);

@@ -1,11 +1,13 @@
 //! Settings: what can be chosen, with its defaults. Under the feature `clap` they are the flags of a command line.
 
+mod augment;
 mod average;
 mod cluster;
 mod crop;
 mod data;
 pub(crate) mod device;
 mod mask;
+mod mixing;
 mod model;
 pub(crate) mod number;
 mod open;
@@ -17,12 +19,14 @@ mod sides;
 mod tokenizer;
 mod usual;
 
+pub use augment::{AugmentSettings, AutoAugment};
 pub use average::AverageSettings;
 pub use cluster::ClusterSettings;
 pub use crop::CropSettings;
 pub use data::{Batches, DataSettings, HeldOutSettings, MeasureSettings};
 pub use device::{DeviceSettings, Precision};
 pub use mask::{MaskKind, MaskSettings};
+pub use mixing::MixingSettings;
 pub use model::{ModelSettings, Size};
 pub use open::{
     LoadSettings, OpenSettings, ParametersRule, PreprocessingRule, ReadSettings, ResizingRule, TapsRule,

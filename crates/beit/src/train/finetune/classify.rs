@@ -29,11 +29,20 @@ impl Work for Job<'_> {
         }
         let loading = Loading::for_training(&settings.training, &settings.data, device.workers(), watch);
         let usual = preprocessing.finetune();
-        let transform = FinetuneTransform { crop: settings.crop.or(usual.crop), ..usual };
-        let loader: Loader<LabelledSample> =
-            loading.finetune(&job.images.source, job.images.indices.clone(), transform)?;
+        let transform =
+            settings.augment.or(FinetuneTransform { crop: settings.crop.or(usual.crop), ..usual });
+        let loader: Loader<LabelledSample> = loading.finetune(
+            &job.images.source,
+            job.images.indices.clone(),
+            transform,
+            settings.augment.copies(),
+        )?;
 
-        let task = Classification { smoothing: settings.smoothing, recompute: settings.training.recompute };
+        let task = Classification {
+            smoothing: settings.smoothing,
+            mixing: settings.mixing.mixing(),
+            recompute: settings.training.recompute,
+        };
         let shard = settings.training.moments(device.team().shard());
         let mut trainer = Trainer::new(&**ops, task, job.recipe(device), params).sharded(shard);
         let names = job.images.source.class_names();

@@ -1,6 +1,7 @@
 //! Fine-tuning: what all of it shares. `classify` learns the classes of images, `segment` those of pixels; each starts from what its
 //! `start` makes.
 
+mod answer;
 mod classify;
 mod head;
 mod in_run;
@@ -8,26 +9,25 @@ mod segment;
 mod segment_start;
 mod start;
 
+pub use answer::{Finetuned, Judged};
 pub use head::{HeadKind, HeadSettings};
 
 use crate::device::{Device, Work};
 use crate::error::{Result, setting};
-use crate::evaluate;
 use crate::labelled::Labelled;
 use crate::loaders::Loading;
 use crate::memory;
-use crate::probe::MOST_PIXELS;
 use crate::progress::Watch;
 use crate::run::{Run, newest};
 use crate::settings::number::{SHARE, within};
 use crate::settings::{
-    AverageSettings, Batches, CropSettings, DataSettings, HeldOutSettings, LoadSettings, ModelSettings,
-    OptimisationSettings, RunSettings,
+    AugmentSettings, AverageSettings, Batches, CropSettings, DataSettings, HeldOutSettings, LoadSettings,
+    MixingSettings, ModelSettings, OptimisationSettings, RunSettings,
 };
 use crate::train::recipe;
 use beit_heads::Pooling;
 use beit_ops::{Ops, Plan};
-use beit_train::{Accuracy, Decay, Hyper, PixelAccuracy, PixelClass, Recipe};
+use beit_train::{Decay, Hyper, Recipe};
 use beit_vit::Config;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -119,6 +119,14 @@ pub struct FinetuneSettings {
     #[cfg_attr(feature = "clap", command(flatten))]
     #[serde(flatten)]
     pub crop: CropSettings,
+    /// What else is done to them.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    #[serde(flatten)]
+    pub augment: AugmentSettings,
+    /// How images are mixed.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    #[serde(flatten)]
+    pub mixing: MixingSettings,
     /// An average of the weights.
     #[cfg_attr(feature = "clap", command(flatten))]
     #[serde(flatten)]
@@ -147,6 +155,8 @@ impl Default for FinetuneSettings {
             layer_decay: 0.65,
             smoothing: 0.1,
             crop: CropSettings::default(),
+            augment: AugmentSettings::default(),
+            mixing: MixingSettings::default(),
             average: AverageSettings::default(),
             use_cls: false,
             run: RunSettings::default(),
@@ -162,47 +172,6 @@ pub struct Finetuning {
     watch: Watch,
 }
 
-/// A model that was fine-tuned.
-#[derive(Clone, Debug, Serialize)]
-pub struct Finetuned {
-    /// The folder of the run.
-    pub run: PathBuf,
-    /// The last checkpoint in it.
-    pub checkpoint: PathBuf,
-    /// Labelled images that it was trained on.
-    pub labels: usize,
-    /// Which images it is judged by.
-    pub split: String,
-    /// How it does on these.
-    #[serde(flatten)]
-    pub judged: Judged,
-}
-
-/// How a model does on images that it has not seen.
-#[derive(Clone, Debug, Serialize)]
-#[serde(untagged)]
-pub enum Judged {
-    /// A classifier.
-    Classes {
-        /// Over all classes.
-        #[serde(flatten)]
-        accuracy: Accuracy,
-        /// The share of these that logistic regression on the pixels of the same labelled images names rightly; none where those are
-        /// too many for seconds of work.
-        pixels_baseline: Option<f64>,
-    },
-    /// A segmenter.
-    Pixels {
-        /// Over all classes.
-        #[serde(flatten)]
-        accuracy: PixelAccuracy,
-        /// Class by class.
-        per_class: Vec<PixelClass>,
-        /// The picture of some images, their masks, and what the model says.
-        picture: PathBuf,
-    },
-}
-
 impl FinetuneSettings {
     /// Starting from this model.
     #[must_use]
@@ -216,6 +185,8 @@ impl FinetuneSettings {
         within("--smoothing", "a share", self.smoothing, 0.0..1.0)?;
         self.model.check()?;
         self.crop.check()?;
+        self.augment.check()?;
+        self.mixing.check(self.training.batch_size())?;
         self.average.check()?;
         self.segmentation.check()?;
         match self.task {
@@ -232,7 +203,8 @@ impl FinetuneSettings {
             ("--smoothing", self.smoothing != Self::default().smoothing),
             ("--min-crop-scale", self.crop.min_crop_scale.is_some()),
         ];
-        match others.iter().find(|(_, given)| *given) {
+        let others = others.into_iter().chain(self.augment.given()).chain(self.mixing.given());
+        match others.into_iter().find(|(_, given)| *given) {
             Some((flag, _)) => setting!("{flag} belongs to classification: leave it out, or --task segment"),
             None => Ok(()),
         }
@@ -370,31 +342,5 @@ impl Work for Check<'_> {
         };
         job.watch.note(&report);
         Ok(())
-    }
-}
-
-impl Finetuned {
-    /// One line for a person.
-    #[must_use]
-    pub fn sentence(&self) -> String {
-        match &self.judged {
-            Judged::Classes { accuracy, .. } => evaluate::sentence(&self.split, accuracy),
-            Judged::Pixels { accuracy, .. } => evaluate::pixels_sentence(&self.split, accuracy),
-        }
-    }
-
-    /// What it stands beside, as one line for a person: for a classifier what the pixels alone are good for, for a segmenter where it is
-    /// seen at work.
-    #[must_use]
-    pub fn beside_sentence(&self) -> String {
-        match &self.judged {
-            Judged::Classes { pixels_baseline: Some(top1), .. } => {
-                format!("the same with logistic regression on pixels: top-1 {top1:.4}")
-            }
-            Judged::Classes { pixels_baseline: None, .. } => {
-                format!("no logistic regression on pixels beside it: more than {MOST_PIXELS} values")
-            }
-            Judged::Pixels { picture, .. } => format!("picture: {}", picture.display()),
-        }
     }
 }
