@@ -110,3 +110,26 @@ impl Augment {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_are_none_move_everything_out() {
+        let image = Image::new(5, 6, (0..90).collect());
+        for number in [f64::NAN, f64::INFINITY, -f64::INFINITY, 1e300] {
+            for operation in [
+                Augment::Rotate { degrees: f64::NAN },
+                Augment::ShearX { factor: number },
+                Augment::ShearY { factor: number },
+                Augment::TranslateX { share: number },
+                Augment::TranslateY { share: number },
+            ] {
+                let mut moved = image.clone();
+                operation.apply(&mut moved, [1, 2, 3]);
+                assert_eq!(moved.pixels(), [1, 2, 3].repeat(30), "{operation:?}");
+            }
+        }
+    }
+}

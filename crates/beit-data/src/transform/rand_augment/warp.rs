@@ -2,7 +2,7 @@
 
 use crate::image::Image;
 
-/// Where a pixel comes from: `(xx (x + 1/2) + xy (y + 1/2) + x0, yx (x + 1/2) + yy (y + 1/2) + y0)` for the output's column x and row y.
+/// Where a pixel comes from: the pixel in column i and row j from `(xx (i + 1/2) + xy (j + 1/2) + x, yx (i + 1/2) + yy (j + 1/2) + y)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Affine {
     pub(super) xx: f64,
@@ -13,8 +13,10 @@ pub(super) struct Affine {
     pub(super) y: f64,
 }
 
-/// The three channels of a pixel and a byte of no meaning, so that they fill a vector.
-type Pixel = [u8; 4];
+/// Pixels of the output that are made at once: enough for vectors of any length.
+const PIXELS: usize = 16;
+/// Each has its three channels and one number of no meaning, so that it is read and written as a whole.
+const LANES: usize = 4 * PIXELS;
 
 impl Affine {
     /// Every pixel stays in its place.
@@ -41,43 +43,134 @@ impl Affine {
         // A closure that gives away what it owns is inlined whole. What is not, is compiled for the oldest machine.
         let out = pulp::Arch::new().dispatch(
             #[inline(always)]
-            move || self.fill(image.pixels(), size, fill, out),
+            move || {
+                let [keeps_rows, keeps_columns] = self.keeps();
+                match (keeps_rows, keeps_columns) {
+                    (true, _) => self.fill::<1, 4>(image.pixels(), size, fill, out),
+                    (false, true) => self.fill::<4, 1>(image.pixels(), size, fill, out),
+                    (false, false) => self.fill::<4, 4>(image.pixels(), size, fill, out),
+                }
+            },
         );
         Image::new(size[0], size[1], out)
     }
 
+    /// Whether every pixel comes from the middle of a row, and of a column. Then there is nothing to mix across them.
+    fn keeps(&self) -> [bool; 2] {
+        let whole = |along: f64, across: f64, by: f64| along == 1.0 && across == 0.0 && by.fract() == 0.0;
+        [whole(self.yy, self.yx, self.y), whole(self.xx, self.xy, self.x)]
+    }
+
+    /// Each pixel from so many rows and columns.
     #[inline(always)]
-    fn fill(&self, pixels: &[u8], size: [usize; 2], fill: [u8; 3], mut out: Vec<u8>) -> Vec<u8> {
-        for (y, row) in out.as_chunks_mut::<3>().0.chunks_exact_mut(size[1]).enumerate() {
-            for (x, pixel) in row.iter_mut().enumerate() {
-                *pixel = self.pixel(pixels, size, [x, y]).unwrap_or(fill);
+    fn fill<const ROWS: usize, const COLUMNS: usize>(
+        &self,
+        pixels: &[u8],
+        size: [usize; 2],
+        fill: [u8; 3],
+        mut out: Vec<u8>,
+    ) -> Vec<u8> {
+        let [height, width] = size;
+        let mut near = Near { bytes: [[[0; LANES]; COLUMNS]; ROWS], dx: [0.0; LANES], dy: [0.0; LANES] };
+        let mut values = [0; LANES];
+        for (y, row) in out.as_chunks_mut::<3>().0.chunks_exact_mut(width).enumerate() {
+            for (chunk, out) in row.chunks_mut(PIXELS).enumerate() {
+                let mut outside = [false; PIXELS];
+                for (i, outside) in outside.iter_mut().enumerate().take(out.len()) {
+                    let (x, y) = self.from((chunk * PIXELS + i) as f64 + 0.5, y as f64 + 0.5);
+                    *outside = !(x >= 0.0 && x < width as f64 && y >= 0.0 && y < height as f64);
+                    if !*outside {
+                        near.put(i, pixels, size, (split(x - 0.5), split(y - 0.5)));
+                    }
+                }
+                near.mix(&mut values);
+                let made = values.as_chunks::<4>().0.iter().zip(outside);
+                for (out, (&[red, green, blue, _], outside)) in out.iter_mut().zip(made) {
+                    *out = if outside { fill } else { [red, green, blue] };
+                }
             }
         }
         out
     }
 
-    /// One pixel of the output; none where it comes from outside.
+    /// Where the middle of a pixel comes from.
     #[inline(always)]
-    fn pixel(&self, pixels: &[u8], [height, width]: [usize; 2], at: [usize; 2]) -> Option<[u8; 3]> {
-        let (x, y) = (at[0] as f64 + 0.5, at[1] as f64 + 0.5);
-        let (x, y) = (self.xx * x + self.xy * y + self.x, self.yx * x + self.yy * y + self.y);
-        if !(x >= 0.0 && x < width as f64 && y >= 0.0 && y < height as f64) {
-            return None;
-        }
-        let ((column, dx), (row, dy)) = (split(x - 0.5), split(y - 0.5));
-        let near = |i: isize| line(pixels, width, clamped(row - 1 + i, height));
-        let (near, columns) = ([near(0), near(1), near(2), near(3)], column - 1);
-        // At a distance of 0 the other rows or columns have no weight.
-        let value = if dy == 0.0 {
-            along(near[1], columns, dx)
-        } else if dx == 0.0 {
-            across(near, columns, dy)
-        } else {
-            both(near, columns, dx, dy)
-        };
-        // The conversion of a float to an integer truncates and saturates.
-        Some([value[0] as u8, value[1] as u8, value[2] as u8])
+    fn from(&self, x: f64, y: f64) -> (f64, f64) {
+        (self.xx * x + self.xy * y + self.x, self.yx * x + self.yy * y + self.y)
     }
+}
+
+/// The neighbours of some pixels, lane by lane, and how far behind the second column and row of them each pixel is.
+struct Near<const ROWS: usize, const COLUMNS: usize> {
+    bytes: [[[u8; LANES]; COLUMNS]; ROWS],
+    dx: [f64; LANES],
+    dy: [f64; LANES],
+}
+
+impl<const ROWS: usize, const COLUMNS: usize> Near<ROWS, COLUMNS> {
+    /// Sets the neighbours of pixel `i`, the nearest ones where the picture ends.
+    #[inline(always)]
+    fn put(
+        &mut self,
+        i: usize,
+        pixels: &[u8],
+        [height, width]: [usize; 2],
+        at: ((isize, f64), (isize, f64)),
+    ) {
+        let ((column, dx), (row, dy)) = at;
+        let lanes = 4 * i..4 * i + 4;
+        self.dx[lanes.clone()].fill(dx);
+        self.dy[lanes.clone()].fill(dy);
+        for (r, bytes) in self.bytes.iter_mut().enumerate() {
+            let row = clamped(first(row, ROWS) + r as isize, height);
+            let row = &pixels[row * width * 3..][..width * 3];
+            let column = first(column, COLUMNS);
+            // Where the byte behind the last is there, each pixel is read at once with what follows it.
+            let inside = if column < 0 { None } else { row.get(column as usize * 3..) };
+            match inside.and_then(|near| near.get(..3 * COLUMNS + 1)) {
+                Some(near) => {
+                    for (c, bytes) in bytes.iter_mut().enumerate() {
+                        bytes[lanes.clone()].copy_from_slice(&near[3 * c..3 * c + 4]);
+                    }
+                }
+                None => {
+                    for (c, bytes) in bytes.iter_mut().enumerate() {
+                        let at = 3 * clamped(column + c as isize, width);
+                        bytes[lanes.start..lanes.start + 3].copy_from_slice(&row[at..at + 3]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Along the rows, then across them.
+    #[inline(always)]
+    fn mix(&self, values: &mut [u8; LANES]) {
+        let mut along = [[0.0; LANES]; ROWS];
+        for (along, bytes) in along.iter_mut().zip(&self.bytes) {
+            for i in 0..LANES {
+                let value = |column: usize| f64::from(bytes[column][i]);
+                along[i] = match COLUMNS {
+                    1 => value(0),
+                    _ => cubic([value(0), value(1), value(2), value(3)], self.dx[i]),
+                };
+            }
+        }
+        for i in 0..LANES {
+            let value = match ROWS {
+                1 => along[0][i],
+                _ => cubic([along[0][i], along[1][i], along[2][i], along[3][i]], self.dy[i]),
+            };
+            // The conversion of a float to an integer truncates and saturates.
+            values[i] = value as u8;
+        }
+    }
+}
+
+/// The first of so many neighbours, of which one is the place itself.
+#[inline(always)]
+fn first(place: isize, of: usize) -> isize {
+    if of == 1 { place } else { place - 1 }
 }
 
 /// To 15 decimals, as Python's `round`.
@@ -85,12 +178,11 @@ fn rounded(x: f64) -> f64 {
     format!("{x:.15}").parse().unwrap_or(x)
 }
 
-/// The whole number below, and what is above it.
+/// The whole number below a place in the picture, and what is above it.
 #[inline(always)]
 fn split(x: f64) -> (isize, f64) {
-    // Not below -1/2.
-    let whole = if x < 0.0 { -1 } else { x as isize };
-    (whole, x - whole as f64)
+    let whole = x.floor();
+    (whole as isize, x - whole)
 }
 
 /// The nearest place inside.
@@ -99,68 +191,11 @@ fn clamped(at: isize, of: usize) -> usize {
     at.clamp(0, of as isize - 1) as usize
 }
 
-#[inline(always)]
-fn line(pixels: &[u8], width: usize, row: usize) -> &[u8] {
-    &pixels[row * width * 3..][..width * 3]
-}
-
-/// Four pixels of a row from `first` on, the nearest ones where it ends.
-#[inline(always)]
-fn neighbours(row: &[u8], first: isize) -> [Pixel; 4] {
-    // With the byte behind the last each is read at once.
-    let inside = if first < 0 { None } else { row.get(first as usize * 3..first as usize * 3 + 13) };
-    match inside {
-        Some(near) => [0, 3, 6, 9].map(
-            #[inline(always)]
-            |at| [near[at], near[at + 1], near[at + 2], near[at + 3]],
-        ),
-        None => [pixel(row, first), pixel(row, first + 1), pixel(row, first + 2), pixel(row, first + 3)],
-    }
-}
-
-/// The nearest pixel of a row.
-#[inline(always)]
-fn pixel(row: &[u8], at: isize) -> Pixel {
-    let at = 3 * clamped(at, row.len() / 3);
-    [row[at], row[at + 1], row[at + 2], 0]
-}
-
-#[inline(always)]
-fn wide(pixel: Pixel) -> [f64; 4] {
-    [f64::from(pixel[0]), f64::from(pixel[1]), f64::from(pixel[2]), f64::from(pixel[3])]
-}
-
-/// Along one row.
-#[inline(always)]
-fn along(row: &[u8], first: isize, dx: f64) -> [f64; 4] {
-    let [a, b, c, d] = neighbours(row, first);
-    cubic(&[wide(a), wide(b), wide(c), wide(d)], dx)
-}
-
-/// Down the second of four columns.
-#[inline(always)]
-fn across([a, b, c, d]: [&[u8]; 4], first: isize, dy: f64) -> [f64; 4] {
-    let second =
-        [neighbours(a, first)[1], neighbours(b, first)[1], neighbours(c, first)[1], neighbours(d, first)[1]];
-    cubic(&[wide(second[0]), wide(second[1]), wide(second[2]), wide(second[3])], dy)
-}
-
-/// Along four rows, then across them.
-#[inline(always)]
-fn both([a, b, c, d]: [&[u8]; 4], first: isize, dx: f64, dy: f64) -> [f64; 4] {
-    cubic(&[along(a, first, dx), along(b, first, dx), along(c, first, dx), along(d, first, dx)], dy)
-}
-
 /// The cubic convolution with a = -1 at `d` of 0 to 1 behind the second value, with Pillow's steps.
 #[inline(always)]
-fn cubic(v: &[[f64; 4]; 4], d: f64) -> [f64; 4] {
-    let mut out = [0.0; 4];
-    for i in 0..4 {
-        let [v1, v2, v3, v4] = [v[0][i], v[1][i], v[2][i], v[3][i]];
-        let p2 = -v1 + v3;
-        let p3 = 2.0 * (v1 - v2) + v3 - v4;
-        let p4 = -v1 + v2 - v3 + v4;
-        out[i] = v2 + d * (p2 + d * (p3 + d * p4));
-    }
-    out
+fn cubic([v1, v2, v3, v4]: [f64; 4], d: f64) -> f64 {
+    let p2 = -v1 + v3;
+    let p3 = 2.0 * (v1 - v2) + v3 - v4;
+    let p4 = -v1 + v2 - v3 + v4;
+    v2 + d * (p2 + d * (p3 + d * p4))
 }
