@@ -14,6 +14,7 @@ use serde_json::json;
   cargo xtask finetune --init runs/pretrain-001
   cargo xtask finetune --init runs/pretrain-001 --labels 500 --epochs 50
   cargo xtask finetune --init microsoft/beit-base-patch16-224-pt22k --image-size 384 --data folder:photos
+  cargo xtask finetune --init microsoft/beit-base-patch16-224-pt22k --data folder:photos --aa rand-m9-mstd0.5-inc1 --mixup 0.8 --cutmix 1
   cargo xtask finetune --from-scratch --labels 500
   cargo xtask finetune --task segment --data scenes --init runs/pretrain-001
   cargo xtask finetune --task segment --data masks:photos,masks,classes.txt --init microsoft/beit-base-patch16-224-pt22k --head upernet")]

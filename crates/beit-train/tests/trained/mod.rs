@@ -86,7 +86,7 @@ pub(crate) fn visit_all(visit: &mut impl Visit) {
     tokenizer(visit);
 }
 
-/// A patch of every second micro-batch is cut from another image.
+/// Images of a micro-batch are averaged or cut.
 pub(crate) fn mixing(recipe: Recipe) -> common::Training {
     let task = Classification { mixing: Some(Mixing::STANDARD), ..common::TASK };
     Trainer::new(&OPS, task, recipe, common::params())
