@@ -183,6 +183,25 @@ fn a_process_that_hangs_is_named() {
     }
 }
 
+/// Of four, of which some wait for one that waits itself.
+#[test]
+fn the_process_that_hangs_is_named_not_one_that_waits() {
+    let place = Place::with_photos();
+    let args = format!("{LONG} --steps 100000 --out run --rank-timeout 4");
+    let port = free_port();
+    let mut children = [0, 1, 2, 3].map(|rank| start(&place, &args, torchrun(rank, 4, port)));
+    wait_for(&place, &mut children[0], "run/last/model.safetensors");
+    signal(&children[3], "STOP");
+    let begun = Instant::now();
+    while children[0].try_wait().unwrap().is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it waits for ever");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    signal(&children[3], "KILL");
+    let [first, ..] = ended(children);
+    assert!(last(&first).contains("rank 0 of this run cannot go on: rank 3 has said nothing"), "{first}");
+}
+
 #[test]
 fn whoever_is_asked_to_end_all_save_and_leave() {
     let place = Place::with_photos();

@@ -82,7 +82,7 @@ pub(crate) fn pair(place: &Place, [first, second]: [&str; 2], variables: Variabl
     [(0, first), (1, second)].map(|(rank, args)| start(place, args, variables(rank, 2, port)))
 }
 
-pub(crate) fn ended(children: [Child; 2]) -> [Outcome; 2] {
+pub(crate) fn ended<const N: usize>(children: [Child; N]) -> [Outcome; N] {
     children.map(|child| Outcome::of("", child.wait_with_output().unwrap()))
 }
 

@@ -59,7 +59,7 @@ impl Team {
     /// A time that is none, others that do not come or do not belong together, or an MPI that is not the launcher's.
     pub fn join(launch: &Launch, seconds: f64) -> Result<Self> {
         within("--rank-timeout", "seconds", seconds, TIMEOUTS)?;
-        let patience = Duration::from_secs_f64(seconds);
+        let patience = patience_of(launch.shard(), Duration::from_secs_f64(seconds));
         let team = Self::joined(launch, patience).at(|| launch)?.among(launch.shard())?;
         Ok(Self { patience, ..team })
     }
@@ -214,6 +214,18 @@ impl Team {
     /// To talk to the others by.
     pub(crate) fn ranks(&self) -> RefMut<'_, dyn Communicator> {
         self.ranks.borrow_mut()
+    }
+}
+
+/// How long a rank waits for another, of more than two: the last rank as long as was asked for, the first a quarter longer.
+///
+/// Where a rank hangs, others may wait for one that waits itself. In sums over the ranks those that rank 0 waits for in this way are later
+/// ranks, each later than the one that waits for it. So the one next to the rank that hangs gives up first and says whom it waited for, and
+/// rank 0 hears that.
+fn patience_of(shard: Shard, patience: Duration) -> Duration {
+    match shard.of {
+        0..=2 => patience,
+        of => patience.mul_f64(1.0 + 0.25 * (of - 1 - shard.rank) as f64 / (of - 1) as f64),
     }
 }
 
