@@ -14,7 +14,11 @@ use beit_train::{
 use common::{Array, Bright, bits, loader, reports, training};
 use trained::{TrainingOf, Visit, alone, recipe, shared, visit_all};
 
-struct SameBits;
+/// As many ranks as `of` says, each with the moments of its parameters that `moments` gives it.
+struct SameBits {
+    of: &'static [usize],
+    moments: fn(Shard) -> Shard,
+}
 
 impl Visit for SameBits {
     fn visit<K: Task<Host<f32>>>(
@@ -23,9 +27,12 @@ impl Visit for SameBits {
         make: impl Fn(Recipe) -> TrainingOf<K> + Sync,
         loader: impl Fn() -> Loader<K::Sample> + Sync,
     ) {
-        let wanted = alone(&make, &loader);
-        for of in [1, 2, 4, 8] {
-            let ends = Threads::run(of, |ranks| shared(ranks, None, &make, &loader).expect("training works"));
+        let (wanted, moments) = (alone(&make, &loader), self.moments);
+        for &of in self.of {
+            let ends = Threads::run(of, |ranks| {
+                let shard = moments(ranks.shard());
+                shared(ranks, None, |recipe| make(recipe).sharded(shard), &loader).expect("training works")
+            });
             for (rank, end) in ends.into_iter().enumerate() {
                 assert!(end == wanted, "{name}: rank {rank} of {of}");
             }
@@ -60,32 +67,9 @@ impl Visit for InBackground {
     }
 }
 
-/// The same where each rank keeps the moments of some parameters.
-struct Sharded;
-
-impl Visit for Sharded {
-    fn visit<K: Task<Host<f32>>>(
-        &mut self,
-        name: &str,
-        make: impl Fn(Recipe) -> TrainingOf<K> + Sync,
-        loader: impl Fn() -> Loader<K::Sample> + Sync,
-    ) {
-        let wanted = alone(&make, &loader);
-        for of in [2, 4, 8] {
-            let ends = Threads::run(of, |ranks| {
-                let shard = ranks.shard();
-                shared(ranks, None, |recipe| make(recipe).sharded(shard), &loader).expect("training works")
-            });
-            for (rank, end) in ends.into_iter().enumerate() {
-                assert!(end == wanted, "{name}: rank {rank} of {of}");
-            }
-        }
-    }
-}
-
 #[test]
 fn shared_moments_end_with_the_same_bits() {
-    visit_all(&mut Sharded);
+    visit_all(&mut SameBits { of: &[2, 4, 8], moments: |shard| shard });
 }
 
 #[test]
@@ -95,7 +79,7 @@ fn gradients_that_travel_early_end_with_the_same_bits() {
 
 #[test]
 fn everything_ends_with_the_same_bits() {
-    visit_all(&mut SameBits);
+    visit_all(&mut SameBits { of: &[1, 2, 4, 8], moments: |_| Shard::WHOLE });
 }
 
 /// Counts what each gradient that begins to travel is the sum of.

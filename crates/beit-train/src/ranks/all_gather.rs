@@ -1,7 +1,7 @@
 //! What each rank has, for all of them.
 
 use super::Communicator;
-use super::sum::{halves, powers_below};
+use super::sum::{from_the_first, halves, powers_below};
 use crate::error::Result;
 use beit_ops::Ops;
 use std::ops::Range;
@@ -102,7 +102,7 @@ fn by_exchange<C: Communicator + ?Sized>(ranks: &mut C, values: &mut [f32], boun
 fn both(values: &mut [f32], own: Range<usize>, theirs: Range<usize>) -> (&[f32], &mut [f32]) {
     let (first, second) = (own.start.min(theirs.start), own.end.max(theirs.end));
     let (before, after) = values[first..second].split_at_mut(own.start.max(theirs.start) - first);
-    if own.start <= theirs.start && own.end <= theirs.start { (before, after) } else { (after, before) }
+    if own.end <= theirs.start { (before, after) } else { (after, before) }
 }
 
 /// For any number of ranks: the first of all gets everything, and gives it to the others.
@@ -121,14 +121,7 @@ fn over_the_first<C: Communicator + ?Sized>(
             ranks.exchange(first, &values[part], &mut [])?;
         }
     }
-    for (first, second, _) in halves {
-        if rank == first {
-            ranks.exchange(second, values, &mut [])?;
-        } else if rank == second {
-            ranks.exchange(first, &[], values)?;
-        }
-    }
-    Ok(())
+    from_the_first(ranks, values, &halves)
 }
 
 #[cfg(test)]

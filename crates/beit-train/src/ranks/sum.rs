@@ -73,7 +73,17 @@ fn over_the_first<C: Communicator + ?Sized>(ranks: &mut C, values: &mut [f32]) -
             ranks.exchange(first, values, &mut [])?;
         }
     }
-    for (first, second, _) in halves {
+    from_the_first(ranks, values, &halves)
+}
+
+/// Gives all ranks what the first of all has, along their [`halves`].
+pub(super) fn from_the_first<C: Communicator + ?Sized>(
+    ranks: &mut C,
+    values: &mut [f32],
+    halves: &[(usize, usize, usize)],
+) -> Result<()> {
+    let rank = ranks.shard().rank;
+    for &(first, second, _) in halves {
         if rank == first {
             ranks.exchange(second, values, &mut [])?;
         } else if rank == second {
