@@ -71,22 +71,6 @@ fn gradients_are_those_of_the_loss() {
     }
 }
 
-/// A classifier that tells bright from dark is right about every mixture, whichever label has the larger share.
-#[test]
-fn the_label_of_the_larger_share_is_the_right_one() {
-    let mut training = mixing(MIXUP, recipe(1e-2, 1));
-    let all = reports(&mut training, &loader(8), 6, &mut NoHooks).expect("training works");
-    assert!(all.iter().all(|report| report.accuracy.is_some_and(|share| (0.0..=1.0).contains(&share))));
-    for number in 0..8 {
-        // With no weights and a bias for one class, all images are named alike; half of the mixtures are of that class.
-        let mut params = params();
-        params.head.weight.iter_mut().for_each(|w| *w = 0.0);
-        params.head.bias.as_mut().expect("a head has one")[0] = 1.0;
-        let (metrics, _) = micro_batch(&OPS, MIXUP, &params, number);
-        assert_eq!(metrics[1], 2.0, "{number}");
-    }
-}
-
 #[test]
 fn mixing_changes_what_is_learnt_and_goes_on_to_the_same_bits() {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -119,3 +119,18 @@ fn the_loss_is_the_mean_of_both_labels_losses() {
         assert!((d - (share * own + (1.0 - share) * other)).abs() < 1e-7);
     }
 }
+
+#[test]
+fn the_label_of_the_larger_share_is_the_right_one() {
+    let ops = Host::<f64>::new();
+    let (labels, classes) = ([3, 0, 5, 1], 7);
+    let others = [1, 5, 0, 3];
+    let right = |share: f64, named: [u32; 4]| {
+        let targets = Mix { share, patch: None }.targets(&labels, classes, 0.1);
+        let (mut logits, targets) = (vec![0.0; 4 * classes], ops.upload([4, classes], &targets));
+        named.iter().enumerate().for_each(|(row, &class)| logits[row * classes + class as usize] = 1.0);
+        ops.cross_entropy(&ops.upload([4, classes], &logits), &Targets::Probabilities(&targets)).0[1]
+    };
+    assert_eq!([right(0.7, labels), right(0.7, others)], [4.0, 0.0]);
+    assert_eq!([right(0.3, labels), right(0.3, others)], [0.0, 4.0]);
+}
