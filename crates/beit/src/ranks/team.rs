@@ -277,3 +277,18 @@ fn of_ranks<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e beit
     };
     matches!(error, beit_train::Error::Ranks { .. }).then_some(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_ranks_give_up_first() {
+        let waits = |of| -> Vec<u64> {
+            let wait = |rank| patience_of(Shard { rank, of }, Duration::from_secs(300)).as_secs();
+            (0..of).map(wait).collect()
+        };
+        assert_eq!(waits(2), [300, 300]);
+        assert_eq!(waits(4), [375, 350, 325, 300]);
+    }
+}
