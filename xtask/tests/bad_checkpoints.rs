@@ -34,7 +34,7 @@ fn another_model() {
         ),
         (
             "finetune --init run/tokenizer --data folder:photos --out new",
-            &["run/tokenizer", "a tokenizer cannot be fine-tuned"],
+            &["run/tokenizer", "a tokenizer cannot be trained further"],
         ),
         (
             "finetune --init run --patch-size 7 --data folder:photos --out new",

@@ -6,6 +6,7 @@ mod common;
 use common::{Outcome, Place, SHORT};
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -104,6 +105,43 @@ fn a_run_on_k_means_goes_on() {
     let finetune =
         "finetune --init whole --data folder:photos --labels 24 --steps 2 --batch-size 8 --out tuned";
     assert!(place.good(finetune).stderr.contains("tensors taken"));
+}
+
+/// With an average of the weights, which is what stands in the checkpoint.
+#[test]
+fn a_run_from_another_model_goes_on() {
+    let place = Place::with_photos();
+    place.good(&format!("pretrain {SHORT} --out run"));
+    let args = "--steps 4 --batch-size 8 --save-every 2 --model-ema --model-ema-decay 0.5 --data folder:photos --accept-tokenizer";
+    let began = place.good(&format!("pretrain --init run {args} --out whole"));
+    for said in ["tensors taken", "goes on to name the tokens of run/tokenizer", "begin at zero"] {
+        assert!(began.stderr.contains(said), "{began}");
+    }
+    let averaged = place.contents("whole/last/");
+    let [model, last] =
+        ["model.safetensors", "training/last.safetensors"].map(|name| &averaged[Path::new(name)]);
+    assert!(model != last, "the average is the last step");
+    place.copy("whole", "stopped");
+    rewind(&place, "stopped", 2);
+    // What it began with is in its checkpoint.
+    fs::rename(place.path("run/last"), place.path("run/elsewhere")).unwrap();
+    let resumed = place.good("pretrain --resume --out stopped");
+    assert_same_end(&place, "whole", "stopped");
+    assert!(!resumed.stderr.contains("tensors taken"), "{resumed}");
+    fs::rename(place.path("run/elsewhere"), place.path("run/last")).unwrap();
+
+    let new = place.good(&format!("pretrain --init run --new-tokenizer {args} --out other"));
+    for said in ["new: lm_head.weight", "the head that names them is new"] {
+        assert!(new.stderr.contains(said), "{new}");
+    }
+    let tuned = "finetune --init whole --data folder:photos --labels 24 --steps 1 --batch-size 8 --out tuned";
+    place.good(tuned);
+    let from_tuned = place.good(
+        "pretrain --init tuned --steps 1 --batch-size 8 --data folder:photos --accept-tokenizer --out last",
+    );
+    for said in ["new: mask_token", "it names no visual tokens yet"] {
+        assert!(from_tuned.stderr.contains(said), "{from_tuned}");
+    }
 }
 
 #[test]

@@ -35,6 +35,12 @@ impl Mim<Shape> {
     }
 }
 
+/// The initial weight `[V, C]` of the layer that names visual tokens.
+pub fn initial_token_head(config: &MimConfig, seed: u64) -> Vec<f32> {
+    let (v, c) = (config.vocab, config.vit.width);
+    Init::Pretraining.weights(c, v * c, &mut Stream::new(seed, 0))
+}
+
 /// What `forward` keeps for `backward`.
 pub struct Saved<O: Ops> {
     vit: VitSaved<O>,
@@ -54,7 +60,7 @@ impl<T: Clone> Mim<T> {
     /// Draws the initial values of the pre-training model.
     pub fn init<O: Device<Tensor = T>>(ops: &O, config: &MimConfig, seed: u64) -> Self {
         let (v, c) = (config.vocab, config.vit.width);
-        let weight = Init::Pretraining.weights(c, v * c, &mut Stream::new(seed, 0));
+        let weight = initial_token_head(config, seed);
         Self {
             vocab: v,
             vit: beit_vit::init(ops, &config.vit, Init::Pretraining, seed),

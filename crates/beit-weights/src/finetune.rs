@@ -1,4 +1,4 @@
-//! Starting a classifier or a segmenter from what another model has learned.
+//! Starting a model from what another has learned: a classifier, a segmenter, or masked image modelling that goes on.
 
 use crate::checkpoint::{Checkpoint, Loaded};
 use crate::config::Model;
@@ -7,10 +7,13 @@ use crate::load::{Allowance, LoadOptions, Source, initial};
 use crate::names::is_of_segmentation;
 use crate::segmenter::WholeSegmenter;
 use beit_heads::segmenter::initial_segmentation_head;
-use beit_heads::{Classifier, ClassifierConfig, HeadConfig, Pooling, SegmenterConfig, initial_head};
+use beit_heads::{
+    Classifier, ClassifierConfig, HeadConfig, Mim, MimConfig, Pooling, SegmenterConfig, initial_head,
+    initial_token_head,
+};
 use beit_ops::init::Stream;
 use beit_ops::{Device, Layer, Leaf, Role, Shape, Start, Tree};
-use beit_vit::{Config, RelativePositions};
+use beit_vit::{Config, Init, RelativePositions};
 use std::fmt;
 use std::path::Path;
 
@@ -27,6 +30,14 @@ impl Model {
     #[must_use]
     pub fn segmented(&self, classes: usize, head: HeadConfig, taps: [usize; 4]) -> Option<SegmenterConfig> {
         Some(SegmenterConfig::on(self.taken()?, classes, taps, head))
+    }
+
+    /// The model of masked image modelling that goes on from this checkpoint, for so many visual tokens: the same transformer, relative
+    /// positions as they are, with the mask token and the final norm that the task needs. None for a tokenizer.
+    #[must_use]
+    pub fn pretrained(&self, vocab: usize) -> Option<MimConfig> {
+        let vit = Config { mask_token: true, final_norm: true, ..self.vit()?.clone() };
+        Some(MimConfig { vit, vocab })
     }
 
     /// The transformer that fine-tuning takes.
@@ -115,6 +126,42 @@ impl Checkpoint {
         Ok(Loaded { params, report: source.report() })
     }
 
+    /// Starts masked image modelling from a checkpoint of any task.
+    ///
+    /// The transformer is taken, with relative positions as they are, and positions are brought to the size of `config`'s images. Mask
+    /// token and final norm are taken where the checkpoint has them, else new. So is the head that names visual tokens where `same_tokens`
+    /// says that it was trained for the tokens that are now to be named; other tokens have other numbers, and need a new one. What is new
+    /// is drawn from `seed`; the heads of other tasks are dropped.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`load_for_finetuning`].
+    pub fn pretrained<O: Device>(
+        &self,
+        ops: &O,
+        config: &MimConfig,
+        options: LoadOptions,
+        same_tokens: bool,
+        seed: u64,
+    ) -> Result<Loaded<Mim<O::Tensor>>> {
+        let mut source = self.starting(&config.vit, options)?;
+        if !same_tokens {
+            source = source.passing_over(is_token_head);
+        }
+        let shapes = Mim::<Shape>::shapes(config);
+        let mut fresh = |leaf: &Leaf, shape: &Shape| match leaf.role.start() {
+            Start::Drawn if leaf.layer == Layer::Top => initial_token_head(config, seed),
+            // The mask token.
+            Start::Drawn => {
+                let stream = &mut Stream::new(seed, 1);
+                Init::Pretraining.weights(config.vit.width, shape.elements(), stream)
+            }
+            _ => initial(leaf, shape),
+        };
+        let params = source.params(ops, &shapes, &PRETRAINING, &mut fresh)?;
+        Ok(Loaded { params, report: source.report() })
+    }
+
     /// The checkpoint's tensors on their way to a model with this transformer.
     fn starting(&self, vit: &Config, options: LoadOptions) -> Result<Source<'_>> {
         let found = self.model().vit().ok_or_else(|| self.wrong_kind("a model to fine-tune"))?;
@@ -148,6 +195,17 @@ const ALLOWANCE: Allowance = Allowance {
 
 /// The same for a segmenter.
 const HEAD: Allowance = Allowance { new: |leaf| is_of_segmentation(&leaf.name), dropped: is_left_behind };
+
+/// What masked image modelling draws anew: what a checkpoint of another task lacks.
+const PRETRAINING: Allowance = Allowance {
+    new: |leaf| leaf.name == "mask_token" || leaf.name.starts_with("norm.") || is_token_head(&leaf.name),
+    dropped: is_left_behind,
+};
+
+/// Whether a parameter is of the layer that names visual tokens.
+fn is_token_head(name: &str) -> bool {
+    name.starts_with("lm_head.")
+}
 
 /// What may stay in the file: heads, and the norms and the mask token that belong to their tasks.
 fn is_left_behind(name: &str) -> bool {

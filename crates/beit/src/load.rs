@@ -231,12 +231,16 @@ pub(crate) fn tokenizer<O: Ops>(ops: &O, name: &Path, watch: &Watch) -> Result<A
     })
 }
 
+/// What the tokenizer that `name` means looks like.
+pub(crate) fn tokenizer_model(name: &Path, watch: &Watch) -> Result<Model> {
+    Ok(Checkpoint::open(locate_tokenizer(name, watch)?)?.model().clone())
+}
+
 /// The visual tokens of the tokenizer that `name` means.
 pub(crate) fn codebook(name: &Path, watch: &Watch) -> Result<Codebook> {
-    let path = locate_tokenizer(name, watch)?;
-    let checkpoint = Checkpoint::open(&path)?;
-    let Some(codebook) = checkpoint.model().codebook() else {
-        unfit!("{}: this is {}, expected a tokenizer", path.display(), checkpoint.model().name())
+    let model = tokenizer_model(name, watch)?;
+    let Some(codebook) = model.codebook() else {
+        unfit!("{}: this is {}, expected a tokenizer", name.display(), model.name())
     };
     Ok(codebook)
 }

@@ -8,6 +8,7 @@ mod kmeans;
 mod layouts;
 mod models;
 mod numbers;
+mod pretraining;
 mod resizing;
 mod round_trip;
 mod segmentation_keys;

@@ -312,6 +312,11 @@ pub(crate) fn is_begun(out: &Path) -> bool {
     out.join(parts::SETTINGS).is_file() || out.join(replaced::ASIDE).is_dir()
 }
 
+/// The folder of the run that a folder or file belongs to: it is that folder, `last`, or a checkpoint.
+pub(crate) fn run_of(path: &Path) -> Option<&Path> {
+    path.ancestors().take(4).find(|folder| folder.join(parts::SETTINGS).is_file())
+}
+
 /// The tokenizer in the folder of a run, or the one that the run was given, by its `run.toml`.
 #[must_use]
 pub fn tokenizer_of(run: &Path) -> Option<PathBuf> {

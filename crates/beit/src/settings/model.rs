@@ -79,6 +79,16 @@ impl From<Size> for Preset {
 }
 
 impl Size {
+    /// The size of a transformer, if it has one of these.
+    #[must_use]
+    pub fn of(vit: &Config) -> Option<Self> {
+        let same = |size: &Self| {
+            let of_size = Config::new((*size).into());
+            (of_size.width, of_size.depth) == (vit.width, vit.depth)
+        };
+        [Self::Tiny, Self::Mini, Self::Midi, Self::Small, Self::Base, Self::Large].into_iter().find(same)
+    }
+
     /// Whether models have absolute positions beside the relative bias of the released ones. The bias begins at zero and takes
     /// thousands of steps to tell places apart; models of these sizes are trained in fewer.
     #[must_use]

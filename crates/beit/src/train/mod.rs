@@ -2,6 +2,7 @@
 
 mod advice;
 mod finetune;
+mod init;
 mod journal;
 mod pretrain;
 mod tokenizer;

@@ -1,20 +1,20 @@
 //! What fine-tuning for segmentation starts from.
 
 use super::Finetuning;
-use super::start::{Init, no_transformer, same_patches, unfit};
 use crate::device::Device;
 use crate::error::{Error, Result, unfit};
 use crate::load;
 use crate::settings::{ModelSettings, Sides};
 use crate::train::FinetuneSettings;
-use beit_data::{Fit, Normalise, Preprocessing};
+use crate::train::init::{Init, no_transformer, same_patches, unfit};
+use beit_data::{Fit, Preprocessing};
 use beit_heads::segmenter::HeadRunning;
 use beit_heads::{HeadConfig, Segmenter, SegmenterConfig};
 use beit_ops::prelude::*;
 use beit_ops::{Ops, Tree};
 use beit_vit::{Config, RelativePositions};
 use beit_weights::catalogue::Task;
-use beit_weights::{Checkpoint, Entry, Loaded, Model, WholeSegmenter, load_segmenter};
+use beit_weights::{Checkpoint, Loaded, Model, WholeSegmenter, load_segmenter};
 use std::path::Path;
 
 /// Crops are no larger where nothing is said: the released size.
@@ -71,12 +71,13 @@ impl Finetuning {
         init: &Path,
     ) -> Result<Start<O::Tensor>> {
         let FinetuneSettings { model, training, loading, .. } = &self.settings;
-        let Init { path, entry, checkpoint } = self.opened(init)?;
-        let mut vit = checkpoint.model().vit().cloned().ok_or_else(|| no_transformer(&path))?;
+        let opened = Init::open(init, model, loading, &self.watch)?;
+        let Init { path, checkpoint, .. } = &opened;
+        let mut vit = checkpoint.model().vit().cloned().ok_or_else(|| no_transformer(path))?;
         same_patches(init, model.patch_size, vit.patch)?;
         vit.image = self.crop(vit.patch)?;
         let image = vit.image;
-        vit.validate().map_err(unfit(&path))?;
+        vit.validate().map_err(unfit(path))?;
         let head = self.settings.segmentation.config(&vit);
         let taps = match checkpoint.model() {
             // A head that is trained further reads what it was trained on.
@@ -84,9 +85,9 @@ impl Finetuning {
             _ => SegmenterConfig::usual_taps(vit.depth),
         };
         let config = checkpoint.model().segmented(self.classes(), head, taps);
-        let mut config = config.ok_or_else(|| no_transformer(&path))?;
+        let mut config = config.ok_or_else(|| no_transformer(path))?;
         config.vit.image = image;
-        config.validate().map_err(unfit(&path))?;
+        config.validate().map_err(unfit(path))?;
         self.refuse_segmenter_beyond(device, &config)?;
         let options = loading.options(Some(Sides(image)));
         let Loaded { params: WholeSegmenter { model: mut params, running }, report } =
@@ -94,26 +95,20 @@ impl Finetuning {
         if let Some(rate) = model.drop_path {
             params.vit.set_drop_path(rate);
         }
-        let preprocessing = self.segmenter_preprocessing(&checkpoint, params.vit.config(), entry)?;
+        let preprocessing = self.segmenter_preprocessing(&opened, params.vit.config())?;
         Ok(Start { params, running, preprocessing, report: format!("{}: {report}", path.display()) })
     }
 
     /// The statistics are the checkpoint's, or of an official segmenter the authors'; crops are cut from pictures of kept aspect, as in
     /// the released code.
-    fn segmenter_preprocessing(
-        &self,
-        checkpoint: &Checkpoint,
-        vit: &Config,
-        entry: Option<&Entry>,
-    ) -> Result<Preprocessing> {
-        let Preprocessing { mut normalise, .. } = load::preprocessing(checkpoint, vit)?;
-        if let Some(segmenter) = entry.filter(|entry| entry.task == Task::Segment)
+    fn segmenter_preprocessing(&self, opened: &Init, vit: &Config) -> Result<Preprocessing> {
+        let model = &self.settings.model;
+        let mut normalise = opened.normalise(vit, model)?;
+        if let Some(segmenter) = opened.entry.filter(|entry| entry.task == Task::Segment)
             && let Some(authors) = segmenter.authors_preprocessing(vit.image)
+            && !model.imagenet_default_mean_and_std
         {
             normalise = authors.normalise.seeing(normalise.channels);
-        }
-        if self.settings.model.imagenet_default_mean_and_std {
-            normalise = Normalise::IMAGENET.seeing(normalise.channels);
         }
         let released = Preprocessing::unilm(vit.image);
         debug_assert!(!matches!(released.fit, Fit::Squash), "a squashed picture is segmented squashed");

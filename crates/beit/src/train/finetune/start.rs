@@ -2,19 +2,17 @@
 
 use super::Finetuning;
 use crate::device::Device;
-use crate::error::{Error, Result, unfit};
+use crate::error::{Result, unfit};
 use crate::load;
-use crate::locate::{Located, locate};
-use crate::settings::Sides;
 use crate::train::FinetuneSettings;
-use beit_data::{Normalise, Preprocessing};
+use crate::train::init::{Init, no_transformer, same_patches, unfit};
+use beit_data::Preprocessing;
 use beit_heads::{Classifier, ClassifierConfig};
 use beit_ops::prelude::*;
 use beit_ops::{Ops, Tree};
 use beit_vit::RelativePositions;
-use beit_weights::{Checkpoint, Entry, load_classifier};
-use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use beit_weights::{Checkpoint, load_classifier};
+use std::path::Path;
 
 /// A classifier that is to be trained.
 pub(super) struct Start<T> {
@@ -64,12 +62,13 @@ impl Finetuning {
         init: &Path,
     ) -> Result<Start<O::Tensor>> {
         let FinetuneSettings { model, training, loading, .. } = &self.settings;
-        let Init { path, entry, checkpoint } = self.opened(init)?;
+        let opened = Init::open(init, model, loading, &self.watch)?;
+        let Init { path, entry, checkpoint } = &opened;
         let options = loading.options(model.image_size);
         let config = checkpoint.model().finetuned(self.classes(), self.pooling());
-        let mut config = config.ok_or_else(|| no_transformer(&path))?;
+        let mut config = config.ok_or_else(|| no_transformer(path))?;
         config.vit.image = options.image.unwrap_or(config.vit.image);
-        config.vit.validate().map_err(unfit(&path))?;
+        config.vit.validate().map_err(unfit(path))?;
         self.refuse_classifier_beyond(device, &config)?;
         let loaded = checkpoint.finetuned(ops, &config, options, training.seed)?;
         let mut params = loaded.params;
@@ -80,13 +79,12 @@ impl Finetuning {
         same_patches(init, model.patch_size, vit.patch)?;
         vit.validate()?;
         // The statistics are the checkpoint's; what is trained here is evaluated in the released code's way.
-        let of_checkpoint = load::preprocessing(&checkpoint, vit)?;
-        let released =
-            Preprocessing { normalise: of_checkpoint.normalise, ..Preprocessing::unilm(vit.image) };
+        let normalise = opened.normalise(vit, model)?;
+        let released = Preprocessing { normalise, ..Preprocessing::unilm(vit.image) };
         let authors = entry.and_then(|entry| entry.authors_preprocessing(vit.image));
         let mut preprocessing = authors.unwrap_or(released);
         if model.imagenet_default_mean_and_std {
-            preprocessing.normalise = Normalise::IMAGENET.seeing(of_checkpoint.normalise.channels);
+            preprocessing.normalise = normalise;
         }
         let report = format!("{}: {}", path.display(), loaded.report);
         Ok(Start { params, preprocessing, report })
@@ -104,15 +102,6 @@ impl Finetuning {
         })
     }
 
-    /// Finds and opens what `--init` names.
-    pub(super) fn opened(&self, init: &Path) -> Result<Init> {
-        let FinetuneSettings { model, loading, .. } = &self.settings;
-        let Located { path, entry } = locate(&init.to_string_lossy(), &self.watch)?;
-        let opening = loading.reading.options(model.image_size, entry);
-        let checkpoint = load::open(&path, opening, &self.watch)?;
-        Ok(Init { path, entry, checkpoint })
-    }
-
     /// Refuses to go on with data of other classes.
     pub(super) fn same_number_of_classes(&self, own: &Path, found: usize) -> Result<()> {
         let (path, expected) = (own.display(), self.classes());
@@ -120,39 +109,5 @@ impl Finetuning {
             unfit!("{path} has {found} classes, the data have {expected}; resume with the data of the run");
         }
         Ok(())
-    }
-}
-
-/// What `--init` names.
-pub(super) struct Init {
-    pub(super) path: PathBuf,
-    /// Of the catalogue, where it is an official checkpoint.
-    pub(super) entry: Option<&'static Entry>,
-    pub(super) checkpoint: Checkpoint,
-}
-
-/// The error of a checkpoint that has no transformer.
-pub(super) fn no_transformer(path: &Path) -> Error {
-    Error::Unfit(format!(
-        "{}: a tokenizer cannot be fine-tuned; expected a pre-trained model",
-        path.display()
-    ))
-}
-
-/// A fault of a flag and this checkpoint together, so no wrong usage.
-pub(super) fn unfit<E: Display>(path: &Path) -> impl Fn(E) -> Error {
-    move |error| Error::Unfit(format!("{}: {error}", path.display()))
-}
-
-/// Refuses another patch size than the checkpoint's.
-pub(super) fn same_patches(init: &Path, asked: Option<Sides>, found: [usize; 2]) -> Result<()> {
-    match asked {
-        Some(Sides([height, width])) if [height, width] != found => unfit!(
-            "--patch-size {height}x{width}: the checkpoint {} has patches of {}x{} pixels, which cannot be changed; leave the flag out",
-            init.display(),
-            found[0],
-            found[1]
-        ),
-        _ => Ok(()),
     }
 }

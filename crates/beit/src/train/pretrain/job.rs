@@ -19,7 +19,8 @@ use beit_heads::Mim;
 use beit_ops::prelude::*;
 use beit_tokenizer::{Codebook, VisualTokens};
 use beit_train::{
-    MaskedImages, Record, Sink, TokenizerQuality, Trainer, checkpoint_step, evaluate_tokens, token_baselines,
+    MaskedImages, Recipe, Record, Sink, TokenizerQuality, Trainer, checkpoint_step, evaluate_tokens,
+    token_baselines,
 };
 use beit_weights::{save_mim, write_preprocessing};
 use std::path::{Path, PathBuf};
@@ -40,6 +41,14 @@ impl Work for Job<'_> {
         let given = match &settings.tokenizer {
             Some(name) => Some(Rc::new(load::tokenizer(&**ops, name, watch)?)),
             None => None,
+        };
+        let recipe = Recipe {
+            ema: settings.average.decay(),
+            ..recipe(&settings.training, &settings.run, job.hyper, device)
+        };
+        let params = match &job.start {
+            Some(start) => start.params(&**ops, job)?,
+            None => Mim::init(&**ops, &job.config, recipe.seed),
         };
         let mut recorded = Recorded::new(settings, device).with("data", data_stamp(job.source.as_ref()));
         if let Some(tokenizer) = &given {
@@ -66,8 +75,6 @@ impl Work for Job<'_> {
         let baseline = self.baseline(ops, device, &tokenizer, &loading)?;
         let recompute = settings.training.recompute;
         let task = MaskedImages { tokenizer: &*tokenizer, recompute, baseline };
-        let recipe = recipe(&settings.training, &settings.run, job.hyper, device);
-        let params = Mim::init(&**ops, &job.config, recipe.seed);
         let shard = settings.training.moments(team.shard());
         let mut trainer = Trainer::new(&**ops, task, recipe, params).sharded(shard);
         if let Some(newest) = &newest {
@@ -80,7 +87,7 @@ impl Work for Job<'_> {
         }
         let save = |trainer: &Trainer<'_, O, _>, dir: &Path| save(trainer, &job.preprocessing, dir);
         let checkpoint = journal.train_to_the_end(&mut trainer, &loader, &settings.run, save)?;
-        let params = trainer.params;
+        let (params, ()) = trainer.into_model();
         self.finish(ops, device, (params, &tokenizer), (&loading, &mut journal), checkpoint)
     }
 }
@@ -249,7 +256,8 @@ fn save<O: Ops>(
     preprocessing: &Preprocessing,
     dir: &Path,
 ) -> Result<()> {
-    save_mim(trainer.ops, dir, &trainer.params, |dir: &Path| -> Result<()> {
+    let (params, ()) = trainer.model();
+    save_mim(trainer.ops, dir, params, |dir: &Path| -> Result<()> {
         write_preprocessing(dir, preprocessing)?;
         Ok(trainer.save_state(dir)?)
     })

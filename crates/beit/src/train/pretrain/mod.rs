@@ -2,6 +2,7 @@
 
 mod job;
 mod rate;
+mod start;
 
 use super::advice::advise;
 use super::tokenizer_kinds::Plan as TokenizerPlan;
@@ -16,8 +17,8 @@ use crate::ranks::cluster::Step;
 use crate::run::Run;
 use crate::settings::number::within;
 use crate::settings::{
-    ClusterSettings, CropSettings, DataSettings, MaskSettings, MeasureSettings, ModelSettings,
-    OptimisationSettings, RunSettings, TokenizerKind,
+    AverageSettings, ClusterSettings, CropSettings, DataSettings, LoadSettings, MaskSettings,
+    MeasureSettings, ModelSettings, OptimisationSettings, RunSettings, Size, TokenizerKind,
 };
 use beit_data::{ColourJitter, Loader, Preprocessing, PretrainSample, PretrainTransform, Source, Split};
 use beit_heads::{Mim, MimConfig};
@@ -26,7 +27,10 @@ use beit_ops::prelude::*;
 use beit_ops::{Footprint, Tree};
 use beit_tokenizer::Codebook;
 use beit_train::{Decay, Hyper, TokenAccuracy};
+use beit_vit::Config;
+use beit_weights::Checkpoint;
 use serde::{Deserialize, Serialize};
+use start::Start;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -38,6 +42,13 @@ pub struct PretrainSettings {
     /// The images.
     #[cfg_attr(feature = "clap", command(flatten))]
     pub data: DataSettings,
+    /// Go on with a model, instead of random values: run, checkpoint folder, file (.safetensors, .pth, .bin), official name or name on the
+    /// hub. Of a run the tokenizer is taken too
+    #[cfg_attr(feature = "clap", arg(long, value_name = "MODEL", conflicts_with_all = ["preset", "paper", "abs_pos_emb", "no_abs_pos_emb", "no_rel_pos_bias", "layer_scale_init_value"]))]
+    pub init: Option<PathBuf>,
+    /// How that is loaded.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub loading: LoadSettings,
     /// The model.
     #[cfg_attr(feature = "clap", command(flatten))]
     pub model: ModelSettings,
@@ -54,6 +65,9 @@ pub struct PretrainSettings {
     /// on the same images first
     #[cfg_attr(feature = "clap", arg(long, alias = "discrete-vae-weight-path", value_name = "MODEL"))]
     pub tokenizer: Option<PathBuf>,
+    /// Train a new tokenizer where that of --init would be taken
+    #[cfg_attr(feature = "clap", arg(long, requires = "init", conflicts_with = "tokenizer"))]
+    pub new_tokenizer: bool,
     /// Which kind of tokenizer is trained where none is given
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Self::default().tokenizer_kind))]
     pub tokenizer_kind: TokenizerKind,
@@ -74,17 +88,24 @@ pub struct PretrainSettings {
     /// Colour jitter of the pre-training views; where not given, 0 for the tiny preset, 0.4 for others
     #[cfg_attr(feature = "clap", arg(long, alias = "color-jitter"))]
     pub colour_jitter: Option<f64>,
+    /// An average of the weights.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    #[serde(flatten)]
+    pub average: AverageSettings,
 }
 
 impl Default for PretrainSettings {
     fn default() -> Self {
         Self {
             data: DataSettings::default(),
+            init: None,
+            loading: LoadSettings::default(),
             model: ModelSettings::default(),
             mask: MaskSettings::default(),
             training: OptimisationSettings::default(),
             run: RunSettings::default(),
             tokenizer: None,
+            new_tokenizer: false,
             // Made in seconds, and it cannot fail to learn: the time goes into the transformer (docs/results/recipes.md).
             tokenizer_kind: TokenizerKind::KMeans,
             tokenizer_steps: None,
@@ -92,6 +113,26 @@ impl Default for PretrainSettings {
             measure: MeasureSettings::default(),
             crop: CropSettings::default(),
             colour_jitter: None,
+            average: AverageSettings::default(),
+        }
+    }
+}
+
+impl PretrainSettings {
+    /// Refuses numbers that no run can have.
+    fn check(&self) -> Result<()> {
+        self.training.check()?;
+        self.crop.check()?;
+        self.average.check()?;
+        within("--colour-jitter", "a jitter", self.colour_jitter.unwrap_or(0.0), 0.0..=10.0)
+    }
+
+    /// How pictures become pixels. A run that goes on has written that down.
+    fn preprocessing(&self, vit: &Config, start: Option<&Start>) -> Result<Preprocessing> {
+        match (start, self.newest()) {
+            (Some(start), _) => start.preprocessing(vit, self),
+            (None, Some(own)) if self.init.is_some() => load::preprocessing(&Checkpoint::open(own)?, vit),
+            _ => Ok(self.model.preprocessing(vit)),
         }
     }
 }
@@ -100,6 +141,8 @@ impl Default for PretrainSettings {
 pub struct Pretraining {
     settings: PretrainSettings,
     config: MimConfig,
+    /// The model that it goes on with; none where values are random, or the run's own.
+    start: Option<Start>,
     codebook: Codebook,
     /// The tokenizer that is trained first; none where one was given.
     tokenizer: Option<TokenizerPlan>,
@@ -146,15 +189,13 @@ impl Pretraining {
     ///
     /// Settings that do not fit together, data or a tokenizer that is not there.
     pub fn new(mut settings: PretrainSettings, watch: &Watch) -> Result<Self> {
-        let usual = settings.model.preset.usual_pretraining();
+        let (vit, init) = settings.start(watch)?;
+        let usual = Size::of(&vit).unwrap_or(settings.model.preset).usual_pretraining();
         settings.training.settle(usual.batch_size, usual.epochs);
         settings.colour_jitter.get_or_insert(usual.colour_jitter);
         settings.run.folder.settle();
-        let vit = settings.model.config()?;
         let masker = settings.mask.masker(vit.grid())?;
-        settings.training.check()?;
-        settings.crop.check()?;
-        within("--colour-jitter", "a jitter", settings.colour_jitter.unwrap_or(0.0), 0.0..=10.0)?;
+        settings.check()?;
         let source = settings.data.open(Split::Train)?;
         watch.notes_of(source.as_ref());
         let (codebook, tokenizer) = match &settings.tokenizer {
@@ -165,7 +206,11 @@ impl Pretraining {
                 (plan.codebook(), Some(plan))
             }
         };
-        let preprocessing = settings.model.preprocessing(&vit);
+        let start = match (init, &settings.init) {
+            (Some(init), Some(name)) => Some(Start::new(init, name, settings.tokenizer.as_deref(), watch)?),
+            _ => None,
+        };
+        let preprocessing = settings.preprocessing(&vit, start.as_ref())?;
         let config = MimConfig { vit, vocab: codebook.vocab };
         let loading = Loading::for_training(&settings.training, &settings.data, 1, watch);
         let hyper = settings.training.hyper(
@@ -173,9 +218,11 @@ impl Pretraining {
             usual.lr,
             Decay::Cosine,
         )?;
-        advise(&settings.model, source.as_ref(), watch);
+        if settings.init.is_none() {
+            advise(&settings.model, source.as_ref(), watch);
+        }
         let watch = watch.clone();
-        Ok(Self { settings, config, codebook, tokenizer, preprocessing, masker, hyper, source, watch })
+        Ok(Self { settings, config, start, codebook, tokenizer, preprocessing, masker, hyper, source, watch })
     }
 
     /// One sentence about model, data and length, for a person.
@@ -184,11 +231,14 @@ impl Pretraining {
         let Self { settings, config, source, .. } = self;
         let parameters = self.parameters();
         let (vit, [rows, cols]) = (&config.vit, config.vit.grid());
+        let model = match &settings.init {
+            Some(init) => init.display().to_string(),
+            None => format!("{:?}", settings.model.preset),
+        };
         format!(
-            "{} images from {}; {:?}: {:.2} M parameters, {}x{} px in {rows}x{cols} patches; {} steps of {} images",
+            "{} images from {}; {model}: {:.2} M parameters, {}x{} px in {rows}x{cols} patches; {} steps of {} images",
             source.len(),
             settings.data.data,
-            settings.model.preset,
             parameters as f64 / 1e6,
             vit.image[0],
             vit.image[1],
@@ -256,7 +306,9 @@ impl Pretraining {
         let vit = &config.vit;
         memory::plan(footprint, settings.training.batch_size(), |ops, batch| {
             let params = Mim::shapes(config).map(&mut |shape| ops.zeros(*shape));
-            let mut kept: Vec<_> = (0..settings.training.kept(None, ranks)).map(|_| params.clone()).collect();
+            let mut kept: Vec<_> = (0..settings.training.kept(settings.average.decay(), ranks))
+                .map(|_| params.clone())
+                .collect();
             let masked = self.masker.config().target * batch;
             let images = ops.zeros([batch, 3, vit.image[0], vit.image[1]]);
             let mask = ops.zeros([batch, vit.patches()]);
@@ -291,7 +343,8 @@ impl Pretraining {
     /// The files and folders that it reads.
     fn inputs(&self) -> Vec<&Path> {
         let data = self.settings.data.paths();
-        self.settings.tokenizer.as_deref().into_iter().chain(data).collect()
+        let PretrainSettings { tokenizer, init, .. } = &self.settings;
+        tokenizer.as_deref().into_iter().chain(init.as_deref()).chain(data).collect()
     }
 
     /// Height and width of what the tokenizer sees.

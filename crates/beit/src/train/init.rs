@@ -1,0 +1,70 @@
+//! The model that training begins with: what `--init` names.
+
+use crate::error::{Error, Result, unfit};
+use crate::load;
+use crate::locate::{Located, locate};
+use crate::progress::Watch;
+use crate::settings::{LoadSettings, ModelSettings, Sides};
+use beit_data::Normalise;
+use beit_vit::Config;
+use beit_weights::{Checkpoint, Entry};
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+/// What `--init` names.
+pub(super) struct Init {
+    pub(super) path: PathBuf,
+    /// Of the catalogue, where it is an official checkpoint.
+    pub(super) entry: Option<&'static Entry>,
+    pub(super) checkpoint: Checkpoint,
+}
+
+impl Init {
+    /// Finds and opens it.
+    pub(super) fn open(
+        init: &Path,
+        model: &ModelSettings,
+        loading: &LoadSettings,
+        watch: &Watch,
+    ) -> Result<Self> {
+        let Located { path, entry } = locate(&init.to_string_lossy(), watch)?;
+        let opening = loading.reading.options(model.image_size, entry);
+        let checkpoint = load::open(&path, opening, watch)?;
+        Ok(Self { path, entry, checkpoint })
+    }
+
+    /// The statistics that pixels are normalised with: the checkpoint's, or ImageNet's where they are asked for.
+    pub(super) fn normalise(&self, vit: &Config, model: &ModelSettings) -> Result<Normalise> {
+        let of_checkpoint = load::preprocessing(&self.checkpoint, vit)?.normalise;
+        Ok(match model.imagenet_default_mean_and_std {
+            true => Normalise::IMAGENET.seeing(of_checkpoint.channels),
+            false => of_checkpoint,
+        })
+    }
+}
+
+/// The error of a checkpoint that has no transformer.
+pub(super) fn no_transformer(path: &Path) -> Error {
+    Error::Unfit(format!(
+        "{}: a tokenizer cannot be trained further; expected a model that was pre-trained or fine-tuned",
+        path.display()
+    ))
+}
+
+/// A fault of a flag and this checkpoint together, so no wrong usage.
+pub(super) fn unfit<E: Display>(path: &Path) -> impl Fn(E) -> Error {
+    move |error| Error::Unfit(format!("{}: {error}", path.display()))
+}
+
+/// Refuses another patch size than the checkpoint's.
+pub(super) fn same_patches(init: &Path, asked: Option<Sides>, found: [usize; 2]) -> Result<()> {
+    match asked {
+        Some(Sides([height, width])) if [height, width] != found => unfit!(
+            "--patch-size {height}x{width}: the checkpoint {} has patches of {}x{} pixels, which cannot be changed; leave the flag out",
+            init.display(),
+            found[0],
+            found[1]
+        ),
+        _ => Ok(()),
+    }
+}

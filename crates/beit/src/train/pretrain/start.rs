@@ -1,0 +1,129 @@
+//! What pre-training starts from: random values, or what another model has learnt.
+
+use super::{PretrainSettings, Pretraining};
+use crate::error::Result;
+use crate::load;
+use crate::progress::Watch;
+use crate::run::{newest, run_of, tokenizer_of};
+use crate::train::init::{Init, no_transformer, same_patches, unfit};
+use beit_data::Preprocessing;
+use beit_heads::Mim;
+use beit_ops::Ops;
+use beit_tokenizer::Config as TokenizerConfig;
+use beit_vit::Config;
+use beit_weights::{Checkpoint, Loaded, Model};
+use std::path::{Path, PathBuf};
+
+/// A model that pre-training goes on with.
+pub(super) struct Start {
+    init: Init,
+    /// Whether its head was trained for the tokens that are to be named.
+    same_tokens: bool,
+    /// What there is to say of its tokens.
+    tokens: String,
+}
+
+impl PretrainSettings {
+    /// The checkpoint of this very run to go on from.
+    pub(super) fn newest(&self) -> Option<PathBuf> {
+        self.run.resumed().and_then(newest)
+    }
+
+    /// The transformer, and the model it is taken from where `--init` names one. A run that goes on needs that model no more.
+    pub(super) fn start(&mut self, watch: &Watch) -> Result<(Config, Option<Init>)> {
+        let Some(name) = self.init.clone() else { return Ok((self.model.config()?, None)) };
+        self.model.check()?;
+        if let Some(own) = self.newest() {
+            let checkpoint = Checkpoint::open(&own)?;
+            let vit = checkpoint.model().vit().cloned().ok_or_else(|| no_transformer(&own))?;
+            return Ok((vit, None));
+        }
+        let init = Init::open(&name, &self.model, &self.loading, watch)?;
+        // Which tokens it will name is found out later.
+        let model = init.checkpoint.model().pretrained(0);
+        let mut vit = model.ok_or_else(|| no_transformer(&init.path))?.vit;
+        same_patches(&name, self.model.patch_size, vit.patch)?;
+        vit.image = self.loading.options(self.model.image_size).image.unwrap_or(vit.image);
+        vit.drop_path = self.model.drop_path.unwrap_or(vit.drop_path);
+        vit.validate().map_err(unfit(&init.path))?;
+        if !self.new_tokenizer && self.tokenizer.is_none() {
+            self.tokenizer = own_tokenizer(&name);
+        }
+        Ok((vit, Some(init)))
+    }
+}
+
+impl Start {
+    /// Going on with a model, towards the tokens of the tokenizer of this name; none where one is trained first.
+    pub(super) fn new(init: Init, name: &Path, tokenizer: Option<&Path>, watch: &Watch) -> Result<Self> {
+        let names_tokens = matches!(init.checkpoint.model(), Model::Mim(_));
+        let (same_tokens, tokens) = match (tokenizer, own_tokenizer(name)) {
+            _ if !names_tokens => {
+                (false, "it names no visual tokens yet: the head for these is new".to_owned())
+            }
+            (Some(given), Some(own)) if is_same_file(given, &own) => {
+                (true, format!("its head goes on to name the tokens of {}", given.display()))
+            }
+            (Some(given), None) if is_dalle(given, watch)? => (
+                true,
+                "its head goes on to name the tokens of DALL-E, as that of the released models".to_owned(),
+            ),
+            (Some(given), _) => {
+                let given = given.display();
+                (false, format!("{given} names other tokens than it was trained for: its head is new"))
+            }
+            (None, own) => (false, of_new_tokens(own.is_some())),
+        };
+        Ok(Self { init, same_tokens, tokens })
+    }
+
+    /// How the pixels of its pictures are made: with its statistics, in the released code's way.
+    pub(super) fn preprocessing(&self, vit: &Config, settings: &PretrainSettings) -> Result<Preprocessing> {
+        let normalise = self.init.normalise(vit, &settings.model)?;
+        Ok(Preprocessing { normalise, ..Preprocessing::unilm(vit.image) })
+    }
+
+    /// Its parameters, with what it lacks drawn anew.
+    pub(super) fn params<O: Ops>(&self, ops: &O, job: &Pretraining) -> Result<Mim<O::Tensor>> {
+        let Pretraining { settings, config, watch, .. } = job;
+        let options = settings.loading.options(settings.model.image_size);
+        let (seed, Init { path, checkpoint, .. }) = (settings.training.seed, &self.init);
+        let Loaded { mut params, report } =
+            checkpoint.pretrained(ops, config, options, self.same_tokens, seed)?;
+        params.vit.set_drop_path(config.vit.drop_path);
+        let path = path.display();
+        watch.note(&format!("{path}: {report}"));
+        watch.note(&format!("{path}: {}", self.tokens));
+        watch.note(&format!("{path}: the moments of the optimiser begin at zero, as in every new run"));
+        Ok(params)
+    }
+}
+
+/// The tokenizer that the run of a checkpoint was pre-trained with.
+fn own_tokenizer(init: &Path) -> Option<PathBuf> {
+    tokenizer_of(run_of(init)?)
+}
+
+fn of_new_tokens(had: bool) -> String {
+    let why = match had {
+        true => "a new tokenizer is trained, as --new-tokenizer asks for",
+        false => {
+            "no tokenizer comes with it, so one is trained (--tokenizer dalle is that of the released models)"
+        }
+    };
+    format!("{why}: its tokens have other numbers, and the head that names them is new")
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+}
+
+/// Whether a tokenizer is that of the released models: no other of its sizes is known.
+fn is_dalle(name: &Path, watch: &Watch) -> Result<bool> {
+    Ok(match load::tokenizer_model(name, watch)? {
+        Model::Tokenizer(found) => {
+            found == TokenizerConfig { decoder_init: found.decoder_init, ..TokenizerConfig::dalle() }
+        }
+        _ => false,
+    })
+}
