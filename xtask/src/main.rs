@@ -15,6 +15,7 @@ mod predict;
 mod pretrain;
 mod probe;
 mod ranks;
+mod replay;
 mod show;
 mod signals;
 mod tokenizer;
@@ -56,6 +57,7 @@ enum Verb {
     Weights(weights::Verb),
     Bench(bench::Args),
     Compare(compare::Args),
+    Replay(replay::Args),
 }
 
 fn main() -> ExitCode {
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         Verb::Weights(verb) => weights::run(verb),
         Verb::Bench(args) => bench::run(&args),
         Verb::Compare(args) => compare::run(&args),
+        Verb::Replay(args) => replay::run(&args, &given),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

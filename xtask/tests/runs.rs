@@ -296,3 +296,41 @@ fn one_run_at_a_time_in_a_folder() {
     all.into_iter().for_each(|mut child| assert!(child.wait().unwrap().success()));
     assert_eq!(place.names("runs"), ["pretrain-001", "pretrain-002", "pretrain-003", "pretrain-004"]);
 }
+
+/// At such a rate the weights leap about, and the gradients with them.
+#[test]
+fn a_step_that_leaps_is_kept_left_out_and_shown() {
+    let place = Place::with_photos();
+    let args = "finetune --from-scratch --data folder:photos --steps 80 --batch-size 8 --lr 1 --warmup-steps 40 --layer-decay 1 \
+                --clip-grad 0 --report-every 1 --skip-spikes 1.5 --max-spikes 1 --keep 1";
+    place.bad(1, &format!("{args} --out run"), &["1 steps were left out as spikes", "--max-spikes"]);
+    let spikes: Vec<_> = metrics(&place, "run").into_iter().filter(|line| line["phase"] == "spike").collect();
+    assert_eq!(spikes.len(), 2, "the one that was left out, and the one that ended the run");
+    let names = place.names("run/spikes");
+    let kept = |spike: &Value| format!("step-{:07}", spike["spike"]["step"].as_u64().unwrap());
+    let [first, last] = [kept(&spikes[0]), kept(&spikes[1])];
+    assert_eq!(names, [format!("{first}.json"), last.clone(), format!("{last}.json")], "--keep 1");
+
+    let shown = place.good(&format!("replay run/spikes/{last} --json --show 3")).answer();
+    for number in ["loss", "grad_norm"] {
+        assert_eq!(shown[number], spikes[1]["spike"][number], "{number}");
+    }
+    for what in ["images", "tensors"] {
+        let found = shown[what].as_array().unwrap();
+        let norms: Vec<f64> = found.iter().map(|one| one["grad_norm"].as_f64().unwrap()).collect();
+        assert!(norms.len() == 3 && norms.is_sorted_by(|a, b| a >= b), "{what}: {norms:?}");
+    }
+    assert!(shown["images"][0]["name"].as_str().unwrap().starts_with("photos/train/"), "{shown}");
+    let asked = read_json(&place.path(&format!("run/spikes/{last}.json")));
+    let asked = asked["images"][0].as_array().unwrap();
+    assert!(asked.len() == 8 && asked.contains(&shown["images"][0]["index"]), "{asked:?}");
+
+    place.bad(1, &format!("replay run/spikes/{first}"), &["only the newest steps are kept whole"]);
+    place.bad(1, "replay photos", &["RUN/spikes/step-N"]);
+    fs::remove_file(place.path("photos/train/class-0/00.png")).unwrap();
+    place.bad(1, &format!("replay run/spikes/{last}"), &["the data was"]);
+
+    // It is a run like any other, and is replaced whole.
+    place.good(&format!("pretrain {SHORT} --out run --overwrite"));
+    assert!(place.names("run/spikes").is_empty());
+}

@@ -247,3 +247,29 @@ fn copies_of_an_image_stand_in_a_row_and_are_augmented_anew() {
     assert!(refused(0).contains("1 to 20 times in a row"), "{}", refused(0));
     assert!(refused(21).contains("found 21"), "{}", refused(21));
 }
+
+#[test]
+fn a_batch_is_taken_apart_without_being_changed() {
+    let config = LoaderConfig { repeats: 2, copies: 2, ..config(1) };
+    let loader = loader(10, config);
+    for number in [0, 3, 7] {
+        let whole = loader.batches(number..number + 1).unwrap().next().unwrap().unwrap();
+        assert_eq!(loader.asked_for(number), whole.indices);
+        let parts: Vec<_> = loader.one_by_one(number).collect();
+        assert!(parts.iter().all(|part| (part.epoch, part.number) == (whole.epoch, whole.number)));
+        assert_eq!(parts.iter().flat_map(|part| part.indices.clone()).collect::<Vec<_>>(), whole.indices);
+        assert_eq!(
+            parts.iter().flat_map(|part| part.data.pixels.clone()).collect::<Vec<_>>(),
+            whole.data.pixels
+        );
+    }
+}
+
+#[test]
+fn what_a_batch_asks_for_is_known_where_a_file_is_bad() {
+    let tmp = tempfile::tempdir().unwrap();
+    let source = folder(tmp.path(), 7, 1);
+    let loader = load(&source, 0.5);
+    let (asked, got): (Vec<_>, Vec<_>) = (loader.asked_for(0), loader.one_by_one(0).collect());
+    assert_eq!((asked.len(), got.len()), (8, 7));
+}

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::optimiser::Optimiser;
 use crate::recipe::Recipe;
+use crate::spikes::Norms;
 use beit_ops::{Ops, Shape, Tree};
 use beit_weights::{Checkpoint, TensorFile, TensorWriter};
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,9 @@ struct State<R> {
     step: u64,
     /// How the run trains; it must be the same when it goes on.
     recipe: R,
+    /// There only if the recipe has a guard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    norms: Option<Norms>,
 }
 
 /// The recipe of a run and the settings of its task, in one object.
@@ -46,7 +50,7 @@ fn read_back(settings: &impl Serialize) -> serde_json::Result<Value> {
 pub(crate) fn save<O: Ops>(
     ops: &O,
     checkpoint: &Path,
-    settings: &impl Serialize,
+    (settings, norms): (&impl Serialize, Option<Norms>),
     optimiser: &Optimiser<O::Tensor>,
     buffers: &impl Tree<O::Tensor>,
 ) -> Result<()> {
@@ -59,7 +63,7 @@ pub(crate) fn save<O: Ops>(
         write(step, &dir.join(BUFFERS), read(ops, buffers))?;
     }
     let path = dir.join(STATE);
-    let state = State { step, recipe: settings };
+    let state = State { step, recipe: settings, norms };
     let text = serde_json::to_string_pretty(&state).map_err(std::io::Error::other);
     text.and_then(|text| fs::write(&path, text)).map_err(|source| Error::Write { path, source })
 }
@@ -132,14 +136,14 @@ pub fn checkpoint_step(checkpoint: &Path) -> Result<u64> {
     Ok(state.step)
 }
 
-/// Reads `training/` of a checkpoint into the optimiser and the buffers of a run with these settings.
+/// Reads `training/` of a checkpoint into the optimiser and the buffers of a run with these settings; returns the norms of its steps.
 pub(crate) fn load<O: Ops>(
     ops: &O,
     checkpoint: &Path,
     settings: &impl Serialize,
     optimiser: &mut Optimiser<O::Tensor>,
     buffers: &mut impl Tree<O::Tensor>,
-) -> Result<()> {
+) -> Result<Norms> {
     let dir = checkpoint.join(TRAINING);
     let path = dir.join(STATE);
     let state = |problem: String| Error::State { path: path.clone(), problem };
@@ -159,7 +163,8 @@ pub(crate) fn load<O: Ops>(
     }
     read_tree(ops, &dir.join(BUFFERS), buffers)?;
     let file = TensorFile::open(dir.join(OPTIMISER))?;
-    optimiser.restore(ops, found.step, |name, shape| Ok(file.finite_floats_of(name, &shape)?))
+    optimiser.restore(ops, found.step, |name, shape| file.finite_floats_of(name, &shape))?;
+    Ok(found.norms.unwrap_or_default())
 }
 
 /// Reads a file that has every tensor of a tree; of a tree without any there is none.
@@ -177,7 +182,7 @@ fn read_tree<O: Ops>(ops: &O, path: &Path, tree: &mut impl Tree<O::Tensor>) -> R
 }
 
 /// Fields that change no number: a run may go on with others.
-const FREE: [&str; 3] = ["report_every", "read_every", "recompute"];
+const FREE: [&str; 4] = ["report_every", "read_every", "recompute", "max_spikes"];
 
 /// The fields that differ, with found and expected.
 fn differences(found: &Value, expected: &Value) -> Vec<String> {
@@ -212,6 +217,7 @@ mod tests {
             read_every: 1,
             seed: 3,
             ema: None,
+            spikes: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! What can go wrong.
 
+use crate::spikes::Spike;
 use std::path::PathBuf;
 
 /// The result of this crate.
@@ -41,6 +42,21 @@ pub enum Error {
         step: u64,
         /// The first tensor found, by its name.
         tensor: String,
+    },
+    /// A step that the recipe's guard refuses. It is not taken, and everything is as it was before it.
+    #[error("{0}; it is not taken")]
+    Spike(Box<Spike>),
+    /// One step more was to be left out than may be.
+    #[error(
+        "{phase} stopped at step {step}: {most} steps were left out as spikes, and no more may be (--max-spikes); lower the learning rate, or look at what these steps saw"
+    )]
+    TooManySpikes {
+        /// Which loop.
+        phase: &'static str,
+        /// Counted from 0.
+        step: u64,
+        /// So many.
+        most: u64,
     },
     /// What the optimiser keeps is not made of numbers.
     #[error("{}, step {step}: {problem}", .path.file_name().unwrap_or_default().display())]

@@ -1,6 +1,6 @@
 //! Nothing that is not a number reaches the parameters.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::hooks::Sums;
 use beit_ops::{Ops, Tree};
 
@@ -29,17 +29,12 @@ pub(crate) struct Measured {
 }
 
 impl<T> Pending<T> {
-    /// Waits for the step. `grads` are its gradients, where it is not taken yet.
+    /// Waits for the step.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFinite`], naming the loss or the first gradient that is not finite, if that is there to be named.
-    pub(crate) fn read<O: Ops<Tensor = T>>(
-        &self,
-        ops: &O,
-        phase: &'static str,
-        grads: Option<&impl Tree<T>>,
-    ) -> Result<Measured> {
+    /// The device.
+    pub(crate) fn read<O: Ops<Tensor = T>>(&self, ops: &O) -> Result<Measured> {
         let (mut loss, mut right, mut terms) = (0.0, None, Vec::new());
         let rows = self.sums.rows() as f64;
         for part in &self.sums.parts {
@@ -57,15 +52,27 @@ impl<T> Pending<T> {
             terms.extend(part.known.iter().map(|&(name, value)| (name, value * share)));
         }
         let grad_norm = f64::from(ops.read(&self.clip)?[0]);
-        if loss.is_finite() && grad_norm.is_finite() {
-            return Ok(Measured { loss, right, grad_norm, terms });
-        }
-        let tensor = match grads {
-            _ if !loss.is_finite() => "the loss".to_owned(),
-            Some(grads) => first_bad(ops, grads)?,
-            None => NORM.to_owned(),
-        };
-        Err(Error::NotFinite { phase, step: self.step, tensor })
+        Ok(Measured { loss, right, grad_norm, terms })
+    }
+}
+
+impl Measured {
+    /// What is not finite: the loss, or the first gradient that is not, if `grads`, those of the step, are there to be named.
+    ///
+    /// # Errors
+    ///
+    /// The device.
+    pub(crate) fn broken<O: Ops>(
+        &self,
+        ops: &O,
+        grads: Option<&impl Tree<O::Tensor>>,
+    ) -> Result<Option<String>> {
+        Ok(match grads {
+            _ if self.loss.is_finite() && self.grad_norm.is_finite() => None,
+            _ if !self.loss.is_finite() => Some("the loss".to_owned()),
+            Some(grads) => Some(first_bad(ops, grads)?),
+            None => Some(NORM.to_owned()),
+        })
     }
 }
 

@@ -21,10 +21,12 @@ mod progress;
 mod ranks;
 mod recipe;
 mod record;
+mod replay;
 mod run;
 mod schedule;
 mod segmentation;
 mod sink;
+mod spikes;
 mod task;
 mod tasks;
 mod token_accuracy;
@@ -51,9 +53,11 @@ pub use ranks::{
 };
 pub use recipe::Recipe;
 pub use record::Record;
+pub use replay::Replayed;
 pub use schedule::{Decay, Schedule};
 pub use segmentation::{PixelAccuracy, PixelClass, PixelCounts, View, Windows, numbers_held, segment};
 pub use sink::Sink;
+pub use spikes::{Spike, SpikeGuard};
 pub use task::{Changes, Finished, Moment, Outcome, Task};
 pub use tasks::{
     Classification, ClassificationSettings, MaskedImages, MaskedImagesSettings, Segmentation,

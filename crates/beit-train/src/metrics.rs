@@ -65,7 +65,7 @@ fn beyond(record: &Value, phase: &str, step: u64) -> bool {
     let of = record["phase"].as_str().unwrap_or_default();
     of.starts_with("evaluate")
         || (of == "tokenizer_quality" && step == 0)
-        || (of == phase && record["step"].as_u64().is_none_or(|of| of > step))
+        || ((of == phase || of == "spike") && record["step"].as_u64().is_none_or(|of| of > step))
 }
 
 /// Writes one line; the error is [`Error::Write`].

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::optimiser::Hyper;
+use crate::spikes::SpikeGuard;
 use serde::{Deserialize, Serialize};
 
 /// The part of a run's settings that all tasks share.
@@ -22,6 +23,9 @@ pub struct Recipe {
     /// Decay of an average of the weights after every step, which is then what the run gives: [`Trainer::model`](crate::Trainer::model).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ema: Option<f64>,
+    /// When a step is refused because its gradients leap; where nothing is said, only one that is not finite is, and ends the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spikes: Option<SpikeGuard>,
 }
 
 impl Recipe {
@@ -35,7 +39,7 @@ impl Recipe {
             Some(decay) if !(0.0..1.0).contains(&decay) => Err(Error::Recipe(format!(
                 "the decay of the average of the weights is {decay}, expected at least 0 and less than 1"
             ))),
-            _ => self.hyper.check(),
+            _ => self.spikes.map_or(Ok(()), |guard| guard.check()).and_then(|()| self.hyper.check()),
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::evaluation::Accuracy;
 use crate::progress::StepReport;
 use crate::segmentation::PixelAccuracy;
+use crate::spikes::Spike;
 use crate::token_accuracy::TokenAccuracy;
 use crate::tokenizer_quality::TokenizerQuality;
 use serde::{Serialize, Serializer};
@@ -14,6 +15,8 @@ use serde_json::json;
 pub enum Record<'a> {
     /// Training; `phase` is the task's.
     Step(&'a StepReport),
+    /// A step that was not taken: `spike`.
+    Spike(&'a Spike),
     /// Masked image modelling on images that were held out: `evaluate_tokens`.
     Tokens {
         /// Which images.
@@ -59,6 +62,10 @@ impl Serialize for Record<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let value = match self {
             Self::Step(report) => return report.serialize(serializer),
+            Self::Spike(spike) => {
+                // By the steps that are done when it is left out, as reports count them.
+                json!({ "phase": "spike", "step": spike.step + 1, "of": spike.phase, "spike": spike })
+            }
             Self::Tokens { split, tokens } => {
                 json!({ "phase": "evaluate_tokens", "split": split, "tokens": tokens })
             }

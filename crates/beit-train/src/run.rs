@@ -7,6 +7,7 @@ use crate::hooks::{Hooks, Sums};
 use crate::listeners::Listeners;
 use crate::meter::Meter;
 use crate::record::Record;
+use crate::spikes::{Spike, SpikeGuard};
 use crate::task::{Changes, Moment, Task};
 use crate::trainer::Trainer;
 use beit_data::{Batch, Batches, Loader, Purpose, Sample, Shard, sample_rng};
@@ -25,9 +26,14 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
     /// first half of the micro-batches, and those of the second. So the sums of `n` processes of `m` micro-batches each, which are
     /// halves of halves, are those of one process of `n` · `m` to the bit, where `n` is a power of two.
     ///
+    /// Where the recipe has a [guard](crate::SpikeGuard) every step is looked at before it is taken. A spike ends the run with
+    /// [`Error::Spike`], with everything as it was before that step: it can be saved and looked at, and [`skip`](Trainer::skip) leaves it
+    /// out, so that the run can be called again.
+    ///
     /// # Errors
     ///
-    /// A recipe with numbers that no step can have, the data, the device, a hook, a sink, or a number that is not finite; the parameters are then those of the last good step.
+    /// A recipe with numbers that no step can have, the data, the device, a hook, a sink, a spike, or a number that is not finite; the
+    /// parameters are then those of the last good step.
     pub fn run(
         &mut self,
         loader: &Loader<K::Sample>,
@@ -50,14 +56,16 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
         listeners.progress.begin(phase, begin, total);
         for step in begin..until {
             let paused = hooks.pause(step + 1)?;
+            let before = self.buffers.map(&mut O::Tensor::clone);
             let (sums, epoch) =
                 self.gradients(step, &mut feed, &mut meter, hooks, (&mut grads, &mut halves))?;
             meter.count(&sums);
-            let scale = if self.alone() { 1.0 } else { 1.0 / sums.rows().max(1) as f32 };
+            let scale = self.scale(&sums);
             let clip = self.optimiser.clip_scaled(self.ops, &grads, scale);
             pending.push(Pending { step, epoch, lr: self.optimiser.lr(), sums, clip: clip.clone() });
             let looks = paused || self.looks_after(step + 1, until);
-            let measured = if looks { self.look(&mut pending, &grads)? } else { Vec::new() };
+            let looked = if looks { self.look(&mut pending, &grads) } else { Ok(Vec::new()) };
+            let measured = looked.inspect_err(|_| self.buffers = before)?;
             self.optimiser.step(self.ops, &mut self.params, &mut grads, &clip);
             if self.optimiser.shard().of > 1 {
                 let params = self.optimiser.by_owner(self.params.leaves_mut());
@@ -70,7 +78,10 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
             hooks.stepped(self.ops, &self.params, &self.buffers, step + 1)?;
             listeners.progress.step(step + 1);
             for (of, measured) in measured {
-                if let Some(report) = meter.step(of.step + 1, of.epoch, of.lr, measured) {
+                if let Some(mut report) = meter.step(of.step + 1, of.epoch, of.lr, measured) {
+                    if self.recipe.spikes.is_some() {
+                        report.extra.insert("left_out", self.norms.left_out as f64);
+                    }
                     listeners.progress.report(&report);
                     listeners.sinks.record(&Record::Step(&report))?;
                 }
@@ -125,7 +136,7 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
     }
 
     /// Adds the gradients of step `step`, of all its micro-batches and all processes; also returns the epoch.
-    fn gradients(
+    pub(crate) fn gradients(
         &mut self,
         step: u64,
         feed: &mut Feed<'_, K::Sample>,
@@ -183,31 +194,88 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
         Ok((sums, epoch))
     }
 
+    /// Leaves out the step that comes next, and counts it: the schedule and the data go on, parameters and moments stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooManySpikes`] where the recipe's guard lets no more be left out.
+    pub fn skip(&mut self) -> Result<()> {
+        let (phase, step) = (self.task.phase(), self.optimiser.steps());
+        let most = self.recipe.spikes.map_or(0, |guard| guard.max_spikes);
+        if self.norms.left_out >= most {
+            return Err(Error::TooManySpikes { phase, step, most });
+        }
+        self.norms.left_out += 1;
+        self.optimiser.pass();
+        Ok(())
+    }
+
+    /// What the gradients of a step are multiplied by.
+    pub(crate) fn scale(&self, sums: &Sums<O::Tensor>) -> f32 {
+        if self.alone() { 1.0 } else { 1.0 / sums.rows().max(1) as f32 }
+    }
+
     /// Whether the numbers are read after `done` steps.
     fn looks_after(&self, done: u64, until: u64) -> bool {
         let due = |every: u64| done.is_multiple_of(every.max(1));
-        due(self.recipe.read_every) || due(self.recipe.report_every) || done == until
+        let guarded = self.recipe.spikes.is_some();
+        guarded || due(self.recipe.read_every) || due(self.recipe.report_every) || done == until
     }
 
     /// Reads all steps that were not read, the last of which is not taken yet: its gradients are there.
     fn look(
-        &self,
+        &mut self,
         pending: &mut Vec<Pending<O::Tensor>>,
         grads: &K::Params,
     ) -> Result<Vec<(Pending<O::Tensor>, Measured)>> {
-        let last = pending.len() - 1;
-        let read = |(i, pending): (usize, Pending<O::Tensor>)| {
-            let measured = pending.read(self.ops, self.task.phase(), (i == last).then_some(grads))?;
-            Ok((pending, measured))
-        };
-        pending.drain(..).enumerate().map(read).collect()
+        let (last, mut all) = (pending.len() - 1, Vec::with_capacity(pending.len()));
+        for (i, pending) in pending.drain(..).enumerate() {
+            let measured = pending.read(self.ops)?;
+            let tensor = measured.broken(self.ops, (i == last).then_some(grads))?;
+            match self.recipe.spikes {
+                Some(guard) => self.guard(&guard, &pending, &measured, tensor)?,
+                None => {
+                    let (phase, step) = (self.task.phase(), pending.step);
+                    tensor.map_or(Ok(()), |tensor| Err(Error::NotFinite { phase, step, tensor }))?;
+                }
+            }
+            all.push((pending, measured));
+        }
+        Ok(all)
+    }
+
+    /// Counts a step, or refuses it.
+    fn guard(
+        &mut self,
+        guard: &SpikeGuard,
+        pending: &Pending<O::Tensor>,
+        measured: &Measured,
+        tensor: Option<String>,
+    ) -> Result<()> {
+        let limit = self.norms.limit(guard);
+        if tensor.is_none() && measured.grad_norm <= limit {
+            self.norms.take(measured.grad_norm);
+            return Ok(());
+        }
+        Err(Error::Spike(Box::new(Spike {
+            phase: self.task.phase(),
+            step: pending.step,
+            epoch: pending.epoch,
+            lr: pending.lr,
+            loss: measured.loss,
+            grad_norm: measured.grad_norm,
+            mean_grad_norm: self.norms.mean(),
+            limit,
+            left_out: self.norms.left_out,
+            tensor,
+        })))
     }
 }
 
 /// The batches of a run, in order.
-struct Feed<'a, S: Sample> {
-    loader: &'a Loader<S>,
-    batches: Batches<S>,
+pub(crate) struct Feed<'a, S: Sample> {
+    pub(crate) loader: &'a Loader<S>,
+    pub(crate) batches: Batches<S>,
 }
 
 impl<S: Sample> Feed<'_, S> {

@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::optimiser::Optimiser;
 use crate::ranks::Communicator;
 use crate::recipe::Recipe;
+use crate::spikes::Norms;
 use crate::task::Task;
 use beit_data::Shard;
 use beit_ops::Ops;
@@ -27,6 +28,8 @@ pub struct Trainer<'a, O: Ops, K: Task<O>> {
     pub optimiser: Optimiser<O::Tensor>,
     /// The average of the weights, if the recipe asks for one.
     pub(crate) average: Option<Average<K::Params, K::Buffers>>,
+    /// The norms of the steps so far, where the recipe has a guard.
+    pub(crate) norms: Norms,
 }
 
 impl<'a, O: Ops, K: Task<O, Buffers = ()>> Trainer<'a, O, K> {
@@ -41,7 +44,7 @@ impl<'a, O: Ops, K: Task<O>> Trainer<'a, O, K> {
     pub fn with_buffers(ops: &'a O, task: K, recipe: Recipe, params: K::Params, buffers: K::Buffers) -> Self {
         let optimiser = Optimiser::new(ops, &params, recipe.hyper, task.depth(&params));
         let average = recipe.ema.map(|decay| Average::new(decay, &params, &buffers));
-        Self { ops, task, recipe, params, buffers, optimiser, average }
+        Self { ops, task, recipe, params, buffers, optimiser, average, norms: Norms::default() }
     }
 
     /// Begins as one of several processes, each of which keeps the optimiser's moments of some parameters, and steps only them. Then
@@ -93,7 +96,8 @@ impl<'a, O: Ops, K: Task<O>> Trainer<'a, O, K> {
     /// The device, the disk, or moments that other processes keep and that were not [collected](Trainer::collect).
     pub fn save_state(&self, checkpoint: &Path) -> Result<()> {
         let settings = Settings { recipe: &self.recipe, task: self.task.settings() };
-        checkpoint::save(self.ops, checkpoint, &settings, &self.optimiser, &self.buffers)?;
+        let norms = self.recipe.spikes.map(|_| self.norms);
+        checkpoint::save(self.ops, checkpoint, (&settings, norms), &self.optimiser, &self.buffers)?;
         match &self.average {
             Some(_) => checkpoint::save_params(self.ops, checkpoint, self.optimiser.steps(), &self.params),
             None => Ok(()),
@@ -109,7 +113,8 @@ impl<'a, O: Ops, K: Task<O>> Trainer<'a, O, K> {
     pub fn load_state(&mut self, checkpoint: &Path) -> Result<()> {
         let settings = Settings { recipe: &self.recipe, task: self.task.settings() };
         self.average = self.recipe.ema.map(|decay| Average::new(decay, &self.params, &self.buffers));
-        checkpoint::load(self.ops, checkpoint, &settings, &mut self.optimiser, &mut self.buffers)?;
+        self.norms =
+            checkpoint::load(self.ops, checkpoint, &settings, &mut self.optimiser, &mut self.buffers)?;
         match &self.average {
             Some(_) => checkpoint::load_params(self.ops, checkpoint, &mut self.params),
             None => Ok(()),

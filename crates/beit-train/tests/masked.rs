@@ -75,7 +75,8 @@ fn step(images: Range<usize>, batch: usize, accumulate: u64) -> (Vec<f32>, StepR
     };
     let schedule = Schedule { peak: 1e-2, min: 0.0, warmup: 0, total: 1, decay: Decay::Cosine };
     let hyper = Hyper { clip_grad: Some(1.0), ..Hyper::new(schedule) };
-    let recipe = Recipe { accumulate, hyper, report_every: 1, read_every: 1, seed: 3, ema: None };
+    let recipe =
+        Recipe { accumulate, hyper, report_every: 1, read_every: 1, seed: 3, ema: None, spikes: None };
     let params = Mim::init(&OPS, &MimConfig { vit, vocab: 16 }, 3);
     let task = MaskedImages { tokenizer: &tokenizer, recompute: false, baseline: 0.0 };
     let mut training = Trainer::new(&OPS, task, recipe, params);

@@ -30,8 +30,15 @@ fn training_of(accumulate: u64) -> Training {
     let small = beit_tokenizer::Recipe::small();
     let recipe = beit_tokenizer::Recipe { schedule: small.schedule.rescaled(6), ..small };
     let task = Tokenization::new(&config, recipe, [8, 8]).expect("the sides can be halved");
-    let recipe =
-        Recipe { accumulate, hyper: task.hyper(), report_every: 1, read_every: 1, seed: 3, ema: None };
+    let recipe = Recipe {
+        accumulate,
+        hyper: task.hyper(),
+        report_every: 1,
+        read_every: 1,
+        seed: 3,
+        ema: None,
+        spikes: None,
+    };
     Trainer::new(&OPS, task, recipe, beit_tokenizer::init(&OPS, &config, 3))
 }
 

@@ -50,16 +50,16 @@ pub use run::{FolderLock, merged as settings_of_run, tokenizer_of};
 pub use segmenter::{Segmentation, Segmenter, Share, ViewSettings};
 pub use settings::{
     AugmentSettings, AutoAugment, AverageSettings, Batches, ClusterSettings, CropSettings, DataSettings,
-    DeviceSettings, FolderSettings, GpuSums, HeldOutSettings, LoadSettings, MaskKind, MaskSettings,
-    MeasureSettings, MixingSettings, ModelSettings, OpenSettings, OptimisationSettings, ParametersRule,
-    Precision, PreprocessingRule, RankSettings, ReadSettings, ResizingRule, Resume, RunSettings, Sides, Size,
-    SumSettings, TapsRule, TokenizerKind,
+    DeviceSettings, FolderSettings, GpuSums, GuardSettings, HeldOutSettings, LoadSettings, MaskKind,
+    MaskSettings, MeasureSettings, MixingSettings, ModelSettings, OpenSettings, OptimisationSettings,
+    ParametersRule, Precision, PreprocessingRule, RankSettings, ReadSettings, ResizingRule, Resume,
+    RunSettings, Sides, Size, SumSettings, TapsRule, TokenizerKind,
 };
 pub use tokenizer::{Tokenizer, Tokens};
 pub use train::{
     FinetuneSettings, FinetuneTask, Finetuned, Finetuning, HeadKind, HeadSettings, Judged, PlannedRun,
-    PretrainSettings, Pretrained, Pretraining, TokenizerSettings, TokenizerTraining, TrainedTokenizer,
-    kmeans_for, quality_sentence, tokenizer_for,
+    PretrainSettings, Pretrained, Pretraining, Replay, ReplayedImage, ReplayedTensor, Replaying,
+    TokenizerSettings, TokenizerTraining, TrainedTokenizer, kmeans_for, quality_sentence, tokenizer_for,
 };
 pub use verify::{Check, Verified, verify};
 

@@ -116,6 +116,28 @@ impl<S: Sample> Loader<S> {
         self.shared.bad_files()
     }
 
+    /// The images that batch `batch` asks for, in its order: indices of the source, those of files that cannot be decoded among them. Nothing is
+    /// read.
+    #[must_use]
+    pub fn asked_for(&self, batch: u64) -> Vec<usize> {
+        let (epoch, number) = self.within_epoch(batch);
+        let order = self.shared.order(epoch);
+        let positions = self.shared.config.positions(number, order.len());
+        positions.map(|position| self.shared.asked_for(&order, position).index).collect()
+    }
+
+    /// The images of batch `batch`, each as a batch of its own, changed in the same random way; none of those that cannot be decoded.
+    pub fn one_by_one(&self, batch: u64) -> impl Iterator<Item = Batch<S>> {
+        let (epoch, number) = self.within_epoch(batch);
+        let positions = self.shared.config.positions(number, self.shared.order(epoch).len());
+        positions.filter_map(move |position| self.shared.made((epoch, number), position..position + 1).batch)
+    }
+
+    /// The epoch of a batch, and its number in it.
+    fn within_epoch(&self, batch: u64) -> (u64, u64) {
+        (batch / self.batches_per_epoch(), batch % self.batches_per_epoch())
+    }
+
     /// The batches of one epoch.
     ///
     /// # Errors
@@ -179,6 +201,16 @@ impl<S: Sample> Loader<S> {
     }
 }
 
+/// What stands at a position of an epoch.
+struct Asked {
+    /// Of the source.
+    index: usize,
+    /// Which of the times that it occurs in the epoch.
+    repeat: usize,
+    /// Which of the times that it stands there in a row.
+    copy: usize,
+}
+
 /// What a worker makes of one batch.
 struct Made<S: Sample> {
     /// `None` where no image of it can be decoded.
@@ -199,6 +231,12 @@ impl<S> Shared<S> {
         (new, bad.values().cloned().collect())
     }
 
+    fn asked_for(&self, order: &[usize], position: usize) -> Asked {
+        let (place, copy) = (order[position / self.config.copies], position % self.config.copies);
+        let (index, repeat) = (self.indices[place % self.indices.len()], place / self.indices.len());
+        Asked { index, repeat, copy }
+    }
+
     fn too_many_bad(&self, bad: Vec<BadFile>) -> Error {
         Error::TooManyBad { bad, total: self.indices.len(), allowed: 100.0 * self.config.max_bad_share }
     }
@@ -206,11 +244,16 @@ impl<S> Shared<S> {
 
 impl<S: Sample> Shared<S> {
     fn batch(&self, epoch: u64, number: u64) -> Made<S> {
+        let positions = self.config.positions(number, self.order(epoch).len());
+        self.made((epoch, number), positions)
+    }
+
+    /// What these positions of an epoch make, as the batch of this epoch and number.
+    fn made(&self, (epoch, number): (u64, u64), positions: Range<usize>) -> Made<S> {
         let order = self.order(epoch);
         let (mut samples, mut indices, mut bad) = (Vec::new(), Vec::new(), Vec::new());
-        for position in self.config.positions(number, order.len()) {
-            let (place, copy) = (order[position / self.config.copies], position % self.config.copies);
-            let (index, repeat) = (self.indices[place % self.indices.len()], place / self.indices.len());
+        for position in positions {
+            let Asked { index, repeat, copy } = self.asked_for(&order, position);
             match self.item(index) {
                 Ok(item) => {
                     let pass = self.config.pass(epoch, repeat, copy);

@@ -210,6 +210,11 @@ impl<T: Clone> Optimiser<T> {
         ops.adamw_all(own_params, own_grads, own_moments, clip, &settings);
     }
 
+    /// Counts a step that is not taken.
+    pub(crate) const fn pass(&mut self) {
+        self.step += 1;
+    }
+
     /// The parameters by the process that steps them.
     pub fn by_owner<'p>(&self, params: Vec<&'p mut T>) -> Vec<Vec<&'p mut T>> {
         let mut by_owner: Vec<Vec<&mut T>> = (0..self.shard.of).map(|_| Vec::new()).collect();

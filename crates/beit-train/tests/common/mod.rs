@@ -77,7 +77,7 @@ pub(crate) fn params() -> Classifier<Array> {
 pub(crate) fn recipe(peak: f64, accumulate: u64) -> Recipe {
     let schedule = Schedule { peak, min: 0.0, warmup: 1, total: 6, decay: Decay::Cosine };
     let hyper = Hyper { clip_grad: Some(1.0), layer_decay: Some(0.8), ..Hyper::new(schedule) };
-    Recipe { accumulate, hyper, report_every: 1, read_every: 1, seed: 7, ema: None }
+    Recipe { accumulate, hyper, report_every: 1, read_every: 1, seed: 7, ema: None, spikes: None }
 }
 
 pub(crate) fn training(recipe: Recipe) -> Training {

@@ -6,6 +6,11 @@ use crate::error::{Error, Result, unfit};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// The name of what is saved after `step` steps.
+pub(super) fn name_of(step: u64) -> String {
+    format!("step-{step:07}")
+}
+
 /// The newest checkpoint of a run that is whole, whatever `last` says.
 pub(crate) fn newest(dir: &Path) -> Option<PathBuf> {
     newest_and_damaged(dir).ok()?.0
@@ -14,7 +19,7 @@ pub(crate) fn newest(dir: &Path) -> Option<PathBuf> {
 /// [`newest`], and what is wrong with those that are newer still.
 pub(super) fn newest_and_damaged(dir: &Path) -> Result<(Option<PathBuf>, Vec<Error>)> {
     let mut damaged = Vec::new();
-    for path in all(dir)?.into_iter().rev() {
+    for path in all(&dir.join(CHECKPOINTS))?.into_iter().rev() {
         match beit_train::checkpoint_step(&path) {
             Ok(_) => return Ok((Some(path), damaged)),
             Err(error) => damaged.push(error.into()),
@@ -23,9 +28,9 @@ pub(super) fn newest_and_damaged(dir: &Path) -> Result<(Option<PathBuf>, Vec<Err
     Ok((None, damaged))
 }
 
-/// The checkpoints of a run, oldest first.
-fn all(dir: &Path) -> Result<Vec<PathBuf>> {
-    let mut all = entries(&dir.join(CHECKPOINTS))?;
+/// The checkpoints in a folder, oldest first.
+fn all(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut all = entries(folder)?;
     all.retain(|path| is_checkpoint_name(&name(path)));
     all.sort();
     Ok(all)
@@ -40,9 +45,9 @@ pub(super) fn point(dir: &Path, checkpoint: &Path) -> Result<()> {
         .map_err(Error::file("write", &link))
 }
 
-/// Deletes the oldest checkpoints but for the newest `keep`, and never `current`.
-pub(super) fn delete_old(dir: &Path, keep: usize, current: &Path) -> Result<()> {
-    let all = all(dir)?;
+/// Deletes the oldest checkpoints in a folder but for the newest `keep`, and never `current`.
+pub(super) fn delete_old(folder: &Path, keep: usize, current: &Path) -> Result<()> {
+    let all = all(folder)?;
     let old = all.len().saturating_sub(keep.max(1));
     all[..old].iter().filter(|path| *path != current).try_for_each(|path| remove(path))
 }

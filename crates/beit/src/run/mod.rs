@@ -240,7 +240,7 @@ impl Run {
 
     /// The folder of the checkpoint after `step` steps.
     pub(crate) fn checkpoint(&self, step: u64) -> PathBuf {
-        self.path(parts::CHECKPOINTS).join(format!("step-{step:07}"))
+        self.path(parts::CHECKPOINTS).join(checkpoints::name_of(step))
     }
 
     /// Refuses to go on with other settings than those of the run; of a new one they are written down again, with what was found since it
@@ -265,7 +265,17 @@ impl Run {
     pub(crate) fn set_last(&mut self, checkpoint: &Path, keep: usize) -> Result<()> {
         checkpoints::point(&self.dir, checkpoint)?;
         self.commit()?;
-        checkpoints::delete_old(&self.dir, keep, checkpoint)
+        checkpoints::delete_old(&self.path(parts::CHECKPOINTS), keep, checkpoint)
+    }
+
+    /// The folder of what stood before step `step`, which was not taken.
+    pub(crate) fn spike(&self, step: u64) -> PathBuf {
+        self.path(parts::SPIKES).join(checkpoints::name_of(step))
+    }
+
+    /// Deletes older steps that were not taken beyond the newest `keep`.
+    pub(crate) fn keep_spikes(&self, newest: &Path, keep: usize) -> Result<()> {
+        checkpoints::delete_old(&self.path(parts::SPIKES), keep, newest)
     }
 
     /// The folder for pictures.
@@ -305,6 +315,11 @@ impl Drop for Run {
             let _ = fs::remove_dir(&self.dir);
         }
     }
+}
+
+/// Where the settings of a run are written down.
+pub(crate) fn settings_file(run: &Path) -> PathBuf {
+    run.join(parts::SETTINGS)
 }
 
 /// Whether a run was begun in this folder.

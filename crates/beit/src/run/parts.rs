@@ -9,13 +9,16 @@ pub(super) const SETTINGS: &str = "run.toml";
 pub(super) const CHECKPOINTS: &str = "checkpoints";
 pub(super) const PICTURES: &str = "pictures";
 pub(super) const TOKENIZER: &str = "tokenizer";
+/// Steps that were not taken, each a checkpoint before it.
+pub(super) const SPIKES: &str = "spikes";
 pub(super) const LAST: &str = "last";
 pub(super) const NEW_LAST: &str = "last.new";
 /// Of processes that are not rank 0: a file each.
 pub(crate) const LOGS: &str = "logs";
 const METRICS: &str = "metrics.jsonl";
 /// Everything.
-pub(super) const ALL: [&str; 8] = [SETTINGS, METRICS, PICTURES, CHECKPOINTS, TOKENIZER, LOGS, LAST, NEW_LAST];
+pub(super) const ALL: [&str; 9] =
+    [SETTINGS, METRICS, PICTURES, CHECKPOINTS, SPIKES, TOKENIZER, LOGS, LAST, NEW_LAST];
 
 /// Deletes a file, a link or a folder, if it is there.
 pub(super) fn remove(path: &Path) -> Result<()> {
@@ -53,7 +56,7 @@ pub(super) fn is_left_over(name: &str) -> bool {
 
 /// Deletes what processes left that were killed. The folder must be locked.
 pub(super) fn clean(dir: &Path) -> Result<()> {
-    for folder in [dir.to_owned(), dir.join(CHECKPOINTS), dir.join(PICTURES)] {
+    for folder in [dir.to_owned(), dir.join(CHECKPOINTS), dir.join(SPIKES), dir.join(PICTURES)] {
         for path in entries(&folder)? {
             let hidden_picture = folder.ends_with(PICTURES) && name(&path).starts_with('.');
             if is_left_over(&name(&path)) || hidden_picture {
@@ -89,12 +92,15 @@ pub(super) fn foreign(dir: &Path) -> Result<Option<PathBuf>> {
     if let Some(path) = find(dir.join(LOGS), &log)? {
         return Ok(Some(path));
     }
-    let checkpoint = |name: &str| is_checkpoint_name(name) || is_left_over(name);
-    if let Some(path) = find(dir.join(CHECKPOINTS), &checkpoint)? {
-        return Ok(Some(path));
+    let checkpoint =
+        |name: &str| is_checkpoint_name(name.strip_suffix(".json").unwrap_or(name)) || is_left_over(name);
+    let mut saved = Vec::new();
+    for folder in [CHECKPOINTS, SPIKES].map(|folder| dir.join(folder)) {
+        if let Some(path) = find(folder.clone(), &checkpoint)? {
+            return Ok(Some(path));
+        }
+        saved.extend(entries(&folder)?.into_iter().filter(|path| is_checkpoint_name(&name(path))));
     }
-    let mut saved = entries(&dir.join(CHECKPOINTS))?;
-    saved.retain(|path| is_checkpoint_name(&name(path)));
     for folder in saved.into_iter().chain([dir.join(TOKENIZER)]) {
         if let Some(path) = beit_weights::foreign_file(&folder) {
             return Ok(Some(path));

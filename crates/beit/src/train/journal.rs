@@ -135,6 +135,9 @@ impl<'a> Journal<'a> {
             let ended = self.steps(trainer, loader, until, by_time.then(|| Instant::now() + between));
             let step = trainer.optimiser.steps();
             if let Err(error) = ended {
+                if self.leaves_out(trainer, (loader, settings), &save, &error)? {
+                    continue;
+                }
                 self.rescue(trainer, begun, settings, &save, &error);
                 return Err(error);
             }

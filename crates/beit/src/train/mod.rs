@@ -5,23 +5,31 @@ mod finetune;
 mod init;
 mod journal;
 mod pretrain;
+mod replay;
+mod spikes;
 mod tokenizer;
 mod tokenizer_kinds;
 
 pub use finetune::{FinetuneSettings, FinetuneTask, Finetuned, Finetuning, HeadKind, HeadSettings, Judged};
 pub use pretrain::{PlannedRun, PretrainSettings, Pretrained, Pretraining};
+pub use replay::{Replay, ReplayedImage, ReplayedTensor, Replaying};
 pub use tokenizer::{TokenizerSettings, TokenizerTraining, TrainedTokenizer, sentence as quality_sentence};
 pub use tokenizer_kinds::{config_for as tokenizer_for, kmeans_for};
 
 use crate::device::Device;
 use crate::error::Result;
-use crate::settings::{OptimisationSettings, RunSettings};
+use crate::settings::{AverageSettings, GuardSettings, OptimisationSettings, RunSettings};
 use beit_train::{Hyper, Recipe};
 use journal::Journal;
 use std::path::Path;
 
 /// The recipe of a transformer.
-fn recipe(optimisation: &OptimisationSettings, run: &RunSettings, hyper: Hyper, device: &Device) -> Recipe {
+fn recipe(
+    (optimisation, average, guard): (&OptimisationSettings, &AverageSettings, &GuardSettings),
+    run: &RunSettings,
+    hyper: Hyper,
+    device: &Device,
+) -> Recipe {
     let report_every = run.folder.report_every();
     Recipe {
         accumulate: optimisation.update_freq(),
@@ -29,7 +37,8 @@ fn recipe(optimisation: &OptimisationSettings, run: &RunSettings, hyper: Hyper, 
         report_every,
         read_every: device.read_every(report_every),
         seed: optimisation.seed,
-        ema: None,
+        ema: average.decay(),
+        spikes: guard.guard(),
     }
 }
 

@@ -209,6 +209,7 @@ impl Job<'_> {
             read_every: device.read_every(report_every),
             seed,
             ema: None,
+            spikes: None,
         };
         Ok(Trainer::new(ops, task, recipe, beit_tokenizer::init(ops, config, seed)))
     }

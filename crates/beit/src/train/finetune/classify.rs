@@ -8,7 +8,9 @@ use crate::error::Result;
 use crate::load::ClassifierModel;
 use crate::loaders::Loading;
 use crate::probe::pixels_baseline;
+use crate::train::replay::{KeptStep, Replay};
 use beit_data::{FinetuneTransform, LabelledSample, Loader, Preprocessing};
+use beit_heads::Classifier;
 use beit_ops::Ops;
 use beit_train::{Classification, Evaluation, Record, Sink, Trainer};
 use beit_weights::{save_classifier, write_preprocessing};
@@ -27,24 +29,9 @@ impl Work for Job<'_> {
         if !settings.run.resumes() {
             watch.note(&report);
         }
-        let loading = Loading::for_training(&settings.training, &settings.data, device.workers(), watch);
-        let usual = preprocessing.finetune();
-        let transform =
-            settings.augment.or(FinetuneTransform { crop: settings.crop.or(usual.crop), ..usual });
-        let loader: Loader<LabelledSample> = loading.finetune(
-            &job.images.source,
-            job.images.indices.clone(),
-            transform,
-            settings.augment.copies(),
-        )?;
-
-        let task = Classification {
-            smoothing: settings.smoothing,
-            mixing: settings.mixing.mixing(),
-            recompute: settings.training.recompute,
-        };
-        let shard = settings.training.moments(device.team().shard());
-        let mut trainer = Trainer::new(&**ops, task, job.recipe(device), params).sharded(shard);
+        let loading = job.loading(device);
+        let loader = job.classified(&loading, preprocessing)?;
+        let mut trainer = job.classifying(&**ops, device, params);
         let names = job.images.source.class_names();
         let save = |trainer: &Trainer<'_, O, _>, dir: &Path| save(trainer, &preprocessing, names, dir);
         let mut trained = job.train(device, &mut trainer, &loader, save)?;
@@ -67,6 +54,51 @@ impl Work for Job<'_> {
             false => pixels_baseline(&job.images, preprocessing, &loading)?,
         };
         Ok(job.finetuned(trained, split, Judged::Classes { accuracy, pixels_baseline }))
+    }
+}
+
+impl Finetuning {
+    /// Augmented images with their classes.
+    fn classified(&self, loading: &Loading, preprocessing: Preprocessing) -> Result<Loader<LabelledSample>> {
+        let Self { settings, images, .. } = self;
+        let usual = preprocessing.finetune();
+        let transform =
+            settings.augment.or(FinetuneTransform { crop: settings.crop.or(usual.crop), ..usual });
+        loading.finetune(&images.source, images.indices.clone(), transform, settings.augment.copies())
+    }
+
+    /// The trainer of a run.
+    fn classifying<'a, O: Ops>(
+        &self,
+        ops: &'a O,
+        device: &Device,
+        params: Classifier<O::Tensor>,
+    ) -> Trainer<'a, O, Classification> {
+        let settings = &self.settings;
+        let task = Classification {
+            smoothing: settings.smoothing,
+            mixing: settings.mixing.mixing(),
+            recompute: settings.training.recompute,
+        };
+        let shard = settings.training.moments(device.team().shard());
+        Trainer::new(ops, task, self.recipe(device), params).sharded(shard)
+    }
+}
+
+/// Computes a step again that a run has kept.
+pub(super) struct ReplayJob<'a>(pub(super) &'a Finetuning, pub(super) &'a KeptStep);
+
+impl Work for ReplayJob<'_> {
+    type Output = Replay;
+
+    fn run<O: Ops + 'static>(self, ops: &Rc<O>, device: &Device) -> Result<Replay> {
+        let Self(job, kept) = self;
+        kept.same_run(&job.recorded(device))?;
+        let Start { params, preprocessing, .. } = job.start_from_own(&**ops, &kept.folder)?;
+        let loader = job.classified(&job.loading(device), preprocessing)?;
+        let mut trainer = job.classifying(&**ops, device, params);
+        trainer.load_state(&kept.folder)?;
+        kept.replayed(&mut trainer, &loader, job.images.source.as_ref())
     }
 }
 

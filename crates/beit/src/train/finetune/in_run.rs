@@ -4,7 +4,7 @@ use super::{Finetuned, Finetuning, Judged};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::progress::Task as Begun;
-use crate::run::{Recorded, Run, data_stamp};
+use crate::run::Run;
 use crate::train::Journal;
 use beit_data::Loader;
 use beit_ops::Ops;
@@ -42,8 +42,7 @@ impl Finetuning {
         save: impl Fn(&Trainer<'_, O, K>, &Path) -> Result<()>,
     ) -> Result<Trained> {
         let (settings, watch) = (&self.settings, &self.watch);
-        let recorded = Recorded::new(settings, device).with("data", data_stamp(self.images.source.as_ref()));
-        let team = device.team();
+        let (recorded, team) = (self.recorded(device), device.team());
         let mut run = Run::of_team(team, &settings.run, "finetune", &self.inputs(), &recorded, watch)?;
         if let Some(newest) = run.newest() {
             trainer.load_state(&newest)?;

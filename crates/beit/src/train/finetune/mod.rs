@@ -18,13 +18,14 @@ use crate::labelled::Labelled;
 use crate::loaders::Loading;
 use crate::memory;
 use crate::progress::Watch;
-use crate::run::{Run, newest};
+use crate::run::{Recorded, Run, data_stamp, newest};
 use crate::settings::number::{SHARE, within};
 use crate::settings::{
-    AugmentSettings, AverageSettings, Batches, CropSettings, DataSettings, HeldOutSettings, LoadSettings,
-    MixingSettings, ModelSettings, OptimisationSettings, RunSettings,
+    AugmentSettings, AverageSettings, Batches, CropSettings, DataSettings, GuardSettings, HeldOutSettings,
+    LoadSettings, MixingSettings, ModelSettings, OptimisationSettings, RunSettings,
 };
 use crate::train::recipe;
+use crate::train::replay::{KeptStep, Replay};
 use beit_heads::Pooling;
 use beit_ops::{Ops, Plan};
 use beit_train::{Decay, Hyper, Recipe};
@@ -131,6 +132,10 @@ pub struct FinetuneSettings {
     #[cfg_attr(feature = "clap", command(flatten))]
     #[serde(flatten)]
     pub average: AverageSettings,
+    /// Steps that are left out.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    #[serde(flatten)]
+    pub guard: GuardSettings,
     /// Classify by the CLS token instead of the mean of the patches
     #[cfg_attr(feature = "clap", arg(long))]
     pub use_cls: bool,
@@ -158,6 +163,7 @@ impl Default for FinetuneSettings {
             augment: AugmentSettings::default(),
             mixing: MixingSettings::default(),
             average: AverageSettings::default(),
+            guard: GuardSettings::default(),
             use_cls: false,
             run: RunSettings::default(),
         }
@@ -188,6 +194,7 @@ impl FinetuneSettings {
         self.augment.check()?;
         self.mixing.check(self.training.batch_size())?;
         self.average.check()?;
+        self.guard.check()?;
         self.segmentation.check()?;
         match self.task {
             FinetuneTask::Classify => self.segmentation.check_unused()?,
@@ -280,10 +287,29 @@ impl Finetuning {
         }
     }
 
+    /// Computes the step again before which a checkpoint of the run was kept.
+    pub(in crate::train) fn replay(&self, kept: &KeptStep, device: &Device) -> Result<Replay> {
+        match self.settings.task {
+            FinetuneTask::Classify => device.run(classify::ReplayJob(self, kept)),
+            FinetuneTask::Segment => device.run(segment::ReplayJob(self, kept)),
+        }
+    }
+
+    /// How its images are loaded.
+    fn loading(&self, device: &Device) -> Loading {
+        let FinetuneSettings { training, data, .. } = &self.settings;
+        Loading::for_training(training, data, device.workers(), &self.watch)
+    }
+
+    /// What is written down of it.
+    fn recorded(&self, device: &Device) -> Recorded<'_, FinetuneSettings> {
+        Recorded::new(&self.settings, device).with("data", data_stamp(self.images.source.as_ref()))
+    }
+
     /// How it trains.
     fn recipe(&self, device: &Device) -> Recipe {
-        let FinetuneSettings { training, run, average, .. } = &self.settings;
-        Recipe { ema: average.decay(), ..recipe(training, run, self.hyper, device) }
+        let FinetuneSettings { training, run, average, guard, .. } = &self.settings;
+        recipe((training, average, guard), run, self.hyper, device)
     }
 
     /// The files and folders that it reads.

@@ -10,7 +10,11 @@ use crate::load::SegmenterModel;
 use crate::loaders::{Loading, decodable};
 use crate::picture;
 use crate::segmenter::{Segmenter as Door, ViewSettings};
+use crate::train::FinetuneSettings;
+use crate::train::replay::{KeptStep, Replay};
 use beit_data::{Image, Loader, Preprocessing, SegmentationSample};
+use beit_heads::Segmenter;
+use beit_heads::segmenter::HeadRunning;
 use beit_ops::Ops;
 use beit_train::{PixelCounts, Record, Segmentation, Sink, Trainer};
 use beit_weights::{save_segmenter, write_preprocessing};
@@ -34,16 +38,9 @@ impl Work for Job<'_> {
         if !settings.run.resumes() {
             watch.note(&report);
         }
-        let loading = Loading::for_training(&settings.training, &settings.data, device.workers(), watch);
-        let indices = job.images.indices.clone();
-        let loader: Loader<SegmentationSample> =
-            loading.segmentation(&job.images.source, indices, preprocessing.segment())?;
-
-        let (mean, recompute) = (settings.segmentation.mean(), settings.training.recompute);
-        let task = Segmentation { mean, recompute };
-        let shard = settings.training.moments(device.team().shard());
-        let mut trainer =
-            Trainer::with_buffers(&**ops, task, job.recipe(device), params, running).sharded(shard);
+        let loading = job.loading(device);
+        let loader = job.with_masks(&loading, preprocessing)?;
+        let mut trainer = job.segmenting(&**ops, device, (params, running));
         let names = job.class_names();
         let save = |trainer: &Trainer<'_, O, _>, dir: &Path| save(trainer, &preprocessing, names, dir);
         let mut trained = job.train(device, &mut trainer, &loader, save)?;
@@ -67,6 +64,29 @@ impl Work for Job<'_> {
 }
 
 impl Finetuning {
+    /// Augmented images with their masks.
+    fn with_masks(
+        &self,
+        loading: &Loading,
+        preprocessing: Preprocessing,
+    ) -> Result<Loader<SegmentationSample>> {
+        let indices = self.images.indices.clone();
+        loading.segmentation(&self.images.source, indices, preprocessing.segment())
+    }
+
+    /// The trainer of a run.
+    fn segmenting<'a, O: Ops>(
+        &self,
+        ops: &'a O,
+        device: &Device,
+        (params, running): (Segmenter<O::Tensor>, HeadRunning<O::Tensor>),
+    ) -> Trainer<'a, O, Segmentation> {
+        let FinetuneSettings { segmentation, training, .. } = &self.settings;
+        let task = Segmentation { mean: segmentation.mean(), recompute: training.recompute };
+        let shard = training.moments(device.team().shard());
+        Trainer::with_buffers(ops, task, self.recipe(device), params, running).sharded(shard)
+    }
+
     /// What is counted of the images that were held out.
     fn judge(&self, segmenter: &Door, loading: &Loading, seen: &mut Seen<'_>) -> Result<PixelCounts> {
         let loading = Loading { batch_size: 1, ..loading.clone() };
@@ -92,6 +112,23 @@ impl Finetuning {
             rows[0].push(fitted(image));
         }
         picture::write_grid(path, &rows)
+    }
+}
+
+/// Computes a step again that a run has kept.
+pub(super) struct ReplayJob<'a>(pub(super) &'a Finetuning, pub(super) &'a KeptStep);
+
+impl Work for ReplayJob<'_> {
+    type Output = Replay;
+
+    fn run<O: Ops + 'static>(self, ops: &Rc<O>, device: &Device) -> Result<Replay> {
+        let Self(job, kept) = self;
+        kept.same_run(&job.recorded(device))?;
+        let Start { params, running, preprocessing, .. } = job.segmenter_from_own(&**ops, &kept.folder)?;
+        let loader = job.with_masks(&job.loading(device), preprocessing)?;
+        let mut trainer = job.segmenting(&**ops, device, (params, running));
+        trainer.load_state(&kept.folder)?;
+        kept.replayed(&mut trainer, &loader, job.images.source.as_ref())
     }
 }
 

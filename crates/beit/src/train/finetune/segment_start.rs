@@ -40,7 +40,7 @@ impl Finetuning {
     }
 
     /// Goes on with what this run had learnt: what it began with is not needed any more.
-    fn segmenter_from_own<O: Ops>(&self, ops: &O, own: &Path) -> Result<Start<O::Tensor>> {
+    pub(super) fn segmenter_from_own<O: Ops>(&self, ops: &O, own: &Path) -> Result<Start<O::Tensor>> {
         let Loaded { params: WholeSegmenter { model, running }, .. } = load_segmenter(ops, own)?;
         self.same_number_of_classes(own, model.config().classes)?;
         let preprocessing = load::preprocessing(&Checkpoint::open(own)?, model.vit.config())?;

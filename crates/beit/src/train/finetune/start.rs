@@ -33,7 +33,7 @@ impl Finetuning {
     }
 
     /// Goes on with what this run had learnt: what it began with is not needed any more.
-    fn start_from_own<O: Ops>(&self, ops: &O, own: &Path) -> Result<Start<O::Tensor>> {
+    pub(super) fn start_from_own<O: Ops>(&self, ops: &O, own: &Path) -> Result<Start<O::Tensor>> {
         let loaded = load_classifier(ops, own)?;
         let config = loaded.params.config();
         self.same_number_of_classes(own, config.classes)?;

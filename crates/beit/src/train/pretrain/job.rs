@@ -1,6 +1,6 @@
 //! A run of masked image modelling on a device.
 
-use super::{Pretrained, Pretraining};
+use super::{PretrainSettings, Pretrained, Pretraining};
 use crate::any_tokenizer::AnyTokenizer;
 use crate::device::{Device, Work};
 use crate::error::{Result, unfit};
@@ -11,6 +11,7 @@ use crate::masked::{MaskedModel, write_masks};
 use crate::run::{Recorded, Run, data_stamp};
 use crate::tokenizer::Tokenizer;
 use crate::train::advice::duration_sentence;
+use crate::train::replay::{KeptStep, Replay};
 use crate::train::tokenizer::{REMEDIES, sentence};
 use crate::train::tokenizer_kinds::Job as TokenizerJob;
 use crate::train::{Journal, recipe, same_model};
@@ -19,8 +20,7 @@ use beit_heads::Mim;
 use beit_ops::prelude::*;
 use beit_tokenizer::{Codebook, VisualTokens};
 use beit_train::{
-    MaskedImages, Recipe, Record, Sink, TokenizerQuality, Trainer, checkpoint_step, evaluate_tokens,
-    token_baselines,
+    MaskedImages, Record, Sink, TokenizerQuality, Trainer, checkpoint_step, evaluate_tokens, token_baselines,
 };
 use beit_weights::{save_mim, write_preprocessing};
 use std::path::{Path, PathBuf};
@@ -42,13 +42,9 @@ impl Work for Job<'_> {
             Some(name) => Some(Rc::new(load::tokenizer(&**ops, name, watch)?)),
             None => None,
         };
-        let recipe = Recipe {
-            ema: settings.average.decay(),
-            ..recipe(&settings.training, &settings.run, job.hyper, device)
-        };
         let params = match &job.start {
             Some(start) => start.params(&**ops, job)?,
-            None => Mim::init(&**ops, &job.config, recipe.seed),
+            None => Mim::init(&**ops, &job.config, settings.training.seed),
         };
         let mut recorded = Recorded::new(settings, device).with("data", data_stamp(job.source.as_ref()));
         if let Some(tokenizer) = &given {
@@ -73,10 +69,7 @@ impl Work for Job<'_> {
         self.judge(ops, device, &tokenizer, (&loading, &mut journal), newest.is_none())?;
 
         let baseline = self.baseline(ops, device, &tokenizer, &loading)?;
-        let recompute = settings.training.recompute;
-        let task = MaskedImages { tokenizer: &*tokenizer, recompute, baseline };
-        let shard = settings.training.moments(team.shard());
-        let mut trainer = Trainer::new(&**ops, task, recipe, params).sharded(shard);
+        let mut trainer = job.trainer(&**ops, device, (&*tokenizer, baseline), params);
         if let Some(newest) = &newest {
             resume(&mut trainer, newest)?;
         }
@@ -89,6 +82,55 @@ impl Work for Job<'_> {
         let checkpoint = journal.train_to_the_end(&mut trainer, &loader, &settings.run, save)?;
         let (params, ()) = trainer.into_model();
         self.finish(ops, device, (params, &tokenizer), (&loading, &mut journal), checkpoint)
+    }
+}
+
+impl Pretraining {
+    /// The trainer of a run. `baseline` is the accuracy that needs no model.
+    fn trainer<'a, O: Ops>(
+        &self,
+        ops: &'a O,
+        device: &Device,
+        (tokenizer, baseline): (&'a AnyTokenizer<O::Tensor>, f64),
+        params: Mim<O::Tensor>,
+    ) -> Trainer<'a, O, PretrainTask<'a, O>> {
+        let PretrainSettings { training, average, guard, run, .. } = &self.settings;
+        let recipe = recipe((training, average, guard), run, self.hyper, device);
+        let task = MaskedImages { tokenizer, recompute: training.recompute, baseline };
+        Trainer::new(ops, task, recipe, params).sharded(training.moments(device.team().shard()))
+    }
+
+    /// Computes the step again before which a checkpoint of the run was kept.
+    pub(in crate::train) fn replay(&self, kept: &KeptStep, device: &Device) -> Result<Replay> {
+        device.run(ReplayJob { job: self, kept })
+    }
+}
+
+struct ReplayJob<'a> {
+    job: &'a Pretraining,
+    kept: &'a KeptStep,
+}
+
+impl Work for ReplayJob<'_> {
+    type Output = Replay;
+
+    fn run<O: Ops + 'static>(self, ops: &Rc<O>, device: &Device) -> Result<Replay> {
+        let Self { job, kept } = self;
+        let (settings, watch) = (&job.settings, &job.watch);
+        let own = kept.run.join("tokenizer");
+        let name = settings.tokenizer.as_deref().unwrap_or(&own);
+        let tokenizer = load::tokenizer(&**ops, name, watch)?;
+        kept.same_run(
+            &Recorded::new(settings, device)
+                .with("data", data_stamp(job.source.as_ref()))
+                .with("tokenizer", checksum(&**ops, &tokenizer)?),
+        )?;
+        let loading = Loading::for_training(&settings.training, &settings.data, device.workers(), watch);
+        let loader = job.loader(&job.source, &loading, true)?;
+        let params = Mim::init(&**ops, &job.config, 0);
+        let mut trainer = job.trainer(&**ops, device, (&tokenizer, 0.0), params);
+        resume(&mut trainer, &kept.folder)?;
+        kept.replayed(&mut trainer, &loader, job.source.as_ref())
     }
 }
 

@@ -17,7 +17,7 @@ use crate::ranks::cluster::Step;
 use crate::run::Run;
 use crate::settings::number::within;
 use crate::settings::{
-    AverageSettings, ClusterSettings, CropSettings, DataSettings, LoadSettings, MaskSettings,
+    AverageSettings, ClusterSettings, CropSettings, DataSettings, GuardSettings, LoadSettings, MaskSettings,
     MeasureSettings, ModelSettings, OptimisationSettings, RunSettings, Size, TokenizerKind,
 };
 use beit_data::{ColourJitter, Loader, Preprocessing, PretrainSample, PretrainTransform, Source, Split};
@@ -92,6 +92,10 @@ pub struct PretrainSettings {
     #[cfg_attr(feature = "clap", command(flatten))]
     #[serde(flatten)]
     pub average: AverageSettings,
+    /// Steps that are left out.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    #[serde(flatten)]
+    pub guard: GuardSettings,
 }
 
 impl Default for PretrainSettings {
@@ -114,6 +118,7 @@ impl Default for PretrainSettings {
             crop: CropSettings::default(),
             colour_jitter: None,
             average: AverageSettings::default(),
+            guard: GuardSettings::default(),
         }
     }
 }
@@ -124,6 +129,7 @@ impl PretrainSettings {
         self.training.check()?;
         self.crop.check()?;
         self.average.check()?;
+        self.guard.check()?;
         within("--colour-jitter", "a jitter", self.colour_jitter.unwrap_or(0.0), 0.0..=10.0)
     }
 
