@@ -43,7 +43,7 @@ impl<O: Ops> Batch<O> {
         let targets = Targets::Classes { ids: &ids, smoothing: 0.0 };
         let input = Input { images: &self.images, mask: Some(&mask), drop_path: None };
 
-        let (logits, saved) = model.forward(ops, &input, &rows, Keep::All);
+        let (logits, saved) = model.forward(ops, &input, &rows, Keep::ALL);
         let (metrics, lse) = ops.cross_entropy(&logits, &targets);
         let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, 1.0);
         let mut gradients = model.map(&mut |param| ops.zeros(ops.shape(param)));

@@ -40,7 +40,7 @@ fn a_step_keeps_what_is_planned() {
         gpu.sync().expect("the device works");
         gpu.memory().expect("the device works")[0]
     };
-    for keep in [Keep::All, Keep::Inputs] {
+    for keep in [Keep::ALL, Keep::INPUTS] {
         let base = in_use();
         let plan = Plan::new(Footprint::gpu(4));
         let want = live(&plan, keep, || plan.live_bytes() as u64);

@@ -112,7 +112,8 @@ fn a_run_on_k_means_goes_on() {
 fn a_run_from_another_model_goes_on() {
     let place = Place::with_photos();
     place.good(&format!("pretrain {SHORT} --out run"));
-    let args = "--steps 4 --batch-size 8 --save-every 2 --model-ema --model-ema-decay 0.5 --data folder:photos --accept-tokenizer";
+    let args = "--steps 4 --batch-size 8 --save-every 2 --model-ema --model-ema-decay 0.5 --freeze 1 --data folder:photos --accept-tokenizer";
+    place.bad(1, "pretrain --init run --data folder:photos --freeze 9", &["--freeze 9", "run has 4 blocks"]);
     let began = place.good(&format!("pretrain --init run {args} --out whole"));
     for said in ["tensors taken", "goes on to name the tokens of run/tokenizer", "begin at zero"] {
         assert!(began.stderr.contains(said), "{began}");

@@ -107,7 +107,7 @@ fn steps<O: Ops>(args: &CompareSettings, ops: &O) -> Result<Vec<Measured>, Devic
     optimiser.gather(ops, &mut params, &mut grads);
     let mut all = Vec::new();
     for _ in 0..args.steps {
-        let (logits, saved) = params.forward(ops, &input, &rows, Keep::All);
+        let (logits, saved) = params.forward(ops, &input, &rows, Keep::ALL);
         let (metrics, lse) = ops.cross_entropy(&logits, &targets);
         let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, 1.0);
         params.backward(ops, &input, &d_logits, saved, &mut grads);

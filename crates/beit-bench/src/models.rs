@@ -30,7 +30,7 @@ impl Model {
             _ => beit_tokenizer::Config::dalle(),
         };
         let name = format!("{preset:?}").to_lowercase();
-        let keep = if recompute { Keep::Inputs } else { Keep::All };
+        let keep = Keep { inputs_only: recompute, ..Keep::ALL };
         Ok(Self { name, vit, vocab: tokenizer.vocab, batch, keep, tokenizer })
     }
 

@@ -69,7 +69,7 @@ impl Segmentation {
         }
         let work = if kind == Kind::Upernet { "UPerNet inference" } else { "SETR-PUP step" };
         let name = format!("{} {work} of {side}, batch {batch}", format!("{preset:?}").to_lowercase());
-        let keep = if settings.recompute { Keep::Inputs } else { Keep::All };
+        let keep = Keep { inputs_only: settings.recompute, ..Keep::ALL };
         Ok(Self { name, kind, config, batch, keep })
     }
 

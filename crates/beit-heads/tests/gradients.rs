@@ -81,10 +81,10 @@ fn check_mim(vit: Config) {
     let targets = Targets::Classes { ids: &codes, smoothing: 0.0 };
 
     let loss = |params: &Mim<Array>| {
-        let (logits, _) = params.forward(&OPS, &input, &rows, Keep::All);
+        let (logits, _) = params.forward(&OPS, &input, &rows, Keep::ALL);
         OPS.cross_entropy(&logits, &targets).0[0]
     };
-    let (logits, saved) = params.forward(&OPS, &input, &rows, Keep::All);
+    let (logits, saved) = params.forward(&OPS, &input, &rows, Keep::ALL);
     let (_, lse) = OPS.cross_entropy(&logits, &targets);
     let d_logits = OPS.cross_entropy_backward(&logits, &targets, &lse, 1.0);
     let mut grads = params.map(&mut |p: &Array| OPS.zeros(OPS.shape(p)));
@@ -129,10 +129,10 @@ fn check_classifier(vit: Config, pooling: Pooling) {
     let ids = OPS.upload_ids(&[4, 1]);
     let targets = Targets::Classes { ids: &ids, smoothing: 0.1 };
     let loss = |params: &Classifier<Array>| {
-        let (logits, _) = params.forward(&OPS, &input, Keep::All);
+        let (logits, _) = params.forward(&OPS, &input, Keep::ALL);
         OPS.cross_entropy(&logits, &targets).0[0]
     };
-    let (logits, saved) = params.forward(&OPS, &input, Keep::All);
+    let (logits, saved) = params.forward(&OPS, &input, Keep::ALL);
     let (_, lse) = OPS.cross_entropy(&logits, &targets);
     let d_logits = OPS.cross_entropy_backward(&logits, &targets, &lse, 1.0);
     let mut grads = params.map(&mut |p: &Array| OPS.zeros(OPS.shape(p)));
@@ -177,7 +177,7 @@ fn check_segmenter(head: HeadConfig, taps: [usize; 4], mean: PixelMean) {
     let pixels = Pixels { labels: &labels, size: [4, 8], classes: 3 };
 
     let losses = |params: &Segmenter<Array>| {
-        let (logits, saved) = params.forward(&OPS, &input, &mut running.clone(), &dropout, Keep::All);
+        let (logits, saved) = params.forward(&OPS, &input, &mut running.clone(), &dropout, Keep::ALL);
         (pixel_loss(&OPS, &logits, &pixels, mean, 1.0), saved)
     };
     let loss = |params: &Segmenter<Array>| {

@@ -72,7 +72,7 @@ fn a_step_of_base_on_paper() {
     let keep = DropPath((0..12).map(|_| [ops.zeros([batch]), ops.zeros([batch])]).collect());
     let input = Input { images: &images, mask: Some(&mask), drop_path: Some(&keep) };
     let before = ops.live_bytes();
-    let (logits, saved) = params.forward(&ops, &input, &rows, Keep::All);
+    let (logits, saved) = params.forward(&ops, &input, &rows, Keep::ALL);
     assert_eq!(&*ops.shape(&logits), [masked, 8192]);
 
     let (c, tokens, m) = (768, 197, (batch * 197) as u64);
@@ -103,7 +103,7 @@ fn bf16_step(preset: Preset, batch: usize) -> usize {
     let mask = ops.zeros([batch, 196]);
     let rows = ops.upload_ids(&vec![1; 75 * batch]);
     let input = Input { images: &images, mask: Some(&mask), drop_path: None };
-    let (logits, saved) = params.forward(&ops, &input, &rows, Keep::All);
+    let (logits, saved) = params.forward(&ops, &input, &rows, Keep::ALL);
     let ids = ops.upload_ids(&vec![0; 75 * batch]);
     let targets = Targets::Classes { ids: &ids, smoothing: 0.0 };
     let (_, lse) = ops.cross_entropy(&logits, &targets);

@@ -1,10 +1,10 @@
-//! Keeping the inputs of the blocks only: the same bits for less memory.
+//! What a forward keeps: the inputs of the blocks only, or nothing of those that are not trained. The same bits for less memory.
 
 use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling, masked_rows};
 use beit_ops::host::{Array, Real};
 use beit_ops::init::Stream;
 use beit_ops::prelude::*;
-use beit_ops::{Footprint, Host, Plan, Shape, Targets, Tree};
+use beit_ops::{Footprint, Host, Layer, Plan, Shape, Targets, Tree};
 use beit_vit::{Config, DropPath, Input, Keep, Preset, RelativePositions};
 
 const BATCH: usize = 3;
@@ -20,10 +20,13 @@ fn random<O: Ops>(ops: &O, shape: impl Into<Shape>, stream: u64) -> O::Tensor {
     ops.upload(shape, &Stream::new(9, stream).normals(shape.elements(), 0.5))
 }
 
+/// The first block drops nothing.
 fn drop_path<O: Ops>(ops: &O, depth: usize) -> DropPath<O::Tensor> {
     let factor = |i: usize| if i.is_multiple_of(3) { 0.0 } else { 1.5 };
     let branch = |i: usize| ops.upload([BATCH], &[factor(i), factor(i + 1), factor(i + 2)]);
-    DropPath((0..depth).map(|i| [branch(i), branch(i + 1)]).collect())
+    let whole = || ops.upload([BATCH], &[1.0; BATCH]);
+    let dropping = (1..depth).map(|i| [branch(i), branch(i + 1)]);
+    DropPath([[whole(), whole()]].into_iter().chain(dropping).collect())
 }
 
 /// Logits and every gradient of a step of masked image modelling.
@@ -79,7 +82,7 @@ where
         (1, small(RelativePositions::PerLayer, true)),
     ];
     for (model, config) in configs {
-        let [all, inputs] = [Keep::All, Keep::Inputs].map(|keep| models[model](&ops, config.clone(), keep));
+        let [all, inputs] = [Keep::ALL, Keep::INPUTS].map(|keep| models[model](&ops, config.clone(), keep));
         assert!(all.len() > 40);
         for (i, (all, inputs)) in all.iter().zip(&inputs).enumerate() {
             assert!(all.iter().any(|v| v.to_f64() != 0.0), "tensor {i} is zero");
@@ -87,6 +90,34 @@ where
             assert!(all.iter().map(bits).eq(inputs.iter().map(bits)), "tensor {i} differs");
         }
     }
+}
+
+/// Gradients of what is trained are those of training everything, and the others are zero.
+#[test]
+fn what_is_not_trained_gets_no_gradient() {
+    let ops = Host::<f32>::new();
+    let vit = small(RelativePositions::PerLayer, false);
+    let heads = ClassifierConfig::on(vit.clone(), 5, Pooling::Mean);
+    let leaves: Vec<_> =
+        Classifier::<Shape>::shapes(&heads).described().into_iter().map(|(leaf, _)| leaf).collect();
+    for keep in [Keep::ALL, Keep::INPUTS] {
+        let [all, above] = [keep, keep.frozen(1)].map(|keep| classifier(&ops, vit.clone(), keep));
+        assert!(all[0] == above[0], "the logits differ");
+        let (mut trained, mut others) = (0, 0);
+        for ((leaf, all), above) in leaves.iter().zip(&all[1..]).zip(&above[1..]) {
+            let frozen = matches!(leaf.layer, Layer::Stem | Layer::Block(0));
+            match frozen {
+                true => assert!(above.iter().all(|&v| v == 0.0), "{} has a gradient", leaf.name),
+                false => assert!(all == above, "the gradient of {} differs", leaf.name),
+            }
+            *if frozen { &mut others } else { &mut trained } += 1;
+        }
+        assert!(trained > 20 && others > 10, "{trained} and {others}");
+    }
+    // Nothing but the head.
+    let head = classifier(&ops, vit.clone(), Keep::ALL.frozen(vit.depth));
+    let trained = leaves.iter().zip(&head[1..]).filter(|(_, grad)| grad.iter().any(|&v| v != 0.0));
+    assert!(trained.clone().count() == 4 && trained.into_iter().all(|(leaf, _)| leaf.layer == Layer::Top));
 }
 
 #[test]
@@ -120,18 +151,27 @@ fn planned(keep: Keep, inner_norms: bool) -> (usize, u64) {
 #[test]
 fn a_fraction_of_the_memory() {
     for inner_norms in [false, true] {
-        let (all, work) = planned(Keep::All, inner_norms);
-        let (inputs, more_work) = planned(Keep::Inputs, inner_norms);
+        let (all, work) = planned(Keep::ALL, inner_norms);
+        let (inputs, more_work) = planned(Keep::INPUTS, inner_norms);
         // One block with everything and the inputs of twelve.
         assert!(inputs < all / 4, "{inputs} of {all}");
         assert!(more_work > work && more_work < work * 4 / 3, "{more_work} for {work}");
     }
 }
 
+#[test]
+fn what_is_not_trained_costs_half() {
+    let (all, work) = planned(Keep::ALL, false);
+    let (half, less_work) = planned(Keep::ALL.frozen(6), false);
+    // Of twelve blocks, each twice as much work backward as forward.
+    assert!(half < all * 6 / 10, "{half} of {all}");
+    assert!(less_work > work * 6 / 10 && less_work < work * 7 / 10, "{less_work} of {work}");
+}
+
 /// Norms inside a block cost no products. What they make is kept beside what they read: C and hidden, 5 C more for each token.
 #[test]
 fn what_inner_norms_keep() {
-    let [(without, work), (with, same_work)] = [false, true].map(|inner| planned(Keep::All, inner));
+    let [(without, work), (with, same_work)] = [false, true].map(|inner| planned(Keep::ALL, inner));
     assert_eq!(work, same_work);
     let more = 4 * 12 * 8 * 197 * 5 * 768;
     let kept = with - without;

@@ -78,7 +78,7 @@ impl<O: Ops> Training<O> {
 
     fn step(&mut self, ops: &O) {
         let input = Input { images: &self.images, mask: Some(&self.mask), drop_path: None };
-        let (logits, saved) = self.params.forward(ops, &input, &self.rows, Keep::All);
+        let (logits, saved) = self.params.forward(ops, &input, &self.rows, Keep::ALL);
         let targets = Targets::Classes { ids: &self.codes, smoothing: 0.0 };
         let (_, lse) = ops.cross_entropy(&logits, &targets);
         let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, 1.0);

@@ -20,7 +20,7 @@ fn step() -> Vec<u32> {
     let input = Input { images: &images, mask: Some(&mask), drop_path: None };
     let targets = Targets::Classes { ids: &codes, smoothing: 0.0 };
 
-    let (logits, saved) = params.forward(&ops, &input, &rows, Keep::All);
+    let (logits, saved) = params.forward(&ops, &input, &rows, Keep::ALL);
     let (metrics, lse) = ops.cross_entropy(&logits, &targets);
     let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, 1.0);
     let mut grads = params.map(&mut |p| ops.zeros(ops.shape(p)));

@@ -58,7 +58,7 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
         let zeros = |p: &O::Tensor| self.ops.zeros(self.ops.shape(p));
         let (mut grads, mut buffers) =
             (self.params.map(&mut |p| zeros(p)), self.buffers.map(&mut O::Tensor::clone));
-        let moment = Moment { step: self.optimiser.steps(), number, seed: self.recipe.seed, alone: true };
+        let moment = Moment { number, ..self.moment() };
         let changes = Changes { grads: &mut grads, buffers: &mut buffers };
         let outcome = self.task.micro_batch(self.ops, &self.params, batch, &moment, changes, &mut |_| {})?;
         let loss = self.ops.read(&outcome.metrics)?[0];

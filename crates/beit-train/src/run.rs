@@ -6,6 +6,7 @@ use crate::halves::{Earlier, Halves, Terms};
 use crate::hooks::{Hooks, Sums};
 use crate::listeners::Listeners;
 use crate::meter::Meter;
+use crate::recipe::Recipe;
 use crate::record::Record;
 use crate::spikes::{Spike, SpikeGuard};
 use crate::task::{Changes, Moment, Task};
@@ -107,7 +108,7 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
         let mut took = Duration::ZERO;
         for (number, batch) in (0..).zip(loader.batches(0..2)?) {
             let (batch, begun) = (batch?, Instant::now());
-            let moment = Moment { step: number, number, seed: self.recipe.seed, alone: true };
+            let moment = Moment { step: number, number, ..self.moment() };
             let changes = Changes { grads: &mut grads, buffers: &mut buffers };
             let outcome =
                 self.task.micro_batch(self.ops, &self.params, &batch, &moment, changes, &mut |_| {})?;
@@ -144,7 +145,7 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
         hooks: &mut dyn Hooks<O, K>,
         (grads, halves): (&mut K::Params, &mut Halves<'_, O, K>),
     ) -> Result<(Sums<O::Tensor>, u64)> {
-        let (seed, alone, shard) = (self.recipe.seed, self.alone(), hooks.shard());
+        let (Moment { seed, frozen, .. }, alone, shard) = (self.moment(), self.alone(), hooks.shard());
         let each = self.recipe.each(shard.of)?;
         let mut sums = Sums { parts: Vec::new() };
         let (ops, task, params, before) = (self.ops, &self.task, &self.params, &self.buffers);
@@ -157,7 +158,7 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
             let number = shard.batch(own, each);
             let mut batch = meter.wait(|| feed.batch(number))?;
             hooks.batch(&mut batch, &mut sample_rng(seed, 0, number, Purpose::Batch));
-            let moment = Moment { step, number, seed, alone };
+            let moment = Moment { step, number, seed, alone, frozen };
             // Each begins with what the step before left, so that none depends on another.
             *changes.buffers = before.map(&mut O::Tensor::clone);
             let travel = shard.of > 1 && own == last;
@@ -208,6 +209,12 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
         self.norms.left_out += 1;
         self.optimiser.pass();
         Ok(())
+    }
+
+    /// The next step as one micro-batch that has no others beside it.
+    pub(crate) fn moment(&self) -> Moment {
+        let (step, Recipe { seed, hyper, .. }) = (self.optimiser.steps(), &self.recipe);
+        Moment { step, number: step, seed: *seed, alone: true, frozen: hyper.frozen }
     }
 
     /// What the gradients of a step are multiplied by.

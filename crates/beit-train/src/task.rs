@@ -59,6 +59,8 @@ pub struct Moment {
     pub seed: u64,
     /// Whether the step has no other micro-batch, in this process or another.
     pub alone: bool,
+    /// So many of the first blocks, and the embeddings, are [not trained](crate::Hyper::frozen).
+    pub frozen: usize,
 }
 
 impl Moment {

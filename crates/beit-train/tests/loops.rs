@@ -2,7 +2,8 @@
 
 mod common;
 
-use beit_train::{Error, NoHooks, Recipe, StepReport};
+use beit_ops::{Layer, Tree};
+use beit_train::{Error, Hyper, NoHooks, Recipe, StepReport};
 use common::{Training, bits, loader, recipe, training};
 
 /// Runs up to a step; returns its reports.
@@ -124,4 +125,39 @@ fn the_gradient_that_is_not_finite_is_named() {
         Err(Error::NotFinite { step: 0, tensor, .. }) => assert!(tensor.len() > 3, "{tensor}"),
         other => panic!("expected a guard at step 0, got {other:?}"),
     }
+}
+
+#[test]
+fn what_is_not_trained_stays_as_it_is_and_has_no_moments() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let frozen = || {
+        let recipe = recipe(1e-2, 1);
+        training(Recipe { hyper: Hyper { frozen: 1, ..recipe.hyper }, ..recipe })
+    };
+    let mut straight = frozen();
+    let before = straight.params.clone();
+    run(&mut straight, 8, 6).expect("training works");
+    let (mut same, mut others) = (0, 0);
+    for ((leaf, before), after) in before.described().iter().zip(straight.params.leaves()) {
+        let stays = matches!(leaf.layer, Layer::Stem | Layer::Block(0));
+        assert_eq!(*before == after, stays, "{}", leaf.name);
+        *if stays { &mut same } else { &mut others } += 1;
+    }
+    assert!(same > 10 && others > 10);
+
+    let mut first = frozen();
+    run(&mut first, 8, 4).expect("training works");
+    first.save_state(folder.path()).expect("the disk has room");
+    let moments = first.optimiser.state(&common::OPS).map(|moment| moment.expect("the host can be read").0);
+    assert_eq!(
+        moments.filter(|name| name.starts_with("blocks.0.") || name.starts_with("patch_embed")).count(),
+        0
+    );
+    let mut second = frozen();
+    second.params = first.params;
+    second.load_state(folder.path()).expect("the state fits");
+    run(&mut second, 8, 6).expect("training works");
+    assert!(bits(&second.params) == bits(&straight.params));
+    let error = training(recipe(1e-2, 1)).load_state(folder.path()).expect_err("another recipe");
+    assert!(error.to_string().contains("frozen was 1, is null"), "{error}");
 }

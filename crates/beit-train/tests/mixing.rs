@@ -31,7 +31,7 @@ fn micro_batch<O: beit_ops::Ops>(
     number: u64,
 ) -> (O::Tensor, Classifier<O::Tensor>) {
     let mut grads = params.map(&mut |p| ops.zeros(ops.shape(p)));
-    let moment = Moment { step: 0, number, seed: 7, alone: true };
+    let moment = Moment { step: 0, number, seed: 7, alone: true, frozen: 0 };
     let changes = Changes { grads: &mut grads, buffers: &mut () };
     let task = Classification { mixing: Some(mixing), ..TASK };
     let outcome = task.micro_batch(ops, params, &batch(), &moment, changes, &mut |_| {}).expect("it works");

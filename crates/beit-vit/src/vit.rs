@@ -38,19 +38,34 @@ pub struct Input<'a, T> {
 #[derive(Clone, Debug)]
 pub struct DropPath<T>(pub Vec<[T; 2]>);
 
-/// How much `forward` keeps. The numbers are the same to the last bit.
+/// How much `forward` keeps for `backward`. The numbers are the same to the last bit, whether the inputs alone are kept or all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Keep {
-    /// Everything that `backward` needs.
-    #[default]
-    All,
-    /// The input of each block: `backward` computes the rest again, a third more work for a fraction of the memory.
-    Inputs,
+pub struct Keep {
+    /// The input of each block only, and not everything that `backward` needs: it computes the rest again, a third more work for a
+    /// fraction of the memory.
+    pub inputs_only: bool,
+    /// So many of the first blocks, and the embeddings before them, are not trained: nothing of them is kept or dropped at random, and
+    /// `backward` ends before them, so that their gradients get nothing. 0 where everything is trained.
+    pub frozen: usize,
+}
+
+impl Keep {
+    /// Everything.
+    pub const ALL: Self = Self { inputs_only: false, frozen: 0 };
+    /// The inputs of the blocks.
+    pub const INPUTS: Self = Self { inputs_only: true, frozen: 0 };
+
+    /// The same, of which so many blocks are not trained.
+    #[must_use]
+    pub const fn frozen(self, frozen: usize) -> Self {
+        Self { frozen, ..self }
+    }
 }
 
 /// What `forward` keeps for `backward`.
 pub struct Saved<O: Ops> {
-    patches: O::Tensor,
+    /// None where the embeddings are not trained.
+    patches: Option<O::Tensor>,
     blocks: Vec<Kept<O>>,
     rows: Option<O::Ids>,
 }
@@ -59,29 +74,29 @@ pub struct Saved<O: Ops> {
 enum Kept<O: Ops> {
     All(block::Saved<O>),
     Input(O::Tensor),
+    /// It is not trained.
+    Nothing,
 }
 
 impl<O: Ops> Kept<O> {
     /// What is not kept of `saved` is freed here.
     fn choose(saved: block::Saved<O>, keep: Keep) -> Self {
-        match keep {
-            Keep::All => Self::All(saved),
-            Keep::Inputs => Self::Input(saved.x),
-        }
+        if keep.inputs_only { Self::Input(saved.x) } else { Self::All(saved) }
     }
 
-    fn input(&self) -> &O::Tensor {
+    fn input(&self) -> Option<&O::Tensor> {
         match self {
-            Self::All(saved) => &saved.x,
-            Self::Input(x) => x,
+            Self::All(saved) => Some(&saved.x),
+            Self::Input(x) => Some(x),
+            Self::Nothing => None,
         }
     }
 }
 
 impl<O: Ops> Saved<O> {
-    /// The output of block `i`, `[B·T, C]`, of all blocks but the last, whose output `forward` returns.
+    /// The output of block `i`, `[B·T, C]`, where the next one is trained: of the last `forward` returns it.
     pub fn block_output(&self, i: usize) -> Option<&O::Tensor> {
-        self.blocks.get(i + 1).map(Kept::input)
+        self.blocks.get(i + 1).and_then(Kept::input)
     }
 }
 
@@ -119,12 +134,30 @@ impl<T: Clone> Vit<T> {
     ) -> (T, Saved<O>) {
         let (mut x, patches) = self.embed(ops, input);
         let mut blocks = Vec::with_capacity(self.blocks.len());
-        for (i, block) in self.blocks.iter().enumerate() {
-            let (y, saved) = block.forward(ops, x, &self.context(input, i), self.rows_of(i, rows));
-            blocks.push(Kept::choose(saved, keep));
+        for i in 0..self.blocks.len() {
+            let (y, kept) = self.forward_block(ops, x, (input, i), self.rows_of(i, rows), keep);
+            blocks.push(kept);
             x = y;
         }
-        (x, Saved { patches, blocks, rows: rows.cloned() })
+        (x, Saved { patches: (keep.frozen == 0).then_some(patches), blocks, rows: rows.cloned() })
+    }
+
+    /// Block `i`, and what is kept of it.
+    fn forward_block<O: Ops<Tensor = T>>(
+        &self,
+        ops: &O,
+        x: T,
+        (input, i): (&Input<'_, T>, usize),
+        rows: Option<&O::Ids>,
+        keep: Keep,
+    ) -> (T, Kept<O>) {
+        let block = &self.blocks[i];
+        if i < keep.frozen {
+            let steady = Input { drop_path: None, ..*input };
+            return (block.infer(ops, x, &self.context(&steady, i), rows), Kept::Nothing);
+        }
+        let (y, saved) = block.forward(ops, x, &self.context(input, i), rows);
+        (y, Kept::choose(saved, keep))
     }
 
     /// The outputs of the blocks `taps`, from 0 and in ascending order, `[B·T, C]` each. What comes after the last of them is not
@@ -139,15 +172,15 @@ impl<T: Clone> Vit<T> {
         let (mut x, patches) = self.embed(ops, input);
         let (mut blocks, mut tapped) = (Vec::new(), Vec::new());
         let last = taps.last().map_or(0, |last| last + 1);
-        for (i, block) in self.blocks[..last].iter().enumerate() {
-            let (y, saved) = block.forward(ops, x, &self.context(input, i), None);
-            blocks.push(Kept::choose(saved, keep));
+        for i in 0..last {
+            let (y, kept) = self.forward_block(ops, x, (input, i), None, keep);
+            blocks.push(kept);
             if taps.contains(&i) {
                 tapped.push(y.clone());
             }
             x = y;
         }
-        (tapped, Saved { patches, blocks, rows: None })
+        (tapped, Saved { patches: (keep.frozen == 0).then_some(patches), blocks, rows: None })
     }
 
     /// The mirror of [`forward_taps`](Vit::forward_taps): `d_taps` are the gradients of its outputs. Adds to `grads`, of which the
@@ -230,11 +263,14 @@ impl<T: Clone> Vit<T> {
             let saved = match saved {
                 Kept::All(saved) => saved,
                 Kept::Input(x) => block.forward(ops, x, &context, self.rows_of(i, rows.as_ref())).1,
+                // Nor are those before it.
+                Kept::Nothing => return,
             };
             let (d_block, d_shared) = (&mut grads.blocks[i], grads.rel_pos_bias.as_mut());
             d_tokens = block.backward(ops, d_tokens, saved, &context, d_block, d_shared);
             finished(d_block);
         }
+        let Some(patches) = patches else { return };
         let d_embedded =
             ops.embed_backward(&d_tokens, input.mask, self.config.tokens(), &mut grads.embeddings);
         ops.linear_backward_params(&d_embedded, &patches, &mut grads.patch_embed);

@@ -113,7 +113,7 @@ pub fn pretraining_step<O: Ops>(
     let images = ops.zeros([batch, vit.channels, vit.image[0], vit.image[1]]);
     let drop_path = drop_path(ops, vit, batch);
     let input = Input { images: &images, mask: Some(&mask), drop_path: Some(&drop_path) };
-    let (logits, saved) = params.forward(ops, &input, &masked, Keep::All);
+    let (logits, saved) = params.forward(ops, &input, &masked, Keep::ALL);
     let targets = Targets::Classes { ids: &labels, smoothing: 0.0 };
     let (metrics, lse) = ops.cross_entropy(&logits, &targets);
     let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, 0.5);
@@ -140,7 +140,7 @@ pub fn fine_tuning_step<O: Ops>(ops: &O, model: &Model, pooling: Pooling) -> Res
     let ids = ops.upload_ids(&vec![1; batch]);
     let mixed = ops.zeros([batch, model.classes]);
     for targets in [Targets::Classes { ids: &ids, smoothing: 0.1 }, Targets::Probabilities(&mixed)] {
-        let (logits, saved) = params.forward(ops, &input, Keep::All);
+        let (logits, saved) = params.forward(ops, &input, Keep::ALL);
         let (metrics, lse) = ops.cross_entropy(&logits, &targets);
         let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, 1.0);
         params.backward(ops, &input, &d_logits, saved, &mut grads);

@@ -83,7 +83,7 @@ fn check<O: Ops>(ops: &O, device: &str) {
     comparison.tensor("logits", &inferred, &golden.floats("logits"), tolerance::LOGITS);
 
     let input = Input { images: &images, mask: None, drop_path: None };
-    let (logits, saved) = model.forward(ops, &input, Keep::All);
+    let (logits, saved) = model.forward(ops, &input, Keep::ALL);
     let ids = ops.upload_ids(&golden.ids("labels"));
     let targets = Targets::Classes { ids: &ids, smoothing: 0.0 };
     let (metrics, lse) = ops.cross_entropy(&logits, &targets);

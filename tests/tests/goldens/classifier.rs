@@ -19,7 +19,7 @@ fn check<O: Ops>(ops: &O, device: &str) {
 
     let images = golden.upload(ops, "pixel_values");
     let input = Input { images: &images, mask: None, drop_path: None };
-    let (logits, saved) = model.forward(ops, &input, Keep::All);
+    let (logits, saved) = model.forward(ops, &input, Keep::ALL);
     comparison.tensor("logits", &ops.read(&logits).unwrap(), &golden.floats("logits"), tolerance::LOGITS);
 
     let (ids, soft) = (ops.upload_ids(&golden.ids("labels")), golden.upload(ops, "soft_targets"));

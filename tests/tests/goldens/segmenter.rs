@@ -170,7 +170,7 @@ fn step<O: Ops>(
     let images = of.golden.upload(ops, "pixel_values");
     let input = Input { images: &images, mask: None, drop_path: None };
     let keep = of.keep(ops);
-    let (logits, saved) = model.forward(ops, &input, running, &keep, Keep::All);
+    let (logits, saved) = model.forward(ops, &input, running, &keep, Keep::ALL);
     let labels = of.golden.ids("labels");
     let pixels = Pixels { labels: &labels, size: of.config.vit.image, classes: of.config.classes };
     assert!(pixels.labelled() < labels.len());

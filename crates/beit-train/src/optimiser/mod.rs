@@ -29,6 +29,14 @@ pub struct Hyper {
     /// Layer-wise learning rate decay, for fine-tuning: see [`layer_scale`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layer_decay: Option<f64>,
+    /// So many of the first blocks, and the embeddings before them, are not trained; 0 where everything is.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub frozen: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+const fn is_zero(frozen: &usize) -> bool {
+    *frozen == 0
 }
 
 impl Hyper {
@@ -43,6 +51,17 @@ impl Hyper {
             weight_decay: 0.05,
             clip_grad: None,
             layer_decay: None,
+            frozen: 0,
+        }
+    }
+
+    /// Whether parameters that stand there are not trained.
+    #[must_use]
+    pub const fn is_frozen(&self, layer: Layer) -> bool {
+        match layer {
+            Layer::Stem => self.frozen > 0,
+            Layer::Block(i) => i < self.frozen,
+            Layer::Top => false,
         }
     }
 
@@ -131,6 +150,7 @@ impl<T: Clone> Optimiser<T> {
                 decays: leaf.role.decays(),
                 lr_scale: hyper.layer_decay.map_or(1.0, |decay| layer_scale(leaf.layer, depth, decay)),
                 moments: match owner == shard.rank {
+                    _ if hyper.is_frozen(leaf.layer) => Moments::None,
                     true => Moments::Here([ops.zeros(shape), ops.zeros(shape)]),
                     false => Moments::Elsewhere(None),
                 },
@@ -265,7 +285,8 @@ impl<T: Clone> Optimiser<T> {
         &self,
         ops: &O,
     ) -> impl Iterator<Item = Result<(String, Shape, Vec<f32>)>> {
-        self.slots.iter().flat_map(|Slot { name, shape, owner, moments, .. }| {
+        let kept = self.slots.iter().filter(|slot| !matches!(slot.moments, Moments::None));
+        kept.flat_map(|Slot { name, shape, owner, moments, .. }| {
             let read = moments.read(ops).and_then(|read| read.ok_or(Error::Elsewhere(*owner)));
             let named = |(suffix, numbers)| Ok((format!("{name}.{suffix}"), *shape, numbers));
             match read {

@@ -10,6 +10,8 @@ pub(super) enum Moments<T> {
     Here([T; 2]),
     /// Another process keeps them. Rank 0 has read them to save them, until the next step.
     Elsewhere(Option<[Vec<f32>; 2]>),
+    /// The parameter is not trained.
+    None,
 }
 
 impl<T> Moments<T> {
@@ -17,7 +19,7 @@ impl<T> Moments<T> {
     pub(super) fn here_mut(&mut self) -> Option<&mut [T; 2]> {
         match self {
             Self::Here(moments) => Some(moments),
-            Self::Elsewhere(_) => None,
+            Self::Elsewhere(_) | Self::None => None,
         }
     }
 
@@ -33,6 +35,7 @@ impl<T> Moments<T> {
         Ok(match self {
             Self::Here([first, second]) => Some([ops.read(first)?, ops.read(second)?]),
             Self::Elsewhere(read) => read.clone(),
+            Self::None => None,
         })
     }
 

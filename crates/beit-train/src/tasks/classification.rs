@@ -70,7 +70,7 @@ impl<O: Ops> Task<O> for Classification {
         let drop_path = drop_path(ops, vit, moment.seed, batch.epoch, &batch.indices);
         let input = Input { images: &images, mask: None, drop_path: drop_path.as_ref() };
 
-        let (logits, saved) = params.forward(ops, &input, keep(self.recompute));
+        let (logits, saved) = params.forward(ops, &input, keep(self.recompute, moment));
         let right = Right::new(ops, &batch.data.labels, ops.shape(&logits)[1], self.smoothing, mix.as_ref());
         let targets = right.targets(self.smoothing);
         let (metrics, lse) = ops.cross_entropy(&logits, &targets);

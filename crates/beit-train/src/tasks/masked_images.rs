@@ -66,7 +66,7 @@ impl<O: Ops, K: VisualTokens<O>> Task<O> for MaskedImages<'_, K> {
         let input = Input { images: &masked.images, mask: Some(&masked.mask), drop_path: drop_path.as_ref() };
         let rows = masked.positions.len();
 
-        let (logits, saved) = params.forward(ops, &input, &masked.rows, keep(self.recompute));
+        let (logits, saved) = params.forward(ops, &input, &masked.rows, keep(self.recompute, moment));
         let targets = Targets::Classes { ids: &codes, smoothing: 0.0 };
         let (metrics, lse) = ops.cross_entropy(&logits, &targets);
         let d_logits = ops.cross_entropy_backward(&logits, &targets, &lse, moment.scale(rows));

@@ -10,9 +10,10 @@ pub use masked_images::{MaskedImages, MaskedImagesSettings};
 pub use segmentation::{Segmentation, SegmentationSettings};
 pub use tokenization::{Tokenization, TokenizationSettings, tokenizer_divergence};
 
+use crate::task::Moment;
 use beit_vit::Keep;
 
-/// `recompute` of a task, for the model.
-fn keep(recompute: bool) -> Keep {
-    if recompute { Keep::Inputs } else { Keep::All }
+/// `recompute` of a task and what is not trained, for the model.
+const fn keep(recompute: bool, moment: &Moment) -> Keep {
+    Keep { inputs_only: recompute, frozen: moment.frozen }
 }

@@ -65,7 +65,8 @@ impl<O: Ops> Task<O> for Segmentation {
         let input = Input { images: &images, mask: None, drop_path: drop_path.as_ref() };
         let dropout = channel_dropout(ops, config, moment.seed, batch.epoch, &batch.indices);
 
-        let (logits, saved) = params.forward(ops, &input, changes.buffers, &dropout, keep(self.recompute));
+        let (logits, saved) =
+            params.forward(ops, &input, changes.buffers, &dropout, keep(self.recompute, moment));
         let pixels = Pixels { labels: &batch.data.labels, size: config.vit.image, classes: config.classes };
         let rows = pixels.counted(self.mean);
         let mut loss = pixel_loss(ops, &logits, &pixels, self.mean, moment.scale(rows));

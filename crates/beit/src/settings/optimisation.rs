@@ -1,10 +1,11 @@
 use super::Batches;
 use super::number::{RATE, within};
-use crate::error::{Result, setting};
+use crate::error::{Result, setting, unfit};
 use beit_data::Shard;
 use beit_train::{Decay, Hyper, Schedule};
 use beit_vit::Keep;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// The rate at the end in the released recipes.
 const MIN_LR: f64 = 1e-5;
@@ -32,6 +33,9 @@ pub struct OptimisationSettings {
     /// Keep the inputs of the blocks only and compute the rest again for the gradients: the same numbers, less memory, more time
     #[cfg_attr(feature = "clap", arg(long))]
     pub recompute: bool,
+    /// Leave the embeddings and so many of the first blocks as they are in --init, and train what is above them; 0 for none
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().freeze, value_name = "BLOCKS", requires = "init"))]
+    pub freeze: usize,
     /// Each of several processes keeps the optimiser's moments of a share of the parameters, and steps only them: the same numbers, less memory, more to send
     #[cfg_attr(
         feature = "clap",
@@ -69,6 +73,7 @@ impl Default for OptimisationSettings {
             batches: Batches::default(),
             update_freq: None,
             recompute: false,
+            freeze: 0,
             shard_optimiser: false,
             lr: None,
             min_lr: None,
@@ -123,6 +128,20 @@ impl OptimisationSettings {
         }
     }
 
+    /// Refuses to leave more blocks as they are than a model has, or those of a model that is random.
+    pub(crate) fn check_frozen(&self, depth: usize, init: Option<&Path>) -> Result<()> {
+        match (self.freeze, init) {
+            (0, _) => Ok(()),
+            (freeze, None) => {
+                setting!("--freeze {freeze} without --init: random blocks would stay as they are")
+            }
+            (freeze, Some(init)) if freeze > depth => {
+                unfit!("--freeze {freeze}: {} has {depth} blocks, expected at most as many", init.display())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Refuses numbers that no run can have.
     pub(crate) fn check(&self) -> Result<()> {
         for (flag, rate) in [("--lr", self.lr), ("--min-lr", self.min_lr)] {
@@ -168,12 +187,12 @@ impl OptimisationSettings {
         }
         let schedule = Schedule { peak, min, warmup, total, decay };
         let clip_grad = (self.clip_grad > 0.0).then_some(self.clip_grad);
-        Ok(Hyper { weight_decay: self.weight_decay, clip_grad, ..Hyper::new(schedule) })
+        Ok(Hyper { weight_decay: self.weight_decay, clip_grad, frozen: self.freeze, ..Hyper::new(schedule) })
     }
 
     /// How much a forward keeps for its backward.
     pub(crate) fn keep(&self) -> Keep {
-        if self.recompute { Keep::Inputs } else { Keep::All }
+        Keep { inputs_only: self.recompute, frozen: self.freeze }
     }
 }
 

@@ -52,6 +52,7 @@ impl Finetuning {
         let FinetuneSettings { model, training, .. } = &self.settings;
         let image_size = Some(Sides(self.crop(model.patch())?));
         let mut vit = ModelSettings { image_size, ..model.clone() }.config()?;
+        training.check_frozen(vit.depth, None)?;
         if vit.relative_positions == RelativePositions::Shared {
             vit.relative_positions = RelativePositions::PerLayer;
         }
@@ -78,6 +79,7 @@ impl Finetuning {
         vit.image = self.crop(vit.patch)?;
         let image = vit.image;
         vit.validate().map_err(unfit(path))?;
+        training.check_frozen(vit.depth, Some(path))?;
         let head = self.settings.segmentation.config(&vit);
         let taps = match checkpoint.model() {
             // A head that is trained further reads what it was trained on.

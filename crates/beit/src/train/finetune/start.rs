@@ -45,6 +45,7 @@ impl Finetuning {
     fn start_from_scratch<O: Ops>(&self, ops: &O, device: &Device) -> Result<Start<O::Tensor>> {
         let FinetuneSettings { model, training, .. } = &self.settings;
         let mut vit = model.config()?;
+        training.check_frozen(vit.depth, None)?;
         if vit.relative_positions == RelativePositions::Shared {
             vit.relative_positions = RelativePositions::PerLayer;
         }
@@ -69,6 +70,7 @@ impl Finetuning {
         let mut config = config.ok_or_else(|| no_transformer(path))?;
         config.vit.image = options.image.unwrap_or(config.vit.image);
         config.vit.validate().map_err(unfit(path))?;
+        training.check_frozen(config.vit.depth, Some(path))?;
         self.refuse_classifier_beyond(device, &config)?;
         let loaded = checkpoint.finetuned(ops, &config, options, training.seed)?;
         let mut params = loaded.params;

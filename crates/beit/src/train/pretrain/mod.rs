@@ -202,6 +202,7 @@ impl Pretraining {
         settings.run.folder.settle();
         let masker = settings.mask.masker(vit.grid())?;
         settings.check()?;
+        settings.training.check_frozen(vit.depth, settings.init.as_deref())?;
         let source = settings.data.open(Split::Train)?;
         watch.notes_of(source.as_ref());
         let (codebook, tokenizer) = match &settings.tokenizer {
