@@ -25,9 +25,11 @@ pub mod picture;
 pub mod probe;
 mod progress;
 mod ranks;
+pub mod recipe;
 mod run;
 mod segmenter;
 pub mod settings;
+mod survey;
 pub mod tensors;
 mod tokenizer;
 mod train;
@@ -46,6 +48,7 @@ pub use out_file::{Contents, OutFile};
 pub use probe::{Judge, Probe, ProbeSettings, Probed};
 pub use progress::{Progress, Task, Watch};
 pub use ranks::{Launch, Launcher, LocalRanks, Predicted, Team};
+pub use recipe::Recipe;
 pub use run::{FolderLock, merged as settings_of_run, tokenizer_of};
 pub use segmenter::{Segmentation, Segmenter, Share, ViewSettings};
 pub use settings::{
@@ -55,6 +58,7 @@ pub use settings::{
     Precision, PreprocessingRule, RankSettings, ReadSettings, ResizingRule, Resume, RunSettings, Sides, Size,
     SumSettings, TapsRule, TokenizerKind,
 };
+pub use survey::Survey;
 pub use tokenizer::{Tokenizer, Tokens};
 pub use train::{
     FinetuneSettings, FinetuneTask, Finetuned, Finetuning, HeadKind, HeadSettings, Judged, PlannedRun,

@@ -3,12 +3,17 @@
 mod advice;
 mod finetune;
 mod journal;
+mod planned;
 mod pretrain;
+mod rate;
 mod tokenizer;
 mod tokenizer_kinds;
 
+pub(crate) use finetune::Shape as FinetunedShape;
 pub use finetune::{FinetuneSettings, FinetuneTask, Finetuned, Finetuning, HeadKind, HeadSettings, Judged};
-pub use pretrain::{PlannedRun, PretrainSettings, Pretrained, Pretraining};
+pub use planned::PlannedRun;
+pub(crate) use pretrain::planned as planned_pretraining;
+pub use pretrain::{PretrainSettings, Pretrained, Pretraining};
 pub use tokenizer::{TokenizerSettings, TokenizerTraining, TrainedTokenizer, sentence as quality_sentence};
 pub use tokenizer_kinds::{config_for as tokenizer_for, kmeans_for};
 
