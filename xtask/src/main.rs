@@ -15,6 +15,7 @@ mod predict;
 mod pretrain;
 mod probe;
 mod ranks;
+mod recipe;
 mod show;
 mod signals;
 mod tokenizer;
@@ -42,6 +43,7 @@ struct Cli {
 enum Verb {
     Pretrain(pretrain::Args),
     Finetune(finetune::Args),
+    Recipes(recipe::Args),
     Evaluate(evaluate::Args),
     Predict(predict::Args),
     Embed(embed::Args),
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
     let done = match cli.verb {
         Verb::Pretrain(args) => pretrain::run(args, &given),
         Verb::Finetune(args) => finetune::run(args, &given),
+        Verb::Recipes(args) => recipe::run(&args),
         Verb::Evaluate(args) => evaluate::run(&args, &given),
         Verb::Predict(args) => predict::run(&args, &given),
         Verb::Embed(args) => embed::run(&args),

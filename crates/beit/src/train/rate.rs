@@ -9,7 +9,7 @@ use std::time::Instant;
 /// Images of the step that is measured, at most: enough to be as fast as with more.
 const MEASURED: usize = 16;
 /// Floating-point operations of it, about, at most: seconds on a few cores.
-const MEASURED_FLOPS: u64 = 250_000_000_000;
+const MEASURED_FLOPS: u64 = 150_000_000_000;
 
 /// Images that tell how fast a step of `batch` images is; `planned` is that step.
 pub(super) fn images_to_measure(planned: Planned, batch: usize) -> usize {
@@ -45,7 +45,7 @@ mod tests {
     #[test]
     fn large_models_are_measured_with_few_images() {
         let of = |flops, batch| images_to_measure(Planned { flops, bytes: 0 }, batch);
-        assert_eq!(of(128 * 50_000_000_000, 128), 5);
+        assert_eq!(of(128 * 50_000_000_000, 128), 3);
         assert_eq!(of(1_000_000_000_000, 1), 1);
         assert_eq!([of(1000, 128), of(1000, 8), of(0, 0)], [16, 8, 1]);
     }

@@ -80,7 +80,10 @@ pub enum FinetuneTask {
 #[serde(default)]
 pub struct FinetuneSettings {
     /// Where to start: run, checkpoint folder, file (.safetensors, .pth, .bin), official name or name on the hub
-    #[cfg_attr(feature = "clap", arg(long, alias = "finetune", value_name = "MODEL", required_unless_present_any = ["from_scratch", "resume"], conflicts_with = "from_scratch"))]
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, alias = "finetune", value_name = "MODEL", conflicts_with = "from_scratch")
+    )]
     pub init: Option<PathBuf>,
     /// Start from random values instead: the baseline
     #[cfg_attr(feature = "clap", arg(long))]
