@@ -5,6 +5,7 @@
 mod bench;
 mod compare;
 mod device;
+mod doctor;
 mod embed;
 mod evaluate;
 mod finetune;
@@ -44,6 +45,7 @@ enum Verb {
     Pretrain(pretrain::Args),
     Finetune(finetune::Args),
     Recipes(recipe::Args),
+    Doctor(doctor::Args),
     Evaluate(evaluate::Args),
     Predict(predict::Args),
     Embed(embed::Args),
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         Verb::Pretrain(args) => pretrain::run(args, &given),
         Verb::Finetune(args) => finetune::run(args, &given),
         Verb::Recipes(args) => recipe::run(&args),
+        Verb::Doctor(args) => doctor::run(&args),
         Verb::Evaluate(args) => evaluate::run(&args, &given),
         Verb::Predict(args) => predict::run(&args, &given),
         Verb::Embed(args) => embed::run(&args),

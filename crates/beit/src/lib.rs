@@ -5,6 +5,7 @@ mod any_tokenizer;
 mod checksum;
 mod classifier;
 mod device;
+pub mod doctor;
 mod embedder;
 mod error;
 mod evaluate;
@@ -37,6 +38,7 @@ mod verify;
 
 pub use classifier::{Classification, Classifier, Prediction};
 pub use device::{Device, Work};
+pub use doctor::{DoctorSettings, Finding};
 pub use embedder::{Embedder, FeatureSettings, Features, Pool, names_beside};
 pub use error::{Error, Result};
 pub use evaluate::{Evaluated, EvaluationSettings, SegmentationEvaluated};

@@ -3,7 +3,7 @@
 use crate::any_tokenizer::AnyTokenizer;
 use crate::device::Device;
 use crate::error::{Error, Result, unfit};
-use crate::locate::{Located, locate, locate_tokenizer, official_tokenizer};
+use crate::locate::{Located, known, locate, locate_tokenizer};
 use crate::memory;
 use crate::progress::Watch;
 use crate::settings::{OpenSettings, PreprocessingRule};
@@ -234,8 +234,7 @@ pub(crate) fn tokenizer<O: Ops>(ops: &O, name: &Path, watch: &Watch) -> Result<A
 /// The visual tokens of the tokenizer that `name` means.
 pub(crate) fn codebook(name: &Path, watch: &Watch) -> Result<Codebook> {
     // What an official one is like is known without its file, which is fetched when a run begins.
-    if let Some(codebook) = official_tokenizer(name).and_then(Entry::model).and_then(|model| model.codebook())
-    {
+    if let Some(codebook) = known(name).and_then(Entry::model).and_then(|model| model.codebook()) {
         return Ok(codebook);
     }
     let path = locate_tokenizer(name, watch)?;

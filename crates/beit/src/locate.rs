@@ -47,8 +47,8 @@ pub fn locate(name: &str, watch: &Watch) -> Result<Located> {
 /// The official name of the tokenizer that the released models were trained with; `dalle` means it too.
 const DALLE: &str = "dalle_encoder";
 
-/// The official tokenizer that a name means where nothing on this machine has it.
-pub(crate) fn official_tokenizer(name: &Path) -> Option<&'static Entry> {
+/// The official checkpoint that a name means where nothing on this machine has it; `dalle` is one too.
+pub(crate) fn known(name: &Path) -> Option<&'static Entry> {
     let text = name.to_str().filter(|_| !name.exists())?;
     Entry::find(if text == "dalle" { DALLE } else { text })
 }

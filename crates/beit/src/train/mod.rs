@@ -12,8 +12,8 @@ mod tokenizer_kinds;
 pub(crate) use finetune::Shape as FinetunedShape;
 pub use finetune::{FinetuneSettings, FinetuneTask, Finetuned, Finetuning, HeadKind, HeadSettings, Judged};
 pub use planned::PlannedRun;
-pub(crate) use pretrain::planned as planned_pretraining;
 pub use pretrain::{PretrainSettings, Pretrained, Pretraining};
+pub(crate) use pretrain::{planned as planned_pretraining, vocab as pretraining_vocab};
 pub use tokenizer::{TokenizerSettings, TokenizerTraining, TrainedTokenizer, sentence as quality_sentence};
 pub use tokenizer_kinds::{config_for as tokenizer_for, kmeans_for};
 

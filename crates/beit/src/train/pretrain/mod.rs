@@ -150,14 +150,7 @@ impl Pretraining {
         within("--colour-jitter", "a jitter", settings.colour_jitter.unwrap_or(0.0), 0.0..=10.0)?;
         let source = settings.data.open(Split::Train)?;
         watch.notes_of(source.as_ref());
-        let (codebook, tokenizer) = match &settings.tokenizer {
-            Some(name) => (load::codebook(name, watch)?, None),
-            None => {
-                let PretrainSettings { tokenizer_kind, tokenizer_steps, training, .. } = &settings;
-                let plan = TokenizerPlan::for_vit(*tokenizer_kind, &vit, *tokenizer_steps, training.seed)?;
-                (plan.codebook(), Some(plan))
-            }
-        };
+        let (codebook, tokenizer) = tokens(&settings, &vit, watch)?;
         let preprocessing = settings.model.preprocessing(&vit);
         let config = MimConfig { vit, vocab: codebook.vocab };
         let loading = Loading::for_training(&settings.training, &settings.data, 1, watch);
@@ -322,6 +315,27 @@ impl Pretraining {
         let transform = PretrainTransform { crop: self.settings.crop.or(usual.crop), ..usual };
         let config = if train { loading.training(source.len()) } else { loading.evaluation() };
         loading.pretrain(source, config, transform, self.masker)
+    }
+}
+
+/// How many visual tokens there are to name.
+pub(crate) fn vocab(settings: &PretrainSettings, vit: &beit_vit::Config, watch: &Watch) -> Result<usize> {
+    Ok(tokens(settings, vit, watch)?.0.vocab)
+}
+
+/// The visual tokens that are named, and the tokenizer that is trained first where none is given.
+fn tokens(
+    settings: &PretrainSettings,
+    vit: &beit_vit::Config,
+    watch: &Watch,
+) -> Result<(Codebook, Option<TokenizerPlan>)> {
+    match &settings.tokenizer {
+        Some(name) => Ok((load::codebook(name, watch)?, None)),
+        None => {
+            let PretrainSettings { tokenizer_kind, tokenizer_steps, training, .. } = settings;
+            let plan = TokenizerPlan::for_vit(*tokenizer_kind, vit, *tokenizer_steps, training.seed)?;
+            Ok((plan.codebook(), Some(plan)))
+        }
     }
 }
 
