@@ -221,7 +221,7 @@ fn a_dry_run_writes_nothing() {
     assert_eq!(run.json().len(), 1);
     assert_eq!(run.answer()["steps"], 2);
     assert!(["flops_per_step", "peak_bytes"].iter().all(|key| run.answer()[key].as_u64() > Some(1_000_000)));
-    let run = place.good("pretrain --data folder:photos --preset base --batch-size 2 --dry-run");
+    let run = place.good("pretrain --data folder:photos --preset base --batch-size 2 --dry-run --rate 1");
     assert!(run.stdout.contains("GFLOP"), "{run}");
     let run = place.good("finetune --from-scratch --data folder:photos --dry-run --json");
     assert_eq!(run.json().len(), 1);

@@ -3,6 +3,7 @@
 use crate::device::Device;
 use crate::error::{Error, Place, Result, unfit};
 use crate::files;
+use crate::recipe::{leaves, put_over, table};
 use crate::settings::{DeviceSettings, Precision};
 use beit_data::{Source, normal_name};
 use flate2::Crc;
@@ -147,8 +148,8 @@ fn is_free(name: &str) -> bool {
     !name.starts_with(FOUND) && name.rsplit('.').next().is_some_and(|last| FREE.contains(&last))
 }
 
-/// The settings of the run in a folder, with those in their place that were given: `is_given` says which, by the names of their
-/// fields. Also where it computed.
+/// The settings of the run in a folder, with those in their place that were given: `is_given` says which, by their paths in
+/// `run.toml` (`training.lr`; `device` and `precision` alone). Also where it computed.
 ///
 /// # Errors
 ///
@@ -178,60 +179,16 @@ pub fn merged<S: Serialize + DeserializeOwned>(
             device.precision = Precision::named(&computed.precision);
         }
     }
-    overlay(&mut recorded, table(given)?, &is_given);
+    put_over(&mut recorded, table(given)?, &is_given);
     let damaged =
         |error: toml::de::Error| Error::Unfit(format!("{} is damaged: {}", path.display(), error.message()));
     Ok((Value::Table(recorded).try_into().map_err(damaged)?, device))
-}
-
-/// Puts what was given in the place of what was recorded.
-fn overlay(recorded: &mut Table, given: Table, is_given: &impl Fn(&str) -> bool) {
-    for (name, value) in given {
-        match value {
-            Value::Table(given) => {
-                let inner = recorded.entry(name).or_insert_with(|| Value::Table(Table::new()));
-                if let Value::Table(inner) = inner {
-                    overlay(inner, given, is_given);
-                }
-            }
-            value if is_given(&name) => {
-                recorded.insert(name, value);
-            }
-            _ => {}
-        }
-    }
 }
 
 fn read(path: &Path) -> Result<Table> {
     let text = fs::read_to_string(path).map_err(Error::file("read", path))?;
     let damaged = |error: toml::de::Error| Error::Unfit(error.message().to_owned());
     toml::from_str(&text).map_err(damaged).at(|| format!("{} is damaged", path.display()))
-}
-
-/// What would be read back from a file: the digits of a number are fewer there than those of its nearest f64.
-fn table(settings: &impl Serialize) -> Result<Table> {
-    let unwritable =
-        |problem: String| Error::Unfit(format!("settings that cannot be written down: {problem}"));
-    let text = toml::to_string(settings).map_err(|error| unwritable(error.to_string()))?;
-    toml::from_str(&text).map_err(|error| unwritable(error.to_string()))
-}
-
-/// The values of a table and of those in it, by their names with dots.
-fn leaves(table: Table) -> BTreeMap<String, Value> {
-    let mut all = BTreeMap::new();
-    for (name, value) in table {
-        match value {
-            Value::Table(inner) => {
-                all.extend(
-                    leaves(inner).into_iter().map(|(inner, value)| (format!("{name}.{inner}"), value)),
-                );
-            }
-            value => {
-                all.insert(name, value);
-            }
-        }
-    }
-    all
 }
 
 /// A source, by the names and classes of its images and the classes of its masks, however a system spells them.
@@ -301,7 +258,7 @@ mod tests {
         let mut given = PretrainSettings::default();
         (given.run.keep, given.mask.mask_ratio) = (7, 0.9);
         let (merged, device) =
-            merged(&given, &DeviceSettings::default(), dir.path(), |name| name == "keep").expect("a run");
+            merged(&given, &DeviceSettings::default(), dir.path(), |name| name == "run.keep").expect("a run");
         assert_eq!((merged.training.steps, merged.run.keep, merged.mask.mask_ratio), (Some(5), 7, 0.4));
         assert_eq!((device.device.as_str(), device.precision), ("cpu", Precision::F32));
     }

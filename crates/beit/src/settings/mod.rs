@@ -2,6 +2,7 @@
 
 mod augment;
 mod average;
+mod batches;
 mod cluster;
 mod crop;
 mod data;

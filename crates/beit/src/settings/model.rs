@@ -1,6 +1,6 @@
 use super::Sides;
 use super::number::within;
-use crate::error::{Place, Result};
+use crate::error::{Place, Result, setting};
 use beit_data::{Normalise, Preprocessing};
 use beit_vit::{Config, Preset, RelativePositions};
 use serde::{Deserialize, Serialize};
@@ -135,11 +135,31 @@ impl ModelSettings {
 
     /// Refuses numbers that no model can have.
     pub(crate) fn check(&self) -> Result<()> {
+        self.check_together()?;
         if let Some(rate) = self.drop_path.filter(|rate| !(0.0..1.0).contains(rate)) {
             return Err(beit_vit::Error::DropPath(rate)).at(|| format!("--drop-path {rate}"));
         }
         let scale = self.layer_scale_init_value;
         scale.map_or(Ok(()), |scale| within("--layer-scale-init-value", "a scale", scale, 0.0..=MOST_SCALE))
+    }
+
+    /// Refuses settings of which one would have no effect. As flags they do not even parse.
+    fn check_together(&self) -> Result<()> {
+        let others = [
+            ("abs_pos_emb", self.abs_pos_emb),
+            ("no_abs_pos_emb", self.no_abs_pos_emb),
+            ("no_rel_pos_bias", self.no_rel_pos_bias),
+            ("layer_scale_init_value", self.layer_scale_init_value.is_some()),
+        ];
+        match others.iter().find(|(_, given)| self.paper && *given) {
+            Some((name, _)) => {
+                setting!("paper and {name}: the model of the paper leaves no choice; leave one of them out")
+            }
+            None if self.abs_pos_emb && self.no_abs_pos_emb => {
+                setting!("abs_pos_emb and no_abs_pos_emb: expected one of them at most")
+            }
+            None => Ok(()),
+        }
     }
 
     /// How pictures become the pixels of a new model: the released code's way.

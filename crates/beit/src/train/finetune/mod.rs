@@ -2,17 +2,20 @@
 //! `start` makes.
 
 mod answer;
+mod check;
 mod classify;
 mod head;
 mod in_run;
 mod segment;
 mod segment_start;
 mod start;
+mod step;
 
 pub use answer::{Finetuned, Judged};
 pub use head::{HeadKind, HeadSettings};
+pub(crate) use step::Shape;
 
-use crate::device::{Device, Work};
+use crate::device::Device;
 use crate::error::{Result, setting};
 use crate::labelled::Labelled;
 use crate::loaders::Loading;
@@ -24,15 +27,12 @@ use crate::settings::{
     AugmentSettings, AverageSettings, Batches, CropSettings, DataSettings, GuardSettings, HeldOutSettings,
     LoadSettings, MixingSettings, ModelSettings, OptimisationSettings, RunSettings,
 };
-use crate::train::recipe;
+use crate::survey::Survey;
 use crate::train::replay::{KeptStep, Replay};
-use beit_heads::Pooling;
-use beit_ops::{Ops, Plan};
+use crate::train::{PlannedRun, recipe};
 use beit_train::{Decay, Hyper, Recipe};
-use beit_vit::Config;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
 /// What is usual where nothing is said.
 struct Usual {
@@ -81,7 +81,10 @@ pub enum FinetuneTask {
 #[serde(default)]
 pub struct FinetuneSettings {
     /// Where to start: run, checkpoint folder, file (.safetensors, .pth, .bin), official name or name on the hub
-    #[cfg_attr(feature = "clap", arg(long, alias = "finetune", value_name = "MODEL", required_unless_present_any = ["from_scratch", "resume"], conflicts_with = "from_scratch"))]
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, alias = "finetune", value_name = "MODEL", conflicts_with = "from_scratch")
+    )]
     pub init: Option<PathBuf>,
     /// Start from random values instead: the baseline
     #[cfg_attr(feature = "clap", arg(long))]
@@ -186,7 +189,7 @@ impl FinetuneSettings {
     }
 
     /// Refuses numbers that no run can have.
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         within("--layer-decay", "a factor", self.layer_decay, SHARE)?;
         within("--smoothing", "a share", self.smoothing, 0.0..1.0)?;
         self.model.check()?;
@@ -226,6 +229,7 @@ impl Finetuning {
     /// Settings that do not fit together, or data that is not there or has no labels.
     pub fn new(mut settings: FinetuneSettings, watch: &Watch) -> Result<Self> {
         settings.run.folder.settle();
+        settings.training.divide(1)?;
         settings.check()?;
         let data = &settings.data;
         let (labels, seed) = (settings.labels, settings.training.seed);
@@ -264,15 +268,21 @@ impl Finetuning {
         )
     }
 
-    /// Loads what training starts from, so that everything is known to fit; returns the number of steps.
+    /// Loads what training starts from, so that everything is known to fit, and takes two steps of a few images to see how fast this
+    /// device is.
     ///
     /// # Errors
     ///
     /// A model that cannot be loaded, or a folder that is in use.
-    pub fn check(&self, device: &Device) -> Result<u64> {
-        device.run(Check(self))?;
+    pub fn check(&self, device: &Device) -> Result<PlannedRun> {
         Run::check(&self.settings.run)?;
-        Ok(self.hyper.schedule.total)
+        device.run(check::Check(self))
+    }
+
+    /// A look at so many of the training images.
+    #[must_use]
+    pub fn survey(&self, images: usize) -> Survey {
+        Survey::of(self.images.source.as_ref(), images)
     }
 
     /// Trains, or goes on, to the end, and judges the classifier by images that were held out.
@@ -322,13 +332,13 @@ impl Finetuning {
         self.settings.run.resumed().and_then(newest)
     }
 
-    /// Refuses what the machine has no memory for. `step` is a step of so many images, with all that it keeps.
-    fn refuse_beyond(&self, device: &Device, vit: &Config, step: impl Fn(&Plan, usize)) -> Result<()> {
-        let batch = self.settings.training.batch_size();
+    /// Refuses what the machine has no memory for.
+    fn refuse_beyond(&self, device: &Device, shape: &Shape) -> Result<()> {
+        let (vit, batch) = (shape.vit(), self.settings.training.batch_size());
         let what = format!("a step of {batch} images of {}x{}", vit.image[0], vit.image[1]);
         let lower = "--batch-size or --image-size, or take --recompute";
         memory::refuse_beyond(device, &what, memory::least_of_vit(vit, batch), lower)?;
-        let planned = memory::plan(device.footprint(), batch, step);
+        let planned = shape.planned(&self.settings, device.footprint(), self.copies(device));
         memory::refuse_beyond(device, &what, planned.bytes, lower)
     }
 
@@ -348,25 +358,5 @@ impl Finetuning {
 
     fn classes(&self) -> usize {
         self.class_names().len()
-    }
-
-    fn pooling(&self) -> Pooling {
-        if self.settings.use_cls { Pooling::Cls } else { Pooling::Mean }
-    }
-}
-
-struct Check<'a>(&'a Finetuning);
-
-impl Work for Check<'_> {
-    type Output = ();
-
-    fn run<O: Ops + 'static>(self, ops: &Rc<O>, device: &Device) -> Result<()> {
-        let Self(job) = self;
-        let report = match job.settings.task {
-            FinetuneTask::Classify => job.start(&**ops, device)?.report,
-            FinetuneTask::Segment => job.start_segmenter(&**ops, device)?.report,
-        };
-        job.watch.note(&report);
-        Ok(())
     }
 }

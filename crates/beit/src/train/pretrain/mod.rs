@@ -4,7 +4,9 @@ mod job;
 mod rate;
 mod start;
 
+use super::PlannedRun;
 use super::advice::advise;
+use super::rate::images_to_measure;
 use super::tokenizer_kinds::Plan as TokenizerPlan;
 use crate::device::Device;
 use crate::error::Result;
@@ -20,6 +22,7 @@ use crate::settings::{
     AverageSettings, ClusterSettings, CropSettings, DataSettings, GuardSettings, LoadSettings, MaskSettings,
     MeasureSettings, ModelSettings, OptimisationSettings, RunSettings, Size, TokenizerKind,
 };
+use crate::survey::Survey;
 use beit_data::{ColourJitter, Loader, Preprocessing, PretrainSample, PretrainTransform, Source, Split};
 use beit_heads::{Mim, MimConfig};
 use beit_mask::Masker;
@@ -177,17 +180,6 @@ pub struct Pretrained {
     pub pictures: PathBuf,
 }
 
-/// What a run will take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct PlannedRun {
-    /// Optimiser steps.
-    pub steps: u64,
-    /// Floating-point operations of a step of all processes, without the tokenizer's.
-    pub flops_per_step: u64,
-    /// The most bytes that are alive at once, in one process.
-    pub peak_bytes: usize,
-}
-
 impl Pretraining {
     /// Checks the settings and opens the data.
     ///
@@ -197,6 +189,7 @@ impl Pretraining {
     pub fn new(mut settings: PretrainSettings, watch: &Watch) -> Result<Self> {
         let (vit, init) = settings.start(watch)?;
         let usual = Size::of(&vit).unwrap_or(settings.model.preset).usual_pretraining();
+        settings.training.divide(1)?;
         settings.training.settle(usual.batch_size, usual.epochs);
         settings.colour_jitter.get_or_insert(usual.colour_jitter);
         settings.run.folder.settle();
@@ -205,14 +198,7 @@ impl Pretraining {
         settings.training.check_frozen(vit.depth, settings.init.as_deref())?;
         let source = settings.data.open(Split::Train)?;
         watch.notes_of(source.as_ref());
-        let (codebook, tokenizer) = match &settings.tokenizer {
-            Some(name) => (load::codebook(name, watch)?, None),
-            None => {
-                let PretrainSettings { tokenizer_kind, tokenizer_steps, training, .. } = &settings;
-                let plan = TokenizerPlan::for_vit(*tokenizer_kind, &vit, *tokenizer_steps, training.seed)?;
-                (plan.codebook(), Some(plan))
-            }
-        };
+        let (codebook, tokenizer) = tokens(&settings, &vit, watch)?;
         let start = match (init, &settings.init) {
             (Some(init), Some(name)) => Some(Start::new(init, name, settings.tokenizer.as_deref(), watch)?),
             _ => None,
@@ -265,8 +251,11 @@ impl Pretraining {
         let Planned { flops, bytes } = self.planned(footprint, ranks);
         Ok(PlannedRun {
             steps: self.hyper.schedule.total,
+            images_per_step: self.settings.training.step_size(),
+            parameters: self.parameters(),
             flops_per_step: flops.saturating_mul(self.settings.training.update_freq()),
             peak_bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
+            images_per_second: None,
         })
     }
 
@@ -285,11 +274,7 @@ impl Pretraining {
         cluster.check(ranks)?;
         let rate = match cluster.rate {
             Some(rate) => rate,
-            None => {
-                let device = device()?;
-                self.refuse_beyond(&device)?;
-                device.run(rate::Rate(self))?
-            }
+            None => self.rate(&device()?)?,
         };
         let training = &self.settings.training;
         let step = Step {
@@ -303,27 +288,45 @@ impl Pretraining {
         Ok(step.predict(ranks as u64, cluster))
     }
 
+    /// Images a second of one process on this device, measured with a few of them, without the tokenizer, the optimiser and the data.
+    ///
+    /// # Errors
+    ///
+    /// Memory that this machine does not have, or the device.
+    pub fn rate(&self, device: &Device) -> Result<f64> {
+        let images =
+            images_to_measure(self.planned(device.footprint(), 1), self.settings.training.batch_size());
+        let mut few = self.settings.training.clone();
+        few.batches = images.into();
+        let planned = planned(&self.config, &self.masker, &few, device.footprint(), 1);
+        let what = format!("measuring with {images} images");
+        memory::refuse_beyond(device, &what, planned.bytes, "--image-size or --preset, or give --rate")?;
+        device.run(rate::Rate { job: self, images })
+    }
+
+    /// What speaks against the run on this device: memory that there is not.
+    ///
+    /// # Errors
+    ///
+    /// The sentence that [`run`](Self::run) would fail with.
+    pub fn fits(&self, device: &Device) -> Result<()> {
+        self.refuse_beyond(device)
+    }
+
+    /// A look at so many of the training images.
+    #[must_use]
+    pub fn survey(&self, images: usize) -> Survey {
+        Survey::of(self.source.as_ref(), images)
+    }
+
     fn parameters(&self) -> usize {
         Mim::shapes(&self.config).leaves().iter().map(|shape| shape.elements()).sum()
     }
 
     /// One micro-batch of one of so many processes, without numbers.
     fn planned(&self, footprint: Footprint, ranks: usize) -> Planned {
-        let Self { settings, config, .. } = self;
-        let vit = &config.vit;
-        memory::plan(footprint, settings.training.batch_size(), |ops, batch| {
-            let params = Mim::shapes(config).map(&mut |shape| ops.zeros(*shape));
-            let mut kept: Vec<_> = (0..settings.training.kept(settings.average.decay(), ranks))
-                .map(|_| params.clone())
-                .collect();
-            let masked = self.masker.config().target * batch;
-            let images = ops.zeros([batch, 3, vit.image[0], vit.image[1]]);
-            let mask = ops.zeros([batch, vit.patches()]);
-            let rows = ops.upload_ids(&vec![1; masked]);
-            let input = beit_vit::Input { images: &images, mask: Some(&mask), drop_path: None };
-            let (logits, saved) = params.forward(ops, &input, &rows, settings.training.keep());
-            params.backward(ops, &input, &logits, saved, &mut kept[0]);
-        })
+        let copies = self.settings.training.kept(self.settings.average.decay(), ranks);
+        planned(&self.config, &self.masker, &self.settings.training, footprint, copies)
     }
 
     /// Refuses what the machine has no memory for.
@@ -372,4 +375,47 @@ impl Pretraining {
         let config = if train { loading.training(source.len()) } else { loading.evaluation() };
         loading.pretrain(source, config, transform, self.masker)
     }
+}
+
+/// How many visual tokens there are to name.
+pub(crate) fn vocab(settings: &PretrainSettings, vit: &beit_vit::Config, watch: &Watch) -> Result<usize> {
+    Ok(tokens(settings, vit, watch)?.0.vocab)
+}
+
+/// The visual tokens that are named, and the tokenizer that is trained first where none is given.
+fn tokens(
+    settings: &PretrainSettings,
+    vit: &beit_vit::Config,
+    watch: &Watch,
+) -> Result<(Codebook, Option<TokenizerPlan>)> {
+    match &settings.tokenizer {
+        Some(name) => Ok((load::codebook(name, watch)?, None)),
+        None => {
+            let PretrainSettings { tokenizer_kind, tokenizer_steps, training, .. } = settings;
+            let plan = TokenizerPlan::for_vit(*tokenizer_kind, vit, *tokenizer_steps, training.seed)?;
+            Ok((plan.codebook(), Some(plan)))
+        }
+    }
+}
+
+/// A micro-batch, without numbers, where so many copies of the parameters are kept besides them.
+pub(crate) fn planned(
+    config: &MimConfig,
+    masker: &Masker,
+    training: &OptimisationSettings,
+    footprint: Footprint,
+    copies: usize,
+) -> Planned {
+    let vit = &config.vit;
+    memory::plan(footprint, training.batch_size(), |ops, batch| {
+        let params = Mim::shapes(config).map(&mut |shape| ops.zeros(*shape));
+        let mut kept: Vec<_> = (0..copies).map(|_| params.clone()).collect();
+        let masked = masker.config().target * batch;
+        let images = ops.zeros([batch, 3, vit.image[0], vit.image[1]]);
+        let mask = ops.zeros([batch, vit.patches()]);
+        let rows = ops.upload_ids(&vec![1; masked]);
+        let input = beit_vit::Input { images: &images, mask: Some(&mask), drop_path: None };
+        let (logits, saved) = params.forward(ops, &input, &rows, training.keep());
+        params.backward(ops, &input, &logits, saved, &mut kept[0]);
+    })
 }
