@@ -69,7 +69,9 @@ impl Run {
             return Self::begin(&settings.folder, verb, inputs, recorded, watch);
         }
         let run = Self::resume(&settings.folder, watch)?;
-        recorded.refuse_other(&run.path(parts::SETTINGS))?;
+        let path = run.path(parts::SETTINGS);
+        recorded.refuse_other(&path)?;
+        recorded.other_machine(&path)?.into_iter().for_each(|line| watch.note(&line));
         Ok(run)
     }
 

@@ -28,11 +28,14 @@ pub(crate) struct Recorded<'a, S> {
 struct Computed {
     device: String,
     precision: String,
+    /// On a CPU, what multiplies: kernels of other instructions round otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kernel: Option<String>,
 }
 
 /// Settings that change no number of a step: a run may go on with others. The name of a tokenizer may change as long as its
 /// parameters, whose checksum is compared, do not.
-const FREE: [&str; 15] = [
+const FREE: [&str; 16] = [
     "out",
     "overwrite",
     "report_every",
@@ -47,6 +50,7 @@ const FREE: [&str; 15] = [
     "measure_images",
     "tokenizer",
     "device",
+    "kernel",
     "lenient",
 ];
 /// Settings that may differ between processes that train together: where each reads, computes and would write.
@@ -56,7 +60,11 @@ const FOUND: &str = "found";
 
 impl<'a, S: Serialize + Default> Recorded<'a, S> {
     pub(crate) fn new(settings: &'a S, device: &Device) -> Self {
-        let device = Computed { device: device.flag().to_owned(), precision: device.precision().to_owned() };
+        let device = Computed {
+            device: device.flag().to_owned(),
+            precision: device.precision().to_owned(),
+            kernel: device.kernel().map(str::to_owned),
+        };
         Self { settings, device, found: BTreeMap::new() }
     }
 
@@ -82,6 +90,18 @@ impl<'a, S: Serialize + Default> Recorded<'a, S> {
         let own = |name: &str| !name.starts_with(FOUND) && last(name);
         let required = leaves(table(self)?).into_iter().filter(|(name, _)| !own(name));
         Ok(required.map(|(name, value)| format!("{name} = {value}\n")).collect())
+    }
+
+    /// What a run that goes on here should say of the machine that it began on, if anything.
+    pub(crate) fn other_machine(&self, path: &Path) -> Result<Option<String>> {
+        let before: Option<Computed> = read(path)?.remove("device").and_then(|found| found.try_into().ok());
+        let kernel = |computed: &Computed| computed.kernel.clone();
+        let (was, is) = (before.as_ref().and_then(kernel), kernel(&self.device));
+        Ok(was.zip(is).filter(|(was, is)| was != is).map(|(was, is)| {
+            format!(
+                "the run began on a processor whose products are {was}'s, and goes on with {is}: from here on its numbers differ by rounding from those that it would have had there"
+            )
+        }))
     }
 
     /// Refuses to go on with a run that is written down with other settings.
@@ -219,7 +239,7 @@ mod tests {
     }
 
     fn recorded(settings: &PretrainSettings) -> Recorded<'_, PretrainSettings> {
-        let device = Computed { device: "cpu".to_owned(), precision: "f32".to_owned() };
+        let device = Computed { device: "cpu".to_owned(), precision: "f32".to_owned(), kernel: None };
         Recorded { settings, device, found: [("data", "3 images, 00000000".to_owned())].into() }
     }
 
