@@ -68,7 +68,7 @@ impl Run {
         if !settings.resumes() {
             return Self::begin(&settings.folder, verb, inputs, recorded, watch);
         }
-        let run = Self::resume(&settings.folder, watch)?;
+        let run = Self::resume(&settings.folder, verb, watch)?;
         recorded.refuse_other(&run.path(parts::SETTINGS))?;
         Ok(run)
     }
@@ -119,7 +119,7 @@ impl Run {
         self.follows
     }
 
-    fn resume(folder: &FolderSettings, watch: &Watch) -> Result<Self> {
+    fn resume(folder: &FolderSettings, verb: &str, watch: &Watch) -> Result<Self> {
         let Some(out) = &folder.out else {
             setting!("--resume needs --out: the folder of the run to continue");
         };
@@ -142,11 +142,20 @@ impl Run {
             }
             // To begin again would write over what may be mended.
             (None, Some(problem)) => return Err(problem),
-            (None, None) => {
-                watch.note("it was stopped before its first checkpoint: it begins with its first step");
-            }
+            (None, None) => watch.note(run.stands_without_checkpoint(verb)),
         }
         Ok(run)
+    }
+
+    /// What a run that has no checkpoint goes on with.
+    fn stands_without_checkpoint(&self, verb: &str) -> &'static str {
+        match verb {
+            _ if self.tokenizer_training().is_dir() => {
+                "it was stopped while its tokenizer was trained: it goes on with that"
+            }
+            "tokenizer" if self.has_tokenizer() => "its tokenizer is trained: it is measured again",
+            _ => "it was stopped before its first checkpoint: it begins with its first step",
+        }
     }
 
     /// What [`begin`](Run::begin) would refuse, without touching anything.
@@ -227,6 +236,32 @@ impl Run {
         }
         self.replaces = false;
         replaced::forget(&self.dir)
+    }
+
+    /// Says that what was saved so far is to be gone on with, however the process ends: what the run replaces stays beside it until there
+    /// is a checkpoint.
+    pub(crate) fn stays(&mut self) {
+        self.replaces = false;
+    }
+
+    /// Whether the run trained a tokenizer to its end.
+    pub(crate) fn has_tokenizer(&self) -> bool {
+        parts::has_tokenizer(&self.dir)
+    }
+
+    /// The folder of the tokenizer.
+    pub(crate) fn tokenizer(&self) -> PathBuf {
+        self.path(parts::TOKENIZER)
+    }
+
+    /// The folder of the tokenizer while it is trained.
+    pub(crate) fn tokenizer_training(&self) -> PathBuf {
+        self.path(parts::TOKENIZER_TRAINING)
+    }
+
+    /// Deletes what is of no use once the tokenizer is there.
+    pub(crate) fn end_tokenizer_training(&self) -> Result<()> {
+        parts::remove(&self.tokenizer_training())
     }
 
     pub(crate) fn path(&self, part: &str) -> PathBuf {

@@ -9,13 +9,16 @@ pub(super) const SETTINGS: &str = "run.toml";
 pub(super) const CHECKPOINTS: &str = "checkpoints";
 pub(super) const PICTURES: &str = "pictures";
 pub(super) const TOKENIZER: &str = "tokenizer";
+/// The tokenizer while it is trained.
+pub(super) const TOKENIZER_TRAINING: &str = "tokenizer-training";
 pub(super) const LAST: &str = "last";
 pub(super) const NEW_LAST: &str = "last.new";
 /// Of processes that are not rank 0: a file each.
 pub(crate) const LOGS: &str = "logs";
 const METRICS: &str = "metrics.jsonl";
 /// Everything.
-pub(super) const ALL: [&str; 8] = [SETTINGS, METRICS, PICTURES, CHECKPOINTS, TOKENIZER, LOGS, LAST, NEW_LAST];
+pub(super) const ALL: [&str; 9] =
+    [SETTINGS, METRICS, PICTURES, CHECKPOINTS, TOKENIZER, TOKENIZER_TRAINING, LOGS, LAST, NEW_LAST];
 
 /// Deletes a file, a link or a folder, if it is there.
 pub(super) fn remove(path: &Path) -> Result<()> {
@@ -61,7 +64,16 @@ pub(super) fn clean(dir: &Path) -> Result<()> {
             }
         }
     }
+    if has_tokenizer(dir) {
+        // It is of no use any more.
+        remove(&dir.join(TOKENIZER_TRAINING))?;
+    }
     remove(&dir.join(NEW_LAST))
+}
+
+/// Whether the run trained a tokenizer to its end.
+pub(super) fn has_tokenizer(dir: &Path) -> bool {
+    dir.join(TOKENIZER).join("config.json").is_file()
 }
 
 /// Something in the folder that no run writes, if there is any.
@@ -95,7 +107,7 @@ pub(super) fn foreign(dir: &Path) -> Result<Option<PathBuf>> {
     }
     let mut saved = entries(&dir.join(CHECKPOINTS))?;
     saved.retain(|path| is_checkpoint_name(&name(path)));
-    for folder in saved.into_iter().chain([dir.join(TOKENIZER)]) {
+    for folder in saved.into_iter().chain([TOKENIZER, TOKENIZER_TRAINING].map(|part| dir.join(part))) {
         if let Some(path) = beit_weights::foreign_file(&folder) {
             return Ok(Some(path));
         }
@@ -111,7 +123,12 @@ mod tests {
     fn names() {
         assert!(is_checkpoint_name("step-0000010"));
         assert!(!is_checkpoint_name("step-7") && !is_checkpoint_name("step-00000x0"));
-        for left in [".tokenizer.new-77-0", ".step-0000010.old-1-2", ".run.toml.new-aB3"] {
+        for left in [
+            ".tokenizer.new-77-0",
+            ".tokenizer-training.old-77-0",
+            ".step-0000010.old-1-2",
+            ".run.toml.new-aB3",
+        ] {
             assert!(is_left_over(left), "{left}");
         }
         for other in [".git", ".notes.new-1", "tokenizer.new-1", ".tokenizer"] {

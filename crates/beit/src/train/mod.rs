@@ -6,6 +6,7 @@ mod journal;
 mod pretrain;
 mod tokenizer;
 mod tokenizer_kinds;
+mod tokenizer_state;
 
 pub use finetune::{FinetuneSettings, FinetuneTask, Finetuned, Finetuning, HeadKind, HeadSettings, Judged};
 pub use pretrain::{PlannedRun, PretrainSettings, Pretrained, Pretraining};

@@ -13,7 +13,7 @@ use crate::tokenizer::Tokenizer;
 use crate::train::advice::duration_sentence;
 use crate::train::tokenizer::{REMEDIES, sentence};
 use crate::train::tokenizer_kinds::Job as TokenizerJob;
-use crate::train::{Journal, recipe, same_model};
+use crate::train::{Journal, recipe, same_model, tokenizer_state};
 use beit_data::{Preprocessing, Source};
 use beit_heads::Mim;
 use beit_ops::prelude::*;
@@ -50,8 +50,11 @@ impl Work for Job<'_> {
         let newest = run.newest();
         let step = newest.as_deref().map(checkpoint_step).transpose()?.unwrap_or(0);
         // Asked of all before anybody trains one: the folder is the same.
-        let untrained = team.any(given.is_none() && !run.path("tokenizer").join("config.json").is_file())?;
-        let phase = if untrained { "tokenizer" } else { verb };
+        let untrained = team.any(given.is_none() && !run.has_tokenizer())?;
+        let (phase, step) = match &job.tokenizer {
+            Some(plan) if untrained => ("tokenizer", tokenizer_state::steps(&run, plan)?),
+            _ => (verb, step),
+        };
         let mut journal = Journal::open(&mut run, watch, team, phase, step)?;
         let tokenizer = match given {
             Some(tokenizer) => tokenizer,
@@ -96,14 +99,13 @@ impl Job<'_> {
     ) -> Result<AnyTokenizer<O::Tensor>> {
         let Self(job) = self;
         let (settings, watch, size) = (&job.settings, &job.watch, job.token_size());
-        let own = journal.run.path("tokenizer");
+        let own = journal.run.tokenizer();
         match &job.tokenizer {
             Some(plan) if untrained => {
                 watch.note("no --tokenizer: training one on these images first");
-                let (training, report_every) = (&settings.training, settings.run.folder.report_every());
-                let (seed, accumulate) = (training.seed, training.update_freq());
-                let training = TokenizerJob { plan, size, seed, accumulate, report_every };
-                training.train(ops, device, (&job.source, loading), journal, &own)
+                let (seed, accumulate) = (settings.training.seed, settings.training.update_freq());
+                let training = TokenizerJob { plan, size, seed, accumulate, run: &settings.run };
+                training.train(ops, device, (&job.source, loading), journal)
             }
             _ => load::tokenizer(ops, &own, watch),
         }
@@ -120,7 +122,7 @@ impl Job<'_> {
     ) -> Result<()> {
         let Self(job) = self;
         let (settings, watch) = (&job.settings, &job.watch);
-        let folder = settings.tokenizer.clone().unwrap_or_else(|| journal.run.path("tokenizer"));
+        let folder = settings.tokenizer.clone().unwrap_or_else(|| journal.run.tokenizer());
         same_tokens(&folder, VisualTokens::<O>::codebook(&**tokenizer), job.codebook)?;
         let door = Tokenizer::on(ops, tokenizer, device);
         if !door.draws() {
