@@ -127,7 +127,7 @@ fn disturbed(place: &Place, args: &str, run: &str, mut next: impl FnMut() -> Opt
 
 /// Model, state of training, tokenizer and metrics, to the bit, and nothing that a kill left.
 fn assert_same(place: &Place, one: &str, other: &str) {
-    for part in ["last/", "tokenizer/"] {
+    for part in ["last/", "best/", "tokenizer/"] {
         let [one, found] = [one, other].map(|run| place.contents(&format!("{run}/{part}")));
         assert!(
             one.len() == found.len() && (part != "last/" || one.len() >= 5),
@@ -154,7 +154,7 @@ fn assert_same(place: &Place, one: &str, other: &str) {
 fn killed_at_every_turn() {
     let (place, mut random) = (Place::with_photos(), Random::new("soak"));
     let args = "pretrain --data folder:photos --image-size 16 --tokenizer-kind dvae --accept-tokenizer --tokenizer-steps 24 --steps 24 \
-                --batch-size 8 --save-every 1 --report-every 1 --resume auto --out";
+                --batch-size 8 --save-every 1 --report-every 1 --keep-best token-accuracy --measure-images 8 --resume auto --out";
     place.good(&format!("{args} whole"));
     let [tokenizer, model] = [Some("tokenizer"), Some("pretrain")];
     let plan = [
@@ -188,13 +188,13 @@ fn an_hour() {
         let [tokenizer, model] = steps;
         format!(
             "pretrain --tokenizer-kind dvae --accept-tokenizer --tokenizer-steps {tokenizer} --steps {model} --batch-size 32 \
-             --measure-images 500 --save-every 10 --report-every 1 --threads 1 --resume auto --out"
+             --measure-images 500 --save-every 10 --keep-best token-accuracy --report-every 1 --threads 1 --resume auto --out"
         )
     };
     let finetune = |steps: usize| {
         format!(
             "finetune --init whole-pretrain --labels 1000 --validation 0.05 --steps {steps} --batch-size 32 --model-ema --model-ema-decay 0.99 \
-             --save-every 10 --report-every 1 --threads 1 --resume auto --out"
+             --save-every 10 --keep-best loss --report-every 1 --threads 1 --resume auto --out"
         )
     };
     // So many steps as fill the time, by the speed of a short run.

@@ -1,4 +1,5 @@
-//! A run is a folder: `run.toml`, `metrics.jsonl`, `pictures/`, `checkpoints/`, `logs/` of several processes, and `last`, a link to the newest of those.
+//! A run is a folder: `run.toml`, `metrics.jsonl`, `pictures/`, `checkpoints/`, `logs/` of several processes, `last`, a link to the newest
+//! checkpoint, and `best`, one to the best where that is kept.
 
 mod checkpoints;
 mod lock;
@@ -296,11 +297,12 @@ impl Run {
         if new { recorded.write(&path, folder.command.as_deref()) } else { Ok(()) }
     }
 
-    /// Points `last` at a checkpoint, and deletes older ones beyond the newest `keep`.
-    pub(crate) fn set_last(&mut self, checkpoint: &Path, keep: usize) -> Result<()> {
+    /// Points `last` at a checkpoint, and `best` at the best where there is one, and deletes others beyond the newest `keep`.
+    pub(crate) fn set_last(&mut self, checkpoint: &Path, best: Option<&Path>, keep: usize) -> Result<()> {
         checkpoints::point(&self.dir, checkpoint)?;
+        best.map_or(Ok(()), |best| checkpoints::point_best(&self.dir, best))?;
         self.commit()?;
-        checkpoints::delete_old(&self.dir, keep, checkpoint)
+        checkpoints::delete_old(&self.dir, keep, &[checkpoint, best.unwrap_or(checkpoint)])
     }
 
     /// The folder for pictures.

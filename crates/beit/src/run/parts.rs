@@ -13,12 +13,25 @@ pub(super) const TOKENIZER: &str = "tokenizer";
 pub(super) const TOKENIZER_TRAINING: &str = "tokenizer-training";
 pub(super) const LAST: &str = "last";
 pub(super) const NEW_LAST: &str = "last.new";
+pub(super) const BEST: &str = "best";
+pub(super) const NEW_BEST: &str = "best.new";
 /// Of processes that are not rank 0: a file each.
 pub(crate) const LOGS: &str = "logs";
 const METRICS: &str = "metrics.jsonl";
 /// Everything.
-pub(super) const ALL: [&str; 9] =
-    [SETTINGS, METRICS, PICTURES, CHECKPOINTS, TOKENIZER, TOKENIZER_TRAINING, LOGS, LAST, NEW_LAST];
+pub(super) const ALL: [&str; 11] = [
+    SETTINGS,
+    METRICS,
+    PICTURES,
+    CHECKPOINTS,
+    TOKENIZER,
+    TOKENIZER_TRAINING,
+    LOGS,
+    LAST,
+    NEW_LAST,
+    BEST,
+    NEW_BEST,
+];
 
 /// Deletes a file, a link or a folder, if it is there.
 pub(super) fn remove(path: &Path) -> Result<()> {
@@ -68,7 +81,8 @@ pub(super) fn clean(dir: &Path) -> Result<()> {
         // It is of no use any more.
         remove(&dir.join(TOKENIZER_TRAINING))?;
     }
-    remove(&dir.join(NEW_LAST))
+    remove(&dir.join(NEW_LAST))?;
+    remove(&dir.join(NEW_BEST))
 }
 
 /// Whether the run trained a tokenizer to its end.

@@ -2,6 +2,7 @@
 
 mod augment;
 mod average;
+mod best;
 mod cluster;
 mod crop;
 mod data;
@@ -21,6 +22,7 @@ mod usual;
 
 pub use augment::{AugmentSettings, AutoAugment};
 pub use average::AverageSettings;
+pub use best::{BestMetric, BestSettings};
 pub use cluster::ClusterSettings;
 pub use crop::CropSettings;
 pub use data::{Batches, DataSettings, HeldOutSettings, MeasureSettings};

@@ -2,6 +2,7 @@
 //!
 //! Of several processes each goes through all of it, and rank 0 alone writes.
 
+use super::best::{Best, Standing};
 use crate::checksum;
 use crate::error::{Error, Result};
 use crate::files;
@@ -29,8 +30,18 @@ pub(super) const LEAST_BETWEEN: Duration = Duration::from_secs(60);
 /// And at least so many times what saving one took: it costs below 1 % of the run.
 const COSTS: u32 = 100;
 
+/// Why something is saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// All processes save, or see it.
+    Due,
+    /// This process saves what it has, since something failed.
+    Failure,
+}
+
 /// Saves what a trainer has, and says where.
-pub(super) type Keep<'k, 'j, O, K> = dyn FnMut(&mut Journal<'j>, &Trainer<'_, O, K>) -> Result<PathBuf> + 'k;
+pub(super) type Keep<'k, 'j, O, K> =
+    dyn FnMut(&mut Journal<'j>, &Trainer<'_, O, K>, Occasion) -> Result<PathBuf> + 'k;
 
 /// When a run returns from its steps.
 struct Pauses<'a> {
@@ -107,20 +118,25 @@ impl<'a> Journal<'a> {
         })
     }
 
-    /// Trains to the end and saves on the way, and at the end. Returns the last checkpoint.
+    /// Trains to the end and saves on the way, and at the end, each time after the best so far is known. Returns the last checkpoint.
     pub(super) fn train_to_the_end<O: Ops + 'static, K: Task<O>>(
         &mut self,
         trainer: &mut Trainer<'_, O, K>,
         loader: &Loader<K::Sample>,
-        settings: &RunSettings,
-        save: impl Fn(&Trainer<'_, O, K>, &Path) -> Result<()>,
+        (settings, best): (&RunSettings, &mut Best<'_, O, K>),
+        save: impl Fn(&Trainer<'_, O, K>, Option<&Standing>, &Path) -> Result<()>,
     ) -> Result<PathBuf> {
         let total = trainer.recipe.hyper.schedule.total;
-        let mut keep =
-            |journal: &mut Self, trainer: &Trainer<'_, O, K>| journal.save(trainer, settings, &save);
+        let mut keep = |journal: &mut Self, trainer: &Trainer<'_, O, K>, occasion: Occasion| {
+            let step = trainer.optimiser.steps();
+            if occasion == Occasion::Due && (settings.saves_after(step) || step >= total) {
+                best.measure(journal, trainer)?;
+            }
+            journal.save(trainer, (settings, best), &save)
+        };
         self.train_to(total, trainer, loader, settings, &mut keep)?;
         trainer.collect(&mut *self.team.ranks())?;
-        keep(self, trainer)
+        keep(self, trainer, Occasion::Due)
     }
 
     /// Trains up to step `end`, and has `keep` save on the way: after so many steps where that is asked for, else by time; also when it
@@ -152,7 +168,7 @@ impl<'a> Journal<'a> {
             }
             let saving = Instant::now();
             trainer.collect(&mut *self.team.ranks())?;
-            let saved = keep(self, trainer)?;
+            let saved = keep(self, trainer, Occasion::Due)?;
             between = LEAST_BETWEEN.max(saving.elapsed() * COSTS);
             if self.stops()? {
                 return Err(self.stopped(&format!("{step} of {total} steps of {phase} are"), &saved));
@@ -163,14 +179,15 @@ impl<'a> Journal<'a> {
     fn save<O: Ops, K: Task<O>>(
         &mut self,
         trainer: &Trainer<'_, O, K>,
-        settings: &RunSettings,
-        save: &impl Fn(&Trainer<'_, O, K>, &Path) -> Result<()>,
+        (settings, best): (&RunSettings, &Best<'_, O, K>),
+        save: &impl Fn(&Trainer<'_, O, K>, Option<&Standing>, &Path) -> Result<()>,
     ) -> Result<PathBuf> {
         let checkpoint = self.run.checkpoint(trainer.optimiser.steps());
         if !self.run.follows() {
             checkpoint.parent().map_or(Ok(()), files::make_folder)?;
-            save(trainer, &checkpoint)?;
-            self.run.set_last(&checkpoint, settings.keep)?;
+            save(trainer, best.standing.as_ref(), &checkpoint)?;
+            let best = best.step().map(|step| self.run.checkpoint(step));
+            self.run.set_last(&checkpoint, best.as_deref(), settings.keep)?;
         }
         Ok(checkpoint)
     }
@@ -194,7 +211,7 @@ impl<'a> Journal<'a> {
             );
         } else if lost {
             let dir = self.run.dir.display().to_string();
-            match keep(self, trainer) {
+            match keep(self, trainer, Occasion::Failure) {
                 Ok(saved) => {
                     self.run.stays();
                     let saved = saved.display();

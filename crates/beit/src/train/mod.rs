@@ -1,6 +1,7 @@
 //! Training: runs in folders, which save, go on and are measured.
 
 mod advice;
+mod best;
 mod finetune;
 mod journal;
 mod pretrain;
@@ -8,6 +9,7 @@ mod tokenizer;
 mod tokenizer_kinds;
 mod tokenizer_state;
 
+pub use best::BestCheckpoint;
 pub use finetune::{FinetuneSettings, FinetuneTask, Finetuned, Finetuning, HeadKind, HeadSettings, Judged};
 pub use pretrain::{PlannedRun, PretrainSettings, Pretrained, Pretraining};
 pub use tokenizer::{TokenizerSettings, TokenizerTraining, TrainedTokenizer, sentence as quality_sentence};

@@ -1,6 +1,7 @@
 //! Making a tokenizer of either kind.
 
 use super::Journal;
+use super::journal::Occasion;
 use super::tokenizer_state::{self, Attempt};
 use crate::any_tokenizer::AnyTokenizer;
 use crate::device::Device;
@@ -210,7 +211,7 @@ impl Job<'_> {
         ));
         let trainer = self.trainer(ops, device, (config, slower))?;
         // Before what was measured is taken out, so that a run that is killed does not go on with the first try.
-        (Attempt::Slower.keep())(journal, &trainer)?;
+        (Attempt::Slower.keep())(journal, &trainer, Occasion::Due)?;
         journal.begin_again("tokenizer")?;
         Ok(trainer)
     }

@@ -2,7 +2,7 @@
 //!
 //! Of several processes rank 0 writes it, and all go on from it.
 
-use super::journal::LEAST_BETWEEN;
+use super::journal::{LEAST_BETWEEN, Occasion};
 use super::tokenizer_kinds::Plan;
 use super::{Journal, same_model};
 use crate::any_tokenizer::AnyTokenizer;
@@ -60,8 +60,8 @@ impl Attempt {
     /// Saves a tokenizer in training; what was saved before stays until this is whole.
     pub(super) fn keep<O: Ops>(
         self,
-    ) -> impl FnMut(&mut Journal<'_>, &Trainer<'_, O, Tokenization>) -> Result<PathBuf> {
-        move |journal, trainer| {
+    ) -> impl FnMut(&mut Journal<'_>, &Trainer<'_, O, Tokenization>, Occasion) -> Result<PathBuf> {
+        move |journal, trainer, _| {
             let folder = journal.run.tokenizer_training();
             if !journal.run.follows() {
                 save_tokenizer(trainer.ops, &folder, &trainer.params, |dir: &Path| -> Result<()> {

@@ -21,8 +21,8 @@ use crate::progress::Watch;
 use crate::run::{Run, newest};
 use crate::settings::number::{SHARE, within};
 use crate::settings::{
-    AugmentSettings, AverageSettings, Batches, CropSettings, DataSettings, HeldOutSettings, LoadSettings,
-    MixingSettings, ModelSettings, OptimisationSettings, RunSettings,
+    AugmentSettings, AverageSettings, Batches, BestMetric, BestSettings, CropSettings, DataSettings,
+    HeldOutSettings, LoadSettings, MixingSettings, ModelSettings, OptimisationSettings, RunSettings,
 };
 use crate::train::recipe;
 use beit_heads::Pooling;
@@ -131,6 +131,10 @@ pub struct FinetuneSettings {
     #[cfg_attr(feature = "clap", command(flatten))]
     #[serde(flatten)]
     pub average: AverageSettings,
+    /// Which checkpoint is the best.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    #[serde(flatten)]
+    pub best: BestSettings,
     /// Classify by the CLS token instead of the mean of the patches
     #[cfg_attr(feature = "clap", arg(long))]
     pub use_cls: bool,
@@ -158,6 +162,7 @@ impl Default for FinetuneSettings {
             augment: AugmentSettings::default(),
             mixing: MixingSettings::default(),
             average: AverageSettings::default(),
+            best: BestSettings::default(),
             use_cls: false,
             run: RunSettings::default(),
         }
@@ -189,11 +194,27 @@ impl FinetuneSettings {
         self.mixing.check(self.training.batch_size())?;
         self.average.check()?;
         self.segmentation.check()?;
+        self.check_best()?;
         match self.task {
             FinetuneTask::Classify => self.segmentation.check_unused()?,
             FinetuneTask::Segment => self.check_segmentation()?,
         }
         self.training.check()
+    }
+
+    /// Refuses to keep a best checkpoint that is not to be had.
+    fn check_best(&self) -> Result<()> {
+        let (of, measured): (_, &[BestMetric]) = match self.task {
+            FinetuneTask::Classify => ("classification", &[BestMetric::Accuracy, BestMetric::Loss]),
+            FinetuneTask::Segment => ("segmentation", &[BestMetric::Miou]),
+        };
+        self.best.check(of, measured, &self.run)?;
+        match (self.best.keep_best, self.held_out.validation) {
+            (Some(metric), None) => setting!(
+                "--keep-best {metric} needs --validation SHARE: the test images must not choose the checkpoint that they judge"
+            ),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses what belongs to classification.

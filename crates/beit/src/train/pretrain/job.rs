@@ -11,6 +11,7 @@ use crate::masked::{MaskedModel, write_masks};
 use crate::run::{Recorded, Run, data_stamp};
 use crate::tokenizer::Tokenizer;
 use crate::train::advice::duration_sentence;
+use crate::train::best::{Best, BestCheckpoint, Standing};
 use crate::train::tokenizer::{REMEDIES, sentence};
 use crate::train::tokenizer_kinds::Job as TokenizerJob;
 use crate::train::{Journal, recipe, same_model, tokenizer_state};
@@ -81,10 +82,21 @@ impl Work for Job<'_> {
             let step = trainer.step_time(&loader)? / u32::try_from(team.shard().of).unwrap_or(u32::MAX);
             watch.note(&duration_sentence(left, step));
         }
-        let save = |trainer: &Trainer<'_, O, _>, dir: &Path| save(trainer, &job.preprocessing, dir);
-        let checkpoint = journal.train_to_the_end(&mut trainer, &loader, &settings.run, save)?;
-        let params = trainer.params;
-        self.finish(ops, device, (params, &tokenizer), (&loading, &mut journal), checkpoint)
+        let save = |trainer: &Trainer<'_, O, _>, best: Option<&Standing>, dir: &Path| {
+            save(trainer, (&job.preprocessing, best), dir)
+        };
+        let (held_out, split) = settings.measure.held_out(&settings.data)?;
+        let judging = job.loader(&held_out, &loading, false)?;
+        let mut judge = |trainer: &Trainer<'_, O, PretrainTask<'_, O>>| {
+            let (ranks, params) = (&mut *team.ranks(), trainer.model().0);
+            Ok(evaluate_tokens(ranks, &**ops, params, &*tokenizer, &judging)?.accuracy)
+        };
+        let mut best = Best::new(settings.best, (journal.run, watch), split.to_string(), &mut judge)?;
+        let kept = (&settings.run, &mut best);
+        let checkpoint = journal.train_to_the_end(&mut trainer, &loader, kept, save)?;
+        let (best, params) = (best.answer(journal.run), trainer.params);
+        let ended = (checkpoint, best);
+        self.finish(ops, device, (params, &tokenizer), (&loading, &mut journal), ended)
     }
 }
 
@@ -180,7 +192,7 @@ impl Job<'_> {
         device: &Device,
         (params, tokenizer): (Mim<O::Tensor>, &Rc<AnyTokenizer<O::Tensor>>),
         (loading, journal): (&Loading, &mut Journal<'_>),
-        checkpoint: PathBuf,
+        (checkpoint, best): (PathBuf, Option<BestCheckpoint>),
     ) -> Result<Pretrained> {
         let Self(job) = self;
         let (settings, watch) = (&job.settings, &job.watch);
@@ -196,7 +208,7 @@ impl Job<'_> {
         if !journal.run.follows() {
             self.draw(ops, device, (params, tokenizer), &held_out, &pictures)?;
         }
-        Ok(Pretrained { run: journal.run.dir.clone(), checkpoint, tokens, split, pictures })
+        Ok(Pretrained { run: journal.run.dir.clone(), checkpoint, best, tokens, split, pictures })
     }
 
     /// Draws masks, and what the model makes of masked images.
@@ -248,12 +260,13 @@ fn same_tokens(folder: &Path, found: Codebook, expected: Codebook) -> Result<()>
 /// Saves a run so that it can go on.
 fn save<O: Ops>(
     trainer: &Trainer<'_, O, PretrainTask<'_, O>>,
-    preprocessing: &Preprocessing,
+    (preprocessing, best): (&Preprocessing, Option<&Standing>),
     dir: &Path,
 ) -> Result<()> {
     save_mim(trainer.ops, dir, &trainer.params, |dir: &Path| -> Result<()> {
         write_preprocessing(dir, preprocessing)?;
-        Ok(trainer.save_state(dir)?)
+        trainer.save_state(dir)?;
+        best.map_or(Ok(()), |best| best.write(dir))
     })
 }
 

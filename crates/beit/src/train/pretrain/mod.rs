@@ -4,6 +4,7 @@ mod job;
 mod rate;
 
 use super::advice::advise;
+use super::best::BestCheckpoint;
 use super::tokenizer_kinds::Plan as TokenizerPlan;
 use crate::device::Device;
 use crate::error::Result;
@@ -16,8 +17,8 @@ use crate::ranks::cluster::Step;
 use crate::run::Run;
 use crate::settings::number::within;
 use crate::settings::{
-    ClusterSettings, CropSettings, DataSettings, MaskSettings, MeasureSettings, ModelSettings,
-    OptimisationSettings, RunSettings, TokenizerKind,
+    BestMetric, BestSettings, ClusterSettings, CropSettings, DataSettings, MaskSettings, MeasureSettings,
+    ModelSettings, OptimisationSettings, RunSettings, TokenizerKind,
 };
 use beit_data::{ColourJitter, Loader, Preprocessing, PretrainSample, PretrainTransform, Source, Split};
 use beit_heads::{Mim, MimConfig};
@@ -67,6 +68,10 @@ pub struct PretrainSettings {
     #[cfg_attr(feature = "clap", command(flatten))]
     #[serde(flatten)]
     pub measure: MeasureSettings,
+    /// Which checkpoint is the best.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    #[serde(flatten)]
+    pub best: BestSettings,
     /// The views.
     #[cfg_attr(feature = "clap", command(flatten))]
     #[serde(flatten)]
@@ -90,6 +95,7 @@ impl Default for PretrainSettings {
             tokenizer_steps: None,
             accept_tokenizer: false,
             measure: MeasureSettings::default(),
+            best: BestSettings::default(),
             crop: CropSettings::default(),
             colour_jitter: None,
         }
@@ -117,6 +123,9 @@ pub struct Pretrained {
     pub run: PathBuf,
     /// The last checkpoint in it.
     pub checkpoint: PathBuf,
+    /// The best, where that is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best: Option<BestCheckpoint>,
     /// How it names the tokens of masked patches of images that were held out.
     #[serde(flatten)]
     pub tokens: TokenAccuracy,
@@ -154,6 +163,7 @@ impl Pretraining {
         let masker = settings.mask.masker(vit.grid())?;
         settings.training.check()?;
         settings.crop.check()?;
+        settings.best.check("pre-training", &[BestMetric::TokenAccuracy], &settings.run)?;
         within("--colour-jitter", "a jitter", settings.colour_jitter.unwrap_or(0.0), 0.0..=10.0)?;
         let source = settings.data.open(Split::Train)?;
         watch.notes_of(source.as_ref());
