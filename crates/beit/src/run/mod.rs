@@ -245,6 +245,11 @@ impl Run {
         self.replaces = false;
     }
 
+    /// Whether there is something to go on with.
+    pub(crate) fn has_saved(&self) -> bool {
+        self.newest().is_some() || self.has_tokenizer() || self.tokenizer_training().is_dir()
+    }
+
     /// Whether the run trained a tokenizer to its end.
     pub(crate) fn has_tokenizer(&self) -> bool {
         parts::has_tokenizer(&self.dir)

@@ -134,9 +134,26 @@ impl<'a> Journal<'a> {
             }
             journal.save(trainer, (settings, best), &save)
         };
-        self.train_to(total, trainer, loader, settings, &mut keep)?;
-        trainer.collect(&mut *self.team.ranks())?;
-        keep(self, trainer, Occasion::Due)
+        let mut all = |journal: &mut Self| {
+            journal.train_to(total, trainer, loader, settings, &mut keep)?;
+            trainer.collect(&mut *journal.team.ranks())?;
+            keep(journal, trainer, Occasion::Due)
+        };
+        let ended = all(self);
+        self.told(ended)
+    }
+
+    /// Where the disk failed, says what there is to go on with.
+    pub(super) fn told<T>(&mut self, ended: Result<T>) -> Result<T> {
+        let failed = ended.as_ref().is_err_and(Error::is_of_the_disk);
+        if failed && !self.run.follows() && self.run.has_saved() {
+            self.run.stays();
+            let dir = self.run.dir.display();
+            self.watch.note(&format!(
+                "what was saved before stays: --resume --out {dir} goes on from there when the disk can be written"
+            ));
+        }
+        ended
     }
 
     /// Trains up to step `end`, and has `keep` save on the way: after so many steps where that is asked for, else by time; also when it

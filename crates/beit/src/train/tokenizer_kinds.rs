@@ -144,6 +144,22 @@ impl Job<'_> {
         images: Images<'_>,
         journal: &mut Journal<'_>,
     ) -> Result<AnyTokenizer<O::Tensor>> {
+        let trained = self.trained(ops, device, images, journal);
+        let tokenizer = journal.told(trained)?;
+        if journal.stops()? {
+            let folder = journal.run.tokenizer();
+            return Err(journal.stopped("the tokenizer is trained and", &folder));
+        }
+        Ok(tokenizer)
+    }
+
+    fn trained<O: Ops + 'static>(
+        &self,
+        ops: &O,
+        device: &Device,
+        images: Images<'_>,
+        journal: &mut Journal<'_>,
+    ) -> Result<AnyTokenizer<O::Tensor>> {
         let tokenizer = match self.plan {
             Plan::Dvae { config, recipe } => {
                 let params = self.dvae(ops, device, images, journal, (config, recipe))?;
@@ -154,13 +170,9 @@ impl Job<'_> {
                 AnyTokenizer::KMeans(Box::new(params))
             }
         };
-        let folder = journal.run.tokenizer();
         if !journal.run.follows() {
-            tokenizer_state::write(ops, &folder, &tokenizer)?;
+            tokenizer_state::write(ops, &journal.run.tokenizer(), &tokenizer)?;
             journal.run.end_tokenizer_training()?;
-        }
-        if journal.stops()? {
-            return Err(journal.stopped("the tokenizer is trained and", &folder));
         }
         Ok(tokenizer)
     }
