@@ -71,10 +71,11 @@ fn train(mut args: Args, given: &Given, member: &Member) -> anyhow::Result<()> {
     }
     let done = finetuning.run(&device.adding_up(&args.sums, &member.watch)?)?;
     let sentence = format!(
-        "{}\n{}\ncheckpoint: {}\nnext: cargo xtask evaluate --model {}",
+        "{}\n{}\ncheckpoint: {}\n{}next: cargo xtask evaluate --model {}",
         done.sentence(),
         done.beside_sentence(),
         done.checkpoint.display(),
+        done.best.as_ref().map(|best| best.sentence() + "\n").unwrap_or_default(),
         done.run.display(),
     );
     member.answer(args.output, &done, &sentence)

@@ -67,7 +67,7 @@ enum Verb {
 fn main() -> ExitCode {
     let matches = Cli::command().get_matches_from(usage::dashes(std::env::args_os()));
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let given = usage::Given::from_matches(matches.subcommand().map_or(&matches, |(_, verb)| verb));
+    let given = usage::Given::from_matches(&matches);
     let done = match cli.verb {
         Verb::Pretrain(args) => pretrain::run(args, &given),
         Verb::Finetune(args) => finetune::run(args, &given),
@@ -77,7 +77,7 @@ fn main() -> ExitCode {
         Verb::Predict(args) => predict::run(&args, &given),
         Verb::Embed(args) => embed::run(&args),
         Verb::Probe(verb) => probe::run(&verb),
-        Verb::Tokenizer(verb) => tokenizer::run(verb),
+        Verb::Tokenizer(verb) => tokenizer::run(verb, &given),
         Verb::Show(verb) => show::run(verb),
         Verb::Infer(args) => infer::run(&args),
         Verb::Weights(verb) => weights::run(verb),

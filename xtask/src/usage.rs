@@ -44,6 +44,10 @@ pub(crate) struct Given(HashSet<String>);
 
 impl Given {
     pub(crate) fn from_matches(matches: &ArgMatches) -> Self {
+        // Those of the verb, and of the verb of a verb.
+        if let Some((_, verb)) = matches.subcommand() {
+            return Self::from_matches(verb);
+        }
         let given = |id: &&clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
         Self(matches.ids().filter(given).map(|id| id.as_str().to_owned()).collect())
     }

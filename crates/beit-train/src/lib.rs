@@ -39,7 +39,7 @@ pub use error::{Error, Result};
 pub use evaluation::{Accuracy, ClassCounts, Evaluation, evaluate};
 pub use guard::broken_row;
 pub use hooks::{Hooks, NoHooks, Sums};
-pub use kmeans::{Clustering, KMeansRecipe, cluster_patches};
+pub use kmeans::{Clustering, Course as KMeansCourse, KMeansRecipe, Rounds as KMeansRounds, cluster_patches};
 pub use listeners::Listeners;
 pub use metrics::{Metrics, read_metrics};
 pub use mixing::Mixing;

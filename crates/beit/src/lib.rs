@@ -54,17 +54,17 @@ pub use recipe::Recipe;
 pub use run::{FolderLock, merged as settings_of_run, tokenizer_of};
 pub use segmenter::{Segmentation, Segmenter, Share, ViewSettings};
 pub use settings::{
-    AugmentSettings, AutoAugment, AverageSettings, Batches, ClusterSettings, CropSettings, DataSettings,
-    DeviceSettings, FolderSettings, GpuSums, GuardSettings, HeldOutSettings, LoadSettings, MaskKind,
-    MaskSettings, MeasureSettings, MixingSettings, ModelSettings, OpenSettings, OptimisationSettings,
-    ParametersRule, Precision, PreprocessingRule, RankSettings, ReadSettings, ResizingRule, Resume,
-    RunSettings, Sides, Size, SumSettings, TapsRule, TokenizerKind,
+    AugmentSettings, AutoAugment, AverageSettings, Batches, BestMetric, BestSettings, ClusterSettings,
+    CropSettings, DataSettings, DeviceSettings, FolderSettings, GpuSums, GuardSettings, HeldOutSettings,
+    LoadSettings, MaskKind, MaskSettings, MeasureSettings, MixingSettings, ModelSettings, OpenSettings,
+    OptimisationSettings, ParametersRule, Precision, PreprocessingRule, RankSettings, ReadSettings,
+    ResizingRule, Resume, RunSettings, Sides, Size, SumSettings, TapsRule, TokenizerKind,
 };
 pub use survey::Survey;
 pub use tokenizer::{Tokenizer, Tokens};
 pub use train::{
-    FinetuneSettings, FinetuneTask, Finetuned, Finetuning, HeadKind, HeadSettings, Judged, PlannedRun,
-    PretrainSettings, Pretrained, Pretraining, Replay, ReplayedImage, ReplayedTensor, Replaying,
+    BestCheckpoint, FinetuneSettings, FinetuneTask, Finetuned, Finetuning, HeadKind, HeadSettings, Judged,
+    PlannedRun, PretrainSettings, Pretrained, Pretraining, Replay, ReplayedImage, ReplayedTensor, Replaying,
     TokenizerSettings, TokenizerTraining, TrainedTokenizer, kmeans_for, quality_sentence, tokenizer_for,
 };
 pub use verify::{Check, Verified, verify};

@@ -3,6 +3,7 @@
 mod augment;
 mod average;
 mod batches;
+mod best;
 mod cluster;
 mod crop;
 mod data;
@@ -23,6 +24,7 @@ mod usual;
 
 pub use augment::{AugmentSettings, AutoAugment};
 pub use average::AverageSettings;
+pub use best::{BestMetric, BestSettings};
 pub use cluster::ClusterSettings;
 pub use crop::CropSettings;
 pub use data::{Batches, DataSettings, HeldOutSettings, MeasureSettings};

@@ -1,6 +1,7 @@
 //! Training: runs in folders, which save, go on and are measured.
 
 mod advice;
+mod best;
 mod finetune;
 mod init;
 mod journal;
@@ -11,7 +12,9 @@ mod replay;
 mod spikes;
 mod tokenizer;
 mod tokenizer_kinds;
+mod tokenizer_state;
 
+pub use best::BestCheckpoint;
 pub(crate) use finetune::Shape as FinetunedShape;
 pub use finetune::{FinetuneSettings, FinetuneTask, Finetuned, Finetuning, HeadKind, HeadSettings, Judged};
 pub use planned::PlannedRun;

@@ -24,8 +24,9 @@ use crate::progress::Watch;
 use crate::run::{Recorded, Run, data_stamp, newest};
 use crate::settings::number::{SHARE, within};
 use crate::settings::{
-    AugmentSettings, AverageSettings, Batches, CropSettings, DataSettings, GuardSettings, HeldOutSettings,
-    LoadSettings, MixingSettings, ModelSettings, OptimisationSettings, RunSettings,
+    AugmentSettings, AverageSettings, Batches, BestMetric, BestSettings, CropSettings, DataSettings,
+    GuardSettings, HeldOutSettings, LoadSettings, MixingSettings, ModelSettings, OptimisationSettings,
+    RunSettings,
 };
 use crate::survey::Survey;
 use crate::train::replay::{KeptStep, Replay};
@@ -139,6 +140,10 @@ pub struct FinetuneSettings {
     #[cfg_attr(feature = "clap", command(flatten))]
     #[serde(flatten)]
     pub guard: GuardSettings,
+    /// Which checkpoint is the best.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    #[serde(flatten)]
+    pub best: BestSettings,
     /// Classify by the CLS token instead of the mean of the patches
     #[cfg_attr(feature = "clap", arg(long))]
     pub use_cls: bool,
@@ -167,6 +172,7 @@ impl Default for FinetuneSettings {
             mixing: MixingSettings::default(),
             average: AverageSettings::default(),
             guard: GuardSettings::default(),
+            best: BestSettings::default(),
             use_cls: false,
             run: RunSettings::default(),
         }
@@ -199,11 +205,27 @@ impl FinetuneSettings {
         self.average.check()?;
         self.guard.check()?;
         self.segmentation.check()?;
+        self.check_best()?;
         match self.task {
             FinetuneTask::Classify => self.segmentation.check_unused()?,
             FinetuneTask::Segment => self.check_segmentation()?,
         }
         self.training.check()
+    }
+
+    /// Refuses to keep a best checkpoint that is not to be had.
+    fn check_best(&self) -> Result<()> {
+        let (of, measured): (_, &[BestMetric]) = match self.task {
+            FinetuneTask::Classify => ("classification", &[BestMetric::Accuracy, BestMetric::Loss]),
+            FinetuneTask::Segment => ("segmentation", &[BestMetric::Miou]),
+        };
+        self.best.check(of, measured, &self.run)?;
+        match (self.best.keep_best, self.held_out.validation) {
+            (Some(metric), None) => setting!(
+                "--keep-best {metric} needs --validation SHARE: the test images must not choose the checkpoint that they judge"
+            ),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses what belongs to classification.

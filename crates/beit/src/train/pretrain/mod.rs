@@ -6,6 +6,7 @@ mod start;
 
 use super::PlannedRun;
 use super::advice::advise;
+use super::best::BestCheckpoint;
 use super::rate::images_to_measure;
 use super::tokenizer_kinds::Plan as TokenizerPlan;
 use crate::device::Device;
@@ -19,8 +20,9 @@ use crate::ranks::cluster::Step;
 use crate::run::Run;
 use crate::settings::number::within;
 use crate::settings::{
-    AverageSettings, ClusterSettings, CropSettings, DataSettings, GuardSettings, LoadSettings, MaskSettings,
-    MeasureSettings, ModelSettings, OptimisationSettings, RunSettings, Size, TokenizerKind,
+    AverageSettings, BestMetric, BestSettings, ClusterSettings, CropSettings, DataSettings, GuardSettings,
+    LoadSettings, MaskSettings, MeasureSettings, ModelSettings, OptimisationSettings, RunSettings, Size,
+    TokenizerKind,
 };
 use crate::survey::Survey;
 use beit_data::{ColourJitter, Loader, Preprocessing, PretrainSample, PretrainTransform, Source, Split};
@@ -84,6 +86,10 @@ pub struct PretrainSettings {
     #[cfg_attr(feature = "clap", command(flatten))]
     #[serde(flatten)]
     pub measure: MeasureSettings,
+    /// Which checkpoint is the best.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    #[serde(flatten)]
+    pub best: BestSettings,
     /// The views.
     #[cfg_attr(feature = "clap", command(flatten))]
     #[serde(flatten)]
@@ -118,6 +124,7 @@ impl Default for PretrainSettings {
             tokenizer_steps: None,
             accept_tokenizer: false,
             measure: MeasureSettings::default(),
+            best: BestSettings::default(),
             crop: CropSettings::default(),
             colour_jitter: None,
             average: AverageSettings::default(),
@@ -133,6 +140,7 @@ impl PretrainSettings {
         self.crop.check()?;
         self.average.check()?;
         self.guard.check()?;
+        self.best.check("pre-training", &[BestMetric::TokenAccuracy], &self.run)?;
         within("--colour-jitter", "a jitter", self.colour_jitter.unwrap_or(0.0), 0.0..=10.0)
     }
 
@@ -169,6 +177,9 @@ pub struct Pretrained {
     pub run: PathBuf,
     /// The last checkpoint in it.
     pub checkpoint: PathBuf,
+    /// The best, where that is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best: Option<BestCheckpoint>,
     /// How it names the tokens of masked patches of images that were held out.
     #[serde(flatten)]
     pub tokens: TokenAccuracy,
