@@ -39,7 +39,7 @@ impl Run {
     fn begin(
         folder: &FolderSettings,
         verb: &str,
-        inputs: &[&Path],
+        inputs: &[PathBuf],
         recorded: &Recorded<'_, impl Serialize + Default>,
         watch: &Watch,
     ) -> Result<Self> {
@@ -61,7 +61,7 @@ impl Run {
     fn begin_or_resume(
         settings: &RunSettings,
         verb: &str,
-        inputs: &[&Path],
+        inputs: &[PathBuf],
         recorded: &Recorded<'_, impl Serialize + Default>,
         watch: &Watch,
     ) -> Result<Self> {
@@ -78,7 +78,7 @@ impl Run {
         team: &Team,
         settings: &RunSettings,
         verb: &str,
-        inputs: &[&Path],
+        inputs: &[PathBuf],
         recorded: &Recorded<'_, impl Serialize + Default>,
         watch: &Watch,
     ) -> Result<Self> {
@@ -198,7 +198,7 @@ impl Run {
     }
 
     /// Moves what is there aside.
-    fn replace(&mut self, inputs: &[&Path]) -> Result<()> {
+    fn replace(&mut self, inputs: &[PathBuf]) -> Result<()> {
         let dir = &self.dir;
         if let Some(other) = parts::foreign(dir)? {
             setting!(

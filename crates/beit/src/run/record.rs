@@ -31,7 +31,7 @@ struct Computed {
 
 /// Settings that change no number of a step: a run may go on with others. The name of a tokenizer may change as long as its
 /// parameters, whose checksum is compared, do not.
-const FREE: [&str; 14] = [
+const FREE: [&str; 15] = [
     "out",
     "overwrite",
     "report_every",
@@ -39,6 +39,7 @@ const FREE: [&str; 14] = [
     "save_every",
     "keep",
     "max_bad_share",
+    "no_index",
     "recompute",
     "shard_optimiser",
     "accept_tokenizer",

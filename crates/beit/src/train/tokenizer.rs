@@ -238,7 +238,7 @@ impl TokenizerTraining {
         watch.notes_of(source.as_ref());
         watch.note(&format!("{} images from {}", source.len(), settings.data.data));
         let recorded = Recorded::new(settings, device).with("data", data_stamp(source.as_ref()));
-        let inputs: Vec<_> = settings.data.paths().collect();
+        let inputs = settings.data.paths();
         let (team, new) = (device.team(), RunSettings::new(settings.folder.clone()));
         let mut run = Run::of_team(team, &new, "tokenizer", &inputs, &recorded, watch)?;
         let folder = run.path("tokenizer");

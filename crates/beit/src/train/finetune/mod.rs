@@ -30,7 +30,7 @@ use beit_ops::{Ops, Plan};
 use beit_train::{Decay, Hyper, Recipe};
 use beit_vit::Config;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 /// What is usual where nothing is said.
@@ -287,8 +287,8 @@ impl Finetuning {
     }
 
     /// The files and folders that it reads.
-    fn inputs(&self) -> Vec<&Path> {
-        self.settings.init.as_deref().into_iter().chain(self.settings.data.paths()).collect()
+    fn inputs(&self) -> Vec<PathBuf> {
+        self.settings.init.iter().cloned().chain(self.settings.data.paths()).collect()
     }
 
     /// The checkpoint of this very run to go on from.

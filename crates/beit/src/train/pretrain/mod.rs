@@ -27,7 +27,7 @@ use beit_ops::{Footprint, Tree};
 use beit_tokenizer::Codebook;
 use beit_train::{Decay, Hyper, TokenAccuracy};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Which model is pre-trained, on what, and how.
@@ -289,9 +289,8 @@ impl Pretraining {
     }
 
     /// The files and folders that it reads.
-    fn inputs(&self) -> Vec<&Path> {
-        let data = self.settings.data.paths();
-        self.settings.tokenizer.as_deref().into_iter().chain(data).collect()
+    fn inputs(&self) -> Vec<PathBuf> {
+        self.settings.tokenizer.iter().cloned().chain(self.settings.data.paths()).collect()
     }
 
     /// Height and width of what the tokenizer sees.
