@@ -105,6 +105,40 @@ pub enum Error {
         /// Expected and found.
         problem: String,
     },
+    /// What names shards cannot be understood, or names nothing to read.
+    #[error("{0}")]
+    Shards(String),
+    /// There are shards, and none of this split.
+    #[error(
+        "no {split} split among the shards of `{spec}`: expected folders or names with `train` and `val` in them, or TRAIN;TEST; to read all \
+         as test images, name them behind a semicolon"
+    )]
+    NoShards {
+        /// What names them.
+        spec: String,
+        /// What was asked for.
+        split: Split,
+    },
+    /// A shard is not as it should be.
+    #[error("shard {}: {problem}", .path.display())]
+    Shard {
+        /// The shard.
+        path: PathBuf,
+        /// Expected and found.
+        problem: String,
+    },
+    /// A shard is no longer there.
+    #[error("shard {} is gone since it was indexed: put it back, or begin without it", .path.display())]
+    ShardGone {
+        /// The shard.
+        path: PathBuf,
+    },
+    /// A shard was replaced or written to while it was being read.
+    #[error("shard {} has changed since it was indexed: expected the same length and time of change; begin again", .path.display())]
+    ShardChanged {
+        /// The shard.
+        path: PathBuf,
+    },
     /// An image could not be decoded.
     #[error("cannot decode {name}: {reason}")]
     Decode {
@@ -245,6 +279,13 @@ pub enum Error {
     /// The operating system gave no thread.
     #[error("cannot start a loader thread")]
     Thread(#[source] std::io::Error),
+}
+
+impl Error {
+    /// Whether it is about more than one file, so that going on without that file is no help.
+    pub(crate) fn ends_loading(&self) -> bool {
+        matches!(self, Self::ShardGone { .. } | Self::ShardChanged { .. })
+    }
 }
 
 fn expected_mask(expected: Option<&Path>) -> String {

@@ -56,6 +56,12 @@ impl Image {
         self.width
     }
 
+    /// `[height, width]`.
+    #[must_use]
+    pub fn size(&self) -> [usize; 2] {
+        [self.height, self.width]
+    }
+
     /// `[height, width, 3]`.
     #[must_use]
     pub fn pixels(&self) -> &[u8] {

@@ -32,7 +32,8 @@ pub use loader::{Batch, Batches, Item, Loader, LoaderConfig, Shard};
 pub use mask::{Mask, palette};
 pub use rng::{Purpose, SampleRng, sample_rng, shuffled};
 pub use source::{
-    Cached, Folder, Idx, Pairs, Part, SCHEMES, Source, Unread, file_version, normal_name, open,
+    Cached, Folder, Idx, Indexing, Pairs, Part, SCHEMES, Source, Tar, Unread, file_version, normal_name,
+    open, open_with, places,
 };
 pub use split::Split;
 pub use subset::{Validation, labels, stratified_subset, training_labels, validation_split};

@@ -21,6 +21,8 @@ pub(crate) struct Loading {
     pub(crate) seed: u64,
     pub(crate) workers: usize,
     pub(crate) max_bad_share: f64,
+    /// Whether training decodes pictures smaller where it can.
+    pub(crate) fast_decode: bool,
     pub(crate) watch: Watch,
 }
 
@@ -32,8 +34,9 @@ impl Loading {
         device: &Device,
         watch: &Watch,
     ) -> Self {
-        let (workers, max_bad_share, watch) = (device.workers(), data.max_bad_share, watch.clone());
-        Self { batch_size, seed, workers, max_bad_share, watch }
+        let DataSettings { max_bad_share, fast_decode, .. } = *data;
+        let (workers, watch) = (device.workers(), watch.clone());
+        Self { batch_size, seed, workers, max_bad_share, fast_decode, watch }
     }
 
     /// For training a transformer.
@@ -43,8 +46,9 @@ impl Loading {
         workers: usize,
         watch: &Watch,
     ) -> Self {
+        let DataSettings { max_bad_share, fast_decode, .. } = *data;
         let (batch_size, seed, watch) = (optimisation.batch_size(), optimisation.seed, watch.clone());
-        Self { batch_size, seed, workers, max_bad_share: data.max_bad_share, watch }
+        Self { batch_size, seed, workers, max_bad_share, fast_decode, watch }
     }
 
     pub(crate) fn training(&self, images: usize) -> LoaderConfig {
@@ -67,8 +71,11 @@ impl Loading {
         transform: PretrainTransform,
         masker: Masker,
     ) -> Result<Loader<PretrainSample>> {
-        let make = move |item: Item, rng: &mut SampleRng| transform.apply(item.image, &masker, rng);
-        self.loader(source, all(source), config, make)
+        let make = move |item: Item, rng: &mut SampleRng| {
+            transform.apply_reduced(item.image, item.size, &masker, rng)
+        };
+        let loader = self.loader(source, all(source), config, make)?;
+        Ok(self.reducing(loader, move |size, rng| transform.reduction(size, rng)))
     }
 
     /// Augmented and dithered batches for training a tokenizer.
@@ -79,11 +86,12 @@ impl Loading {
         dither: f32,
     ) -> Result<Loader<Vec<f32>>> {
         let make = move |item: Item, rng: &mut SampleRng| {
-            let mut pixels = transform.apply(item.image, rng);
+            let mut pixels = transform.apply_reduced(item.image, item.size, rng);
             pixels.iter_mut().for_each(|x| *x = dithered(unmap(*x), dither, rng.random()));
             pixels
         };
-        self.loader(source, all(source), self.training(source.len()), make)
+        let loader = self.loader(source, all(source), self.training(source.len()), make)?;
+        Ok(self.reducing(loader, move |size, rng| transform.reduction(size, rng)))
     }
 
     /// Augmented batches for making a tokenizer by k-means.
@@ -92,8 +100,9 @@ impl Loading {
         source: &Arc<dyn Source>,
         transform: TokenizerTransform,
     ) -> Result<Loader<Vec<f32>>> {
-        let make = move |item: Item, rng: &mut SampleRng| transform.apply(item.image, rng);
-        self.loader(source, all(source), self.training(source.len()), make)
+        let make = move |item: Item, rng: &mut SampleRng| transform.apply_reduced(item.image, item.size, rng);
+        let loader = self.loader(source, all(source), self.training(source.len()), make)?;
+        Ok(self.reducing(loader, move |size, rng| transform.reduction(size, rng)))
     }
 
     /// Batches of whole images for measuring a tokenizer.
@@ -115,11 +124,12 @@ impl Loading {
         copies: usize,
     ) -> Result<Loader<LabelledSample>> {
         let make = move |item: Item, rng: &mut SampleRng| LabelledSample {
-            pixels: transform.apply(&item.image, rng),
+            pixels: transform.apply_reduced(&item.image, item.size, rng),
             label: item.label.expect("labels are checked before a loader is made"),
         };
         let config = LoaderConfig { copies, ..self.training(indices.len()) };
-        self.loader(source, indices, config, make)
+        let loader = self.loader(source, indices, config, make)?;
+        Ok(self.reducing(loader, move |size, rng| transform.reduction(size, rng)))
     }
 
     /// Batches for evaluation. `class` turns a class of the source into one of the model.
@@ -168,6 +178,15 @@ impl Loading {
     ) -> Result<Loader<Vec<f32>>> {
         let make = move |item: Item, _: &mut SampleRng| preprocessing.apply(&item.image);
         self.loader(source, all(source), self.evaluation(), make)
+    }
+
+    /// Decodes pictures smaller, where that is asked for.
+    fn reducing<S: Sample>(
+        &self,
+        loader: Loader<S>,
+        factor: impl Fn([usize; 2], &mut SampleRng) -> u32 + Send + Sync + 'static,
+    ) -> Loader<S> {
+        if self.fast_decode { loader.reducing(factor) } else { loader }
     }
 
     /// Every file that cannot be decoded is named.

@@ -39,9 +39,13 @@ impl Image {
     /// [`Error::Read`] and [`Error::Decode`], both naming the file.
     pub fn open(path: impl AsRef<Path>) -> crate::error::Result<Self> {
         let path = path.as_ref();
-        let bytes = read_regular(path, MAX_PICTURE_BYTES)
-            .map_err(|source| Error::Read { path: path.to_owned(), source })?;
-        Self::decode(&bytes, &path.display().to_string())
+        Self::decode(&Self::read(path)?, &path.display().to_string())
+    }
+
+    /// The bytes of a picture file.
+    pub(crate) fn read(path: impl AsRef<Path>) -> crate::error::Result<Vec<u8>> {
+        let path = path.as_ref();
+        read_regular(path, MAX_PICTURE_BYTES).map_err(|source| Error::Read { path: path.to_owned(), source })
     }
 
     /// `[height, width]` of a picture file as it stands upright, from its header where that is enough: a TIFF or a GIF is decoded.
@@ -51,15 +55,21 @@ impl Image {
     /// Those of [`open`](Self::open).
     pub fn size_of(path: impl AsRef<Path>) -> crate::error::Result<[usize; 2]> {
         let path = path.as_ref();
-        let bytes = read_regular(path, MAX_PICTURE_BYTES)
-            .map_err(|source| Error::Read { path: path.to_owned(), source })?;
-        let name = path.display().to_string();
-        let size = match bytes.as_slice() {
+        Self::size_in(&Self::read(path)?, &path.display().to_string())
+    }
+
+    /// [`size_of`](Self::size_of) a picture whose file was read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Decode`] with `name` in it.
+    pub fn size_in(bytes: &[u8], name: &str) -> crate::error::Result<[usize; 2]> {
+        let size = match bytes {
             bytes if jpeg::is_jpeg(bytes) => jpeg::size(bytes, Budget(MAX_DECODED_BYTES)),
             bytes if raster::is_raster(bytes) => raster::size(bytes, Budget(MAX_DECODED_BYTES)),
-            bytes => return Self::decode(bytes, &name).map(|image| [image.height(), image.width()]),
+            bytes => return Self::decode(bytes, name).map(|image| [image.height(), image.width()]),
         };
-        size.map_err(|reason| Error::Decode { name, reason })
+        size.map_err(|reason| Error::Decode { name: name.to_owned(), reason })
     }
 
     /// Decodes a JPEG, PNG, WebP, BMP, TIFF or GIF file, whichever its first bytes say; of several pictures the first. The EXIF
@@ -84,6 +94,33 @@ impl Image {
         Self::decode_within(bytes, name, MAX_DECODED_BYTES)
     }
 
+    /// [`decode`](Self::decode) where a JPEG may come out smaller: `factor` says of its `[height, width]` whether 1, 2, 4 or 8 times, which
+    /// takes less time the smaller it is. The picture has `ceil(side / factor)` pixels a side, other ones than resampling gives. The
+    /// `[height, width]` that it has in its file comes back beside it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Decode`] with `name` in it; also where the factor is another.
+    pub fn decode_reduced(
+        bytes: &[u8],
+        name: &str,
+        factor: impl FnOnce([usize; 2]) -> u32,
+    ) -> crate::error::Result<(Self, [usize; 2])> {
+        if !jpeg::is_jpeg(bytes) {
+            let image = Self::decode(bytes, name)?;
+            let size = [image.height(), image.width()];
+            return Ok((image, size));
+        }
+        let (image, size) = jpeg::decode_reduced(bytes, Budget(MAX_DECODED_BYTES), factor)
+            .map_err(|reason| Error::Decode { name: name.to_owned(), reason })?;
+        Ok((Self::of(image), size))
+    }
+
+    fn of(image: RgbImage) -> Self {
+        let (width, height) = image.dimensions();
+        Self::new(height as usize, width as usize, image.into_raw())
+    }
+
     /// [`decode`](Self::decode) where decoding may take at most `max_bytes` of memory, instead of [`MAX_DECODED_BYTES`].
     ///
     /// # Errors
@@ -92,8 +129,7 @@ impl Image {
     pub fn decode_within(bytes: &[u8], name: &str, max_bytes: u64) -> crate::error::Result<Self> {
         let image = decode_any(bytes, Budget(max_bytes))
             .map_err(|reason| Error::Decode { name: name.to_owned(), reason })?;
-        let (width, height) = image.dimensions();
-        Ok(Self::new(height as usize, width as usize, image.into_raw()))
+        Ok(Self::of(image))
     }
 }
 

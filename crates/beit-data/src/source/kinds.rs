@@ -69,6 +69,16 @@ impl Unread {
         self.0.values().sum()
     }
 
+    /// Endings, and how many files have each.
+    pub(crate) fn counts(&self) -> impl ExactSizeIterator<Item = (&String, &usize)> {
+        self.0.iter()
+    }
+
+    /// So many files with this ending.
+    pub(crate) fn set(&mut self, ending: String, files: usize) {
+        self.0.insert(ending, files);
+    }
+
     /// Counts those of another folder too.
     pub(crate) fn extend(&mut self, other: &Self) {
         other.0.iter().for_each(|(ending, files)| *self.0.entry(ending.clone()).or_default() += files);

@@ -4,10 +4,13 @@ mod cached;
 #[cfg(feature = "fashion-mnist")]
 mod embedded;
 mod folder;
+mod folder_index;
 mod idx;
+mod index;
 mod kinds;
 mod layout;
 mod meaning;
+mod names;
 mod open;
 mod pairs;
 mod part;
@@ -17,20 +20,23 @@ mod scan;
 #[cfg(feature = "fashion-mnist")]
 mod scenes;
 mod spelling;
+mod tar;
 
 pub use cached::Cached;
 #[cfg(feature = "fashion-mnist")]
 pub use embedded::fashion_mnist;
 pub use folder::Folder;
 pub use idx::Idx;
+pub use index::Indexing;
 pub use kinds::Unread;
 pub(crate) use kinds::endings;
-pub use open::{SCHEMES, open};
+pub use open::{SCHEMES, open, open_with, places};
 pub use pairs::Pairs;
 pub use part::Part;
 #[cfg(feature = "fashion-mnist")]
 pub use scenes::Scenes;
 pub use spelling::normal_name;
+pub use tar::Tar;
 
 use crate::error::Result;
 use crate::image::Image;
@@ -54,6 +60,17 @@ pub trait Source: Send + Sync {
     ///
     /// [`Error::Read`](crate::Error::Read) or [`Error::Decode`](crate::Error::Decode), naming the file.
     fn image(&self, index: usize) -> Result<Image>;
+
+    /// The file of picture `index` as it is, for whoever decodes it in another way than [`image`](Self::image). None where it has no
+    /// file of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`](crate::Error::Read), naming the file.
+    fn encoded(&self, index: usize) -> Result<Option<Vec<u8>>> {
+        let _ = index;
+        Ok(None)
+    }
 
     /// The class of picture `index`, a number below `class_names().len()`, if it has one.
     fn label(&self, index: usize) -> Option<u32>;

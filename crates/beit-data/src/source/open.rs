@@ -1,9 +1,9 @@
 //! Opening a source by a string.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Folder, Idx, Pairs, Source};
+use super::{Folder, Idx, Indexing, Pairs, Source, Tar};
 #[cfg(feature = "fashion-mnist")]
 use super::{Scenes, fashion_mnist};
 use crate::error::{Error, Result};
@@ -17,20 +17,31 @@ pub const SCHEMES: &[&str] = &[
     "scenes",
     "idx:DIR",
     "folder:DIR",
+    "tar:SHARDS",
     "ade:DIR",
     "masks:IMAGES,MASKS[,CLASSES]",
 ];
 
-/// Opens a source from one string: `fashion-mnist` (embedded), `idx:DIR` ([`Idx::open`]) or `folder:DIR` ([`Folder::open`]); with masks,
-/// `scenes` (embedded), `ade:DIR` ([`Pairs::ade`]) or `masks:IMAGES,MASKS[,CLASSES]` ([`Pairs::open`]), whose paths have no commas.
+/// Opens a source from one string: `fashion-mnist` (embedded), `idx:DIR` ([`Idx::open`]), `folder:DIR` ([`Folder::open_indexed`]) or `tar:SHARDS`
+/// ([`Tar::open`]); with masks, `scenes` (embedded), `ade:DIR` ([`Pairs::ade`]) or `masks:IMAGES,MASKS[,CLASSES]` ([`Pairs::open`]), whose paths have no commas.
 ///
 /// # Errors
 ///
 /// [`Error::UnknownSource`], or what opening the source says.
 pub fn open(spec: &str, split: Split) -> Result<Arc<dyn Source>> {
+    open_with(spec, split, &Indexing::standard())
+}
+
+/// [`open`] where what sources find is kept as `indexing` says.
+///
+/// # Errors
+///
+/// Those of [`open`].
+pub fn open_with(spec: &str, split: Split, indexing: &Indexing) -> Result<Arc<dyn Source>> {
     match spec.split_once(':') {
         Some(("idx", dir)) => Ok(Arc::new(Idx::open(Path::new(dir), split)?)),
-        Some(("folder", dir)) => Ok(Arc::new(Folder::open(Path::new(dir), split)?)),
+        Some(("folder", dir)) => Ok(Arc::new(Folder::open_indexed(Path::new(dir), split, indexing)?)),
+        Some(("tar", shards)) => Ok(Arc::new(Tar::open(shards, split, indexing)?)),
         Some(("ade", dir)) => Ok(Arc::new(Pairs::ade(Path::new(dir), split)?)),
         Some(("masks", paths)) => {
             let paths: Vec<&Path> = paths.split(',').map(Path::new).collect();
@@ -45,5 +56,19 @@ pub fn open(spec: &str, split: Split) -> Result<Arc<dyn Source>> {
         #[cfg(feature = "fashion-mnist")]
         None if spec == "scenes" => Ok(Arc::new(Scenes::standard(split))),
         _ => Err(Error::UnknownSource { spec: spec.to_owned(), known: SCHEMES }),
+    }
+}
+
+/// The files and folders that a string names.
+#[must_use]
+pub fn places(spec: &str) -> Vec<PathBuf> {
+    match spec.split_once(':') {
+        Some(("tar", shards)) => super::tar::places(shards),
+        Some((scheme, places)) => {
+            let several = scheme == "masks";
+            let parts = places.split(move |c| several && c == ',');
+            parts.filter(|part| !part.is_empty()).map(PathBuf::from).collect()
+        }
+        None => Vec::new(),
     }
 }

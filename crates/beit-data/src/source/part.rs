@@ -34,6 +34,10 @@ impl Source for Part {
         self.source.image(self.indices[index])
     }
 
+    fn encoded(&self, index: usize) -> Result<Option<Vec<u8>>> {
+        self.source.encoded(self.indices[index])
+    }
+
     fn label(&self, index: usize) -> Option<u32> {
         self.source.label(self.indices[index])
     }

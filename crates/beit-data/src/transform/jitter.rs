@@ -13,8 +13,9 @@ pub struct ColourJitter {
     pub saturation: f64,
 }
 
+/// One change of a picture.
 #[derive(Clone, Copy)]
-enum Step {
+pub(super) enum Step {
     Brightness(f64),
     Contrast(f64),
     Saturation(f64),
@@ -34,6 +35,17 @@ impl ColourJitter {
 
     /// Changes the picture.
     pub fn apply(&self, image: &mut Image, rng: &mut SampleRng) {
+        for step in self.draw(rng) {
+            match step {
+                Step::Brightness(factor) => image.adjust_brightness(factor),
+                Step::Contrast(factor) => image.adjust_contrast(factor),
+                Step::Saturation(factor) => image.adjust_saturation(factor),
+            }
+        }
+    }
+
+    /// What is done, in this order.
+    pub(super) fn draw(&self, rng: &mut SampleRng) -> [Step; 3] {
         let mut factor = |jitter: f64| between(rng, [(1.0 - jitter).max(0.0), 1.0 + jitter]);
         let mut steps = [
             Step::Brightness(factor(self.brightness)),
@@ -41,13 +53,7 @@ impl ColourJitter {
             Step::Saturation(factor(self.saturation)),
         ];
         shuffle(&mut steps, rng);
-        for step in steps {
-            match step {
-                Step::Brightness(factor) => image.adjust_brightness(factor),
-                Step::Contrast(factor) => image.adjust_contrast(factor),
-                Step::Saturation(factor) => image.adjust_saturation(factor),
-            }
-        }
+        steps
     }
 }
 

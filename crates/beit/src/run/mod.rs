@@ -40,7 +40,7 @@ impl Run {
     fn begin(
         folder: &FolderSettings,
         verb: &str,
-        inputs: &[&Path],
+        inputs: &[PathBuf],
         recorded: &Recorded<'_, impl Serialize + Default>,
         watch: &Watch,
     ) -> Result<Self> {
@@ -62,7 +62,7 @@ impl Run {
     fn begin_or_resume(
         settings: &RunSettings,
         verb: &str,
-        inputs: &[&Path],
+        inputs: &[PathBuf],
         recorded: &Recorded<'_, impl Serialize + Default>,
         watch: &Watch,
     ) -> Result<Self> {
@@ -81,7 +81,7 @@ impl Run {
         team: &Team,
         settings: &RunSettings,
         verb: &str,
-        inputs: &[&Path],
+        inputs: &[PathBuf],
         recorded: &Recorded<'_, impl Serialize + Default>,
         watch: &Watch,
     ) -> Result<Self> {
@@ -210,7 +210,7 @@ impl Run {
     }
 
     /// Moves what is there aside.
-    fn replace(&mut self, inputs: &[&Path]) -> Result<()> {
+    fn replace(&mut self, inputs: &[PathBuf]) -> Result<()> {
         let dir = &self.dir;
         if let Some(other) = parts::foreign(dir)? {
             setting!(

@@ -35,7 +35,7 @@ struct Computed {
 
 /// Settings that change no number of a step: a run may go on with others. The name of a tokenizer may change as long as its
 /// parameters, whose checksum is compared, do not.
-const FREE: [&str; 16] = [
+const FREE: [&str; 17] = [
     "out",
     "overwrite",
     "report_every",
@@ -44,6 +44,7 @@ const FREE: [&str; 16] = [
     "keep",
     "max_bad_share",
     "max_spikes",
+    "no_index",
     "recompute",
     "shard_optimiser",
     "accept_tokenizer",

@@ -1,8 +1,8 @@
 use super::number::within;
 use crate::error::{Error, Result};
-use beit_data::{Cached, Part, Source, Split, open};
+use beit_data::{Cached, Indexing, Part, Source, Split, open_with, places};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Decoded images up to this many bytes stay in memory.
@@ -13,12 +13,15 @@ const CACHE_BYTES: usize = 1 << 30;
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 #[serde(default)]
 pub struct DataSettings {
-    /// Where images come from: fashion-mnist (embedded), folder:DIR, idx:DIR; with masks scenes (embedded), ade:DIR,
+    /// Where images come from: fashion-mnist (embedded), folder:DIR, idx:DIR, tar:SHARDS; with masks scenes (embedded), ade:DIR,
     /// masks:IMAGES,MASKS or masks:IMAGES,MASKS,CLASSES
     ///
     /// DIR of a folder has DIR/train/CLASS/… and DIR/val/CLASS/…, or DIR/CLASS/… Splits may also be called training, valid, validation,
     /// test or testing, in any case; of several for a test the validation images are read. What is taken as what, and what is not read, is
     /// said on stderr. Classes are numbered in the order of their names (10 before 2).
+    ///
+    /// SHARDS are tar files as WebDataset has them: a file, a folder, a range such as shards/train-{000000..000146}.tar, several between
+    /// commas, or @FILE with one a line. TRAIN;TEST says both splits, else folders or names with train and val in them do.
     ///
     /// Of masks:IMAGES,MASKS the two folders have files of the same names, in the same splits; masks are PNG files whose grey values or
     /// palette numbers are classes, 255 none. CLASSES is a text file with the name of a class in each line, in the order of their numbers,
@@ -28,11 +31,18 @@ pub struct DataSettings {
     /// Share of the files that may be undecodable before the run stops
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().max_bad_share, value_name = "SHARE"))]
     pub max_bad_share: f64,
+    /// In training, decode JPEG files at a half, a quarter or an eighth of their size where the random region has pixels to spare: less
+    /// time, and other pixels
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub fast_decode: bool,
+    /// Look for images at every start, and keep no index of shards and of folders with many images for the next
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub no_index: bool,
 }
 
 impl Default for DataSettings {
     fn default() -> Self {
-        Self { data: "fashion-mnist".to_owned(), max_bad_share: 0.01 }
+        Self { data: "fashion-mnist".to_owned(), max_bad_share: 0.01, fast_decode: false, no_index: false }
     }
 }
 
@@ -44,11 +54,8 @@ impl DataSettings {
     }
 
     /// The folders and files that images come from.
-    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
-        let (scheme, places) = self.data.split_once(':').unwrap_or_default();
-        let several = scheme == "masks";
-        let parts = places.split(move |c| several && c == ',');
-        parts.filter(|part| !part.is_empty()).map(Path::new)
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        places(&self.data)
     }
 
     /// Refuses numbers that no data can have.
@@ -62,8 +69,7 @@ impl DataSettings {
     ///
     /// A source that is not there.
     pub fn open(&self, split: Split) -> Result<Arc<dyn Source>> {
-        self.check()?;
-        Ok(Arc::new(Cached::new(open(&self.data, split)?, CACHE_BYTES)))
+        Ok(Arc::new(Cached::new(self.open_once(split)?, CACHE_BYTES)))
     }
 
     /// Opens a split to look at every image once: nothing decoded is kept.
@@ -73,7 +79,8 @@ impl DataSettings {
     /// A source that is not there.
     pub fn open_once(&self, split: Split) -> Result<Arc<dyn Source>> {
         self.check()?;
-        Ok(open(&self.data, split)?)
+        let indexing = if self.no_index { Indexing::none() } else { Indexing::standard() };
+        Ok(open_with(&self.data, split, &indexing)?)
     }
 
     /// The test split where there is one, else the training split, and which it is.
@@ -82,10 +89,12 @@ impl DataSettings {
     ///
     /// A source that is not there.
     pub fn held_out(&self) -> Result<(Arc<dyn Source>, Split)> {
-        use beit_data::Error::{NoIdx, NoSplit};
+        use beit_data::Error::{NoIdx, NoShards, NoSplit};
         match self.open(Split::Test) {
             Ok(source) => Ok((source, Split::Test)),
-            Err(Error::Data(NoSplit { .. } | NoIdx { .. })) => Ok((self.open(Split::Train)?, Split::Train)),
+            Err(Error::Data(NoSplit { .. } | NoIdx { .. } | NoShards { .. })) => {
+                Ok((self.open(Split::Train)?, Split::Train))
+            }
             Err(error) => Err(error),
         }
     }

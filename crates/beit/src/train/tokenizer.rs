@@ -238,7 +238,7 @@ impl TokenizerTraining {
         watch.notes_of(source.as_ref());
         watch.note(&format!("{} images from {}", source.len(), settings.data.data));
         let recorded = Recorded::new(settings, device).with("data", data_stamp(source.as_ref()));
-        let inputs: Vec<_> = settings.data.paths().collect();
+        let inputs = settings.data.paths();
         let team = device.team();
         let mut run = Run::of_team(team, &settings.run, "tokenizer", &inputs, &recorded, watch)?;
         let folder = run.tokenizer();

@@ -33,7 +33,7 @@ use crate::train::replay::{KeptStep, Replay};
 use crate::train::{PlannedRun, recipe};
 use beit_train::{Decay, Hyper, Recipe};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What is usual where nothing is said.
 struct Usual {
@@ -345,8 +345,8 @@ impl Finetuning {
     }
 
     /// The files and folders that it reads.
-    fn inputs(&self) -> Vec<&Path> {
-        self.settings.init.as_deref().into_iter().chain(self.settings.data.paths()).collect()
+    fn inputs(&self) -> Vec<PathBuf> {
+        self.settings.init.iter().cloned().chain(self.settings.data.paths()).collect()
     }
 
     /// The checkpoint of this very run to go on from.

@@ -36,7 +36,7 @@ use beit_vit::Config;
 use beit_weights::Checkpoint;
 use serde::{Deserialize, Serialize};
 use start::Start;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Which model is pre-trained, on what, and how.
@@ -362,10 +362,9 @@ impl Pretraining {
     }
 
     /// The files and folders that it reads.
-    fn inputs(&self) -> Vec<&Path> {
-        let data = self.settings.data.paths();
-        let PretrainSettings { tokenizer, init, .. } = &self.settings;
-        tokenizer.as_deref().into_iter().chain(init.as_deref()).chain(data).collect()
+    fn inputs(&self) -> Vec<PathBuf> {
+        let PretrainSettings { tokenizer, init, data, .. } = &self.settings;
+        tokenizer.iter().chain(init).cloned().chain(data.paths()).collect()
     }
 
     /// Height and width of what the tokenizer sees.
