@@ -28,11 +28,11 @@ pub use error::{BadFile, Error, Result};
 pub use files::{open_regular, read_regular};
 pub use foreign::told_by;
 pub use image::{CropBox, Image};
-pub use loader::{Batch, Batches, Item, Loader, LoaderConfig, Shard};
+pub use loader::{Batch, Batches, Item, Loader, LoaderConfig, Shard, Shuffle};
 pub use mask::{Mask, palette};
 pub use rng::{Purpose, SampleRng, sample_rng, shuffled};
 pub use source::{
-    Cached, Folder, Idx, Pairs, Part, SCHEMES, Source, Unread, file_version, normal_name, open,
+    Cached, Folder, Groups, Idx, Pairs, Part, SCHEMES, Source, Unread, file_version, normal_name, open,
 };
 pub use split::Split;
 pub use subset::{Validation, labels, stratified_subset, training_labels, validation_split};

@@ -4,6 +4,7 @@ mod cached;
 #[cfg(feature = "fashion-mnist")]
 mod embedded;
 mod folder;
+mod groups;
 mod idx;
 mod kinds;
 mod layout;
@@ -22,6 +23,7 @@ pub use cached::Cached;
 #[cfg(feature = "fashion-mnist")]
 pub use embedded::fashion_mnist;
 pub use folder::Folder;
+pub use groups::Groups;
 pub use idx::Idx;
 pub use kinds::Unread;
 pub(crate) use kinds::endings;
@@ -95,6 +97,15 @@ pub trait Source: Send + Sync {
     fn mask_palette(&self) -> Option<&[[u8; 3]]> {
         None
     }
+
+    /// How pictures lie together, where reading one of them means to read its neighbours; none where each stands for itself.
+    fn groups(&self) -> Option<Groups> {
+        None
+    }
+
+    /// Says that pictures will be asked for in an order that pays no heed to [groups](Self::groups), so that reading neighbours ahead is
+    /// of no use.
+    fn scatter(&self) {}
 
     /// Picture `index`, for people: a path, or a file and a number.
     fn name(&self, index: usize) -> String;
