@@ -105,6 +105,30 @@ pub enum Error {
         /// Expected and found.
         problem: String,
     },
+    /// The folder holds no file of a table.
+    #[error("no files ending in .{ending} in {}", .path.display())]
+    NoTables {
+        /// The folder.
+        path: PathBuf,
+        /// The ending of the format.
+        ending: &'static str,
+    },
+    /// A file of a table cannot be used.
+    #[error("cannot use {}: {problem}", .path.display())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// Expected and found.
+        problem: String,
+    },
+    /// A label of the test split is unknown to the training split.
+    #[error("label `{label}` of {name} is none of the training split's")]
+    UnknownLabel {
+        /// The first row with it.
+        name: String,
+        /// The label.
+        label: String,
+    },
     /// An image could not be decoded.
     #[error("cannot decode {name}: {reason}")]
     Decode {

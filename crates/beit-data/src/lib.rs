@@ -43,5 +43,7 @@ pub use transform::{
     SegmentationView, TokenizerTransform, is_small, logit_laplace,
 };
 
+#[cfg(any(feature = "parquet", feature = "arrow"))]
+pub use source::Table;
 #[cfg(feature = "fashion-mnist")]
 pub use source::{Scenes, fashion_mnist};

@@ -53,8 +53,12 @@ impl Image {
         let path = path.as_ref();
         let bytes = read_regular(path, MAX_PICTURE_BYTES)
             .map_err(|source| Error::Read { path: path.to_owned(), source })?;
-        let name = path.display().to_string();
-        let size = match bytes.as_slice() {
+        Self::size_in(&bytes, path.display().to_string())
+    }
+
+    /// [`size_of`](Self::size_of) the picture in the bytes of a file.
+    pub(crate) fn size_in(bytes: &[u8], name: String) -> crate::error::Result<[usize; 2]> {
+        let size = match bytes {
             bytes if jpeg::is_jpeg(bytes) => jpeg::size(bytes, Budget(MAX_DECODED_BYTES)),
             bytes if raster::is_raster(bytes) => raster::size(bytes, Budget(MAX_DECODED_BYTES)),
             bytes => return Self::decode(bytes, &name).map(|image| [image.height(), image.width()]),

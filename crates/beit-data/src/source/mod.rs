@@ -18,6 +18,8 @@ mod scan;
 #[cfg(feature = "fashion-mnist")]
 mod scenes;
 mod spelling;
+#[cfg(any(feature = "parquet", feature = "arrow"))]
+mod table;
 
 pub use cached::Cached;
 #[cfg(feature = "fashion-mnist")]
@@ -33,6 +35,8 @@ pub use part::Part;
 #[cfg(feature = "fashion-mnist")]
 pub use scenes::Scenes;
 pub use spelling::normal_name;
+#[cfg(any(feature = "parquet", feature = "arrow"))]
+pub use table::Table;
 
 use crate::error::Result;
 use crate::image::Image;

@@ -19,10 +19,15 @@ pub const SCHEMES: &[&str] = &[
     "folder:DIR",
     "ade:DIR",
     "masks:IMAGES,MASKS[,CLASSES]",
+    #[cfg(feature = "parquet")]
+    "parquet:PLACE[,PLACE…][,image=COLUMN][,label=COLUMN]",
+    #[cfg(feature = "arrow")]
+    "arrow:PLACE[,PLACE…][,image=COLUMN][,label=COLUMN]",
 ];
 
 /// Opens a source from one string: `fashion-mnist` (embedded), `idx:DIR` ([`Idx::open`]) or `folder:DIR` ([`Folder::open`]); with masks,
-/// `scenes` (embedded), `ade:DIR` ([`Pairs::ade`]) or `masks:IMAGES,MASKS[,CLASSES]` ([`Pairs::open`]), whose paths have no commas.
+/// `scenes` (embedded), `ade:DIR` ([`Pairs::ade`]) or `masks:IMAGES,MASKS[,CLASSES]` ([`Pairs::open`]), whose paths have no commas; and with
+/// the features `parquet` and `arrow` the tables `parquet:PLACE` and `arrow:PLACE` (`Table::parquet`, `Table::arrow`).
 ///
 /// # Errors
 ///
@@ -40,6 +45,10 @@ pub fn open(spec: &str, split: Split) -> Result<Arc<dyn Source>> {
                 _ => Err(Error::UnknownSource { spec: spec.to_owned(), known: SCHEMES }),
             }
         }
+        #[cfg(feature = "parquet")]
+        Some(("parquet", places)) => Ok(Arc::new(super::Table::parquet(places, split)?)),
+        #[cfg(feature = "arrow")]
+        Some(("arrow", places)) => Ok(Arc::new(super::Table::arrow(places, split)?)),
         #[cfg(feature = "fashion-mnist")]
         None if spec == "fashion-mnist" => Ok(fashion_mnist(split)),
         #[cfg(feature = "fashion-mnist")]
