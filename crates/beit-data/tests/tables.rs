@@ -1,10 +1,14 @@
 //! Tables in Parquet and Arrow files: what `datasets` and pyarrow wrote, and what is wrong with files.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use beit_data::{Error, Item, LabelledSample, Loader, LoaderConfig, SampleRng, Source, Split, Table, open};
+use beit_data::{
+    Error, Item, LabelledSample, Loader, LoaderConfig, SampleRng, Shuffle, Source, Split, Table, open,
+    shuffled,
+};
 use proptest::prelude::*;
 
 /// Written by `tests/peers/make_tables.py`.
@@ -79,14 +83,14 @@ fn sets_of_the_peers_are_read_to_the_byte() {
     }
 }
 
-/// Rows in any order, kept or not, are the same.
+/// Rows in any order are the same.
 #[test]
 fn what_is_kept_changes_nothing() {
     for spec in ["parquet:hub", "parquet:other/zstd.parquet,label=name", "arrow:saved/one"] {
-        let [kept, scattered] = [(); 2].map(|()| table_in(&goldens(), spec, Split::Train).unwrap());
-        scattered.scatter();
+        let read = |index: usize| table_in(&goldens(), spec, Split::Train).unwrap().encoded(index).ok();
+        let kept = table_in(&goldens(), spec, Split::Train).unwrap();
         for index in (0..kept.len()).rev().chain(0..kept.len()) {
-            assert_eq!(kept.encoded(index).ok(), scattered.encoded(index).ok(), "{spec} {index}");
+            assert_eq!(kept.encoded(index).ok(), read(index), "{spec} {index}");
         }
     }
 }
@@ -246,6 +250,56 @@ fn a_path_stands_for_its_file() {
         let error = table.encoded(row).unwrap_err().to_string();
         assert!(error.contains(problem), "{error}");
     }
+}
+
+/// A set of so many row groups of two rows, all of one picture.
+fn many_groups(path: &Path, groups: usize) {
+    use parquet::data_type::{ByteArray, ByteArrayType};
+    use parquet::file::writer::SerializedFileWriter;
+    let schema = "message schema { optional group image { optional binary bytes; } }";
+    let schema = Arc::new(parquet::schema::parser::parse_message_type(schema).unwrap());
+    let mut writer =
+        SerializedFileWriter::new(fs::File::create(path).unwrap(), schema, Arc::default()).unwrap();
+    let picture: ByteArray = expected()[0].1[0].picture.clone().unwrap().into();
+    for _ in 0..groups {
+        let mut group = writer.next_row_group().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        column
+            .typed::<ByteArrayType>()
+            .write_batch(&[picture.clone(), picture.clone()], Some(&[2; 2]), None)
+            .unwrap();
+        column.close().unwrap();
+        group.close().unwrap();
+    }
+    writer.close().unwrap();
+}
+
+/// Row groups of a window come before those of the next; globally the order is that of any other source.
+#[test]
+fn row_groups_are_shuffled_and_rows_within_windows() {
+    /// The most that a window has.
+    const WINDOW: usize = 256;
+    let folder = tempfile::tempdir().unwrap();
+    many_groups(&folder.path().join("train.parquet"), 2 * WINDOW + 10);
+    let order = |shuffle, epoch| -> Vec<usize> {
+        let source = Arc::new(table_in(folder.path(), "parquet:", Split::Train).unwrap());
+        let make = |item: Item, _: &mut SampleRng| vec![item.index as f32];
+        let config = LoaderConfig { shuffle, ..LoaderConfig::training(2, 5) };
+        let all = (0..source.len()).collect();
+        let loader: Loader<Vec<f32>> = Loader::new(source, all, config, make).unwrap();
+        loader.epoch(epoch).unwrap().flat_map(|batch| batch.unwrap().indices).collect()
+    };
+    let [usual, groups] = [Shuffle::Usual, Shuffle::Groups].map(|shuffle| order(shuffle, 0));
+    assert_eq!(usual, groups);
+    assert_ne!(usual, order(Shuffle::Usual, 1));
+    let windows: Vec<BTreeSet<usize>> =
+        usual.chunks(2 * WINDOW).map(|window| window.iter().map(|index| index / 2).collect()).collect();
+    assert_eq!(windows.iter().map(BTreeSet::len).collect::<Vec<_>>(), [WINDOW, WINDOW, 10]);
+    assert!(windows[0].is_disjoint(&windows[1]));
+    assert_eq!(order(Shuffle::Global, 0), shuffled(usual.len(), 5, 0));
+    // A smaller set is one window: there is one order for all sources.
+    many_groups(&folder.path().join("train.parquet"), WINDOW);
+    assert_eq!(order(Shuffle::Usual, 3), shuffled(2 * WINDOW, 5, 3));
 }
 
 proptest! {

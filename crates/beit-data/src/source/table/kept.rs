@@ -45,7 +45,7 @@ pub(super) struct Kept {
     state: Mutex<State>,
     limit: usize,
     /// Whether neighbours are of no use.
-    pub(super) scattered: AtomicBool,
+    scattered: AtomicBool,
 }
 
 #[derive(Default)]
@@ -68,8 +68,18 @@ impl Kept {
         Self { state: Mutex::default(), limit, scattered: AtomicBool::new(false) }
     }
 
+    /// Says that neighbours are of no use from now on.
+    pub(super) fn scatter(&self) {
+        self.scattered.store(true, Ordering::Relaxed);
+    }
+
     pub(super) fn is_scattered(&self) -> bool {
         self.scattered.load(Ordering::Relaxed)
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).slots.is_empty()
     }
 
     /// A block, read where it is not there. Threads that ask for one at once read it once.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::Said;
 use super::features::MAX_CLASSES;
 use crate::error::{Error, Result};
 
@@ -14,8 +15,8 @@ pub(super) struct Gathered {
     /// `[rows]`: a label, or the number of a text; negative where there is none.
     values: Vec<i64>,
     texts: HashMap<String, i64>,
-    /// Names of the classes, as the first file that says them has them.
-    pub(super) names: Option<Vec<String>>,
+    /// Names of the classes, the same in all files that say them.
+    names: Option<Vec<String>>,
 }
 
 /// The classes of all rows.
@@ -39,6 +40,20 @@ impl Gathered {
         self.values.push(value);
     }
 
+    /// Takes what a file says the names of the classes are.
+    pub(super) fn name(&mut self, names: Option<Vec<String>>) -> Said<()> {
+        match (&self.names, names) {
+            (Some(known), Some(names)) if *known != names => {
+                Err("its classes have other names than those of the files before it".to_owned())
+            }
+            (None, names) => {
+                self.names = names;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Rows without a label.
     pub(super) fn none(&mut self, rows: usize) {
         self.values.resize(self.values.len() + rows, -1);
@@ -51,10 +66,33 @@ impl Gathered {
             return Ok(Labels::default());
         }
         let training = training.unwrap_or_default();
-        match self.texts.is_empty() {
-            true => self.numbered(&training, row),
-            false => self.named(&training, row),
+        match (&self.names, &training.names) {
+            _ if !self.texts.is_empty() => self.named(&training, row),
+            (Some(own), Some(names)) if own != names => self.renumbered(own, names, row),
+            _ => self.numbered(&training, row),
         }
+    }
+
+    /// Numbers of classes that the training split has under other numbers.
+    fn renumbered(&self, own: &[String], names: &[String], row: impl Fn(usize) -> String) -> Result<Labels> {
+        let mut numbers = Vec::with_capacity(self.values.len());
+        for (index, &value) in self.values.iter().enumerate() {
+            let Ok(value) = usize::try_from(value) else {
+                numbers.push(NONE);
+                continue;
+            };
+            let label = value as u32;
+            let name = own.get(value).ok_or_else(|| Error::LabelOutOfRange {
+                name: row(index),
+                label,
+                classes: own.len(),
+            })?;
+            let class = names.iter().position(|known| known == name);
+            numbers
+                .push(class.ok_or_else(|| Error::UnknownLabel { name: row(index), label: name.clone() })?
+                    as u32);
+        }
+        Ok(Labels { numbers, class_names: names.to_vec() })
     }
 
     fn numbered(self, training: &Self, row: impl Fn(usize) -> String) -> Result<Labels> {
@@ -133,6 +171,20 @@ mod tests {
         for huge in [i64::MAX, 1 << 33, MAX_CLASSES as i64] {
             assert!(finished(numbers(&[huge], None), None).unwrap_err().contains("below 1048576"));
         }
+    }
+
+    #[test]
+    fn names_decide_over_numbers() {
+        let training = || Some(numbers(&[0, 1], Some(&["b", "a"])));
+        let (labels, names) = finished(numbers(&[0, 1, -1], Some(&["a", "b"])), training()).unwrap();
+        assert_eq!((labels, names), (vec![Some(1), Some(0), None], vec!["b".to_owned(), "a".to_owned()]));
+        let error = finished(numbers(&[0], Some(&["c"])), training()).unwrap_err();
+        assert_eq!(error, "label `c` of f#0 is none of the training split's");
+        let error = finished(numbers(&[1], Some(&["a"])), training()).unwrap_err();
+        assert_eq!(error, "expected a label below 1, found 1 for f#0");
+        let mut gathered = numbers(&[], Some(&["a"]));
+        assert!(gathered.name(None).is_ok() && gathered.name(Some(vec!["a".into()])).is_ok());
+        assert!(gathered.name(Some(vec!["b".into()])).is_err());
     }
 
     #[test]

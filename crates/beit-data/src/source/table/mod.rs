@@ -41,6 +41,8 @@ pub struct Table {
     labels: Labels,
     notes: Vec<String>,
     groups: Groups,
+    /// Bytes of all groups.
+    bytes: u64,
     kept: Kept,
 }
 
@@ -110,23 +112,21 @@ impl Table {
             if training.is_empty() { None } else { Some(Opened::all(training, spec, open)?.labels) };
         notes.splice(0..0, note);
         let mut end = 0;
-        let rows = |part: &dyn Part| part.groups().iter().map(|group| group.rows).sum::<usize>();
-        let ends: Vec<usize> = parts
-            .iter()
-            .map(|part| {
-                end += rows(&**part);
-                end
-            })
-            .collect();
+        let after = |part: &Box<dyn Part>| {
+            end += part.groups().iter().map(|group| group.rows).sum::<usize>();
+            end
+        };
+        let ends: Vec<usize> = parts.iter().map(after).collect();
         let all: Vec<Group> = parts.iter().flat_map(|part| part.groups()).collect();
-        if end == 0 {
+        if all.is_empty() {
             let path = parts.first().map(|part| part.shard().path.clone()).unwrap_or_default();
             return Err(Error::Table { path, problem: "expected at least one row, found none".to_owned() });
         }
         let labels = own.finish(training, |index| row_name(&parts, &ends, index))?;
         let groups = Groups::new(all.iter().map(|group| group.rows), window(&all));
         let kept = Kept::new(KEPT_BYTES);
-        Ok(Self { parts, ends, labels, notes, groups, kept })
+        let bytes = all.iter().map(|group| group.bytes).fold(0, u64::saturating_add);
+        Ok(Self { parts, ends, labels, notes, groups, bytes, kept })
     }
 
     /// The number of the part and the row in it of picture `index`.
@@ -232,6 +232,37 @@ impl Source for Table {
     }
 
     fn scatter(&self) {
-        self.kept.scattered.store(true, std::sync::atomic::Ordering::Relaxed);
+        if self.bytes > KEPT_BYTES as u64 {
+            self.kept.scatter();
+        }
+    }
+}
+
+#[cfg(all(test, feature = "parquet"))]
+mod tests {
+    use super::*;
+
+    /// A set too large to be kept is read row by row, and is the same.
+    #[test]
+    fn rows_are_read_alone_where_nothing_is_kept() {
+        for file in ["hub/data/train-00000-of-00002", "other/snappy", "other/zstd", "other/gzip"] {
+            let path = format!("{}/tests/goldens/tables/{file}.parquet", env!("CARGO_MANIFEST_DIR"));
+            let [kept, scattered] = [(); 2].map(|()| Table::parquet(&path, Split::Train).unwrap());
+            scattered.kept.scatter();
+            for index in (0..kept.len()).rev().chain(0..kept.len()) {
+                assert_eq!(kept.encoded(index).ok(), scattered.encoded(index).ok(), "{file} {index}");
+            }
+            assert!(scattered.kept.is_empty() && !kept.kept.is_empty(), "{file}");
+        }
+    }
+
+    #[test]
+    fn a_window_is_kept_twice() {
+        let groups = |bytes: u64, count: usize| vec![Group { rows: 1, bytes }; count];
+        for (bytes, wanted) in [(0, 256), (1 << 20, 256), (32 << 20, 12), (100 << 20, 3), (1 << 40, 1)] {
+            let window = window(&groups(bytes, 5));
+            assert_eq!(window, wanted, "groups of {bytes} bytes");
+            assert!(window == 1 || 2 * window as u64 * bytes <= KEPT_BYTES as u64);
+        }
     }
 }

@@ -76,9 +76,7 @@ pub(super) fn open(
     let mut features = features(&metadata).map_err(wrong)?;
     let Chosen { image, label, note } =
         Chosen::choose(&columns(&metadata), &features, spec).map_err(wrong)?;
-    if labels.names.is_none() {
-        labels.names = label.as_ref().and_then(|label| features.take(&label.name));
-    }
+    labels.name(label.as_ref().and_then(|label| features.take(&label.name))).map_err(wrong)?;
     let mut groups = Vec::new();
     for group in metadata.row_groups() {
         let pictures = checked(group, image, shard.length).map_err(wrong)?;

@@ -55,9 +55,7 @@ pub(super) fn open(
     let schema =
         message.header_as_schema().ok_or_else(|| shard.error("expected a schema in its first message"))?;
     let (chosen, names) = chosen(schema, &shard.path, spec).map_err(wrong)?;
-    if labels.names.is_none() {
-        labels.names = names;
-    }
+    labels.name(names).map_err(wrong)?;
     let (mut batches, mut ends, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
     while let Some(framed) = messages.next().map_err(wrong)? {
         let Some(batch) = framed.batch().map_err(wrong)? else {
