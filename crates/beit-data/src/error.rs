@@ -119,6 +119,22 @@ pub enum Error {
         /// What was asked for.
         split: Split,
     },
+    /// The folder holds no file of a table.
+    #[error("no files ending in .{ending} in {}", .path.display())]
+    NoTables {
+        /// The folder.
+        path: PathBuf,
+        /// The ending of the format.
+        ending: &'static str,
+    },
+    /// A file of a table cannot be used.
+    #[error("cannot use {}: {problem}", .path.display())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// Expected and found.
+        problem: String,
+    },
     /// A shard is not as it should be.
     #[error("shard {}: {problem}", .path.display())]
     Shard {
@@ -138,6 +154,14 @@ pub enum Error {
     ShardChanged {
         /// The shard.
         path: PathBuf,
+    },
+    /// A label of the test split is unknown to the training split.
+    #[error("label `{label}` of {name} is none of the training split's")]
+    UnknownLabel {
+        /// The first row with it.
+        name: String,
+        /// The label.
+        label: String,
     },
     /// An image could not be decoded.
     #[error("cannot decode {name}: {reason}")]

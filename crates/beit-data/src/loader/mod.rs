@@ -2,21 +2,23 @@
 
 mod batches;
 mod config;
+mod order;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use batches::{Batch, Batches};
-pub use config::{LoaderConfig, Shard};
+pub use config::{LoaderConfig, Shard, Shuffle};
 
+use self::order::Order;
 use crate::batch::Sample;
 use crate::error::{BadFile, Error, Result};
 use crate::image::Image;
 use crate::mask::Mask;
 use crate::ordered::Ordered;
 use crate::pair::pair;
-use crate::rng::{Purpose, SampleRng, sample_rng, shuffled};
+use crate::rng::{Purpose, SampleRng, sample_rng};
 use crate::source::Source;
 
 /// One decoded picture on its way into a batch.
@@ -57,6 +59,7 @@ struct Shared<S> {
     indices: Vec<usize>,
     config: LoaderConfig,
     make: Box<MakeSample<S>>,
+    orders: Order,
     /// The epoch whose order was asked for last, and that order.
     order: Mutex<Option<(u64, Arc<[usize]>)>>,
     /// Files that could not be decoded, by index, as far as their batches were handed out.
@@ -82,8 +85,9 @@ impl<S: Sample> Loader<S> {
     ) -> Result<Self> {
         config.check(indices.len())?;
         assert!(indices.iter().all(|&index| index < source.len()), "an index is outside the source");
+        let orders = Order::new(config.shuffle, &*source, &indices, config.repeats)?;
         let (order, bad) = (Mutex::new(None), Mutex::new(BTreeMap::new()));
-        let shared = Shared { source, indices, config, make: Box::new(make), order, bad };
+        let shared = Shared { source, indices, config, make: Box::new(make), orders, order, bad };
         Ok(Self { shared: Arc::new(shared), reduction: None, on_bad_file: None })
     }
 
@@ -324,16 +328,12 @@ impl<S: Sample> Shared<S> {
     /// The order of an epoch: numbers below images · repeats.
     fn order(&self, epoch: u64) -> Arc<[usize]> {
         let n = self.indices.len() * self.config.repeats;
-        let epoch = if self.config.shuffle { epoch } else { 0 };
+        let epoch = if self.orders.is_fixed() { 0 } else { epoch };
         let mut last = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {
             Some((cached, order)) if *cached == epoch => Arc::clone(order),
             _ => {
-                let order: Arc<[usize]> = if self.config.shuffle {
-                    shuffled(n, self.config.seed, epoch).into()
-                } else {
-                    (0..n).collect()
-                };
+                let order: Arc<[usize]> = self.orders.of(n, self.config.seed, epoch).into();
                 *last = Some((epoch, Arc::clone(&order)));
                 order
             }

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-use super::{Source, Unread};
+use super::{Groups, Source, Unread};
 use crate::error::Result;
 use crate::image::Image;
 use crate::mask::Mask;
@@ -78,6 +78,14 @@ impl Source for Cached {
 
     fn mask_palette(&self) -> Option<&[[u8; 3]]> {
         self.source.mask_palette()
+    }
+
+    fn groups(&self) -> Option<Groups> {
+        self.source.groups()
+    }
+
+    fn scatter(&self) {
+        self.source.scatter();
     }
 
     fn name(&self, index: usize) -> String {

@@ -5,6 +5,7 @@ mod cached;
 mod embedded;
 mod folder;
 mod folder_index;
+mod groups;
 mod idx;
 mod index;
 mod kinds;
@@ -20,12 +21,15 @@ mod scan;
 #[cfg(feature = "fashion-mnist")]
 mod scenes;
 mod spelling;
+#[cfg(any(feature = "parquet", feature = "arrow"))]
+mod table;
 mod tar;
 
 pub use cached::Cached;
 #[cfg(feature = "fashion-mnist")]
 pub use embedded::fashion_mnist;
 pub use folder::Folder;
+pub use groups::Groups;
 pub use idx::Idx;
 pub use index::Indexing;
 pub use kinds::Unread;
@@ -36,6 +40,8 @@ pub use part::Part;
 #[cfg(feature = "fashion-mnist")]
 pub use scenes::Scenes;
 pub use spelling::normal_name;
+#[cfg(any(feature = "parquet", feature = "arrow"))]
+pub use table::Table;
 pub use tar::Tar;
 
 use crate::error::Result;
@@ -112,6 +118,15 @@ pub trait Source: Send + Sync {
     fn mask_palette(&self) -> Option<&[[u8; 3]]> {
         None
     }
+
+    /// How pictures lie together, where reading one of them means to read its neighbours; none where each stands for itself.
+    fn groups(&self) -> Option<Groups> {
+        None
+    }
+
+    /// Says that pictures will be asked for in an order that pays no heed to [groups](Self::groups), so that reading neighbours ahead is
+    /// of no use.
+    fn scatter(&self) {}
 
     /// Picture `index`, for people: a path, or a file and a number.
     fn name(&self, index: usize) -> String;

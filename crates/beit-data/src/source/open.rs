@@ -20,10 +20,15 @@ pub const SCHEMES: &[&str] = &[
     "tar:SHARDS",
     "ade:DIR",
     "masks:IMAGES,MASKS[,CLASSES]",
+    #[cfg(feature = "parquet")]
+    "parquet:PLACE[,PLACE…][,image=COLUMN][,label=COLUMN]",
+    #[cfg(feature = "arrow")]
+    "arrow:PLACE[,PLACE…][,image=COLUMN][,label=COLUMN]",
 ];
 
 /// Opens a source from one string: `fashion-mnist` (embedded), `idx:DIR` ([`Idx::open`]), `folder:DIR` ([`Folder::open_indexed`]) or `tar:SHARDS`
-/// ([`Tar::open`]); with masks, `scenes` (embedded), `ade:DIR` ([`Pairs::ade`]) or `masks:IMAGES,MASKS[,CLASSES]` ([`Pairs::open`]), whose paths have no commas.
+/// ([`Tar::open`]); with masks, `scenes` (embedded), `ade:DIR` ([`Pairs::ade`]) or `masks:IMAGES,MASKS[,CLASSES]` ([`Pairs::open`]), whose paths have no commas; and with
+/// the features `parquet` and `arrow` the tables `parquet:PLACE` and `arrow:PLACE` (`Table::parquet`, `Table::arrow`).
 ///
 /// # Errors
 ///
@@ -51,6 +56,10 @@ pub fn open_with(spec: &str, split: Split, indexing: &Indexing) -> Result<Arc<dy
                 _ => Err(Error::UnknownSource { spec: spec.to_owned(), known: SCHEMES }),
             }
         }
+        #[cfg(feature = "parquet")]
+        Some(("parquet", places)) => Ok(Arc::new(super::Table::parquet(places, split)?)),
+        #[cfg(feature = "arrow")]
+        Some(("arrow", places)) => Ok(Arc::new(super::Table::arrow(places, split)?)),
         #[cfg(feature = "fashion-mnist")]
         None if spec == "fashion-mnist" => Ok(fashion_mnist(split)),
         #[cfg(feature = "fashion-mnist")]
