@@ -30,7 +30,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
 /// An index that is of this shard as it is and whose checksum is right, so that all behind its head is read.
 fn forged(behind: &[u8], shard: &Path) -> Vec<u8> {
     let data = fs::metadata(shard).expect("it was written");
-    let modified = data.modified().expect("files have a time").duration_since(UNIX_EPOCH).expect("it is later");
+    let modified =
+        data.modified().expect("files have a time").duration_since(UNIX_EPOCH).expect("it is later");
     let name = b"shard.tar";
     let mut index = b"BEITIDX\n".to_vec();
     index.extend([1_u32, 1].into_iter().flat_map(u32::to_le_bytes));
