@@ -85,22 +85,17 @@ impl Image {
             top + height <= self.height && left + width <= self.width,
             "{region:?} is outside the picture"
         );
-        let rows = self.pixels.chunks_exact(self.width * 3).skip(top).take(height);
-        let pixels = rows.flat_map(|row| &row[left * 3..(left + width) * 3]).copied().collect();
+        let mut pixels = Vec::with_capacity(height * width * 3);
+        for row in self.pixels.chunks_exact(self.width * 3).skip(top).take(height) {
+            pixels.extend_from_slice(&row[left * 3..(left + width) * 3]);
+        }
         Self::new(height, width, pixels)
     }
 
     /// Mirrors left and right.
     pub fn flip_horizontal(&mut self) {
         for row in self.pixels.chunks_exact_mut(self.width * 3) {
-            let (mut left, mut right) = (0, self.width - 1);
-            while left < right {
-                for channel in 0..3 {
-                    row.swap(left * 3 + channel, right * 3 + channel);
-                }
-                left += 1;
-                right -= 1;
-            }
+            row.as_chunks_mut::<3>().0.reverse();
         }
     }
 

@@ -231,6 +231,65 @@ fn an_index_is_kept_checked_and_made_again() {
     assert!(open().notes().is_empty());
 }
 
+/// An index of a shard as it is, with a right checksum, of one sample.
+fn forged(shard: &Path, name: &[u8], [block, size, class]: [u32; 3]) -> Vec<u8> {
+    let data = fs::metadata(shard).unwrap();
+    let modified = data.modified().unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let mut index = b"BEITIDX\n".to_vec();
+    index.extend([1_u32, 1].into_iter().flat_map(u32::to_le_bytes));
+    let text = |index: &mut Vec<u8>, bytes: &[u8]| {
+        index.extend((bytes.len() as u64).to_le_bytes());
+        index.extend(bytes);
+    };
+    text(&mut index, shard.file_name().unwrap().as_encoded_bytes());
+    index.extend(data.len().to_le_bytes());
+    index.extend(modified.as_secs().to_le_bytes());
+    index.extend(modified.subsec_nanos().to_le_bytes());
+    text(&mut index, name);
+    index.extend([1, name.len() as u64].into_iter().flat_map(u64::to_le_bytes));
+    for number in [block, size, class] {
+        index.extend(1_u64.to_le_bytes());
+        index.extend(number.to_le_bytes());
+    }
+    // One name of a class, and no remark.
+    index.extend(1_u64.to_le_bytes());
+    text(&mut index, b"ant");
+    index.extend(0_u64.to_le_bytes());
+    let mut crc = flate2::Crc::new();
+    crc.update(&index);
+    index.extend(crc.sum().to_le_bytes());
+    index
+}
+
+#[test]
+fn an_index_is_believed_only_where_all_of_it_is_in_the_shard() {
+    const TEXT: u32 = 1 << 31;
+    let place = Place::new();
+    let path = place.path("s.tar");
+    numbered(&path, &["a", "b"]);
+    let last = (fs::metadata(&path).unwrap().len() / 512) as u32;
+    let rows: [(&[u8], [u32; 3], bool); 7] = [
+        (b"x.jpg", [3, 9, TEXT], true),
+        (b"x.jpg", [last, 0, u32::MAX], true),
+        (b"x.jpg", [last, 1, 0], false),
+        (b"x.jpg", [0, u32::MAX, 0], false),
+        (b"x.jpg", [u32::MAX, 0, 0], false),
+        (b"x.jpg", [3, 9, TEXT | 1], false),
+        (b"\xff.jpg", [3, 9, TEXT], false),
+    ];
+    for (name, numbers, believed) in rows {
+        fs::write(place.path("s.tar.beit-index"), forged(&path, name, numbers)).unwrap();
+        let source = Tar::open(&place.text("s.tar"), Split::Train, &place.cached()).unwrap();
+        let damaged = source.notes().iter().any(|note| note.contains("is made again: it is damaged"));
+        assert_eq!(
+            (source.len(), damaged),
+            if believed { (1, false) } else { (2, true) },
+            "{numbers:?}: {:?}",
+            source.notes()
+        );
+    }
+}
+
 #[test]
 fn an_index_lies_in_the_cache_where_it_cannot_lie_beside() {
     let place = Place::new();

@@ -37,6 +37,8 @@ impl ColourJitter {
     pub fn apply(&self, image: &mut Image, rng: &mut SampleRng) {
         for step in self.draw(rng) {
             match step {
+                // The picture as it is, to the byte.
+                Step::Brightness(1.0) | Step::Contrast(1.0) | Step::Saturation(1.0) => {}
                 Step::Brightness(factor) => image.adjust_brightness(factor),
                 Step::Contrast(factor) => image.adjust_contrast(factor),
                 Step::Saturation(factor) => image.adjust_saturation(factor),
@@ -95,4 +97,16 @@ fn luma(rgb: &[u8]) -> u8 {
 pub(super) fn blend(from: u8, to: u8, factor: f32) -> u8 {
     // The conversion of a float to an integer truncates and saturates.
     (f32::from(from) + factor * (f32::from(to) - f32::from(from))) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn factors_of_one_leave_every_byte() {
+        for from in 0..=255 {
+            assert!((0..=255).all(|to| blend(from, to, 1.0) == to), "from {from}");
+        }
+    }
 }
