@@ -52,8 +52,8 @@ pub use settings::{
     AugmentSettings, AutoAugment, AverageSettings, Batches, ClusterSettings, CropSettings, DataSettings,
     DeviceSettings, FolderSettings, GpuSums, HeldOutSettings, LoadSettings, MaskKind, MaskSettings,
     MeasureSettings, MixingSettings, ModelSettings, OpenSettings, OptimisationSettings, ParametersRule,
-    Precision, PreprocessingRule, RankSettings, ReadSettings, ResizingRule, Resume, RunSettings, Sides, Size,
-    SumSettings, TapsRule, TokenizerKind,
+    Precision, PreprocessingRule, RankSettings, ReadSettings, ResizingRule, Resume, RunSettings, Shuffle,
+    Sides, Size, SumSettings, TapsRule, TokenizerKind,
 };
 pub use tokenizer::{Tokenizer, Tokens};
 pub use train::{

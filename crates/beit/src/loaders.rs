@@ -6,7 +6,7 @@ use crate::progress::Watch;
 use crate::settings::{DataSettings, OptimisationSettings};
 use beit_data::{
     FinetuneTransform, Image, Item, LabelledSample, Loader, LoaderConfig, Preprocessing, PretrainSample,
-    PretrainTransform, Sample, SampleRng, SegmentationSample, SegmentationTransform, Source,
+    PretrainTransform, Sample, SampleRng, SegmentationSample, SegmentationTransform, Shuffle, Source,
     TokenizerTransform, normal_name,
 };
 use beit_mask::Masker;
@@ -21,6 +21,7 @@ pub(crate) struct Loading {
     pub(crate) seed: u64,
     pub(crate) workers: usize,
     pub(crate) max_bad_share: f64,
+    pub(crate) shuffle: Shuffle,
     pub(crate) watch: Watch,
 }
 
@@ -33,7 +34,7 @@ impl Loading {
         watch: &Watch,
     ) -> Self {
         let (workers, max_bad_share, watch) = (device.workers(), data.max_bad_share, watch.clone());
-        Self { batch_size, seed, workers, max_bad_share, watch }
+        Self { batch_size, seed, workers, max_bad_share, shuffle: data.shuffle.into(), watch }
     }
 
     /// For training a transformer.
@@ -44,14 +45,15 @@ impl Loading {
         watch: &Watch,
     ) -> Self {
         let (batch_size, seed, watch) = (optimisation.batch_size(), optimisation.seed, watch.clone());
-        Self { batch_size, seed, workers, max_bad_share: data.max_bad_share, watch }
+        let (max_bad_share, shuffle) = (data.max_bad_share, data.shuffle.into());
+        Self { batch_size, seed, workers, max_bad_share, shuffle, watch }
     }
 
     pub(crate) fn training(&self, images: usize) -> LoaderConfig {
-        let Self { batch_size, seed, workers, max_bad_share, .. } = *self;
+        let Self { batch_size, seed, workers, max_bad_share, shuffle, .. } = *self;
         // Fewer images than a batch: each is seen several times in an epoch.
         let repeats = batch_size.div_ceil(images.max(1)).max(1);
-        LoaderConfig { workers, max_bad_share, repeats, ..LoaderConfig::training(batch_size, seed) }
+        LoaderConfig { workers, max_bad_share, repeats, shuffle, ..LoaderConfig::training(batch_size, seed) }
     }
 
     pub(crate) fn evaluation(&self) -> LoaderConfig {

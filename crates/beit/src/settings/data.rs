@@ -1,7 +1,8 @@
 use super::number::within;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, setting};
 use beit_data::{Cached, Part, Source, Split, open};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,12 +14,16 @@ const CACHE_BYTES: usize = 1 << 30;
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 #[serde(default)]
 pub struct DataSettings {
-    /// Where images come from: fashion-mnist (embedded), folder:DIR, idx:DIR; with masks scenes (embedded), ade:DIR,
+    /// Where images come from: fashion-mnist (embedded), folder:DIR, idx:DIR, parquet:DIR, arrow:DIR; with masks scenes (embedded), ade:DIR,
     /// masks:IMAGES,MASKS or masks:IMAGES,MASKS,CLASSES
     ///
     /// DIR of a folder has DIR/train/CLASS/… and DIR/val/CLASS/…, or DIR/CLASS/… Splits may also be called training, valid, validation,
     /// test or testing, in any case; of several for a test the validation images are read. What is taken as what, and what is not read, is
     /// said on stderr. Classes are numbered in the order of their names (10 before 2).
+    ///
+    /// parquet:DIR is a data set as the Hugging Face hub has it (data/train-00000-of-00005.parquet, data/validation-…), arrow:DIR one as
+    /// save_to_disk of its library datasets writes it, or its cache; either may also be files, with commas between. Columns may be named:
+    /// parquet:DIR,image=img,label=fine_label.
     ///
     /// Of masks:IMAGES,MASKS the two folders have files of the same names, in the same splits; masks are PNG files whose grey values or
     /// palette numbers are classes, 255 none. CLASSES is a text file with the name of a class in each line, in the order of their numbers,
@@ -28,11 +33,48 @@ pub struct DataSettings {
     /// Share of the files that may be undecodable before the run stops
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().max_bad_share, value_name = "SHARE"))]
     pub max_bad_share: f64,
+    /// How training shuffles the images of an epoch
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t))]
+    pub shuffle: Shuffle,
+}
+
+/// How training shuffles the images of an epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[serde(rename_all = "lowercase")]
+pub enum Shuffle {
+    /// By groups of parquet: and arrow: where there are several windows of them, else globally
+    #[default]
+    Auto,
+    /// Any image may come after any other: the same order for the same images, wherever they come from
+    Global,
+    /// Groups of rows that lie together are shuffled, then the images within each window of some groups, so that little is read twice
+    Groups,
+}
+
+impl fmt::Display for Shuffle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Global => "global",
+            Self::Groups => "groups",
+        })
+    }
+}
+
+impl From<Shuffle> for beit_data::Shuffle {
+    fn from(shuffle: Shuffle) -> Self {
+        match shuffle {
+            Shuffle::Auto => Self::Usual,
+            Shuffle::Global => Self::Global,
+            Shuffle::Groups => Self::Groups,
+        }
+    }
 }
 
 impl Default for DataSettings {
     fn default() -> Self {
-        Self { data: "fashion-mnist".to_owned(), max_bad_share: 0.01 }
+        Self { data: "fashion-mnist".to_owned(), max_bad_share: 0.01, shuffle: Shuffle::Auto }
     }
 }
 
@@ -46,9 +88,11 @@ impl DataSettings {
     /// The folders and files that images come from.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         let (scheme, places) = self.data.split_once(':').unwrap_or_default();
-        let several = scheme == "masks";
+        let tables = ["parquet", "arrow"].contains(&scheme);
+        let several = tables || scheme == "masks";
         let parts = places.split(move |c| several && c == ',');
-        parts.filter(|part| !part.is_empty()).map(Path::new)
+        let column = move |part: &str| tables && ["image=", "label="].iter().any(|key| part.starts_with(key));
+        parts.filter(move |part| !part.is_empty() && !column(part)).map(Path::new)
     }
 
     /// Refuses numbers that no data can have.
@@ -62,8 +106,7 @@ impl DataSettings {
     ///
     /// A source that is not there.
     pub fn open(&self, split: Split) -> Result<Arc<dyn Source>> {
-        self.check()?;
-        Ok(Arc::new(Cached::new(open(&self.data, split)?, CACHE_BYTES)))
+        Ok(Arc::new(Cached::new(self.open_once(split)?, CACHE_BYTES)))
     }
 
     /// Opens a split to look at every image once: nothing decoded is kept.
@@ -73,7 +116,14 @@ impl DataSettings {
     /// A source that is not there.
     pub fn open_once(&self, split: Split) -> Result<Arc<dyn Source>> {
         self.check()?;
-        Ok(open(&self.data, split)?)
+        let source = open(&self.data, split)?;
+        if self.shuffle == Shuffle::Groups && source.groups().is_none() {
+            setting!(
+                "--shuffle groups: expected data in groups, parquet:DIR or arrow:DIR, found {}",
+                self.data
+            );
+        }
+        Ok(source)
     }
 
     /// The test split where there is one, else the training split, and which it is.
@@ -176,6 +226,21 @@ impl From<usize> for Batches {
 #[cfg(all(test, feature = "fashion-mnist"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_are_no_paths() {
+        let paths = |spec: &str| DataSettings::of_spec(spec).paths().map(Path::to_owned).collect::<Vec<_>>();
+        assert_eq!(paths("parquet:a,b/c.parquet,image=img,label=y"), ["a", "b/c.parquet"].map(Path::new));
+        assert_eq!(paths("folder:a,image=b"), [Path::new("a,image=b")]);
+        assert_eq!(paths("masks:a,b"), ["a", "b"].map(Path::new));
+    }
+
+    #[test]
+    fn groups_are_asked_of_tables_alone() {
+        let data = DataSettings { shuffle: Shuffle::Groups, ..DataSettings::default() };
+        let error = data.open(Split::Train).err().expect("no groups").to_string();
+        assert!(error.contains("--shuffle groups: expected data in groups"), "{error}");
+    }
 
     #[test]
     fn as_many_images_are_measured_as_asked_for() {

@@ -23,7 +23,7 @@ pub use augment::{AugmentSettings, AutoAugment};
 pub use average::AverageSettings;
 pub use cluster::ClusterSettings;
 pub use crop::CropSettings;
-pub use data::{Batches, DataSettings, HeldOutSettings, MeasureSettings};
+pub use data::{Batches, DataSettings, HeldOutSettings, MeasureSettings, Shuffle};
 pub use device::{DeviceSettings, Precision};
 pub use mask::{MaskKind, MaskSettings};
 pub use mixing::MixingSettings;
