@@ -58,7 +58,7 @@ pub use settings::{
     CropSettings, DataSettings, DeviceSettings, FolderSettings, GpuSums, GuardSettings, HeldOutSettings,
     LoadSettings, MaskKind, MaskSettings, MeasureSettings, MixingSettings, ModelSettings, OpenSettings,
     OptimisationSettings, ParametersRule, Precision, PreprocessingRule, RankSettings, ReadSettings,
-    ResizingRule, Resume, RunSettings, Sides, Size, SumSettings, TapsRule, TokenizerKind,
+    ResizingRule, Resume, RunSettings, Shuffle, Sides, Size, SumSettings, TapsRule, TokenizerKind,
 };
 pub use survey::Survey;
 pub use tokenizer::{Tokenizer, Tokens};

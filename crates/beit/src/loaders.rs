@@ -6,7 +6,7 @@ use crate::progress::Watch;
 use crate::settings::{DataSettings, OptimisationSettings};
 use beit_data::{
     FinetuneTransform, Image, Item, LabelledSample, Loader, LoaderConfig, Preprocessing, PretrainSample,
-    PretrainTransform, Sample, SampleRng, SegmentationSample, SegmentationTransform, Source,
+    PretrainTransform, Sample, SampleRng, SegmentationSample, SegmentationTransform, Shuffle, Source,
     TokenizerTransform, normal_name,
 };
 use beit_mask::Masker;
@@ -23,6 +23,7 @@ pub(crate) struct Loading {
     pub(crate) max_bad_share: f64,
     /// Whether training decodes pictures smaller where it can.
     pub(crate) fast_decode: bool,
+    pub(crate) shuffle: Shuffle,
     pub(crate) watch: Watch,
 }
 
@@ -34,9 +35,9 @@ impl Loading {
         device: &Device,
         watch: &Watch,
     ) -> Self {
-        let DataSettings { max_bad_share, fast_decode, .. } = *data;
+        let DataSettings { max_bad_share, fast_decode, shuffle, .. } = *data;
         let (workers, watch) = (device.workers(), watch.clone());
-        Self { batch_size, seed, workers, max_bad_share, fast_decode, watch }
+        Self { batch_size, seed, workers, max_bad_share, fast_decode, shuffle: shuffle.into(), watch }
     }
 
     /// For training a transformer.
@@ -48,14 +49,15 @@ impl Loading {
     ) -> Self {
         let DataSettings { max_bad_share, fast_decode, .. } = *data;
         let (batch_size, seed, watch) = (optimisation.batch_size(), optimisation.seed, watch.clone());
-        Self { batch_size, seed, workers, max_bad_share, fast_decode, watch }
+        let shuffle = data.shuffle.into();
+        Self { batch_size, seed, workers, max_bad_share, fast_decode, shuffle, watch }
     }
 
     pub(crate) fn training(&self, images: usize) -> LoaderConfig {
-        let Self { batch_size, seed, workers, max_bad_share, .. } = *self;
+        let Self { batch_size, seed, workers, max_bad_share, shuffle, .. } = *self;
         // Fewer images than a batch: each is seen several times in an epoch.
         let repeats = batch_size.div_ceil(images.max(1)).max(1);
-        LoaderConfig { workers, max_bad_share, repeats, ..LoaderConfig::training(batch_size, seed) }
+        LoaderConfig { workers, max_bad_share, repeats, shuffle, ..LoaderConfig::training(batch_size, seed) }
     }
 
     pub(crate) fn evaluation(&self) -> LoaderConfig {

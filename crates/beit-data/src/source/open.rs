@@ -74,9 +74,11 @@ pub fn places(spec: &str) -> Vec<PathBuf> {
     match spec.split_once(':') {
         Some(("tar", shards)) => super::tar::places(shards),
         Some((scheme, places)) => {
-            let several = scheme == "masks";
+            let tables = ["parquet", "arrow"].contains(&scheme);
+            let several = tables || scheme == "masks";
             let parts = places.split(move |c| several && c == ',');
-            parts.filter(|part| !part.is_empty()).map(PathBuf::from).collect()
+            let column = |part: &&str| tables && ["image=", "label="].iter().any(|key| part.starts_with(key));
+            parts.filter(|part| !part.is_empty() && !column(part)).map(PathBuf::from).collect()
         }
         None => Vec::new(),
     }

@@ -1,7 +1,8 @@
 use super::number::within;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, setting};
 use beit_data::{Cached, Indexing, Part, Source, Split, open_with, places};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,7 +14,8 @@ const CACHE_BYTES: usize = 1 << 30;
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 #[serde(default)]
 pub struct DataSettings {
-    /// Where images come from: fashion-mnist (embedded), folder:DIR, idx:DIR, tar:SHARDS; with masks scenes (embedded), ade:DIR,
+    /// Where images come from: fashion-mnist (embedded), folder:DIR, idx:DIR, tar:SHARDS, parquet:DIR, arrow:DIR; with masks scenes
+    /// (embedded), ade:DIR,
     /// masks:IMAGES,MASKS or masks:IMAGES,MASKS,CLASSES
     ///
     /// DIR of a folder has DIR/train/CLASS/… and DIR/val/CLASS/…, or DIR/CLASS/… Splits may also be called training, valid, validation,
@@ -22,6 +24,10 @@ pub struct DataSettings {
     ///
     /// SHARDS are tar files as WebDataset has them: a file, a folder, a range such as shards/train-{000000..000146}.tar, several between
     /// commas, or @FILE with one a line. TRAIN;TEST says both splits, else folders or names with train and val in them do.
+    ///
+    /// parquet:DIR is a data set as the Hugging Face hub has it (data/train-00000-of-00005.parquet, data/validation-…), arrow:DIR one as
+    /// save_to_disk of its library datasets writes it, or its cache; either may also be files, with commas between. Columns may be named:
+    /// parquet:DIR,image=img,label=fine_label.
     ///
     /// Of masks:IMAGES,MASKS the two folders have files of the same names, in the same splits; masks are PNG files whose grey values or
     /// palette numbers are classes, 255 none. CLASSES is a text file with the name of a class in each line, in the order of their numbers,
@@ -38,11 +44,54 @@ pub struct DataSettings {
     /// Look for images at every start, and keep no index of shards and of folders with many images for the next
     #[cfg_attr(feature = "clap", arg(long))]
     pub no_index: bool,
+    /// How training shuffles the images of an epoch
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t))]
+    pub shuffle: Shuffle,
+}
+
+/// How training shuffles the images of an epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[serde(rename_all = "lowercase")]
+pub enum Shuffle {
+    /// By groups of parquet: and arrow: where there are several windows of them, else globally
+    #[default]
+    Auto,
+    /// Any image may come after any other: the same order for the same images, wherever they come from
+    Global,
+    /// Groups of rows that lie together are shuffled, then the images within each window of some groups, so that little is read twice
+    Groups,
+}
+
+impl fmt::Display for Shuffle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Global => "global",
+            Self::Groups => "groups",
+        })
+    }
+}
+
+impl From<Shuffle> for beit_data::Shuffle {
+    fn from(shuffle: Shuffle) -> Self {
+        match shuffle {
+            Shuffle::Auto => Self::Usual,
+            Shuffle::Global => Self::Global,
+            Shuffle::Groups => Self::Groups,
+        }
+    }
 }
 
 impl Default for DataSettings {
     fn default() -> Self {
-        Self { data: "fashion-mnist".to_owned(), max_bad_share: 0.01, fast_decode: false, no_index: false }
+        Self {
+            data: "fashion-mnist".to_owned(),
+            max_bad_share: 0.01,
+            fast_decode: false,
+            no_index: false,
+            shuffle: Shuffle::Auto,
+        }
     }
 }
 
@@ -80,7 +129,14 @@ impl DataSettings {
     pub fn open_once(&self, split: Split) -> Result<Arc<dyn Source>> {
         self.check()?;
         let indexing = if self.no_index { Indexing::none() } else { Indexing::standard() };
-        Ok(open_with(&self.data, split, &indexing)?)
+        let source = open_with(&self.data, split, &indexing)?;
+        if self.shuffle == Shuffle::Groups && source.groups().is_none() {
+            setting!(
+                "--shuffle groups: expected data in groups, parquet:DIR or arrow:DIR, found {}",
+                self.data
+            );
+        }
+        Ok(source)
     }
 
     /// The test split where there is one, else the training split, and which it is.
@@ -185,6 +241,21 @@ impl From<usize> for Batches {
 #[cfg(all(test, feature = "fashion-mnist"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_are_no_paths() {
+        let paths = |spec: &str| DataSettings::of_spec(spec).paths().map(Path::to_owned).collect::<Vec<_>>();
+        assert_eq!(paths("parquet:a,b/c.parquet,image=img,label=y"), ["a", "b/c.parquet"].map(Path::new));
+        assert_eq!(paths("folder:a,image=b"), [Path::new("a,image=b")]);
+        assert_eq!(paths("masks:a,b"), ["a", "b"].map(Path::new));
+    }
+
+    #[test]
+    fn groups_are_asked_of_tables_alone() {
+        let data = DataSettings { shuffle: Shuffle::Groups, ..DataSettings::default() };
+        let error = data.open(Split::Train).err().expect("no groups").to_string();
+        assert!(error.contains("--shuffle groups: expected data in groups"), "{error}");
+    }
 
     #[test]
     fn as_many_images_are_measured_as_asked_for() {

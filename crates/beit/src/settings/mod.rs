@@ -27,7 +27,7 @@ pub use average::AverageSettings;
 pub use best::{BestMetric, BestSettings};
 pub use cluster::ClusterSettings;
 pub use crop::CropSettings;
-pub use data::{Batches, DataSettings, HeldOutSettings, MeasureSettings};
+pub use data::{Batches, DataSettings, HeldOutSettings, MeasureSettings, Shuffle};
 pub use device::{DeviceSettings, Precision};
 pub use guard::GuardSettings;
 pub use mask::{MaskKind, MaskSettings};
