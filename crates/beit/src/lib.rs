@@ -54,11 +54,11 @@ pub use recipe::Recipe;
 pub use run::{FolderLock, merged as settings_of_run, tokenizer_of};
 pub use segmenter::{Segmentation, Segmenter, Share, ViewSettings};
 pub use settings::{
-    AugmentSettings, AutoAugment, AverageSettings, Batches, ClusterSettings, CropSettings, DataSettings,
-    DeviceSettings, FolderSettings, GpuSums, HeldOutSettings, LoadSettings, MaskKind, MaskSettings,
-    MeasureSettings, MixingSettings, ModelSettings, OpenSettings, OptimisationSettings, ParametersRule,
-    Precision, PreprocessingRule, RankSettings, ReadSettings, ResizingRule, Resume, RunSettings, Sides, Size,
-    SumSettings, TapsRule, TokenizerKind,
+    AugmentSettings, AutoAugment, AverageSettings, Batches, ClusterSettings, CropSettings, Crops,
+    DataSettings, DeviceSettings, FolderSettings, GpuSums, HeldOutSettings, LoadSettings, MaskKind,
+    MaskSettings, MeasureSettings, MixingSettings, ModelSettings, OpenSettings, OptimisationSettings,
+    ParametersRule, Precision, PreprocessingRule, RankSettings, ReadSettings, ResizingRule, Resume,
+    RunSettings, Sides, Size, SumSettings, TapsRule, TokenizerKind,
 };
 pub use survey::Survey;
 pub use tokenizer::{Tokenizer, Tokens};

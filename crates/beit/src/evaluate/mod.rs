@@ -15,7 +15,7 @@ use crate::loaders::Loading;
 use crate::progress::{Task, Watch};
 use crate::ranks::Team;
 use crate::run::{data_stamp, is_taken};
-use crate::settings::{Batches, DataSettings};
+use crate::settings::{Batches, Crops, DataSettings};
 use beit_data::{Source, Split};
 use beit_train::{Accuracy, ClassCounts, Evaluation};
 use classes::{ClassMap, wnids};
@@ -37,6 +37,9 @@ pub struct EvaluationSettings {
     /// Images of a batch.
     #[cfg_attr(feature = "clap", command(flatten))]
     pub batches: Batches,
+    /// Classifiers: how many parts of a picture are looked at; of three the mean of the probabilities counts
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t))]
+    pub crops: Crops,
     /// Folder for evaluation.json, per_class.csv, confusion.csv, and progress.json to resume from
     #[cfg_attr(feature = "clap", arg(long, value_name = "DIR"))]
     pub out: Option<PathBuf>,
@@ -54,6 +57,7 @@ impl Default for EvaluationSettings {
             data: DataSettings::default(),
             train_split: false,
             batches: Batches::default(),
+            crops: Crops::default(),
             out: None,
             resume: false,
             save_every: 50,
@@ -77,6 +81,8 @@ pub struct Evaluated {
     pub left_out: usize,
     /// Images of a batch.
     pub batch_size: usize,
+    /// Parts of a picture that were looked at.
+    pub crops: usize,
     /// How pictures became pixels.
     pub preprocessing: String,
     /// Class by class.
@@ -244,9 +250,10 @@ impl Classifier {
         }
         let source = settings.data.open(settings.split())?;
         watch.notes_of(source.as_ref());
-        self.refuse_beyond(settings.batch_size().min(source.len()))?;
+        let looking = self.clone().with_crops(settings.crops);
+        looking.refuse_beyond(settings.batch_size().min(source.len()))?;
         let loading = Loading::new(settings.batch_size(), 0, &settings.data, self.device(), watch);
-        let job = Job { classifier: self, settings, source, loading, watch };
+        let job = Job { classifier: &looking, settings, source, loading, watch };
         let evaluation = job.whole()?;
         let evaluated = Evaluated {
             model: model.to_owned(),
@@ -255,7 +262,8 @@ impl Classifier {
             accuracy: evaluation.accuracy(),
             left_out: evaluation.left_out,
             batch_size: settings.batch_size(),
-            preprocessing: self.preprocessing().to_string(),
+            crops: settings.crops.number(),
+            preprocessing: settings.crops.describe(self.preprocessing()),
             per_class: evaluation.per_class(),
             labels: self.labels().to_vec(),
             evaluation,
@@ -284,8 +292,8 @@ impl Job<'_> {
         let names = classifier.labels();
         let map = ClassMap::of_folders(source.class_names(), names, wnids(names.len())).at(spec)?;
         map.note.iter().for_each(|note| watch.note(note));
-        let loader =
-            loading.labelled(source, *classifier.preprocessing(), move |class| map.model_class(class))?;
+        let views = (*classifier.preprocessing(), classifier.crops());
+        let loader = loading.labelled(source, views, move |class| map.model_class(class))?;
 
         let classes = names.len();
         let begin = Begin {
@@ -313,7 +321,7 @@ impl Job<'_> {
         Ok(What {
             model: classifier.engine().checksum()?,
             data: format!("{} with {}", settings.data.data, data_stamp(source.as_ref())),
-            preprocessing: classifier.preprocessing().to_string(),
+            preprocessing: classifier.crops().describe(classifier.preprocessing()),
             batch_size: settings.batch_size(),
         })
     }

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::load::ClassifierModel;
 use crate::loaders::Loading;
 use crate::probe::pixels_baseline;
+use crate::settings::Crops;
 use beit_data::{FinetuneTransform, LabelledSample, Loader, Preprocessing};
 use beit_ops::Ops;
 use beit_train::{Classification, Evaluation, Record, Sink, Trainer};
@@ -49,7 +50,7 @@ impl Work for Job<'_> {
         let save = |trainer: &Trainer<'_, O, _>, dir: &Path| save(trainer, &preprocessing, names, dir);
         let mut trained = job.train(device, &mut trainer, &loader, save)?;
 
-        let loader = loading.labelled(&job.images.held_out, preprocessing, |class| class)?;
+        let loader = loading.labelled(&job.images.held_out, (preprocessing, Crops::One), |class| class)?;
         let (params, ()) = trainer.into_model();
         let model = ClassifierModel { params, class_names: names.to_vec(), preprocessing };
         let classifier = Door::on(ops, model, device);
