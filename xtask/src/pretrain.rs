@@ -106,7 +106,7 @@ fn dry_run(pretraining: &Pretraining, imagined: usize, args: &Args, member: &Mem
     let mut plan = pretraining.plan(args.device.footprint()?, imagined)?;
     let device = member.open(&args.device)?;
     plan.images_per_second = match args.cluster.rate {
-        Some(_) => None,
+        Some(rate) => Some(rate),
         // The machine that the run is for may have what this one lacks.
         None => pretraining
             .rate(&device)
@@ -116,8 +116,7 @@ fn dry_run(pretraining: &Pretraining, imagined: usize, args: &Args, member: &Mem
     if let Err(error) = pretraining.fits(&device) {
         member.watch.note(&format!("not on this machine: {error}"));
     }
-    let cluster =
-        ClusterSettings { rate: args.cluster.rate.or(plan.images_per_second), ..args.cluster.clone() };
+    let cluster = ClusterSettings { rate: plan.images_per_second, ..args.cluster.clone() };
     let predicted = match (args.ranks.ranks, cluster.rate) {
         (Some(ranks), Some(_)) => pretraining.predict(ranks, &cluster, || Device::open(&args.device))?,
         _ => Vec::new(),

@@ -114,7 +114,10 @@ pub fn merge<S: Layered>(flags: &S, device: &DeviceSettings, asked: Asked<'_>) -
         let mut settings = BTreeMap::new();
         for (path, value) in layer {
             match path.strip_prefix(DEVICE) {
-                Some(name) if !(asked.is_flag)(name) => compute_on(&mut device, (name, &value), &origin)?,
+                Some(name) if !(asked.is_flag)(name) => {
+                    compute_on(&mut device, (name, &value), &origin)?;
+                    origins.insert(name.to_owned(), origin.clone());
+                }
                 Some(_) => {}
                 None => {
                     if origin != Origin::Flag {
