@@ -47,14 +47,7 @@ pub(crate) fn run(args: Args, given: &Given) -> anyhow::Result<()> {
 fn train(mut args: Args, given: &Given, member: &Member) -> anyhow::Result<()> {
     let flags = (args.settings, args.device);
     (args.settings, args.device) = args.recipes.settle(flags, |settings| &mut settings.run, given, member)?;
-    let FinetuneSettings { init, from_scratch, run, .. } = &args.settings;
-    match (init, from_scratch) {
-        (None, false) if run.resumed().is_none() => {
-            usage!("--init or --from-scratch: expected a model to start from, or that there is none")
-        }
-        (Some(_), true) => usage!("--init and --from-scratch: expected one of them"),
-        _ => {}
-    }
+    start_is_clear(&args.settings)?;
     args.device.check()?;
     signals::catch();
     args.settings.training.divide(member.team.shard().of)?;
@@ -79,6 +72,18 @@ fn train(mut args: Args, given: &Given, member: &Member) -> anyhow::Result<()> {
         done.run.display(),
     );
     member.answer(args.output, &done, &sentence)
+}
+
+/// Flags that contradict each other do not parse; recipes may.
+fn start_is_clear(FinetuneSettings { init, from_scratch, run, .. }: &FinetuneSettings) -> anyhow::Result<()> {
+    match (init, from_scratch) {
+        _ if run.resumed().is_some() => Ok(()),
+        (None, false) => {
+            usage!("--init or --from-scratch: expected a model to start from, or that there is none")
+        }
+        (Some(_), true) => usage!("--init and --from-scratch: expected one of them"),
+        _ => Ok(()),
+    }
 }
 
 #[derive(Serialize)]

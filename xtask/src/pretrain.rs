@@ -107,7 +107,7 @@ fn dry_run(pretraining: &Pretraining, imagined: usize, args: &Args, member: &Mem
     let mut plan = pretraining.plan(args.device.footprint()?, imagined)?;
     let device = member.open(&args.device)?;
     plan.images_per_second = match args.cluster.rate {
-        Some(_) => None,
+        Some(rate) => Some(rate),
         // The machine that the run is for may have what this one lacks.
         None => pretraining
             .rate(&device)
@@ -117,12 +117,13 @@ fn dry_run(pretraining: &Pretraining, imagined: usize, args: &Args, member: &Mem
     if let Err(error) = pretraining.fits(&device) {
         member.watch.note(&format!("not on this machine: {error}"));
     }
-    let cluster =
-        ClusterSettings { rate: args.cluster.rate.or(plan.images_per_second), ..args.cluster.clone() };
-    let predicted = match (args.ranks.ranks, cluster.rate) {
-        (Some(ranks), Some(_)) => pretraining.predict(ranks, &cluster, || Device::open(&args.device))?,
-        _ => Vec::new(),
-    };
+    let cluster = ClusterSettings { rate: plan.images_per_second, ..args.cluster.clone() };
+    let mut predicted = Vec::new();
+    if cluster.rate.is_some() {
+        let ranks = args.ranks.ranks.unwrap_or(1);
+        predicted = pretraining.predict(ranks, &cluster, || Device::open(&args.device))?;
+        predicted.retain(|_| args.ranks.ranks.is_some());
+    }
     let mut sentence = plan.sentence();
     if !predicted.is_empty() {
         sentence += "\n ranks  machines  compute s  exchange s  sent MB  images/s  efficiency     days";

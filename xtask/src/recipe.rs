@@ -34,7 +34,7 @@ impl Recipes {
         let recipe = self.recipe.as_deref().map(Recipe::find).transpose()?;
         let is_flag = |name: &str| given.has(name);
         let asked = Asked { recipe: recipe.as_ref(), changes: &self.changes, is_flag: &is_flag };
-        let mut merged = merge(&flags, &device, asked)?;
+        let mut merged = merge(flags, &device, asked)?;
         run_of(&mut merged.settings).decide(&member.team)?;
         if recipe.is_some() || !self.changes.is_empty() {
             member.watch.note(&merged.describe()?);
@@ -42,7 +42,7 @@ impl Recipes {
         let out = run_of(&mut merged.settings).resumed().map(ToOwned::to_owned);
         let (mut settings, device) = match out {
             Some(out) => {
-                let is_asked = |path: &str| merged.is_asked(path) || given.has(path);
+                let is_asked = |path: &str| merged.is_asked(path) || given.has_path(path);
                 beit::settings_of_run(&merged.settings, &merged.device, &out, is_asked)?
             }
             None => (merged.settings, merged.device),

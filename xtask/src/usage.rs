@@ -56,6 +56,11 @@ impl Given {
         self.0.contains(name)
     }
 
+    /// The same of the setting with this name in `run.toml`: the fields of structs in structs are flags of one name.
+    pub(crate) fn has_path(&self, path: &str) -> bool {
+        self.has(path.rsplit('.').next().unwrap_or(path))
+    }
+
     /// Refuses flags that would have no effect, by the names of their fields.
     pub(crate) fn refuse(&self, fields: &[&str], belongs_to: &str) -> anyhow::Result<()> {
         match fields.iter().find(|field| self.has(field)) {

@@ -36,7 +36,7 @@ mod trainer;
 pub use checkpoint::{TRAINING, checkpoint_step};
 pub use drop_path::drop_path;
 pub use error::{Error, Result};
-pub use evaluation::{Accuracy, ClassCounts, Evaluation, evaluate};
+pub use evaluation::{Accuracy, ClassCounts, Evaluation, evaluate, mean_of_views};
 pub use guard::broken_row;
 pub use hooks::{Hooks, NoHooks, Sums};
 pub use kmeans::{Clustering, Course as KMeansCourse, KMeansRecipe, Rounds as KMeansRounds, cluster_patches};

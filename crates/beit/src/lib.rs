@@ -55,10 +55,11 @@ pub use run::{FolderLock, merged as settings_of_run, tokenizer_of};
 pub use segmenter::{Segmentation, Segmenter, Share, ViewSettings};
 pub use settings::{
     AugmentSettings, AutoAugment, AverageSettings, Batches, BestMetric, BestSettings, ClusterSettings,
-    CropSettings, DataSettings, DeviceSettings, FolderSettings, GpuSums, GuardSettings, HeldOutSettings,
-    LoadSettings, MaskKind, MaskSettings, MeasureSettings, MixingSettings, ModelSettings, OpenSettings,
-    OptimisationSettings, ParametersRule, Precision, PreprocessingRule, RankSettings, ReadSettings,
-    ResizingRule, Resume, RunSettings, Shuffle, Sides, Size, SumSettings, TapsRule, TokenizerKind,
+    CropSettings, Crops, DataSettings, DeviceSettings, FolderSettings, GpuSums, GuardSettings,
+    HeldOutSettings, LoadSettings, MaskKind, MaskSettings, MeasureSettings, MixingSettings, ModelSettings,
+    OpenSettings, OptimisationSettings, ParametersRule, Precision, PreprocessingRule, RankSettings,
+    ReadSettings, ResizingRule, Resume, RunSettings, Shuffle, Sides, Size, SumSettings, TapsRule,
+    TokenizerKind,
 };
 pub use survey::Survey;
 pub use tokenizer::{Tokenizer, Tokens};

@@ -3,7 +3,7 @@
 use crate::device::Device;
 use crate::error::{Result, unfit};
 use crate::progress::Watch;
-use crate::settings::{DataSettings, OptimisationSettings};
+use crate::settings::{Crops, DataSettings, OptimisationSettings};
 use beit_data::{
     FinetuneTransform, Image, Item, LabelledSample, Loader, LoaderConfig, Preprocessing, PretrainSample,
     PretrainTransform, Sample, SampleRng, SegmentationSample, SegmentationTransform, Shuffle, Source,
@@ -138,11 +138,11 @@ impl Loading {
     pub(crate) fn labelled(
         &self,
         source: &Arc<dyn Source>,
-        preprocessing: Preprocessing,
+        (preprocessing, crops): (Preprocessing, Crops),
         class: impl Fn(u32) -> u32 + Send + Sync + 'static,
     ) -> Result<Loader<LabelledSample>> {
         let make = move |item: Item, _: &mut SampleRng| LabelledSample {
-            pixels: preprocessing.apply(&item.image),
+            pixels: crops.pixels(&preprocessing, &item.image),
             label: class(item.label.expect("labels are checked before a loader is made")),
         };
         self.loader(source, all(source), self.evaluation(), make)
@@ -176,9 +176,9 @@ impl Loading {
     pub(crate) fn pixels(
         &self,
         source: &Arc<dyn Source>,
-        preprocessing: Preprocessing,
+        (preprocessing, crops): (Preprocessing, Crops),
     ) -> Result<Loader<Vec<f32>>> {
-        let make = move |item: Item, _: &mut SampleRng| preprocessing.apply(&item.image);
+        let make = move |item: Item, _: &mut SampleRng| crops.pixels(&preprocessing, &item.image);
         self.loader(source, all(source), self.evaluation(), make)
     }
 

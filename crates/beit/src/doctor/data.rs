@@ -73,9 +73,9 @@ fn classes(survey: &Survey, labelled: bool) -> Finding {
 fn splits(data: &DataSettings, labelled: bool) -> Finding {
     match data.open_once(Split::Test) {
         Ok(source) => Finding::ok(PART, format!("{} test images", source.len())),
-        Err(beit_error) if labelled => Finding::note(
+        Err(error) if labelled => Finding::note(
             PART,
-            format!("no test images: {beit_error}"),
+            format!("no test images: {error}"),
             "add a folder of test images, or give --validation 0.2",
         ),
         Err(_) => Finding::note(

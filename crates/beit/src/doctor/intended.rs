@@ -8,10 +8,10 @@ use crate::progress::Watch;
 use crate::recipe::{Asked, Change, Layered, Recipe, merge};
 use crate::settings::{DataSettings, DeviceSettings, OptimisationSettings, RunSettings, Size};
 use crate::train::{
-    FinetuneSettings, FinetunedShape, PretrainSettings, planned_pretraining, pretraining_vocab,
+    FinetuneSettings, FinetunedShape, PretrainSettings, planned_pretraining, pretrained_parameters,
+    pretraining_vocab,
 };
-use beit_heads::{Mim, MimConfig};
-use beit_ops::Tree;
+use beit_heads::MimConfig;
 use std::path::PathBuf;
 
 /// Settings of one of the verbs that train.
@@ -161,8 +161,7 @@ impl Intended {
                 let config = MimConfig { vocab: vocab(settings, &vit)?, vit };
                 let copies = training.kept(settings.average.decay(), 1);
                 let planned = planned_pretraining(&config, &masker, training, device.footprint(), copies);
-                let shapes = Mim::shapes(&config);
-                Ok((planned.bytes, shapes.leaves().iter().map(|shape| shape.elements()).sum()))
+                Ok((planned.bytes, pretrained_parameters(&config)))
             }
             Verb::Finetune(settings) => {
                 let settings = FinetuneSettings { training: training.clone(), ..settings.clone() };
@@ -205,6 +204,6 @@ fn merged<S: Layered>(
     flag("run.out", asked.out.as_ref().map(|out| out.to_string_lossy().into_owned().into()));
     flag("run.keep", asked.keep.and_then(|keep| i64::try_from(keep).ok()).map(Into::into));
     let asked = Asked { recipe, changes: &changes, is_flag: &|_| false };
-    let merged = merge(&S::default(), device, asked)?;
+    let merged = merge(S::default(), device, asked)?;
     Ok((merged.settings, merged.device))
 }

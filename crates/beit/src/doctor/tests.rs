@@ -128,7 +128,7 @@ fn rates_and_lengths_that_do_not_suit_are_noted() {
     assert!(small[0].to_string().contains("--lr 7.5e-4 fits"), "{}", small[0]);
     let halved = of("in1k-800-base", &["training.global_batch=512", "training.lr=7.5e-4"], 1_281_167);
     assert_eq!(halved[0].level, Level::Ok);
-    let few = of("in1k-800-base", &[], 1000);
+    let few = of("in1k-800-base", &["training.epochs=400"], 1000);
     assert_eq!(levels(&few), [Level::Ok, Level::Note, Level::Note], "{few:?}");
     let long = of("in1k-800-base", &["training.warmup_epochs=900"], 1_281_167);
     assert_eq!(long[1].level, Level::Problem, "{long:?}");

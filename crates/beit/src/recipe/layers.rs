@@ -102,19 +102,27 @@ const INSTEAD: [(&[&str], &[&str]); 13] = [
 /// The same where a step has a number of images that is to stay.
 const INSTEAD_IN_GLOBAL: [(&[&str], &[&str]); 2] = [(&[IMAGES], &[PARTS]), (&[PARTS], &[IMAGES])];
 
-/// Puts a recipe, single settings and flags over what is usual. `flags` has what `asked.is_flag` tells of.
+/// Puts a recipe, single settings and flags over what is usual. `flags` has what `asked.is_flag` tells of, and is what holds where there
+/// is neither of the others.
 ///
 /// # Errors
 ///
 /// A setting that there is not, which is named with the nearest that there is; a value of another kind; a recipe of another verb.
-pub fn merge<S: Layered>(flags: &S, device: &DeviceSettings, asked: Asked<'_>) -> Result<Merged<S>> {
-    let mut merged = table(&S::default())?;
+pub fn merge<S: Layered>(flags: S, device: &DeviceSettings, asked: Asked<'_>) -> Result<Merged<S>> {
     let (mut origins, mut device) = (BTreeMap::new(), device.clone());
-    for (origin, layer) in layers(flags, asked)? {
+    if asked.recipe.is_none() && asked.changes.is_empty() {
+        // They may have what no file can have, such as a name that is no text.
+        return Ok(Merged { settings: flags, device, origins });
+    }
+    let mut merged = table(&S::default())?;
+    for (origin, layer) in layers(&flags, asked)? {
         let mut settings = BTreeMap::new();
         for (path, value) in layer {
             match path.strip_prefix(DEVICE) {
-                Some(name) if !(asked.is_flag)(name) => compute_on(&mut device, (name, &value), &origin)?,
+                Some(name) if !(asked.is_flag)(name) => {
+                    compute_on(&mut device, (name, &value), &origin)?;
+                    origins.insert(name.to_owned(), origin.clone());
+                }
                 Some(_) => {}
                 None => {
                     if origin != Origin::Flag {
@@ -209,7 +217,7 @@ fn compute_on(device: &mut DeviceSettings, (name, value): (&str, &Value), origin
 }
 
 impl<S: Layered> Merged<S> {
-    /// Whether somebody asked for a setting, by its path.
+    /// Whether somebody asked for a setting, by its path. Where there were flags alone, these are asked elsewhere.
     #[must_use]
     pub fn is_asked(&self, path: &str) -> bool {
         self.origins.contains_key(path)

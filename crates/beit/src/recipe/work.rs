@@ -4,9 +4,11 @@ use super::layers::{Asked, Layered, Merged, merge};
 use super::{About, Recipe};
 use crate::error::{Result, unfit};
 use crate::settings::{DeviceSettings, OptimisationSettings};
-use crate::train::{FinetuneSettings, FinetunedShape, PretrainSettings, planned_pretraining};
-use beit_heads::{Mim, MimConfig};
-use beit_ops::{Footprint, Tree};
+use crate::train::{
+    FinetuneSettings, FinetunedShape, PretrainSettings, planned_pretraining, pretrained_parameters,
+};
+use beit_heads::MimConfig;
+use beit_ops::Footprint;
 use serde::Serialize;
 
 /// Visual tokens of the discrete VAE that the released models were trained with.
@@ -47,7 +49,7 @@ impl Recipe {
     /// Those of [`merge`].
     pub fn settings<S: Layered>(&self) -> Result<S> {
         let asked = Asked { recipe: Some(self), changes: &[], is_flag: &|_| false };
-        let Merged { settings, .. } = merge(&S::default(), &DeviceSettings::default(), asked)?;
+        let Merged { settings, .. } = merge(S::default(), &DeviceSettings::default(), asked)?;
         Ok(settings)
     }
 
@@ -73,8 +75,7 @@ fn pretraining(settings: &PretrainSettings, about: &About) -> Result<Work> {
     let masker = settings.mask.masker(vit.grid())?;
     let config = MimConfig { vit, vocab: DALLE_VOCAB };
     let planned = planned_pretraining(&config, &masker, &training, Footprint::default(), 1);
-    let parameters = Mim::shapes(&config).leaves().iter().map(|shape| shape.elements()).sum();
-    Ok(work(&training, about, planned.flops, parameters))
+    Ok(work(&training, about, planned.flops, pretrained_parameters(&config)))
 }
 
 fn finetuning(settings: &FinetuneSettings, about: &About) -> Result<Work> {

@@ -19,7 +19,9 @@ pub(crate) use finetune::Shape as FinetunedShape;
 pub use finetune::{FinetuneSettings, FinetuneTask, Finetuned, Finetuning, HeadKind, HeadSettings, Judged};
 pub use planned::PlannedRun;
 pub use pretrain::{PretrainSettings, Pretrained, Pretraining};
-pub(crate) use pretrain::{planned as planned_pretraining, vocab as pretraining_vocab};
+pub(crate) use pretrain::{
+    parameters as pretrained_parameters, planned as planned_pretraining, vocab as pretraining_vocab,
+};
 pub use replay::{Replay, ReplayedImage, ReplayedTensor, Replaying};
 pub use tokenizer::{TokenizerSettings, TokenizerTraining, TrainedTokenizer, sentence as quality_sentence};
 pub use tokenizer_kinds::{config_for as tokenizer_for, kmeans_for};

@@ -16,7 +16,7 @@ pub struct PlannedRun {
     pub flops_per_step: u64,
     /// The most bytes that are alive at once, in one process.
     pub peak_bytes: usize,
-    /// Images a second of one process here, forward and backward; none where it was not measured.
+    /// Images a second of one process, forward and backward; none where nobody measured it.
     pub images_per_second: Option<f64>,
 }
 
@@ -42,7 +42,7 @@ impl PlannedRun {
         );
         if let (Some(rate), Some(seconds)) = (self.images_per_second, self.seconds()) {
             text += &format!(
-                "\none process here: {rate:.1} images/s measured, {} (tokenizer, optimiser and data not counted)",
+                "\none process with {rate:.1} images/s: {} (tokenizer, optimiser and data not counted)",
                 time_for(seconds)
             );
         }
@@ -65,7 +65,11 @@ mod tests {
             images_per_second: Some(1024.0),
         };
         assert_eq!(plan.seconds(), Some(1e6));
-        assert!(plan.sentence().contains("1024.0 images/s measured, 11.6 days"), "{}", plan.sentence());
+        assert!(
+            plan.sentence().contains("one process with 1024.0 images/s: 11.6 days"),
+            "{}",
+            plan.sentence()
+        );
         let unknown = PlannedRun { images_per_second: None, ..plan };
         assert_eq!((unknown.seconds(), unknown.sentence().lines().count()), (None, 1));
     }

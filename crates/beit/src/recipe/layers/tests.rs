@@ -13,7 +13,7 @@ fn merged(
     let changes: Vec<Change> = changes.iter().map(|change| change.parse().expect("a setting")).collect();
     let is_flag = |name: &str| given.contains(&name);
     let asked = Asked { recipe: Some(&recipe), changes: &changes, is_flag: &is_flag };
-    merge(flags, &DeviceSettings::default(), asked)
+    merge(flags.clone(), &DeviceSettings::default(), asked)
 }
 
 fn flags(change: impl FnOnce(&mut PretrainSettings)) -> PretrainSettings {
@@ -131,6 +131,6 @@ fn recipes_belong_to_a_verb() {
         all.iter().find(|recipe| recipe.about.as_ref().is_some_and(|about| about.verb == "finetune"));
     let asked = Asked { recipe: finetune, changes: &[], is_flag: &|_| false };
     let error =
-        merge(&PretrainSettings::default(), &DeviceSettings::default(), asked).expect_err("of another verb");
+        merge(PretrainSettings::default(), &DeviceSettings::default(), asked).expect_err("of another verb");
     assert!(error.to_string().ends_with("it is one of finetune, expected one of pretrain"), "{error}");
 }

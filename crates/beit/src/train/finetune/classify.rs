@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::load::ClassifierModel;
 use crate::loaders::Loading;
 use crate::probe::pixels_baseline;
-use crate::settings::BestMetric;
+use crate::settings::{BestMetric, Crops};
 use crate::train::best::Standing;
 use crate::train::replay::{KeptStep, Replay};
 use beit_data::{FinetuneTransform, LabelledSample, Loader, Preprocessing};
@@ -38,7 +38,7 @@ impl Work for Job<'_> {
         let save = |trainer: &Trainer<'_, O, _>, best: Option<&Standing>, dir: &Path| {
             save(trainer, (&preprocessing, best), names, dir)
         };
-        let judging = loading.labelled(&job.images.held_out, preprocessing, |class| class)?;
+        let judging = loading.labelled(&job.images.held_out, (preprocessing, Crops::One), |class| class)?;
         let door = |params| {
             let model = ClassifierModel { params, class_names: names.to_vec(), preprocessing };
             Door::on(ops, model, device)

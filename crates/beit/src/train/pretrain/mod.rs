@@ -331,7 +331,7 @@ impl Pretraining {
     }
 
     fn parameters(&self) -> usize {
-        Mim::shapes(&self.config).leaves().iter().map(|shape| shape.elements()).sum()
+        parameters(&self.config)
     }
 
     /// One micro-batch of one of so many processes, without numbers.
@@ -385,6 +385,11 @@ impl Pretraining {
         let config = if train { loading.training(source.len()) } else { loading.evaluation() };
         loading.pretrain(source, config, transform, self.masker)
     }
+}
+
+/// Numbers that are trained.
+pub(crate) fn parameters(config: &MimConfig) -> usize {
+    Mim::shapes(config).leaves().iter().map(|shape| shape.elements()).sum()
 }
 
 /// How many visual tokens there are to name.
