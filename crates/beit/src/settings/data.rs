@@ -244,10 +244,10 @@ mod tests {
 
     #[test]
     fn columns_are_no_paths() {
-        let paths = |spec: &str| DataSettings::of_spec(spec).paths().map(Path::to_owned).collect::<Vec<_>>();
-        assert_eq!(paths("parquet:a,b/c.parquet,image=img,label=y"), ["a", "b/c.parquet"].map(Path::new));
-        assert_eq!(paths("folder:a,image=b"), [Path::new("a,image=b")]);
-        assert_eq!(paths("masks:a,b"), ["a", "b"].map(Path::new));
+        let paths = |spec: &str| DataSettings::of_spec(spec).paths();
+        assert_eq!(paths("parquet:a,b/c.parquet,image=img,label=y"), ["a", "b/c.parquet"].map(PathBuf::from));
+        assert_eq!(paths("folder:a,image=b"), [PathBuf::from("a,image=b")]);
+        assert_eq!(paths("masks:a,b"), ["a", "b"].map(PathBuf::from));
     }
 
     #[test]

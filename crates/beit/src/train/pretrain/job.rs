@@ -16,7 +16,7 @@ use crate::train::replay::{KeptStep, Replay};
 use crate::train::tokenizer::{REMEDIES, sentence};
 use crate::train::tokenizer_kinds::Job as TokenizerJob;
 use crate::train::{Journal, recipe, same_model, tokenizer_state};
-use beit_data::{Preprocessing, Source};
+use beit_data::{Loader, Preprocessing, PretrainSample, Source};
 use beit_heads::Mim;
 use beit_ops::prelude::*;
 use beit_tokenizer::{Codebook, VisualTokens};
@@ -82,20 +82,8 @@ impl Work for Job<'_> {
             let step = trainer.step_time(&loader)? / u32::try_from(team.shard().of).unwrap_or(u32::MAX);
             watch.note(&duration_sentence(left, step));
         }
-        let save = |trainer: &Trainer<'_, O, _>, best: Option<&Standing>, dir: &Path| {
-            save(trainer, (&job.preprocessing, best), dir)
-        };
-        let (held_out, split) = settings.measure.held_out(&settings.data)?;
-        let judging = job.loader(&held_out, &loading, false)?;
-        let mut judge = |trainer: &Trainer<'_, O, PretrainTask<'_, O>>| {
-            let (ranks, params) = (&mut *team.ranks(), trainer.model().0);
-            Ok(evaluate_tokens(ranks, &**ops, params, &*tokenizer, &judging)?.accuracy)
-        };
-        let mut best = Best::new(settings.best, (journal.run, watch), split.to_string(), &mut judge)?;
-        let kept = (&settings.run, &mut best);
-        let checkpoint = journal.train_to_the_end(&mut trainer, &loader, kept, save)?;
-        let (best, (params, ())) = (best.answer(journal.run), trainer.into_model());
-        let ended = (checkpoint, best);
+        let ended = self.to_the_end(device, &mut trainer, (&loader, &loading), &mut journal)?;
+        let (params, ()) = trainer.into_model();
         self.finish(ops, device, (params, &tokenizer), (&loading, &mut journal), ended)
     }
 }
@@ -150,6 +138,31 @@ impl Work for ReplayJob<'_> {
 }
 
 impl Job<'_> {
+    /// Trains to the end, and keeps the best checkpoint where that is asked for; returns the last and that.
+    fn to_the_end<O: Ops + 'static>(
+        &self,
+        device: &Device,
+        trainer: &mut Trainer<'_, O, PretrainTask<'_, O>>,
+        (loader, loading): (&Loader<PretrainSample>, &Loading),
+        journal: &mut Journal<'_>,
+    ) -> Result<(PathBuf, Option<BestCheckpoint>)> {
+        let Self(job) = self;
+        let (settings, watch) = (&job.settings, &job.watch);
+        let save = |trainer: &Trainer<'_, O, _>, best: Option<&Standing>, dir: &Path| {
+            save(trainer, (&job.preprocessing, best), dir)
+        };
+        let (held_out, split) = settings.measure.held_out(&settings.data)?;
+        let judging = job.loader(&held_out, loading, false)?;
+        let mut judge = |trainer: &Trainer<'_, O, PretrainTask<'_, O>>| {
+            let (ranks, params) = (&mut *device.team().ranks(), trainer.model().0);
+            Ok(evaluate_tokens(ranks, trainer.ops, params, trainer.task.tokenizer, &judging)?.accuracy)
+        };
+        let mut best = Best::new(settings.best, (journal.run, watch), split.to_string(), &mut judge)?;
+        let kept = (&settings.run, &mut best);
+        let checkpoint = journal.train_to_the_end(trainer, loader, kept, save)?;
+        Ok((checkpoint, best.answer(journal.run)))
+    }
+
     /// The tokenizer in the run folder, or a new one.
     fn own_tokenizer<O: Ops + 'static>(
         &self,
