@@ -103,6 +103,7 @@ impl Intended {
     }
 
     /// The models that it reads.
+    #[cfg(feature = "hub")]
     pub(super) fn models(&self) -> Vec<PathBuf> {
         let model = match &self.verb {
             Verb::Pretrain(settings) => &settings.tokenizer,
