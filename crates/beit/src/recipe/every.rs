@@ -1,14 +1,16 @@
 //! Every setting that can be left out, given: files do not show what is left out.
 
 use crate::settings::{
-    AugmentSettings, AverageSettings, CropSettings, FolderSettings, HeldOutSettings, LoadSettings,
-    MaskSettings, MixingSettings, ModelSettings, OptimisationSettings, ParametersRule, ReadSettings,
-    RunSettings,
+    AugmentSettings, AverageSettings, BestMetric, BestSettings, CropSettings, FolderSettings, GuardSettings,
+    HeldOutSettings, LoadSettings, MaskSettings, MixingSettings, ModelSettings, OptimisationSettings,
+    ParametersRule, ReadSettings, RunSettings,
 };
 use crate::train::{FinetuneSettings, HeadSettings, PretrainSettings};
 
 pub(super) fn pretrain() -> PretrainSettings {
     PretrainSettings {
+        init: Some("runs/pretrain-001".into()),
+        loading: loading(),
         model: model(),
         mask: MaskSettings {
             num_mask_patches: Some(75),
@@ -22,6 +24,9 @@ pub(super) fn pretrain() -> PretrainSettings {
         tokenizer_steps: Some(1000),
         crop: CropSettings { min_crop_scale: Some(0.08) },
         colour_jitter: Some(0.4),
+        average: average(),
+        guard: guard(),
+        best: BestSettings { keep_best: Some(BestMetric::TokenAccuracy) },
         ..Default::default()
     }
 }
@@ -33,14 +38,7 @@ pub(super) fn finetune() -> FinetuneSettings {
         labels: Some(500),
         held_out: HeldOutSettings { validation: Some(0.2) },
         model: model(),
-        loading: LoadSettings {
-            reading: ReadSettings {
-                heads: Some(12),
-                weights: Some(ParametersRule::Ema),
-                ..Default::default()
-            },
-            ..Default::default()
-        },
+        loading: loading(),
         training: training(),
         crop: CropSettings { min_crop_scale: Some(0.08) },
         augment: AugmentSettings {
@@ -53,10 +51,25 @@ pub(super) fn finetune() -> FinetuneSettings {
             mixup_switch_prob: Some(0.5),
             ..MixingSettings::released()
         },
-        average: AverageSettings { model_ema_decay: Some(0.9999), ..Default::default() },
+        average: average(),
+        guard: guard(),
+        best: BestSettings { keep_best: Some(BestMetric::Accuracy) },
         run: run(),
         ..Default::default()
     }
+}
+
+fn loading() -> LoadSettings {
+    let reading = ReadSettings { heads: Some(12), weights: Some(ParametersRule::Ema), ..Default::default() };
+    LoadSettings { reading, ..Default::default() }
+}
+
+fn average() -> AverageSettings {
+    AverageSettings { model_ema_decay: Some(0.9999), ..Default::default() }
+}
+
+fn guard() -> GuardSettings {
+    GuardSettings { skip_spikes: Some(10.0), max_spikes: Some(10) }
 }
 
 fn model() -> ModelSettings {
