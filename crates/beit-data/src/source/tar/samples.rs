@@ -179,7 +179,7 @@ impl Collector<'_> {
 
     /// Closes the last sample, where it may be whole: of an archive that is cut it may lack a file.
     fn end(mut self, problem: Option<Problem>, walk: &Walk<'_>) -> Result<Samples, Problem> {
-        if self.samples.names.len() == 0
+        if self.samples.names.is_empty()
             && self.open.is_none()
             && let Some(problem) = problem
         {
