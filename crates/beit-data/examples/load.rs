@@ -1,6 +1,8 @@
 //! Images a second of one core that reads, decodes, crops, flips and normalises for fine-tuning at 224 pixels:
 //! `cargo run --release -p beit-data --example load -- SPEC IMAGES [fast]`. `tests/peers/bench_loader.py` times it beside others.
 
+#![allow(clippy::print_stdout)] // It is a program, and this is its answer.
+
 use std::time::Instant;
 
 use beit_data::{

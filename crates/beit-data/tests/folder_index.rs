@@ -64,8 +64,10 @@ fn age(folder: &Path) {
     File::open(folder).unwrap().set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
 }
 
-/// All that a source says.
-fn all(folder: &Folder) -> (Vec<(PathBuf, Option<u32>)>, Vec<String>, Vec<Option<String>>, Vec<String>) {
+/// All that a source says: images with their labels, classes, files that are not read, notes.
+type Said = (Vec<(PathBuf, Option<u32>)>, Vec<String>, Vec<Option<String>>, Vec<String>);
+
+fn all(folder: &Folder) -> Said {
     let images = (0..folder.len()).map(|index| (folder.path(index), folder.label(index))).collect();
     let unread = (0..folder.class_names().len())
         .map(|class| folder.unread(class as u32).map(ToString::to_string))
