@@ -120,6 +120,7 @@ fn pretrained(dir: &Path, scheme: &str, shuffle: Shuffle) -> Vec<u8> {
         tokenizer_kind: TokenizerKind::KMeans,
         // What is learnt does not matter here, only whether it is the same.
         accept_tokenizer: true,
+        tokenizer_steps: Some(2),
         ..PretrainSettings::default()
     };
     settings.training.steps = Some(3);

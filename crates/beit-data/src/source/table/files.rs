@@ -9,9 +9,6 @@ use super::super::kinds::is_skipped;
 use crate::error::{Error, Result};
 use crate::split::Split;
 
-/// Folders inside folders that are followed.
-const MAX_DEPTH: usize = 8;
-
 /// How the files of a format are called.
 #[derive(Clone, Copy)]
 pub(super) struct Naming {
@@ -26,7 +23,7 @@ pub(super) struct Naming {
 impl Naming {
     /// Files of the hub, at any depth.
     #[cfg(feature = "parquet")]
-    pub(super) const PARQUET: Self = Self { ending: "parquet", depth: MAX_DEPTH, passed_over: None };
+    pub(super) const PARQUET: Self = Self { ending: "parquet", depth: 8, passed_over: None };
     /// What `datasets` keeps: files beside each other or in a folder for each split, and between them what `map` has made.
     #[cfg(feature = "arrow")]
     pub(super) const ARROW: Self = Self { ending: "arrow", depth: 2, passed_over: Some("cache-") };

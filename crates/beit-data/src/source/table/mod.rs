@@ -5,6 +5,8 @@ mod arrow;
 mod columns;
 mod features;
 mod files;
+// Only Parquet files are read in blocks.
+#[cfg_attr(not(feature = "parquet"), allow(dead_code))]
 mod kept;
 mod labels;
 #[cfg(feature = "parquet")]
@@ -111,12 +113,12 @@ impl Table {
         let training =
             if training.is_empty() { None } else { Some(Opened::all(training, spec, open)?.labels) };
         notes.splice(0..0, note);
-        let mut end = 0;
-        let after = |part: &Box<dyn Part>| {
-            end += part.groups().iter().map(|group| group.rows).sum::<usize>();
-            end
-        };
-        let ends: Vec<usize> = parts.iter().map(after).collect();
+        let rows = parts.iter().map(|part| part.groups().iter().map(|group| group.rows).sum::<usize>());
+        let after = rows.scan(0, |end, rows| {
+            *end += rows;
+            Some(*end)
+        });
+        let ends: Vec<usize> = after.collect();
         let all: Vec<Group> = parts.iter().flat_map(|part| part.groups()).collect();
         if all.is_empty() {
             let path = parts.first().map(|part| part.shard().path.clone()).unwrap_or_default();

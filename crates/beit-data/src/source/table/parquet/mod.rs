@@ -1,12 +1,14 @@
 //! Parquet files.
 
+mod schema;
+
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use parquet::basic::{Compression, ConvertedType, LogicalType, Repetition, Type as Physical};
+use parquet::basic::Compression;
 use parquet::column::reader::{ColumnReader, get_column_reader};
 use parquet::data_type::ByteArray;
 use parquet::file::metadata::{
@@ -14,9 +16,8 @@ use parquet::file::metadata::{
     ParquetStatisticsPolicy, RowGroupMetaData,
 };
 use parquet::file::serialized_reader::SerializedPageReader;
-use parquet::schema::types::Type;
 
-use super::columns::{Chosen, Column, Kind, Label};
+use super::columns::{Chosen, Label};
 use super::features::{Features, KEY};
 use super::kept::{Block, Kept};
 use super::labels::Gathered;
@@ -25,6 +26,7 @@ use super::spec::Spec;
 use super::{Group, Part, Said};
 use crate::error::{Error, Result};
 use crate::files::read_exact_at;
+use schema::columns;
 
 /// Pictures of a row group that are read together, in bytes; a larger group is several blocks.
 const BLOCK_BYTES: u64 = 32 << 20;
@@ -120,69 +122,6 @@ fn features(metadata: &ParquetMetaData) -> Said<Features> {
     let pairs = metadata.file_metadata().key_value_metadata().into_iter().flatten();
     let json = pairs.filter(|pair| pair.key == KEY).find_map(|pair| pair.value.as_deref());
     json.map_or_else(|| Ok(Features::default()), Features::parse)
-}
-
-/// The columns of a file, each with the number of its leaf.
-fn columns(metadata: &ParquetMetaData) -> Vec<Column<usize>> {
-    let schema = metadata.file_metadata().schema_descr();
-    let mut next = 0;
-    let roots = schema.root_schema().get_fields().iter();
-    roots
-        .map(|root| {
-            let first = next;
-            next += leaves(root);
-            Column { name: root.name().to_owned(), kind: kind(root, first) }
-        })
-        .collect()
-}
-
-fn leaves(node: &Type) -> usize {
-    match node.is_primitive() {
-        true => 1,
-        false => node.get_fields().iter().map(|field| leaves(field)).sum(),
-    }
-}
-
-/// What a column whose first leaf is `first` may be read as.
-fn kind(root: &Type, first: usize) -> Kind<usize> {
-    let info = root.get_basic_info();
-    if info.has_repetition() && info.repetition() == Repetition::REPEATED {
-        return Kind::Other("a list".to_owned());
-    }
-    if root.is_primitive() {
-        return leaf_kind(root, first);
-    }
-    let mut leaf = first;
-    for field in root.get_fields() {
-        let plain = field.is_primitive() && field.get_basic_info().repetition() != Repetition::REPEATED;
-        if field.name() == "bytes" && plain && field.get_physical_type() == Physical::BYTE_ARRAY {
-            return Kind::Picture(leaf);
-        }
-        leaf += leaves(field);
-    }
-    Kind::Other(
-        if info.logical_type_ref() == Some(&LogicalType::List) { "a list" } else { "a struct without bytes" }
-            .to_owned(),
-    )
-}
-
-fn leaf_kind(leaf: &Type, at: usize) -> Kind<usize> {
-    let info = leaf.get_basic_info();
-    let is_text = matches!(info.logical_type_ref(), Some(LogicalType::String))
-        || info.converted_type() == ConvertedType::UTF8;
-    let is_whole = match info.logical_type_ref() {
-        Some(logical) => matches!(logical, LogicalType::Integer { .. }),
-        None => {
-            info.converted_type() == ConvertedType::NONE
-                || format!("{}", info.converted_type()).contains("INT_")
-        }
-    };
-    match leaf.get_physical_type() {
-        Physical::BYTE_ARRAY if is_text => Kind::Text(at),
-        Physical::BYTE_ARRAY => Kind::Bytes(at),
-        Physical::INT32 | Physical::INT64 if is_whole => Kind::Integer(at),
-        other => Kind::Other(other.to_string().to_lowercase()),
-    }
 }
 
 /// What is said of a column of a row group, where it can be true.
