@@ -27,7 +27,7 @@ struct Kill {
 }
 
 /// What of a report depends on the clock.
-const TIMES: [&str; 4] = ["images_per_second", "data_wait", "exchange", "exchange_hidden"];
+const TIMES: [&str; 5] = ["images_per_second", "data_wait", "batches_ready", "exchange", "exchange_hidden"];
 
 /// What was measured.
 fn metrics(run: &Path) -> Vec<Value> {
@@ -154,7 +154,8 @@ fn assert_same(place: &Place, one: &str, other: &str) {
 fn killed_at_every_turn() {
     let (place, mut random) = (Place::with_photos(), Random::new("soak"));
     let args = "pretrain --data folder:photos --image-size 16 --tokenizer-kind dvae --accept-tokenizer --tokenizer-steps 24 --steps 24 \
-                --batch-size 8 --save-every 1 --report-every 1 --keep-best token-accuracy --measure-images 8 --resume auto --out";
+                --batch-size 8 --save-every 1 --report-every 1 --keep-best token-accuracy --measure-images 8 --model-ema --model-ema-decay 0.9 \
+                --skip-spikes 9 --resume auto --out";
     place.good(&format!("{args} whole"));
     let [tokenizer, model] = [Some("tokenizer"), Some("pretrain")];
     let plan = [
@@ -188,7 +189,8 @@ fn an_hour() {
         let [tokenizer, model] = steps;
         format!(
             "pretrain --tokenizer-kind dvae --accept-tokenizer --tokenizer-steps {tokenizer} --steps {model} --batch-size 32 \
-             --measure-images 500 --save-every 10 --keep-best token-accuracy --report-every 1 --threads 1 --resume auto --out"
+             --measure-images 500 --save-every 10 --keep-best token-accuracy --model-ema --model-ema-decay 0.99 --skip-spikes 9 \
+             --report-every 1 --threads 1 --resume auto --out"
         )
     };
     let finetune = |steps: usize| {
