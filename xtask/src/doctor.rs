@@ -8,7 +8,7 @@ use serde_json::json;
 
 /// Look at the machine, the device, the data, the disk, the settings and the hub before a run; each finding says what to do
 ///
-/// Nothing is written, nothing is fetched. Exit code 1 where there is a problem.
+/// Nothing is fetched, and nothing is written but indices of images. Exit code 1 where there is a problem.
 #[derive(ClapArgs)]
 #[command(after_help = "Examples:
   cargo xtask doctor

@@ -43,7 +43,7 @@ impl Member {
     }
 }
 
-/// Does a verb as one of the processes that the flags or a launcher ask for. With `--ranks` this process starts them and pace.
+/// Does a verb as one of the processes that the flags or a launcher ask for. With `--ranks` this process starts them and waits.
 pub(crate) fn run(
     settings: &RankSettings,
     output: Output,

@@ -128,7 +128,7 @@ fn train(mut args: TrainArgs, given: &Given, member: &Member) -> anyhow::Result<
     args.settings.run.decide(&member.team)?;
     if let Some(out) = args.settings.run.resumed() {
         (args.settings, args.device) =
-            beit::settings_of_run(&args.settings, &args.device, out, |name| given.has(name))?;
+            beit::settings_of_run(&args.settings, &args.device, out, |path| given.has_path(path))?;
     }
     signals::catch();
     if args.settings.kind == TokenizerKind::Dvae {

@@ -105,11 +105,10 @@ impl Intended {
     /// The models that it reads.
     #[cfg(feature = "hub")]
     pub(super) fn models(&self) -> Vec<PathBuf> {
-        let model = match &self.verb {
-            Verb::Pretrain(settings) => &settings.tokenizer,
-            Verb::Finetune(settings) => &settings.init,
-        };
-        model.iter().cloned().collect()
+        match &self.verb {
+            Verb::Pretrain(settings) => settings.tokenizer.iter().chain(&settings.init).cloned().collect(),
+            Verb::Finetune(settings) => settings.init.iter().cloned().collect(),
+        }
     }
 
     /// Micro-batches as one process makes them.
@@ -177,7 +176,7 @@ impl Intended {
 
 /// Visual tokens; of a tokenizer that would have to be fetched to be asked, DALL-E's number.
 fn vocab(settings: &PretrainSettings, vit: &beit_vit::Config) -> Result<usize> {
-    const DALLE: usize = 8192;
+    const DALLE: usize = beit_tokenizer::Config::dalle().vocab;
     match &settings.tokenizer {
         Some(name) if !name.exists() && known(name).is_none() => Ok(DALLE),
         _ => pretraining_vocab(settings, vit, &Watch::silent()),

@@ -1,4 +1,4 @@
-//! What a run would meet: the machine, the device, the data, the disk, the settings, the hub. Nothing is written.
+//! What a run would meet: the machine, the device, the data, the disk, the settings, the hub. Nothing is written but indices of images.
 
 mod data;
 mod disk;

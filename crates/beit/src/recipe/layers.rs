@@ -84,7 +84,7 @@ const GLOBAL: &str = "training.global_batch";
 const IMAGES: &str = "training.batch_size";
 const PARTS: &str = "training.update_freq";
 /// Settings that together take the place of others, which then no longer hold although a layer below has them: two ways to say one thing.
-const INSTEAD: [(&[&str], &[&str]); 13] = [
+const INSTEAD: [(&[&str], &[&str]); 14] = [
     (&["training.steps"], &["training.epochs"]),
     (&["training.epochs"], &["training.steps"]),
     (&["training.warmup_steps"], &["training.warmup_epochs"]),
@@ -93,6 +93,7 @@ const INSTEAD: [(&[&str], &[&str]); 13] = [
     (&["init"], &["from_scratch"]),
     (&["from_scratch"], &["init"]),
     (&["tokenizer_kind"], &["tokenizer"]),
+    (&["new_tokenizer"], &["tokenizer"]),
     (&["model.paper"], &["model.abs_pos_emb", "model.no_rel_pos_bias", "model.layer_scale_init_value"]),
     (&["model.abs_pos_emb"], &["model.no_abs_pos_emb"]),
     (&["model.no_abs_pos_emb"], &["model.abs_pos_emb"]),

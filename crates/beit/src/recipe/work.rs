@@ -12,7 +12,7 @@ use beit_ops::Footprint;
 use serde::Serialize;
 
 /// Visual tokens of the discrete VAE that the released models were trained with.
-const DALLE_VOCAB: usize = 8192;
+const DALLE_VOCAB: usize = beit_tokenizer::Config::dalle().vocab;
 
 /// What a run by a recipe takes, on the images that it is meant for.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]

@@ -4,6 +4,7 @@
 mod checkpoints;
 mod lock;
 mod parts;
+mod place;
 mod record;
 mod replaced;
 
@@ -18,6 +19,7 @@ use crate::error::{Error, Result, setting, unfit};
 use crate::progress::Watch;
 use crate::ranks::Team;
 use crate::settings::{FolderSettings, RunSettings};
+use place::Place;
 use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -326,25 +328,6 @@ impl Run {
     /// The folder for pictures.
     pub(crate) fn pictures(&self) -> PathBuf {
         self.path(parts::PICTURES)
-    }
-}
-
-/// Where a run is, and what it goes on with.
-struct Place {
-    dir: PathBuf,
-    newest: Option<PathBuf>,
-}
-
-impl Place {
-    /// As it travels.
-    fn written(&self) -> String {
-        let newest = self.newest.as_deref().unwrap_or(Path::new(""));
-        format!("{}\0{}", self.dir.display(), newest.display())
-    }
-
-    fn read(text: &str) -> Self {
-        let (dir, newest) = text.split_once('\0').unwrap_or((text, ""));
-        Self { dir: dir.into(), newest: (!newest.is_empty()).then(|| newest.into()) }
     }
 }
 

@@ -67,7 +67,8 @@ pub(super) fn is_left_over(name: &str) -> bool {
     let Some((of, rest)) = name.strip_prefix('.').and_then(|name| name.rsplit_once('.')) else {
         return false;
     };
-    (rest.starts_with("new-") || rest.starts_with("old-")) && (ALL.contains(&of) || is_checkpoint_name(of))
+    let part = |of: &str| ALL.contains(&of) || is_checkpoint_name(of.strip_suffix(".json").unwrap_or(of));
+    (rest.starts_with("new-") || rest.starts_with("old-")) && part(of)
 }
 
 /// Deletes what processes left that were killed. The folder must be locked.
@@ -145,6 +146,7 @@ mod tests {
         assert!(!is_checkpoint_name("step-7") && !is_checkpoint_name("step-00000x0"));
         for left in [
             ".tokenizer.new-77-0",
+            ".step-0000010.json.new-x",
             ".tokenizer-training.old-77-0",
             ".step-0000010.old-1-2",
             ".run.toml.new-aB3",

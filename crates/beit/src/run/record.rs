@@ -55,7 +55,7 @@ const FREE: [&str; 17] = [
     "lenient",
 ];
 /// Settings that may differ between processes that train together: where each reads, computes and would write.
-const OWN: [&str; 3] = ["out", "tokenizer", "device"];
+const OWN: [&str; 4] = ["out", "tokenizer", "device", "kernel"];
 /// What is not a flag.
 const FOUND: &str = "found";
 
@@ -110,7 +110,9 @@ impl<'a, S: Serialize + Default> Recorded<'a, S> {
         let usual = table(&S::default()).map(leaves).unwrap_or_default();
         let (before, now) = (leaves(read(path)?), leaves(table(self)?));
         let names: std::collections::BTreeSet<&String> = before.keys().chain(now.keys()).collect();
-        let different = names.into_iter().filter(|name| !is_free(name)).find_map(|name| {
+        // Of other images the best checkpoint may be another.
+        let judged = |name: &str| name == "measure_images" && now.contains_key("keep_best");
+        let different = names.into_iter().filter(|name| !is_free(name) || judged(name)).find_map(|name| {
             let (was, is) = (before.get(name), now.get(name));
             // Versions that did not have the setting yet did what is usual.
             let unknown = was.is_none() && (is == usual.get(name) || name.starts_with(FOUND));

@@ -40,6 +40,7 @@ pub(super) fn in_force(dir: &Path) -> PathBuf {
     let begun = || {
         parts::has_tokenizer(dir)
             || dir.join(parts::TOKENIZER_TRAINING).is_dir()
+            || dir.join(parts::SPIKES).is_dir()
             || checkpoints::newest(dir).is_some()
     };
     if moving.is_dir() {

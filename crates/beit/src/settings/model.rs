@@ -128,6 +128,29 @@ impl ModelSettings {
         Ok(config)
     }
 
+    /// Takes back what describes a new model, where one goes on that has sizes of its own; returns the names of what had been asked for.
+    pub(crate) fn settle_to(&mut self, vit: &Config) -> Vec<&'static str> {
+        let preset = Size::of(vit).unwrap_or_default();
+        let asked = [
+            ("model.preset", self.preset != preset && self.preset != Size::default()),
+            ("model.paper", self.paper),
+            ("model.abs_pos_emb", self.abs_pos_emb),
+            ("model.no_abs_pos_emb", self.no_abs_pos_emb),
+            ("model.no_rel_pos_bias", self.no_rel_pos_bias),
+            ("model.layer_scale_init_value", self.layer_scale_init_value.is_some()),
+        ];
+        let Self { image_size, patch_size, drop_path, imagenet_default_mean_and_std, .. } = *self;
+        *self = Self {
+            preset,
+            image_size,
+            patch_size,
+            drop_path,
+            imagenet_default_mean_and_std,
+            ..Self::default()
+        };
+        asked.into_iter().filter_map(|(name, asked)| asked.then_some(name)).collect()
+    }
+
     /// Height and width of a patch.
     pub(crate) fn patch(&self) -> [usize; 2] {
         self.patch_size.map_or_else(|| Config::new(self.preset.into()).patch, |Sides(patch)| patch)

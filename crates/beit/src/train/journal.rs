@@ -174,18 +174,28 @@ impl<'a> Journal<'a> {
         let (phase, total) = (trainer.task.phase(), trainer.recipe.hyper.schedule.total);
         let (end, by_time) = (end.min(total), settings.saves_by_time() && self.team.leads());
         self.same_model(trainer)?;
-        let mut between = LEAST_BETWEEN;
+        let (mut between, mut saved_at) = (LEAST_BETWEEN, trainer.optimiser.steps());
+        let mut due = Instant::now() + between;
         loop {
-            let begun = trainer.optimiser.steps();
-            let until = settings.next_stop(begun, end);
-            let ended = self.steps(trainer, loader, until, by_time.then(|| Instant::now() + between));
-            let step = trainer.optimiser.steps();
-            if let Err(error) = ended {
-                if self.leaves_out(trainer, loader, keep, &error)? {
-                    continue;
+            let until = settings.next_stop(saved_at, end);
+            let ended = self.steps(trainer, loader, until, by_time.then_some(due));
+            let left_out = match ended {
+                Ok(()) => false,
+                Err(error) => {
+                    if !self.leaves_out(trainer, loader, keep, &error)? {
+                        self.rescue(trainer, saved_at, keep, &error);
+                        return Err(error);
+                    }
+                    true
                 }
-                self.rescue(trainer, begun, keep, &error);
-                return Err(error);
+            };
+            let step = trainer.optimiser.steps();
+            // A step that was left out counts like one that was taken, and may be the one after which something is due.
+            if left_out
+                && step < until
+                && !self.team.any(self.watch.stops() || by_time && Instant::now() >= due)?
+            {
+                continue;
             }
             self.same_model(trainer)?;
             if step >= end {
@@ -195,6 +205,7 @@ impl<'a> Journal<'a> {
             trainer.collect(&mut *self.team.ranks())?;
             let saved = keep(self, trainer, Occasion::Due)?;
             between = LEAST_BETWEEN.max(saving.elapsed() * COSTS);
+            (saved_at, due) = (step, Instant::now() + between);
             if self.stops()? {
                 return Err(self.stopped(&format!("{step} of {total} steps of {phase} are"), &saved));
             }

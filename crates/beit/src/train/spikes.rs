@@ -84,6 +84,8 @@ impl<'a> Journal<'a> {
         let path = folder.with_extension("json");
         let text = serde_json::to_vec_pretty(kept).map_err(std::io::Error::other);
         files::write(&path, &text.map_err(Error::file("write", &path))?)?;
+        // What it replaced would take its place otherwise.
+        self.run.stays();
         let (reason, folder) = (&kept.reason, folder.display());
         self.watch
             .note(&format!("{reason}; the step is kept: cargo xtask replay {folder} shows what it saw"));
