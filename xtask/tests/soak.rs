@@ -170,7 +170,7 @@ fn killed_at_every_turn() {
     let mut plan = plan.into_iter();
     let mut next = || {
         let (phase, saving, signal) = plan.next()?;
-        Some(Kill { phase, after: Duration::from_millis(random.below(150) as u64), saving, signal })
+        Some(Kill { phase, after: Duration::from_millis(random.below(40) as u64), saving, signal })
     };
     let kills = disturbed(&place, &format!("{args} run"), "run", &mut next);
     let of = |what: &str| kills.iter().filter(|kill| kill.contains(what)).count();
