@@ -214,7 +214,7 @@ fn whoever_is_asked_to_end_all_save_and_leave() {
         signal(&children[asked], "TERM");
         let [first, second] = ended(children);
         assert_eq!((first.code, second.code), (Some(143), Some(143)), "{first}\n{second}");
-        assert!(last(&first).contains("of 20 steps are saved in run/checkpoints/step-"), "{first}");
+        assert!(last(&first).contains("of 20 steps of pretrain are saved in run/checkpoints/step-"), "{first}");
         goes_on(&place, 20);
     }
     // The process that started them passes it on.
@@ -225,7 +225,7 @@ fn whoever_is_asked_to_end_all_save_and_leave() {
     wait_for(&place, &mut parent, "run/last/model.safetensors");
     signal(&parent, "TERM");
     let outcome = Outcome::of("", parent.wait_with_output().unwrap());
-    outcome.fails(143, &["stopped: ", "of 100000 steps are saved"]);
+    outcome.fails(143, &["stopped: ", "of 100000 steps of pretrain are saved"]);
 
     // Where it is killed, they do not go on without it.
     let mut parent = start(&place, &format!("{LONG} --steps 100000 --out gone --ranks 2"), Vec::new());
