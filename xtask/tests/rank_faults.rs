@@ -214,7 +214,10 @@ fn whoever_is_asked_to_end_all_save_and_leave() {
         signal(&children[asked], "TERM");
         let [first, second] = ended(children);
         assert_eq!((first.code, second.code), (Some(143), Some(143)), "{first}\n{second}");
-        assert!(last(&first).contains("of 20 steps of pretrain are saved in run/checkpoints/step-"), "{first}");
+        assert!(
+            last(&first).contains("of 20 steps of pretrain are saved in run/checkpoints/step-"),
+            "{first}"
+        );
         goes_on(&place, 20);
     }
     // The process that started them passes it on.

@@ -17,8 +17,10 @@ use std::time::{Duration, Instant};
 /// When a run is ended, and how.
 #[derive(Clone, Copy)]
 struct Kill {
-    /// Not before this phase measured its first step; at any time where none is named.
+    /// Not before this phase was measured; at any time where none is named.
     phase: Option<&'static str>,
+    /// Nor before so much more was measured than when it was started.
+    steps: usize,
     /// So long after that.
     after: Duration,
     /// Then at the first moment at which something is half written.
@@ -73,8 +75,13 @@ fn comes_back_at(run: &Path) -> String {
 
 /// Ends a run as was planned; false where it came to its end before.
 fn ends_as_planned(child: &mut Child, run: &Path, kill: Kill) -> bool {
-    let begun = |phase: &str| metrics(run).iter().any(|record| record["phase"] == phase);
-    while kill.phase.is_some_and(|phase| !begun(phase)) {
+    let before = metrics(run).len();
+    let is_early = || {
+        let now = metrics(run);
+        let begun = |phase: &str| now.iter().any(|record| record["phase"] == phase);
+        now.len() < before + kill.steps || kill.phase.is_some_and(|phase| !begun(phase))
+    };
+    while is_early() {
         if child.try_wait().unwrap().is_some() {
             return false;
         }
@@ -97,7 +104,8 @@ fn ends_as_planned(child: &mut Child, run: &Path, kill: Kill) -> bool {
     }
     let ended = child.wait().unwrap();
     assert!(matches!(ended.code(), None | Some(0 | 143)), "{ended}");
-    ended.signal() == Some(9) || ended.code() == Some(143)
+    // A process that has just been started does not catch signals yet.
+    matches!(ended.signal(), Some(9 | 15)) || ended.code() == Some(143)
 }
 
 /// Starts a run again and again, and ends it each time as `next` says, until it says nothing or the run is at its end. Returns what was
@@ -170,7 +178,8 @@ fn killed_at_every_turn() {
     let mut plan = plan.into_iter();
     let mut next = || {
         let (phase, saving, signal) = plan.next()?;
-        Some(Kill { phase, after: Duration::from_millis(random.below(40) as u64), saving, signal })
+        let after = Duration::from_millis(random.below(10) as u64);
+        Some(Kill { phase, steps: 2, after, saving, signal })
     };
     let kills = disturbed(&place, &format!("{args} run"), "run", &mut next);
     let of = |what: &str| kills.iter().filter(|kill| kill.contains(what)).count();
@@ -218,7 +227,7 @@ fn an_hour() {
             let signal = if random.below(5) == 0 { "TERM" } else { "KILL" };
             let (after, saving) = (random.below(longest), random.below(3) == 0);
             let after = Duration::from_millis(after as u64);
-            (Instant::now() < end).then_some(Kill { phase: None, after, saving, signal })
+            (Instant::now() < end).then_some(Kill { phase: None, steps: 0, after, saving, signal })
         };
         kills += disturbed(&place, &format!("{args} {name}"), name, &mut next).len();
         assert!(alone.unwrap().wait().unwrap().success());
