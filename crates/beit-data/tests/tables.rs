@@ -153,6 +153,17 @@ fn what_is_wrong_is_said() {
     assert!(error.contains("parquet:PLACE") && error.contains("arrow:PLACE"), "{error}");
 }
 
+/// A file that is named is read alone, whatever lies beside it.
+#[test]
+fn a_saved_file_that_is_named_is_read_alone() {
+    let [first, second] = ["data-00000-of-00002.arrow", "data-00001-of-00002.arrow"];
+    let len = |spec: &str| table_in(&goldens(), spec, Split::Train).unwrap().len();
+    let alone = len(&format!("arrow:saved/one/{first}"));
+    let other = len(&format!("arrow:saved/one/{second}"));
+    assert!(alone > 0 && other > 0);
+    assert_eq!(len("arrow:saved/one"), alone + other);
+}
+
 /// A copy of a golden file in a folder of its own.
 fn copied(file: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();

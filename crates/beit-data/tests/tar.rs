@@ -82,6 +82,7 @@ fn splits_are_said_by_semicolons_folders_and_names() {
     }
     fs::write(place.path("list.txt"), "# both\n\nc/{0..1}.tar\n").unwrap();
     let (train, test) = (Split::Train, Split::Test);
+    let both_folders = || format!("{},{}", place.text("b/train"), place.text("b/validation"));
     let rows: &[(String, Split, &[&str])] = &[
         (place.text("a"), train, &["a-x-train-0-tar.jpg", "a-x-train-1-tar.jpg"]),
         (place.text("a"), test, &["a-x-val-0-tar.jpg"]),
@@ -92,6 +93,11 @@ fn splits_are_said_by_semicolons_folders_and_names() {
         (place.text("b"), train, &["b-train-0-tar.jpg"]),
         (place.text("b"), test, &["b-validation-0-tar.jpg"]),
         (place.text("b/train"), test, &["b-train-0-tar.jpg"]),
+        (place.text("b/train/0.tar"), test, &["b-train-0-tar.jpg"]),
+        (both_folders(), train, &["b-train-0-tar.jpg"]),
+        (both_folders(), test, &["b-validation-0-tar.jpg"]),
+        (place.text("b/{train,validation}/0.tar"), train, &["b-train-0-tar.jpg"]),
+        (place.text("b/{train,validation}/0.tar"), test, &["b-validation-0-tar.jpg"]),
         (place.text("c"), train, &["c-0-tar.jpg", "c-1-tar.jpg"]),
         (
             format!("{},{}", place.text("c/1.tar"), place.text("c/0.tar")),

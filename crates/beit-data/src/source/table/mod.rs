@@ -76,7 +76,8 @@ impl Table {
     /// Opens a split of a set in Parquet files. `spec` is `PLACE[,PLACE…][,image=COLUMN][,label=COLUMN]`: files, or folders with files at
     /// any depth.
     ///
-    /// - A file belongs to the split that a word of its name says (`train-00000-of-00005.parquet`), or a folder that it lies in. Splits have
+    /// - A file belongs to the split that the last such word of its name says (`train-00000-of-00005.parquet`), or else the nearest folder that
+    ///   it lies in, up to the place that was named. Splits have
     ///   [their names](Split::folder_names); of several tests that of the first name is read. Where no file has such a name, all are the
     ///   training split. Files, or a folder, that have the name of one split are read as they are, for whichever split is asked.
     /// - Pictures are the only column that is a struct with `bytes`, or the one that is named, which may also be of bytes.
@@ -103,7 +104,7 @@ impl Table {
     #[cfg(feature = "arrow")]
     pub fn arrow(spec: &str, split: Split) -> Result<Self> {
         let spec = Spec::parse(spec);
-        let files = arrow::saved(Files::find(&spec.places, Naming::ARROW, split)?)?;
+        let files = arrow::saved(Files::find(&spec.places, Naming::ARROW, split)?, &spec.places)?;
         Self::open(files, &spec, arrow::open)
     }
 

@@ -56,6 +56,9 @@ pub(super) fn open(
         message.header_as_schema().ok_or_else(|| shard.error("expected a schema in its first message"))?;
     let (chosen, names) = chosen(schema, &shard.path, spec).map_err(wrong)?;
     labels.name(names).map_err(wrong)?;
+    if let Some(label) = &chosen.label {
+        labels.kind(label.text, &shard.path).map_err(wrong)?;
+    }
     let (mut batches, mut ends, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
     while let Some(framed) = messages.next().map_err(wrong)? {
         let Some(batch) = framed.batch().map_err(wrong)? else {
@@ -154,16 +157,21 @@ impl Part for ArrowFile {
     }
 }
 
-/// Of folders that `save_to_disk` wrote, the files that `state.json` names, in its order: others are left from before.
-pub(super) fn saved(files: Files) -> Result<Files> {
+/// Of folders that `save_to_disk` wrote, the files that `state.json` names, in its order: others are left from before. Files that are
+/// `places` themselves are what was asked for.
+pub(super) fn saved(files: Files, places: &[PathBuf]) -> Result<Files> {
     let Files { files, training, note } = files;
-    Ok(Files { files: named(files)?, training: named(training)?, note })
+    Ok(Files { files: named(files, places)?, training: named(training, places)?, note })
 }
 
-fn named(files: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+fn named(files: Vec<PathBuf>, places: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut lists: HashMap<PathBuf, bool> = HashMap::new();
     let mut all = Vec::new();
     for file in files {
+        if places.contains(&file) {
+            all.push(file);
+            continue;
+        }
         let folder = file.parent().unwrap_or(Path::new("")).to_owned();
         match lists.get(&folder) {
             Some(true) => {}

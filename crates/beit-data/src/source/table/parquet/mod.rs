@@ -79,6 +79,9 @@ pub(super) fn open(
     let Chosen { image, label, note } =
         Chosen::choose(&columns(&metadata), &features, spec).map_err(wrong)?;
     labels.name(label.as_ref().and_then(|label| features.take(&label.name))).map_err(wrong)?;
+    if let Some(label) = &label {
+        labels.kind(label.text, &shard.path).map_err(wrong)?;
+    }
     let mut groups = Vec::new();
     for group in metadata.row_groups() {
         let pictures = checked(group, image, shard.length).map_err(wrong)?;
