@@ -114,6 +114,8 @@ fn a_set_says_how_it_is_divided() {
     let unlabelled =
         table_in(&goldens(), "parquet:hub/data/test-00000-of-00001.parquet", Split::Train).unwrap();
     assert!(unlabelled.class_names().is_empty());
+    // A picture of an Arrow file is read alone, so that nothing is gained by an order of groups.
+    assert!(saved.groups().is_none() && Shuffle::Usual.windows(&saved).is_none());
     let groups = table_in(&goldens(), "parquet:hub", Split::Train).unwrap().groups().unwrap();
     assert_eq!((0..7).map(|index| groups.of(index)).max(), Some(groups.count() - 1));
 }
@@ -192,30 +194,43 @@ fn a_file_that_is_cut_short_is_named() {
     }
 }
 
-/// A file that is gone, or another, when a picture of it is wanted.
+/// A file that is gone, cut or another when a picture of it is wanted: the rule of shards.
 #[test]
-fn a_file_that_vanishes_is_a_bad_file_for_each_row() {
+fn a_file_that_goes_or_changes_ends_loading_and_one_that_is_cut_has_bad_rows() {
     for (scheme, file) in FILES {
         let (folder, path) = copied(file);
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         let table: Arc<dyn Source> =
             Arc::new(table_in(folder.path(), &format!("{scheme}:{name}"), Split::Train).unwrap());
-        let whole = fs::read(&path).unwrap();
-        fs::write(&path, &whole[..whole.len() - 1]).unwrap();
-        let error = table.image(0).unwrap_err().to_string();
-        assert!(error.contains("#0") && error.contains("has changed"), "{error}");
-        fs::remove_file(&path).unwrap();
-        let all = (0..table.len()).collect();
-        let make = |item: Item, _: &mut SampleRng| LabelledSample {
-            pixels: Vec::new(),
-            label: item.label.unwrap_or(0),
+        let load = || {
+            let make = |item: Item, _: &mut SampleRng| LabelledSample {
+                pixels: Vec::new(),
+                label: item.label.unwrap_or(0),
+            };
+            let all = (0..table.len()).collect();
+            let config = LoaderConfig { max_bad_share: 0.1, ..LoaderConfig::evaluation(2) };
+            let loader = Loader::new(Arc::clone(&table), all, config, make).unwrap();
+            loader.epoch(0).unwrap().find_map(Result::err)
         };
-        let loader = Loader::new(table, all, LoaderConfig::evaluation(2), make).unwrap();
-        let error = loader.epoch(0).unwrap().next().unwrap().err().unwrap();
+        let whole = fs::read(&path).unwrap();
+        let was = path.metadata().unwrap().modified().unwrap();
+        fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        let error = load().unwrap();
         assert!(
-            matches!(&error, Error::TooManyBad { bad, .. } if bad[0].name.ends_with(&format!("{name}#0"))),
+            matches!(&error, Error::TooManyBad { bad, .. } if bad[0].name.ends_with(&format!("{name}#0"))
+                && bad[0].reason.contains("it was cut short")),
             "{error}"
         );
+        // A fault that has passed leaves nothing behind.
+        fs::write(&path, &whole).unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_modified(was).unwrap();
+        assert!(table.image(0).is_ok());
+        fs::write(&path, [&whole[..], b"more"].concat()).unwrap();
+        let error = load().unwrap_or_else(|| panic!("{name} was read though it has changed"));
+        assert!(matches!(&error, Error::ShardChanged { path } if path.ends_with(&name)), "{error}");
+        fs::remove_file(&path).unwrap();
+        let error = load().unwrap();
+        assert!(matches!(&error, Error::ShardGone { path } if path.ends_with(&name)), "{error}");
     }
 }
 

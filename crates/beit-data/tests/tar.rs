@@ -194,6 +194,16 @@ fn a_test_split_has_the_numbers_of_the_training_split() {
         said(&spec("other.tar"), Split::Test)
             .contains("cat/9.jpg is of class cat, expected one of the 2 of the training split")
     );
+    // Numbers say nothing of the folders of the training split, unless a file does.
+    numbered(&place.path("numbers.tar"), &["9"]);
+    let text = said(&spec("numbers.tar"), Split::Test);
+    assert!(
+        text.contains("by folders") && text.contains("by numbers from") && text.contains("numbers.tar"),
+        "{text}"
+    );
+    fs::write(place.path("classes.txt"), "bee\nant\n").unwrap();
+    let test = opened(&spec("numbers.tar"), Split::Test).unwrap();
+    assert_eq!((test.label(0), test.class_names()), (Some(0), &["bee", "ant"].map(String::from)[..]));
 }
 
 #[test]
@@ -471,7 +481,7 @@ fn shards_that_go_or_change_end_loading_and_those_that_are_cut_have_bad_files() 
     file.set_len(2000).unwrap();
     let (seen, bad) = load(source, 0.5).unwrap();
     assert!(seen.len() == 4 && bad.len() == 2, "{seen:?} {bad:?}");
-    assert!(bad[0].contains("1.tar: e.jpg: the shard was cut short: it has 2000 bytes"), "{bad:?}");
+    assert!(bad[0].contains("1.tar: e.jpg: it was cut short: it has 2000 bytes"), "{bad:?}");
     let source = two();
     file.set_len(2000).unwrap();
     assert!(matches!(load(source, 0.1), Err(Error::TooManyBad { .. })));

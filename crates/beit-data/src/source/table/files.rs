@@ -15,14 +15,14 @@ use crate::split::Split;
 pub(super) struct Naming {
     /// The ending.
     pub(super) ending: &'static str,
-    /// Folders inside folders that are looked into.
+    /// Levels of folders that are looked into, the one that was named being the first.
     pub(super) depth: usize,
     /// What the names of files begin with that belong to no data set.
     pub(super) passed_over: Option<&'static str>,
 }
 
 impl Naming {
-    /// Files of the hub, at any depth.
+    /// Files of the hub, which lie in folders of their configuration and split.
     #[cfg(feature = "parquet")]
     pub(super) const PARQUET: Self = Self { ending: "parquet", depth: 8, passed_over: None };
     /// What `datasets` keeps: files beside each other or in a folder for each split, and between them what `map` has made.
@@ -103,7 +103,7 @@ fn below(place: &Path, naming: Naming, all: &mut Vec<Named>) -> Result<()> {
         }
     }
     match all.len() == before {
-        true => Err(Error::NoTables { path: place.to_owned(), ending: naming.ending }),
+        true => Err(Error::NoTables { path: place.to_owned(), ending: naming.ending, depth: naming.depth }),
         false => Ok(()),
     }
 }

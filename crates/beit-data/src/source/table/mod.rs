@@ -42,7 +42,8 @@ pub struct Table {
     ends: Vec<usize>,
     labels: Labels,
     notes: Vec<String>,
-    groups: Groups,
+    /// None where a picture is read without its neighbours.
+    groups: Option<Groups>,
     /// Bytes of all groups.
     bytes: u64,
     kept: Kept,
@@ -52,8 +53,12 @@ pub struct Table {
 trait Part: Send + Sync {
     fn shard(&self) -> &Shard;
 
-    /// How its rows lie together; of all of them at least one row.
-    fn groups(&self) -> Vec<Group>;
+    fn rows(&self) -> usize;
+
+    /// How its rows are read together, those of each group at once and of each at least one. None where a row is read alone.
+    fn groups(&self) -> Vec<Group> {
+        Vec::new()
+    }
 
     /// The picture of a row, a file of any format. `number` is that of this part.
     fn encoded(&self, number: usize, row: usize, kept: &Kept) -> Result<Vec<u8>>;
@@ -73,8 +78,8 @@ type Said<T> = std::result::Result<T, String>;
 type OpenPart = fn(Shard, &Spec, &mut Gathered) -> Result<(Box<dyn Part>, Option<String>)>;
 
 impl Table {
-    /// Opens a split of a set in Parquet files. `spec` is `PLACE[,PLACE…][,image=COLUMN][,label=COLUMN]`: files, or folders with files at
-    /// any depth.
+    /// Opens a split of a set in Parquet files. `spec` is `PLACE[,PLACE…][,image=COLUMN][,label=COLUMN]`: files, or folders with files,
+    /// which are looked into eight levels deep.
     ///
     /// - A file belongs to the split that the last such word of its name says (`train-00000-of-00005.parquet`), or else the nearest folder that
     ///   it lies in, up to the place that was named. Splits have
@@ -96,7 +101,7 @@ impl Table {
     }
 
     /// Opens a split of a set in Arrow files, as `save_to_disk` of `datasets` writes it and as its cache keeps it; `spec` is that of
-    /// `Table::parquet`. Of a folder with `dataset_dict.json` each split is a folder; `state.json` names the files of one.
+    /// `Table::parquet`, but that folders are looked into two levels deep. Of a folder with `dataset_dict.json` each split is a folder; `state.json` names the files of one.
     ///
     /// # Errors
     ///
@@ -114,19 +119,18 @@ impl Table {
         let training =
             if training.is_empty() { None } else { Some(Opened::all(training, spec, open)?.labels) };
         notes.splice(0..0, note);
-        let rows = parts.iter().map(|part| part.groups().iter().map(|group| group.rows).sum::<usize>());
-        let after = rows.scan(0, |end, rows| {
+        let after = parts.iter().map(|part| part.rows()).scan(0, |end, rows| {
             *end += rows;
             Some(*end)
         });
         let ends: Vec<usize> = after.collect();
         let all: Vec<Group> = parts.iter().flat_map(|part| part.groups()).collect();
-        if all.is_empty() {
+        if ends.last().is_none_or(|&rows| rows == 0) {
             let path = parts.first().map(|part| part.shard().path.clone()).unwrap_or_default();
             return Err(Error::Table { path, problem: "expected at least one row, found none".to_owned() });
         }
         let labels = own.finish(training, |index| row_name(&parts, &ends, index))?;
-        let groups = Groups::new(all.iter().map(|group| group.rows), window(&all));
+        let groups = (!all.is_empty()).then(|| Groups::new(all.iter().map(|group| group.rows), window(&all)));
         let kept = Kept::new(KEPT_BYTES);
         let bytes = all.iter().map(|group| group.bytes).fold(0, u64::saturating_add);
         Ok(Self { parts, ends, labels, notes, groups, bytes, kept })
@@ -141,7 +145,8 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// [`Error::Decode`] with the file and the row where there is none or it cannot be read, or where the file is gone or has changed.
+    /// [`Error::Decode`] with the file and the row where there is none or it cannot be read, and where the file was cut short;
+    /// [`Error::ShardGone`] or [`Error::ShardChanged`] where it is no longer what was opened, and [`Error::TooManyOpen`].
     pub fn file(&self, index: usize) -> Result<Vec<u8>> {
         let (number, row) = self.place(index);
         let bytes = self.parts[number].encoded(number, row, &self.kept)?;
@@ -235,7 +240,7 @@ impl Source for Table {
     }
 
     fn groups(&self) -> Option<Groups> {
-        Some(self.groups.clone())
+        self.groups.clone()
     }
 
     fn scatter(&self) {

@@ -16,7 +16,7 @@ use super::kept::Kept;
 use super::labels::Gathered;
 use super::shard::Shard;
 use super::spec::Spec;
-use super::{Group, Part, Said};
+use super::{Part, Said};
 use crate::decode::MAX_PICTURE_BYTES;
 use crate::error::{Error, Result};
 use crate::files::read_regular;
@@ -34,8 +34,6 @@ struct ArrowFile {
     batches: Vec<Cells>,
     /// The number after the last row of each batch.
     ends: Vec<usize>,
-    /// Bytes of each batch.
-    bytes: Vec<u64>,
 }
 
 /// Opens a file and gathers its labels.
@@ -46,7 +44,7 @@ pub(super) fn open(
 ) -> Result<(Box<dyn Part>, Option<String>)> {
     let file = shard.open()?;
     let wrong = |problem: String| shard.error(problem);
-    let mut messages = Messages::new(&file, shard.length).map_err(wrong)?;
+    let mut messages = Messages::new(&file, shard.length()).map_err(wrong)?;
     let first = messages
         .next()
         .map_err(wrong)?
@@ -59,7 +57,7 @@ pub(super) fn open(
     if let Some(label) = &chosen.label {
         labels.kind(label.text, &shard.path).map_err(wrong)?;
     }
-    let (mut batches, mut ends, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut batches, mut ends) = (Vec::new(), Vec::new());
     while let Some(framed) = messages.next().map_err(wrong)? {
         let Some(batch) = framed.batch().map_err(wrong)? else {
             check_kind(framed.message().map_err(wrong)?.header_type()).map_err(wrong)?;
@@ -76,12 +74,11 @@ pub(super) fn open(
         }
         if found.rows > 0 {
             ends.push(ends.last().unwrap_or(&0) + found.rows);
-            bytes.push(framed.body.bytes);
             batches.push(found);
         }
     }
     let note = chosen.note.map(|note| format!("{}: {note}", shard.path.display()));
-    Ok((Box::new(ArrowFile { shard, batches, ends, bytes }), note))
+    Ok((Box::new(ArrowFile { shard, batches, ends }), note))
 }
 
 /// Dictionaries belong to columns that are not read.
@@ -130,21 +127,14 @@ impl Part for ArrowFile {
         &self.shard
     }
 
-    fn groups(&self) -> Vec<Group> {
-        self.batches
-            .iter()
-            .zip(&self.bytes)
-            .map(|(batch, &bytes)| Group { rows: batch.rows, bytes })
-            .collect()
+    fn rows(&self) -> usize {
+        self.ends.last().copied().unwrap_or(0)
     }
 
     fn encoded(&self, _: usize, row: usize, _: &Kept) -> Result<Vec<u8>> {
         let (number, inside) = super::place(&self.ends, row);
         let bad = |reason: String| self.shard.bad_row(row, reason);
-        let file = self.shard.open().map_err(|error| match error {
-            Error::Read { source, .. } => bad(source.to_string()),
-            other => other,
-        })?;
+        let file = self.shard.open().map_err(|error| self.shard.of_row(row, error))?;
         match self.batches[number].picture(&file, inside, MAX_PICTURE_BYTES).map_err(bad)? {
             Picture::Bytes(bytes) => Ok(bytes),
             Picture::Null => Err(bad("it has no bytes: its image is null".to_owned())),

@@ -84,7 +84,7 @@ pub(super) fn open(
     }
     let mut groups = Vec::new();
     for group in metadata.row_groups() {
-        let pictures = checked(group, image, shard.length).map_err(wrong)?;
+        let pictures = checked(group, image, shard.length()).map_err(wrong)?;
         gather(&file, group, label.as_ref(), &shard, labels)?;
         groups.push(RowGroup::new(group.num_rows() as usize, pictures));
     }
@@ -96,7 +96,7 @@ pub(super) fn open(
 fn check_ends(file: &File, shard: &Shard) -> Result<()> {
     let (mut first, mut last) = ([0; 4], [0; 4]);
     let read = |bytes: &mut [u8], at| read_exact_at(file, bytes, at);
-    let found = read(&mut first, 0).and_then(|()| read(&mut last, shard.length.saturating_sub(4)));
+    let found = read(&mut first, 0).and_then(|()| read(&mut last, shard.length().saturating_sub(4)));
     match found {
         Err(source) if source.kind() != io::ErrorKind::UnexpectedEof => {
             Err(Error::Read { path: shard.path.clone(), source })
@@ -243,7 +243,7 @@ fn gather(
         labels.none(rows);
         return Ok(());
     };
-    let chunk = checked(group, label.at, shard.length).map_err(|problem| shard.error(problem))?;
+    let chunk = checked(group, label.at, shard.length()).map_err(|problem| shard.error(problem))?;
     let mut told = 0;
     let read = read_column(file, &chunk, rows, 0..rows, |value| {
         told += 1;
@@ -298,24 +298,26 @@ impl ParquetFile {
     }
 
     /// Adds the pictures of some rows of a row group to a block.
-    fn read(&self, group: &RowGroup, rows: Range<usize>, block: &mut Block) -> Said<()> {
-        let file = self.shard.open().map_err(|error| match error {
-            Error::Read { source, .. } => source.to_string(),
-            other => other.to_string(),
-        })?;
-        read_column(&file, &group.pictures, group.rows, rows, |value| {
+    fn read(&self, group: &RowGroup, rows: Range<usize>, block: &mut Block) -> Result<()> {
+        let file = self.shard.open()?;
+        let read = read_column(&file, &group.pictures, group.rows, rows, |value| {
             block.push(match value {
                 Value::Bytes(bytes) => Some(bytes),
                 _ => None,
             });
             block.size() <= MAX_BLOCK_BYTES
-        })
+        });
+        read.map_err(|problem| self.shard.error(problem))
     }
 }
 
 impl Part for ParquetFile {
     fn shard(&self) -> &Shard {
         &self.shard
+    }
+
+    fn rows(&self) -> usize {
+        self.ends.last().copied().unwrap_or(0)
     }
 
     fn groups(&self) -> Vec<Group> {
@@ -340,16 +342,19 @@ impl Part for ParquetFile {
         if !kept.is_scattered() {
             let block = kept.get((number, self.first_blocks[place] + block), || {
                 let mut block = Block::default();
-                // What is wrong with the rows that are missing is found when each is read alone.
-                let _ = self.read(group, rows.clone(), &mut block);
-                block
+                self.read(group, rows.clone(), &mut block).map(|()| block)
             });
-            if inside - rows.start < block.len() {
-                return picture(&block, inside - rows.start);
+            match block {
+                Ok(block) if inside - rows.start < block.len() => {
+                    return picture(&block, inside - rows.start);
+                }
+                Err(error) if error.ends_loading() => return Err(error),
+                // What is wrong with the rows that are missing is found when each is read alone.
+                _ => {}
             }
         }
         let mut alone = Block::default();
-        self.read(group, inside..inside + 1, &mut alone).map_err(|reason| self.shard.bad_row(row, reason))?;
+        self.read(group, inside..inside + 1, &mut alone).map_err(|error| self.shard.of_row(row, error))?;
         picture(&alone, 0)
     }
 }
