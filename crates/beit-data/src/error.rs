@@ -131,8 +131,8 @@ pub enum Error {
     },
     /// The folder holds no file of a table.
     #[error(
-        "no files ending in .{ending} in {}, nor in the {depth} levels of folders below it that are looked into: name the folder or the files themselves",
-        .path.display(), depth = .depth - 1
+        "no files ending in .{ending} in {}, which is looked into {depth} levels of folders deep: name the files, or the folder that they lie in",
+        .path.display()
     )]
     NoTables {
         /// The folder.

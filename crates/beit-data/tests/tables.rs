@@ -278,6 +278,35 @@ fn a_path_stands_for_its_file() {
     }
 }
 
+/// Offsets that go back where nobody looks, at rows that are null: each text could be as long as the file.
+#[test]
+fn values_that_lie_over_each_other_are_refused() {
+    use arrow_array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x-train.arrow");
+    let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("abcdefg"), None, Some("hijklmn"), None]));
+    let bytes: ArrayRef =
+        Arc::new(BinaryArray::from(vec![Some(&b"abcdefghijk"[..]), None, Some(b"lmnopqrstuv"), None]));
+    let batch = RecordBatch::try_from_iter([("raw", bytes), ("label", texts)]).unwrap();
+    let mut writer =
+        arrow_ipc::writer::StreamWriter::try_new(fs::File::create(&path).unwrap(), &batch.schema()).unwrap();
+    writer.write(&batch).unwrap();
+    writer.finish().unwrap();
+    let whole = fs::read(&path).unwrap();
+    let open = || table_in(folder.path(), "arrow:x-train.arrow,image=raw", Split::Train);
+    assert_eq!(open().unwrap().len(), 4);
+    for length in [7_i32, 11] {
+        let [good, bad] = [[length, length, 2 * length], [length, 0, length]]
+            .map(|offsets| offsets.map(i32::to_le_bytes).concat());
+        let at = whole.windows(good.len()).position(|bytes| bytes == good).expect("its offsets");
+        let mut damaged = whole.clone();
+        damaged[at..at + bad.len()].copy_from_slice(&bad);
+        fs::write(&path, damaged).unwrap();
+        let error = open().err().unwrap_or_else(|| panic!("offsets of {length} go back"));
+        assert!(error.contains("row 1 of a batch ends before it begins"), "{error}");
+    }
+}
+
 /// A set of so many row groups of two rows, all of one picture.
 fn many_groups(path: &Path, groups: usize) {
     use parquet::data_type::{ByteArray, ByteArrayType};

@@ -15,11 +15,11 @@ use super::files::Files;
 use super::kept::Kept;
 use super::labels::Gathered;
 use super::shard::Shard;
-use super::spec::Spec;
 use super::{Part, Said};
 use crate::decode::MAX_PICTURE_BYTES;
 use crate::error::{Error, Result};
 use crate::files::read_regular;
+use crate::source::table_spec::Spec;
 use layout::{At, columns};
 use stream::{Cells, Messages, Picture, cells};
 
@@ -64,6 +64,7 @@ pub(super) fn open(
             continue;
         };
         let found = cells(batch, framed.body, &chosen.image).map_err(wrong)?;
+        found.check_offsets(&file).map_err(wrong)?;
         match &chosen.label {
             None => labels.none(found.rows),
             Some(label) => {
