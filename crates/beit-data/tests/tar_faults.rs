@@ -203,3 +203,26 @@ fn shards_that_go_or_change_end_loading_and_those_that_are_cut_have_bad_files() 
     file.set_len(2000).unwrap();
     assert!(matches!(load(source, 0.1), Err(Error::TooManyBad { .. })));
 }
+
+/// Fewer open files than shards: loading ends, and no picture counts as bad.
+#[cfg(unix)]
+#[test]
+fn too_many_open_files_are_no_bad_pictures() {
+    const FOLDER: &str = "BEIT_TEST_SHARDS";
+    let Ok(folder) = std::env::var(FOLDER) else {
+        let place = Place::new();
+        (0..60).for_each(|number| numbered(&place.path(&format!("{number:02}.tar")), &["a"]));
+        // The limit is one of a process: this test again, alone in another.
+        let run = "ulimit -n 40 && exec \"$0\" --exact too_many_open_files_are_no_bad_pictures";
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", run]).arg(std::env::current_exe().unwrap()).env(FOLDER, place.path(""));
+        let said = shell.output().unwrap();
+        let text = String::from_utf8_lossy(&said.stdout);
+        assert!(said.status.success() && text.contains("1 passed"), "{text}");
+        return;
+    };
+    let source = opened(&format!("{folder}{{00..59}}.tar"), Split::Train).unwrap();
+    assert_eq!(source.len(), 60);
+    let Err(error) = load(source, 1.0) else { panic!("60 shards in 40 open files") };
+    assert!(matches!(error, Error::TooManyOpen { .. }) && error.to_string().contains("ulimit -n"), "{error}");
+}

@@ -96,7 +96,7 @@ mod tests {
         std::fs::create_dir(&odd).unwrap();
         let spec = odd.display().to_string();
         for scheme in ["parquet", "arrow", "folder"] {
-            assert_eq!(places(&format!("{scheme}:{spec}")), [odd.clone()], "{scheme}");
+            assert_eq!(places(&format!("{scheme}:{spec}")), std::slice::from_ref(&odd), "{scheme}");
         }
         assert_eq!(places("parquet:a,b,image=x,label="), ["a", "b"].map(PathBuf::from));
         assert_eq!(places("masks:a,b"), ["a", "b"].map(PathBuf::from));

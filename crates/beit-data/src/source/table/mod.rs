@@ -276,8 +276,7 @@ mod tests {
         for group in 0..2_u8 {
             let mut columns = writer.next_row_group().unwrap();
             let mut column = columns.next_column().unwrap().unwrap();
-            let pictures: Vec<ByteArray> =
-                (0..9).map(|row| vec![row, group].repeat(row.into()).into()).collect();
+            let pictures: Vec<ByteArray> = (0..9).map(|row| [row, group].repeat(row.into()).into()).collect();
             let levels: Vec<i16> = (0..10).map(|row| if row == 4 { 0 } else { 2 }).collect();
             column.typed::<ByteArrayType>().write_batch(&pictures, Some(&levels), None).unwrap();
             column.close().unwrap();
