@@ -158,13 +158,13 @@ pub enum Error {
         /// Expected and found.
         problem: String,
     },
-    /// A shard is no longer there.
+    /// A shard, or a file of a table, is no longer there.
     #[error("shard {} is gone since it was indexed: put it back, or begin without it", .path.display())]
     ShardGone {
         /// The shard.
         path: PathBuf,
     },
-    /// A shard was replaced or written to while it was being read.
+    /// A shard, or a file of a table, was replaced or written to while it was being read.
     #[error("shard {} has changed since it was indexed: expected the same length and time of change, found others; start the run again, or put the \
          file back as it was", .path.display())]
     ShardChanged {
