@@ -1,5 +1,6 @@
 //! What the targets share: the readers take paths, so that each input becomes a file.
 
+use beit_data::{Source, Table};
 use beit_weights::{Checkpoint, TensorFile, Weights};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -8,6 +9,9 @@ use tempfile::TempDir;
 /// Tensors of no more elements than this are read; a mutated file may rightly hold a few more.
 const ELEMENTS: usize = 1 << 16;
 
+/// Most bytes of a picture as it stands in a file.
+const MOST: u64 = 256 << 20;
+
 /// A file with these bytes, in a folder of this process alone.
 pub fn file(name: &str, bytes: &[u8]) -> PathBuf {
     static FOLDER: OnceLock<TempDir> = OnceLock::new();
@@ -15,6 +19,17 @@ pub fn file(name: &str, bytes: &[u8]) -> PathBuf {
     let path = folder.path().join(name);
     std::fs::write(&path, bytes).expect("room for a temporary file");
     path
+}
+
+/// Looks at some rows of a table: their labels and pictures, the last row among them.
+pub fn read_rows(table: &Table) {
+    let classes = table.class_names().len();
+    for index in (0..table.len()).take(8).chain(table.len().saturating_sub(1)..table.len()) {
+        assert!(table.label(index).is_none_or(|class| (class as usize) < classes), "a class beyond {classes}");
+        if let Ok(picture) = table.file(index) {
+            assert!(picture.len() as u64 <= MOST, "a picture is longer than any may be");
+        }
+    }
 }
 
 /// Opens a file in every way there is, and reads all that is small.

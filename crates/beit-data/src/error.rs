@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 
+use crate::files::is_too_many_open;
 use crate::source::{Unread, endings};
 use crate::split::Split;
 
@@ -45,6 +46,15 @@ pub enum Error {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// As many files are open as the operating system lets a process have.
+    #[error(
+        "cannot open {}: too many files are open already: let the process have more of them (ulimit -n 4096), or start fewer workers",
+        .path.display()
+    )]
+    TooManyOpen {
+        /// The file that was wanted.
+        path: PathBuf,
     },
     /// A link leads to a folder that it lies in itself, so that a search would never end.
     #[error("{} is a link to {}, a folder that it lies in itself", .path.display(), .ancestor.display())]
@@ -120,12 +130,17 @@ pub enum Error {
         split: Split,
     },
     /// The folder holds no file of a table.
-    #[error("no files ending in .{ending} in {}", .path.display())]
+    #[error(
+        "no files ending in .{ending} in {}, which is looked into {depth} levels of folders deep: name the files, or the folder that they lie in",
+        .path.display()
+    )]
     NoTables {
         /// The folder.
         path: PathBuf,
         /// The ending of the format.
         ending: &'static str,
+        /// Levels that are looked into, the folder itself being the first.
+        depth: usize,
     },
     /// A file of a table cannot be used.
     #[error("cannot use {}: {problem}", .path.display())]
@@ -143,25 +158,30 @@ pub enum Error {
         /// Expected and found.
         problem: String,
     },
-    /// A shard is no longer there.
+    /// A shard, or a file of a table, is no longer there.
     #[error("shard {} is gone since it was indexed: put it back, or begin without it", .path.display())]
     ShardGone {
         /// The shard.
         path: PathBuf,
     },
-    /// A shard was replaced or written to while it was being read.
-    #[error("shard {} has changed since it was indexed: expected the same length and time of change; begin again", .path.display())]
+    /// A shard, or a file of a table, was replaced or written to while it was being read.
+    #[error("shard {} has changed since it was indexed: expected the same length and time of change, found others; start the run again, or put the \
+         file back as it was", .path.display())]
     ShardChanged {
         /// The shard.
         path: PathBuf,
     },
     /// A label of the test split is unknown to the training split.
-    #[error("label `{label}` of {name} is none of the training split's")]
+    #[error(
+        "label `{label}` of {name} is none of the training split's {classes}: add it to the training split, or take the row away"
+    )]
     UnknownLabel {
         /// The first row with it.
         name: String,
         /// The label.
         label: String,
+        /// Number of classes of the training split.
+        classes: usize,
     },
     /// An image could not be decoded.
     #[error("cannot decode {name}: {reason}")]
@@ -308,7 +328,13 @@ pub enum Error {
 impl Error {
     /// Whether it is about more than one file, so that going on without that file is no help.
     pub(crate) fn ends_loading(&self) -> bool {
-        matches!(self, Self::ShardGone { .. } | Self::ShardChanged { .. })
+        matches!(self, Self::ShardGone { .. } | Self::ShardChanged { .. } | Self::TooManyOpen { .. })
+    }
+
+    /// What is wrong with a file that cannot be opened, or with the system.
+    pub(crate) fn opening(path: &Path, source: std::io::Error) -> Self {
+        let path = path.to_owned();
+        if is_too_many_open(&source) { Self::TooManyOpen { path } } else { Self::Read { path, source } }
     }
 }
 

@@ -50,17 +50,31 @@ pub fn read_regular(path: impl AsRef<Path>, max_bytes: u64) -> io::Result<Vec<u8
 /// # Errors
 ///
 /// Those of the operating system, and [`io::ErrorKind::UnexpectedEof`] where the file ends before.
-#[cfg(any(feature = "parquet", feature = "arrow"))]
 pub(crate) fn read_exact_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
     #[cfg(unix)]
     return std::os::unix::fs::FileExt::read_exact_at(file, bytes, at);
-    #[cfg(not(unix))]
+    #[cfg(windows)]
     {
-        use std::io::{Seek, SeekFrom};
-        let mut file = file;
-        file.seek(SeekFrom::Start(at))?;
-        file.read_exact(bytes)
+        use std::os::windows::fs::FileExt;
+        let mut read = 0;
+        while read < bytes.len() {
+            match file.seek_read(&mut bytes[read..], at + read as u64)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                more => read += more,
+            }
+        }
+        Ok(())
     }
+}
+
+/// Whether a file could not be opened because too many are open already, here or in the whole system.
+pub(crate) fn is_too_many_open(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    let codes = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE].map(rustix::io::Errno::raw_os_error);
+    // ERROR_TOO_MANY_OPEN_FILES.
+    #[cfg(not(unix))]
+    let codes = [4];
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }
 
 /// Reading that does not wait for a writer, and takes no terminal over.

@@ -1,6 +1,7 @@
 //! Training and test.
 
 use std::fmt;
+use std::path::Path;
 
 /// Which part of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +32,13 @@ impl Split {
             Some((split, place))
         })
     }
+
+    /// The split that the name of a file says: the last word of it that is the name of a split (`train-00000-of-00005.parquet`,
+    /// `my_test_set-train.tar`).
+    pub(crate) fn of_file(file: &Path) -> Option<(Self, usize)> {
+        let stem = file.file_stem()?.to_string_lossy();
+        stem.rsplit(['-', '_', '.', ' ']).find_map(Self::of_folder)
+    }
 }
 
 impl fmt::Display for Split {
@@ -56,6 +64,20 @@ mod tests {
         }
         for name in ["trainer", "valley", "set", "", "contest", "train2"] {
             assert_eq!(Split::of_folder(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_last_word_of_a_file_counts() {
+        for (file, split) in [
+            ("train-00000-of-00005-a1b2.parquet", Some(Split::Train)),
+            ("my_test_set-train.tar", Some(Split::Train)),
+            ("imagefolder-validation-00001-of-00002.arrow", Some(Split::Test)),
+            ("training set.parquet", Some(Split::Train)),
+            ("test/0000.tar", None),
+            ("trains.tar", None),
+        ] {
+            assert_eq!(Split::of_file(Path::new(file)).map(|(split, _)| split), split, "{file}");
         }
     }
 }

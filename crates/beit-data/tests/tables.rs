@@ -114,6 +114,8 @@ fn a_set_says_how_it_is_divided() {
     let unlabelled =
         table_in(&goldens(), "parquet:hub/data/test-00000-of-00001.parquet", Split::Train).unwrap();
     assert!(unlabelled.class_names().is_empty());
+    // A picture of an Arrow file is read alone, so that nothing is gained by an order of groups.
+    assert!(saved.groups().is_none() && Shuffle::Usual.windows(&saved).is_none());
     let groups = table_in(&goldens(), "parquet:hub", Split::Train).unwrap().groups().unwrap();
     assert_eq!((0..7).map(|index| groups.of(index)).max(), Some(groups.count() - 1));
 }
@@ -153,6 +155,17 @@ fn what_is_wrong_is_said() {
     assert!(error.contains("parquet:PLACE") && error.contains("arrow:PLACE"), "{error}");
 }
 
+/// A file that is named is read alone, whatever lies beside it.
+#[test]
+fn a_saved_file_that_is_named_is_read_alone() {
+    let [first, second] = ["data-00000-of-00002.arrow", "data-00001-of-00002.arrow"];
+    let len = |spec: &str| table_in(&goldens(), spec, Split::Train).unwrap().len();
+    let alone = len(&format!("arrow:saved/one/{first}"));
+    let other = len(&format!("arrow:saved/one/{second}"));
+    assert!(alone > 0 && other > 0);
+    assert_eq!(len("arrow:saved/one"), alone + other);
+}
+
 /// A copy of a golden file in a folder of its own.
 fn copied(file: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -181,30 +194,43 @@ fn a_file_that_is_cut_short_is_named() {
     }
 }
 
-/// A file that is gone, or another, when a picture of it is wanted.
+/// A file that is gone, cut or another when a picture of it is wanted: the rule of shards.
 #[test]
-fn a_file_that_vanishes_is_a_bad_file_for_each_row() {
+fn a_file_that_goes_or_changes_ends_loading_and_one_that_is_cut_has_bad_rows() {
     for (scheme, file) in FILES {
         let (folder, path) = copied(file);
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         let table: Arc<dyn Source> =
             Arc::new(table_in(folder.path(), &format!("{scheme}:{name}"), Split::Train).unwrap());
-        let whole = fs::read(&path).unwrap();
-        fs::write(&path, &whole[..whole.len() - 1]).unwrap();
-        let error = table.image(0).unwrap_err().to_string();
-        assert!(error.contains("#0") && error.contains("has changed"), "{error}");
-        fs::remove_file(&path).unwrap();
-        let all = (0..table.len()).collect();
-        let make = |item: Item, _: &mut SampleRng| LabelledSample {
-            pixels: Vec::new(),
-            label: item.label.unwrap_or(0),
+        let load = || {
+            let make = |item: Item, _: &mut SampleRng| LabelledSample {
+                pixels: Vec::new(),
+                label: item.label.unwrap_or(0),
+            };
+            let all = (0..table.len()).collect();
+            let config = LoaderConfig { max_bad_share: 0.1, ..LoaderConfig::evaluation(2) };
+            let loader = Loader::new(Arc::clone(&table), all, config, make).unwrap();
+            loader.epoch(0).unwrap().find_map(Result::err)
         };
-        let loader = Loader::new(table, all, LoaderConfig::evaluation(2), make).unwrap();
-        let error = loader.epoch(0).unwrap().next().unwrap().err().unwrap();
+        let whole = fs::read(&path).unwrap();
+        let was = path.metadata().unwrap().modified().unwrap();
+        fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        let error = load().unwrap();
         assert!(
-            matches!(&error, Error::TooManyBad { bad, .. } if bad[0].name.ends_with(&format!("{name}#0"))),
+            matches!(&error, Error::TooManyBad { bad, .. } if bad[0].name.ends_with(&format!("{name}#0"))
+                && bad[0].reason.contains("it was cut short")),
             "{error}"
         );
+        // A fault that has passed leaves nothing behind.
+        fs::write(&path, &whole).unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_modified(was).unwrap();
+        assert!(table.image(0).is_ok());
+        fs::write(&path, [&whole[..], b"more"].concat()).unwrap();
+        let error = load().unwrap_or_else(|| panic!("{name} was read though it has changed"));
+        assert!(matches!(&error, Error::ShardChanged { path } if path.ends_with(&name)), "{error}");
+        fs::remove_file(&path).unwrap();
+        let error = load().unwrap();
+        assert!(matches!(&error, Error::ShardGone { path } if path.ends_with(&name)), "{error}");
     }
 }
 
@@ -249,6 +275,35 @@ fn a_path_stands_for_its_file() {
     for (row, problem) in [(1, "no whole path"), (2, "its image is the file /nowhere/b.png: No such file")] {
         let error = table.file(row).unwrap_err().to_string();
         assert!(error.contains(problem), "{error}");
+    }
+}
+
+/// Offsets that go back where nobody looks, at rows that are null: each text could be as long as the file.
+#[test]
+fn values_that_lie_over_each_other_are_refused() {
+    use arrow_array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x-train.arrow");
+    let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("abcdefg"), None, Some("hijklmn"), None]));
+    let bytes: ArrayRef =
+        Arc::new(BinaryArray::from(vec![Some(&b"abcdefghijk"[..]), None, Some(b"lmnopqrstuv"), None]));
+    let batch = RecordBatch::try_from_iter([("raw", bytes), ("label", texts)]).unwrap();
+    let mut writer =
+        arrow_ipc::writer::StreamWriter::try_new(fs::File::create(&path).unwrap(), &batch.schema()).unwrap();
+    writer.write(&batch).unwrap();
+    writer.finish().unwrap();
+    let whole = fs::read(&path).unwrap();
+    let open = || table_in(folder.path(), "arrow:x-train.arrow,image=raw", Split::Train);
+    assert_eq!(open().unwrap().len(), 4);
+    for length in [7_i32, 11] {
+        let [good, bad] = [[length, length, 2 * length], [length, 0, length]]
+            .map(|offsets| offsets.map(i32::to_le_bytes).concat());
+        let at = whole.windows(good.len()).position(|bytes| bytes == good).expect("its offsets");
+        let mut damaged = whole.clone();
+        damaged[at..at + bad.len()].copy_from_slice(&bad);
+        fs::write(&path, damaged).unwrap();
+        let error = open().err().unwrap_or_else(|| panic!("offsets of {length} go back"));
+        assert!(error.contains("row 1 of a batch ends before it begins"), "{error}");
     }
 }
 

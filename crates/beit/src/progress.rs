@@ -1,5 +1,6 @@
 //! Who watches.
 
+use crate::settings::DataSettings;
 use beit_data::Source;
 use beit_train::StepReport;
 use std::collections::HashSet;
@@ -95,11 +96,27 @@ impl Watch {
 
     /// Tells how a source was read (its [notes](Source::notes)), each thing once.
     pub fn notes_of(&self, source: &dyn Source) {
-        for note in source.notes() {
-            let new = self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(note.clone());
-            if new {
-                self.note(note);
-            }
+        source.notes().iter().for_each(|note| self.note_once(note));
+    }
+
+    /// [`notes_of`](Self::notes_of) a source that is learnt from, and in which order where not any image may come after any other.
+    pub(crate) fn notes_of_training(&self, source: &dyn Source, data: &DataSettings) {
+        self.notes_of(source);
+        if let Some(groups) = beit_data::Shuffle::from(data.shuffle).windows(source) {
+            self.note_once(&format!(
+                "{}: images that lie together come near each other in training, which is shuffled in windows of {} of {} groups; \
+                 --shuffle global shuffles all alike, and reads more",
+                data.data,
+                groups.window(),
+                groups.count()
+            ));
+        }
+    }
+
+    fn note_once(&self, note: &str) {
+        let new = self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(note.to_owned());
+        if new {
+            self.note(note);
         }
     }
 

@@ -144,6 +144,8 @@ fn pictures_teach_the_same_wherever_they_come_from() {
     for scheme in ["parquet", "arrow"] {
         assert!(pretrained(dir.path(), scheme, Shuffle::Global) == folder, "{scheme} differs from folder");
     }
+    // Pictures of Arrow files are read alone, so that what is usual is the same order.
+    assert!(pretrained(dir.path(), "arrow", Shuffle::Auto) == folder, "the usual order of arrow differs");
     // Other pictures in the same places would have shown.
     let mut other = rows;
     other.swap(0, PICTURES - 1);

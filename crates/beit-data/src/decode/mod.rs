@@ -45,7 +45,7 @@ impl Image {
     /// The bytes of a picture file.
     pub(crate) fn read(path: impl AsRef<Path>) -> crate::error::Result<Vec<u8>> {
         let path = path.as_ref();
-        read_regular(path, MAX_PICTURE_BYTES).map_err(|source| Error::Read { path: path.to_owned(), source })
+        read_regular(path, MAX_PICTURE_BYTES).map_err(|source| Error::opening(path, source))
     }
 
     /// `[height, width]` of a picture file as it stands upright, from its header where that is enough: a TIFF or a GIF is decoded.

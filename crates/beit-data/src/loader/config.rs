@@ -1,8 +1,7 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-#[cfg(doc)]
-use crate::source::Source;
+use crate::source::{Groups, Source};
 
 /// How a loader makes batches.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +42,17 @@ pub enum Shuffle {
     /// The groups of the source are shuffled, then the images within each window of some groups. Where one window has them all, that is
     /// the global order.
     Groups,
+}
+
+impl Shuffle {
+    /// The groups by whose windows it orders the pictures of a source; none where any picture may come after any other, or the order is fixed.
+    #[must_use]
+    pub fn windows(self, source: &dyn Source) -> Option<Groups> {
+        match self {
+            Self::Never | Self::Global => None,
+            Self::Usual | Self::Groups => source.groups().filter(Groups::are_several_windows),
+        }
+    }
 }
 
 /// One of several processes that share the batches of each step: of a step of `each` · `of` batches, rank `rank` takes those from

@@ -33,19 +33,19 @@ impl Order {
         if kind == Shuffle::Never {
             return Ok(Self::Fixed);
         }
-        let groups = source.groups();
-        match (kind, groups.filter(|groups| groups.count() > groups.window())) {
-            (Shuffle::Groups, None) if source.groups().is_none() => Err(Error::Config(
-                "expected a source whose images lie in groups, as in parquet and arrow files, to shuffle by groups, found one without: shuffle globally"
+        if kind == Shuffle::Groups && source.groups().is_none() {
+            return Err(Error::Config(
+                "expected a source whose images lie in groups, as in parquet files, to shuffle by groups, found one without: shuffle globally"
                     .to_owned(),
-            )),
-            (Shuffle::Global, Some(_)) => {
-                source.scatter();
-                Ok(Self::Global)
-            }
-            (_, Some(groups)) => Ok(Self::Grouped(Grouped::new(&groups, indices, repeats))),
-            (_, None) => Ok(Self::Global),
+            ));
         }
+        if let Some(groups) = kind.windows(source) {
+            return Ok(Self::Grouped(Grouped::new(&groups, indices, repeats)));
+        }
+        if source.groups().is_some_and(|groups| groups.are_several_windows()) {
+            source.scatter();
+        }
+        Ok(Self::Global)
     }
 
     /// The numbers 0..n in the order of an epoch.

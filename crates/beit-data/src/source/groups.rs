@@ -38,10 +38,21 @@ impl Groups {
         self.window
     }
 
+    /// The number after the last picture of each.
+    #[must_use]
+    pub fn ends(&self) -> &[usize] {
+        &self.ends
+    }
+
     /// The group of picture `index`.
     #[must_use]
     pub fn of(&self, index: usize) -> usize {
         self.ends.partition_point(|&end| end <= index)
+    }
+
+    /// Whether not all of them are in memory at once.
+    pub(crate) fn are_several_windows(&self) -> bool {
+        self.count() > self.window
     }
 
     /// The groups of some of the pictures under numbers of their own: neighbours that lie in one group are one.

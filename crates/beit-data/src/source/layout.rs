@@ -48,6 +48,11 @@ pub(crate) fn split_of(folder: &Path) -> Option<(Split, usize)> {
     Split::of_folder(&class_name(folder))
 }
 
+/// The split that a file is of by its name, or else by the folder that it lies in.
+pub(crate) fn split_of_file(file: &Path) -> Option<(Split, usize)> {
+    Split::of_file(file).or_else(|| split_of(file.parent()?))
+}
+
 /// The folders beside each other, by what they may be.
 struct Folders {
     /// Named as a training split, the first choice first.

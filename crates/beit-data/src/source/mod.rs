@@ -23,6 +23,7 @@ mod scenes;
 mod spelling;
 #[cfg(any(feature = "parquet", feature = "arrow"))]
 mod table;
+mod table_spec;
 mod tar;
 
 pub use cached::Cached;

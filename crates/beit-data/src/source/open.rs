@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::table_spec::Spec;
 use super::{Folder, Idx, Indexing, Pairs, Source, Tar};
 #[cfg(feature = "fashion-mnist")]
 use super::{Scenes, fashion_mnist};
@@ -73,13 +74,32 @@ pub fn open_with(spec: &str, split: Split, indexing: &Indexing) -> Result<Arc<dy
 pub fn places(spec: &str) -> Vec<PathBuf> {
     match spec.split_once(':') {
         Some(("tar", shards)) => super::tar::places(shards),
-        Some((scheme, places)) => {
-            let tables = ["parquet", "arrow"].contains(&scheme);
-            let several = tables || scheme == "masks";
-            let parts = places.split(move |c| several && c == ',');
-            let column = |part: &&str| tables && ["image=", "label="].iter().any(|key| part.starts_with(key));
-            parts.filter(|part| !part.is_empty() && !column(part)).map(PathBuf::from).collect()
-        }
+        Some(("parquet" | "arrow", places)) => named(Spec::parse(places).places),
+        Some(("masks", places)) => named(places.split(',').map(PathBuf::from)),
+        Some((_, place)) => named([PathBuf::from(place)]),
         None => Vec::new(),
+    }
+}
+
+fn named(places: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
+    places.into_iter().filter(|place| !place.as_os_str().is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_those_that_are_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let odd = folder.path().join("a,image=b");
+        std::fs::create_dir(&odd).unwrap();
+        let spec = odd.display().to_string();
+        for scheme in ["parquet", "arrow", "folder"] {
+            assert_eq!(places(&format!("{scheme}:{spec}")), std::slice::from_ref(&odd), "{scheme}");
+        }
+        assert_eq!(places("parquet:a,b,image=x,label="), ["a", "b"].map(PathBuf::from));
+        assert_eq!(places("masks:a,b"), ["a", "b"].map(PathBuf::from));
+        assert!(places("parquet:").is_empty() && places("masks:,").is_empty() && places("scenes").is_empty());
     }
 }

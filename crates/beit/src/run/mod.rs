@@ -13,7 +13,7 @@ pub use lock::FolderLock;
 pub(crate) use lock::Lock;
 pub(crate) use parts::LOGS;
 pub use record::merged;
-pub(crate) use record::{Recorded, data_stamp};
+pub(crate) use record::{Recorded, data_stamp, training_stamp};
 
 use crate::error::{Error, Result, setting, unfit};
 use crate::progress::Watch;

@@ -5,7 +5,7 @@ use crate::error::{Error, Place, Result, unfit};
 use crate::files;
 use crate::recipe::{leaves, put_over, table};
 use crate::settings::{DeviceSettings, Precision};
-use beit_data::{Source, normal_name};
+use beit_data::{Shuffle, Source, normal_name};
 use flate2::Crc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -228,12 +228,25 @@ pub(crate) fn data_stamp(source: &dyn Source) -> String {
     format!("{} images, {:08x}", source.len(), crc.sum())
 }
 
+/// A source that is learnt from: its [stamp](data_stamp), and how its images lie in groups where these make the order of an epoch.
+pub(crate) fn training_stamp(source: &dyn Source, shuffle: Shuffle) -> String {
+    let stamp = data_stamp(source);
+    let Some(groups) = shuffle.windows(source) else { return stamp };
+    let mut crc = Crc::new();
+    groups.ends().iter().for_each(|&end| crc.update(&(end as u64).to_le_bytes()));
+    format!("{stamp}, in windows of {} of {} groups, {:08x}", groups.window(), groups.count(), crc.sum())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::PretrainSettings;
     use crate::settings::Resume;
     use crate::settings::RunSettings;
+    use crate::settings::{self, DataSettings};
+    use crate::{Progress, Watch};
+    use beit_data::{Groups, Image};
+    use std::sync::{Arc, Mutex};
 
     fn settings(steps: u64) -> PretrainSettings {
         let mut settings = PretrainSettings { run: RunSettings::in_folder("runs/a"), ..Default::default() };
@@ -284,5 +297,73 @@ mod tests {
             merged(&given, &DeviceSettings::default(), dir.path(), |name| name == "run.keep").expect("a run");
         assert_eq!((merged.training.steps, merged.run.keep, merged.mask.mask_ratio), (Some(5), 7, 0.4));
         assert_eq!((device.device.as_str(), device.precision), ("cpu", Precision::F32));
+    }
+
+    /// Four pictures that lie in groups.
+    struct Grouped(Option<Groups>);
+
+    impl Source for Grouped {
+        fn len(&self) -> usize {
+            4
+        }
+        fn image(&self, _: usize) -> beit_data::Result<Image> {
+            unreachable!("a stamp looks at no picture")
+        }
+        fn label(&self, _: usize) -> Option<u32> {
+            None
+        }
+        fn class_names(&self) -> &[String] {
+            &[]
+        }
+        fn name(&self, index: usize) -> String {
+            format!("rows#{index}")
+        }
+        fn groups(&self) -> Option<Groups> {
+            self.0.clone()
+        }
+    }
+
+    #[test]
+    fn groups_are_in_the_stamp_where_they_make_the_order() {
+        let stamp = |groups: Option<Groups>, shuffle| training_stamp(&Grouped(groups), shuffle);
+        let of = |sizes: [usize; 3], window| Some(Groups::new(sizes, window));
+        let plain = data_stamp(&Grouped(None));
+        let usual = stamp(of([1, 1, 2], 1), Shuffle::Usual);
+        assert!(usual.starts_with(&format!("{plain}, in windows of 1 of 3 groups, ")), "{usual}");
+        assert_eq!(usual, stamp(of([1, 1, 2], 1), Shuffle::Groups));
+        for other in [of([1, 2, 1], 1), of([1, 1, 2], 2), None] {
+            assert_ne!(usual, stamp(other, Shuffle::Usual));
+        }
+        // Where any image may come after any other, groups change nothing.
+        assert_eq!(stamp(of([1, 1, 2], 3), Shuffle::Usual), plain);
+        assert_eq!(stamp(of([1, 1, 2], 1), Shuffle::Global), plain);
+        assert_eq!(stamp(None, Shuffle::Usual), plain);
+    }
+
+    /// Keeps what it is told.
+    #[derive(Clone, Default)]
+    struct Told(Arc<Mutex<Vec<String>>>);
+
+    impl Progress for Told {
+        fn note(&self, line: &str) {
+            self.0.lock().expect("no panic").push(line.to_owned());
+        }
+    }
+
+    #[test]
+    fn an_order_by_windows_is_told_once() {
+        let told = Told::default();
+        let watch = Watch::new(told.clone());
+        let grouped = Grouped(Some(Groups::new([1, 1, 2], 1)));
+        let global =
+            DataSettings { shuffle: settings::Shuffle::Global, ..DataSettings::of_spec("parquet:a") };
+        watch.notes_of_training(&grouped, &global);
+        watch.notes_of_training(&Grouped(None), &DataSettings::of_spec("folder:a"));
+        assert!(told.0.lock().expect("no panic").is_empty());
+        for _ in 0..2 {
+            watch.notes_of_training(&grouped, &DataSettings::of_spec("parquet:a"));
+        }
+        let notes = told.0.lock().expect("no panic");
+        assert!(notes.len() == 1 && notes[0].contains("windows of 1 of 3 groups"), "{notes:?}");
     }
 }

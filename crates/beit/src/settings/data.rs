@@ -41,7 +41,8 @@ pub struct DataSettings {
     /// time, and other pixels
     #[cfg_attr(feature = "clap", arg(long))]
     pub fast_decode: bool,
-    /// Look for images at every start, and keep no index of shards and of folders with many images for the next
+    /// Look for images at every start, and keep no index of shards and of folders with many images for the next: needed where a file
+    /// system does not change a folder's time when files come or go, as some network and cloud mounts do not
     #[cfg_attr(feature = "clap", arg(long))]
     pub no_index: bool,
     /// How training shuffles the images of an epoch
@@ -54,7 +55,7 @@ pub struct DataSettings {
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum Shuffle {
-    /// By groups of parquet: and arrow: where there are several windows of them, else globally
+    /// By groups of parquet: where there are several windows of them, which is said; else globally
     #[default]
     Auto,
     /// Any image may come after any other: the same order for the same images, wherever they come from
@@ -131,10 +132,7 @@ impl DataSettings {
         let indexing = if self.no_index { Indexing::none() } else { Indexing::standard() };
         let source = open_with(&self.data, split, &indexing)?;
         if self.shuffle == Shuffle::Groups && source.groups().is_none() {
-            setting!(
-                "--shuffle groups: expected data in groups, parquet:DIR or arrow:DIR, found {}",
-                self.data
-            );
+            setting!("--shuffle groups: expected data in groups, parquet:DIR, found {}", self.data);
         }
         Ok(source)
     }

@@ -7,5 +7,5 @@ mod store;
 
 pub(crate) use bytes::{Reader, Writer};
 pub use place::Indexing;
-pub(crate) use stamp::Stamp;
+pub(crate) use stamp::{Stamp, open_indexed};
 pub(crate) use store::{Kind, Stored, read, write};

@@ -1,7 +1,7 @@
 //! Which columns of a table hold pictures and labels.
 
 use super::features::Features;
-use super::spec::{LabelColumn, Spec};
+use crate::source::table_spec::{LabelColumn, Spec};
 
 /// A column, by what it may be read as. `At` says where it lies in a file of its format.
 #[derive(Clone, Debug, PartialEq)]

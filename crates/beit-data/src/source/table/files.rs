@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use super::super::kinds::is_skipped;
+use super::super::layout::{split_of, split_of_file};
 use crate::error::{Error, Result};
 use crate::split::Split;
 
@@ -14,14 +15,14 @@ use crate::split::Split;
 pub(super) struct Naming {
     /// The ending.
     pub(super) ending: &'static str,
-    /// Folders inside folders that are looked into.
+    /// Levels of folders that are looked into, the one that was named being the first.
     pub(super) depth: usize,
     /// What the names of files begin with that belong to no data set.
     pub(super) passed_over: Option<&'static str>,
 }
 
 impl Naming {
-    /// Files of the hub, at any depth.
+    /// Files of the hub, which lie in folders of their configuration and split.
     #[cfg(feature = "parquet")]
     pub(super) const PARQUET: Self = Self { ending: "parquet", depth: 8, passed_over: None };
     /// What `datasets` keeps: files beside each other or in a folder for each split, and between them what `map` has made.
@@ -55,7 +56,11 @@ impl Files {
         for place in places {
             below(place, naming, &mut all)?;
         }
-        let own: Vec<_> = places.iter().map(|place| split_of(place, None)).collect();
+        let own = places.iter().map(|place| match place.is_dir() {
+            true => split_of(place),
+            false => split_of_file(place),
+        });
+        let own: Vec<_> = own.collect();
         let exact = own[0].is_some()
             && own.iter().all(|one| one.map(|(split, _)| split) == own[0].map(|(split, _)| split));
         let whole = all.iter().all(|(_, split)| split.is_none());
@@ -85,7 +90,7 @@ fn below(place: &Path, naming: Naming, all: &mut Vec<Named>) -> Result<()> {
             return Err(Error::Table { path: place.to_owned(), problem });
         }
         // What is not there, opening it says.
-        all.push((place.to_owned(), split_of(place, None)));
+        all.push((place.to_owned(), split_of_file(place)));
         return Ok(());
     }
     let before = all.len();
@@ -93,12 +98,12 @@ fn below(place: &Path, naming: Naming, all: &mut Vec<Named>) -> Result<()> {
     for entry in walk.into_iter().filter_entry(|entry| entry.depth() == 0 || !is_skipped(entry.file_name())) {
         let entry = entry.map_err(|error| unreadable(place, error))?;
         if !entry.file_type().is_dir() && naming.fits(entry.file_name()) {
-            let split = split_of(entry.path(), Some(place));
+            let split = split_below(entry.path(), place);
             all.push((entry.into_path(), split));
         }
     }
     match all.len() == before {
-        true => Err(Error::NoTables { path: place.to_owned(), ending: naming.ending }),
+        true => Err(Error::NoTables { path: place.to_owned(), ending: naming.ending, depth: naming.depth }),
         false => Ok(()),
     }
 }
@@ -111,20 +116,10 @@ fn unreadable(place: &Path, error: walkdir::Error) -> Error {
     }
 }
 
-/// The split that the name of a file or a folder says, or the nearest folder of a split below `root` that it lies in.
-fn split_of(path: &Path, root: Option<&Path>) -> Option<(Split, usize)> {
-    let own = match path.is_dir() {
-        true => path.file_name().and_then(|name| Split::of_folder(&name.to_string_lossy())),
-        false => path.file_stem().and_then(|stem| word(&stem.to_string_lossy())),
-    };
-    let inside = root.and_then(|root| path.parent()?.strip_prefix(root).ok());
-    let folder = |part: std::path::Component<'_>| Split::of_folder(&part.as_os_str().to_string_lossy());
-    own.or_else(|| inside?.components().rev().find_map(folder))
-}
-
-/// The last word of a name that is that of a split: `train-00000-of-00005`, `imagefolder-validation`.
-fn word(stem: &str) -> Option<(Split, usize)> {
-    stem.rsplit(['-', '_', '.', ' ']).find_map(Split::of_folder).or_else(|| Split::of_folder(stem))
+/// The split that a file below a place is of: by its name, or by the nearest folder, the place itself being the last.
+fn split_below(file: &Path, place: &Path) -> Option<(Split, usize)> {
+    let mut folders = file.ancestors().skip(1).take_while(|folder| folder.starts_with(place));
+    Split::of_file(file).or_else(|| folders.find_map(split_of))
 }
 
 /// The files of a split; of a test those of the first name that there is.
@@ -159,15 +154,16 @@ fn sentence(root: &Path, all: usize, train: &[PathBuf], test: &[PathBuf]) -> Str
 mod tests {
     use super::*;
 
-    fn found(files: &[&str], place: &str, split: Split) -> std::result::Result<Vec<String>, String> {
+    /// `places` are parted by commas.
+    fn found(files: &[&str], places: &str, split: Split) -> std::result::Result<Vec<String>, String> {
         let folder = tempfile::tempdir().unwrap();
         for file in files {
             let path = folder.path().join(file);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "").unwrap();
         }
-        let found =
-            Files::find(&[folder.path().join(place)], Naming::PARQUET, split).map_err(|e| e.to_string())?;
+        let places: Vec<PathBuf> = places.split(',').map(|place| folder.path().join(place)).collect();
+        let found = Files::find(&places, Naming::PARQUET, split).map_err(|e| e.to_string())?;
         let name = |path: &PathBuf| path.strip_prefix(folder.path()).unwrap().display().to_string();
         Ok(found.files.iter().map(name).collect())
     }
@@ -192,24 +188,17 @@ mod tests {
             assert_eq!(found(&folders, "val", split).unwrap(), folders[2..]);
             assert_eq!(found(&hub, hub[0], split).unwrap(), hub[..1]);
         }
+        // Several places, each a split.
+        let numbered =
+            ["X/train/0000.parquet", "X/validation/0000.parquet", "X/validation/more/0001.parquet"];
+        for (split, files) in [(Split::Train, &numbered[..1]), (Split::Test, &numbered[1..])] {
+            assert_eq!(found(&numbered, "X/train,X/validation", split).unwrap(), files);
+            assert_eq!(found(&numbered, &numbered[..2].join(","), split).unwrap(), files[..1]);
+        }
         let plain = ["a.parquet", "b.parquet"];
         assert_eq!(found(&plain, "", Split::Train).unwrap(), plain);
         assert!(found(&plain, "", Split::Test).unwrap_err().contains("no test split"));
         assert!(found(&["a.txt"], "", Split::Train).unwrap_err().contains("no files ending in .parquet"));
         assert!(found(&["a.txt"], "a.txt", Split::Train).unwrap_err().contains("a file ending in .parquet"));
-    }
-
-    #[test]
-    fn the_last_word_counts() {
-        for (stem, split) in [
-            ("train-00000-of-00005-a1b2", Some(Split::Train)),
-            ("my_test_set-train", Some(Split::Train)),
-            ("imagefolder-validation-00001-of-00002", Some(Split::Test)),
-            ("training set", Some(Split::Train)),
-            ("0000", None),
-            ("trains", None),
-        ] {
-            assert_eq!(word(stem).map(|(split, _)| split), split, "{stem}");
-        }
     }
 }

@@ -82,17 +82,22 @@ impl Kept {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).slots.is_empty()
     }
 
-    /// A block, read where it is not there. Threads that ask for one at once read it once.
-    pub(super) fn get(&self, key: Key, read: impl FnOnce() -> Block) -> Arc<Block> {
+    /// A block, read where it is not there. Threads that ask for one at once read it once. One that could not be read is not kept: a disk
+    /// may fail for a moment.
+    ///
+    /// # Errors
+    ///
+    /// Those of `read`.
+    pub(super) fn get<E>(&self, key: Key, read: impl FnOnce() -> Result<Block, E>) -> Result<Arc<Block>, E> {
         let slot = self.slot(key);
         let mut inside = slot.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(block) = &*inside {
-            return Arc::clone(block);
+            return Ok(Arc::clone(block));
         }
-        let block = Arc::new(read());
+        let block = Arc::new(read()?);
         *inside = Some(Arc::clone(&block));
         self.count(key, block.size());
-        block
+        Ok(block)
     }
 
     fn slot(&self, key: Key) -> Slot {
@@ -150,16 +155,25 @@ mod tests {
         let get = |number: usize| {
             let read = || {
                 reads.fetch_add(1, Ordering::Relaxed);
-                block(1000)
+                Ok::<_, ()>(block(1000))
             };
-            kept.get((0, number), read);
+            kept.get((0, number), read).unwrap();
             reads.swap(0, Ordering::Relaxed)
         };
         assert_eq!([0, 1, 0, 2, 0, 1].map(get), [1, 1, 0, 1, 0, 1]);
         assert!(kept.state.lock().unwrap().bytes <= 2 * size);
         // One that is larger than all there may be is kept alone.
-        kept.get((1, 0), || block(5 * size));
+        kept.get((1, 0), || Ok::<_, ()>(block(5 * size))).unwrap();
         assert_eq!(kept.state.lock().unwrap().slots.len(), 1);
+    }
+
+    #[test]
+    fn what_failed_once_is_read_again() {
+        let kept = Kept::new(1 << 20);
+        assert_eq!(kept.get((0, 0), || Err("a disk failed")).err(), Some("a disk failed"));
+        let read = kept.get((0, 0), || Ok::<_, &str>(block(10))).unwrap();
+        assert_eq!(read.len(), 1);
+        assert!(kept.get((0, 0), || Err("it is kept")).is_ok());
     }
 
     #[test]
@@ -168,7 +182,7 @@ mod tests {
         let read = || {
             std::thread::sleep(std::time::Duration::from_millis(20));
             reads.fetch_add(1, Ordering::Relaxed);
-            block(10)
+            Ok::<_, ()>(block(10))
         };
         std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(|| kept.get((0, 0), read)))));
         assert_eq!(reads.into_inner(), 1);

@@ -1,6 +1,7 @@
 //! The classes of the rows of a table.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use super::Said;
 use super::features::MAX_CLASSES;
@@ -15,6 +16,8 @@ pub(super) struct Gathered {
     /// `[rows]`: a label, or the number of a text; negative where there is none.
     values: Vec<i64>,
     texts: HashMap<String, i64>,
+    /// Whether labels are texts rather than numbers, and the first file that says so.
+    kind: Option<(bool, PathBuf)>,
     /// Names of the classes, the same in all files that say them.
     names: Option<Vec<String>>,
 }
@@ -38,6 +41,18 @@ impl Gathered {
             None => *self.texts.entry(text.to_owned()).or_insert(next),
         });
         self.values.push(value);
+    }
+
+    /// Takes whether a file's labels are texts. Those of all files are of one kind: a text has a number here that is no class.
+    pub(super) fn kind(&mut self, text: bool, file: &Path) -> Said<()> {
+        match &self.kind {
+            Some((known, first)) if *known != text => Err(mixed(text, first)),
+            Some(_) => Ok(()),
+            None => {
+                self.kind = Some((text, file.to_owned()));
+                Ok(())
+            }
+        }
     }
 
     /// Takes what a file says the names of the classes are.
@@ -66,6 +81,11 @@ impl Gathered {
             return Ok(Labels::default());
         }
         let training = training.unwrap_or_default();
+        if let (Some((own, file)), Some((known, first))) = (&self.kind, &training.kind)
+            && own != known
+        {
+            return Err(Error::Table { path: file.clone(), problem: mixed(*own, first) });
+        }
         match (&self.names, &training.names) {
             _ if !self.texts.is_empty() => self.named(&training, row),
             (Some(own), Some(names)) if own != names => self.renumbered(own, names, row),
@@ -88,9 +108,11 @@ impl Gathered {
                 classes: own.len(),
             })?;
             let class = names.iter().position(|known| known == name);
-            numbers
-                .push(class.ok_or_else(|| Error::UnknownLabel { name: row(index), label: name.clone() })?
-                    as u32);
+            numbers.push(class.ok_or_else(|| Error::UnknownLabel {
+                name: row(index),
+                label: name.clone(),
+                classes: names.len(),
+            })? as u32);
         }
         Ok(Labels { numbers, class_names: names.to_vec() })
     }
@@ -120,13 +142,23 @@ impl Gathered {
         for (text, &place) in &self.texts {
             let Ok(class) = class_names.binary_search(text) else {
                 let first = self.values.iter().position(|&value| value == place).unwrap_or(0);
-                return Err(Error::UnknownLabel { name: row(first), label: text.clone() });
+                let classes = class_names.len();
+                return Err(Error::UnknownLabel { name: row(first), label: text.clone(), classes });
             };
             numbers[place as usize] = class as u32;
         }
         let class = |&value: &i64| usize::try_from(value).map_or(NONE, |value| numbers[value]);
         Ok(Labels { numbers: self.values.iter().map(class).collect(), class_names })
     }
+}
+
+/// What is wrong with labels that are not of the kind of another file's.
+fn mixed(text: bool, first: &Path) -> String {
+    let [own, other] = if text { ["texts", "integers"] } else { ["integers", "texts"] };
+    format!(
+        "its labels are {own}, expected {other} as in {}: write all files alike, or name another column with ,label=COLUMN",
+        first.display()
+    )
 }
 
 impl Labels {
@@ -179,12 +211,37 @@ mod tests {
         let (labels, names) = finished(numbers(&[0, 1, -1], Some(&["a", "b"])), training()).unwrap();
         assert_eq!((labels, names), (vec![Some(1), Some(0), None], vec!["b".to_owned(), "a".to_owned()]));
         let error = finished(numbers(&[0], Some(&["c"])), training()).unwrap_err();
-        assert_eq!(error, "label `c` of f#0 is none of the training split's");
+        assert!(error.starts_with("label `c` of f#0 is none of the training split's 2:"), "{error}");
         let error = finished(numbers(&[1], Some(&["a"])), training()).unwrap_err();
         assert_eq!(error, "expected a label below 1, found 1 for f#0");
         let mut gathered = numbers(&[], Some(&["a"]));
         assert!(gathered.name(None).is_ok() && gathered.name(Some(vec!["a".into()])).is_ok());
         assert!(gathered.name(Some(vec!["b".into()])).is_err());
+    }
+
+    #[test]
+    fn texts_and_numbers_do_not_mix() {
+        let of = |text: bool, file: &str| {
+            let mut gathered = if text { texts(&["a", "b", "c"]) } else { numbers(&[5, 0], None) };
+            gathered.kind(text, Path::new(file)).unwrap();
+            gathered
+        };
+        for text in [false, true] {
+            let mut one = of(text, "first");
+            assert!(one.kind(text, Path::new("second")).is_ok());
+            let error = one.kind(!text, Path::new("third")).unwrap_err();
+            assert!(error.contains("as in first"), "{error}");
+            let error = finished(of(!text, "test"), Some(one)).unwrap_err();
+            assert!(
+                error.contains("cannot use test: its labels are") && error.contains("as in first"),
+                "{error}"
+            );
+            assert!(finished(of(text, "test"), Some(of(text, "first"))).is_ok());
+        }
+        // A test split without a label has no kind to be wrong.
+        let mut void = numbers(&[-1], None);
+        void.kind(false, Path::new("test")).unwrap();
+        assert!(finished(void, Some(of(true, "first"))).is_ok());
     }
 
     #[test]
@@ -197,6 +254,6 @@ mod tests {
         let (labels, names) = finished(texts(&["dog"]), Some(texts(&["ant", "dog"]))).unwrap();
         assert_eq!((labels, names.len()), (vec![Some(1)], 2));
         let error = finished(texts(&["ant", "eel"]), Some(texts(&["ant", "dog"]))).unwrap_err();
-        assert_eq!(error, "label `eel` of f#1 is none of the training split's");
+        assert!(error.starts_with("label `eel` of f#1 is none of the training split's 2:"), "{error}");
     }
 }

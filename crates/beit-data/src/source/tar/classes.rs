@@ -30,6 +30,17 @@ enum By {
     Folder,
 }
 
+impl By {
+    const fn told(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Number => "numbers",
+            Self::Name => "names",
+            Self::Folder => "folders",
+        }
+    }
+}
+
 /// The classes of a set.
 pub(super) struct Classes {
     pub(super) names: Vec<String>,
@@ -62,6 +73,7 @@ impl Classes {
             return Ok(());
         }
         let by = known_by(shards)?;
+        self.refuse_another_way(by, shards)?;
         let places: HashMap<&str, u32> =
             self.names.iter().zip(0..).map(|(name, number)| (name.as_str(), number)).collect();
         for shard in shards {
@@ -82,6 +94,21 @@ impl Classes {
             shard.samples.classes = numbers;
         }
         Ok(())
+    }
+
+    /// Refuses samples whose classes are known in another way than those of the training split, where no file says which name has
+    /// which number.
+    fn refuse_another_way(&self, by: By, shards: &[Shard]) -> Result<()> {
+        if self.file.is_some() || [By::Nothing, self.by].contains(&by) {
+            return Ok(());
+        }
+        let first = shards.first().map(|shard| shard.file.path.display().to_string()).unwrap_or_default();
+        Err(Error::Shards(format!(
+            "expected the classes of the test shards by {}, as those of the training shards, found them by {} from {first} on: say both in one \
+             way, or list the classes in {FILE} beside the training shards",
+            self.by.told(),
+            by.told()
+        )))
     }
 
     fn unknown(&self, shard: &Shard, index: usize, by: By) -> Error {

@@ -54,7 +54,7 @@ impl Tar {
     ///
     /// - `TRAIN;TEST` says both splits; either may be left out.
     /// - Else a folder may hold folders of splits, by their [names](Split::folder_names).
-    /// - Else a word in the name of each shard says its split (`photos-train-000000.tar`). Where none does, all are for training; where
+    /// - Else a word in the name of each shard says its split (`photos-train-000000.tar`), or the folder it lies in. Where none does, all are for training; where
     ///   somebody named the shards themselves, and all are of one split, they are read for whichever split is asked.
     ///
     /// A test split takes the numbers of its classes from the training split, where there is one.

@@ -1,17 +1,17 @@
 //! Reading from shards at any place, by many threads.
 
 use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
-use crate::files::open_regular;
-use crate::source::index::Stamp;
+use crate::files::read_exact_at;
+use crate::source::index::{Stamp, open_indexed};
 
-/// Shards that are kept open. Those beyond are opened for each picture: a system lets a process have a thousand files or so.
-const MOST_OPEN: usize = 256;
+/// Shards that each set keeps open. Those beyond are opened for each picture: some systems let a process have 256 files, and there are
+/// several sets in it.
+const MOST_OPEN: usize = 64;
 
 /// A shard that was indexed.
 pub(super) struct ShardFile {
@@ -32,17 +32,11 @@ impl ShardFile {
         let file = match self.open.get() {
             Some(file) => file,
             None => {
-                let file = open_regular(&self.path, u64::MAX).map_err(|error| gone(&self.path, error))?;
-                if open.fetch_add(1, Ordering::Relaxed) < MOST_OPEN {
-                    self.open.get_or_init(|| file)
-                } else {
-                    open.fetch_sub(1, Ordering::Relaxed);
-                    own = file;
-                    &own
-                }
+                own = self.keep(open_indexed(&self.path)?, open);
+                own.as_ref().or_else(|| self.open.get()).expect("a file is kept or given back")
             }
         };
-        self.check(file)?;
+        self.stamp.check(&self.path, file)?;
         // The index says no more than what lies in the shard, and at most the limit of a picture.
         let mut bytes = vec![0; size];
         read_exact_at(file, &mut bytes, offset)
@@ -50,50 +44,43 @@ impl ShardFile {
         Ok(bytes)
     }
 
-    /// A shard that has become shorter was cut: its pictures are bad. One that is otherwise not as it was is another.
-    fn check(&self, file: &File) -> Result<()> {
-        let read = |source| Error::Read { path: self.path.clone(), source };
-        let found = Stamp::of(&file.metadata().map_err(read)?).map_err(read)?;
-        let expected = self.stamp.length;
-        if found == self.stamp {
-            Ok(())
-        } else if found.length < expected {
-            let cut = format!(
-                "the shard was cut short: it has {} bytes and had {expected} when it was indexed",
-                found.length
-            );
-            Err(read(io::Error::new(io::ErrorKind::UnexpectedEof, cut)))
-        } else {
-            Err(Error::ShardChanged { path: self.path.clone() })
+    /// Keeps a file open where few are; else, and where another thread has kept one before, gives it back.
+    fn keep(&self, file: File, open: &AtomicUsize) -> Option<File> {
+        let kept = match open.fetch_add(1, Ordering::Relaxed) < MOST_OPEN {
+            true => self.open.set(file),
+            false => Err(file),
+        };
+        let given_back = kept.err();
+        if given_back.is_some() {
+            open.fetch_sub(1, Ordering::Relaxed);
         }
+        given_back
     }
 }
 
-fn gone(path: &Path, source: io::Error) -> Error {
-    match source.kind() {
-        io::ErrorKind::NotFound => Error::ShardGone { path: path.to_owned() },
-        _ => Error::Read { path: path.to_owned(), source },
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Reads at a place, whatever else reads the file.
-#[cfg(unix)]
-pub(super) fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
-}
-
-/// Reads at a place, whatever else reads the file.
-#[cfg(windows)]
-pub(super) fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
-    use std::os::windows::fs::FileExt;
-    while !bytes.is_empty() {
-        match file.seek_read(bytes, offset)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            read => {
-                bytes = &mut bytes[read..];
-                offset += read as u64;
+    #[test]
+    fn a_shard_is_counted_once_and_few_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.tar");
+        std::fs::write(&path, "12345").unwrap();
+        let stamp = Stamp::of(&path.metadata().unwrap()).unwrap();
+        let open = AtomicUsize::new(0);
+        let count = || open.load(Ordering::Relaxed);
+        let shards: Vec<_> = (0..MOST_OPEN + 2).map(|_| ShardFile::new(path.clone(), stamp)).collect();
+        for round in 0..2 {
+            for (number, shard) in shards.iter().enumerate() {
+                assert_eq!(shard.read(1, 3, &open).unwrap(), b"234");
+                assert_eq!(shard.open.get().is_some(), number < MOST_OPEN, "{round} {number}");
             }
+            assert_eq!(count(), MOST_OPEN);
         }
+        // The second of two threads that opened the same shard.
+        open.store(1, Ordering::Relaxed);
+        assert!(shards[0].keep(File::open(&path).unwrap(), &open).is_some());
+        assert_eq!(count(), 1);
     }
-    Ok(())
 }

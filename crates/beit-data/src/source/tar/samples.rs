@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::fs::File;
 
-use super::reading::read_exact_at;
 use super::walk::{BLOCK, Entry, Problem, Walk};
 use crate::decode::MAX_PICTURE_BYTES;
+use crate::files::read_exact_at;
 use crate::source::kinds::{READ, Unread};
 use crate::source::names::Names;
 

@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::reading::{ShardFile, read_exact_at};
+use super::reading::ShardFile;
 use super::samples::{NONE, Samples, TEXT, collect};
 use super::walk::{BLOCK, Problem};
 use crate::decode::MAX_PICTURE_BYTES;
 use crate::error::{Error, Result};
-use crate::files::open_regular;
+use crate::files::{open_regular, read_exact_at};
 use crate::source::index::{Indexing, Kind, Reader, Stamp, Stored, Writer, read, write};
 
 /// A shard and where its samples lie.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::braces::{expand, split};
 use crate::error::{Error, Result};
 use crate::files::read_regular;
-use crate::source::layout::split_of;
+use crate::source::layout::{split_of, split_of_file};
 use crate::source::scan::{entries, sorted_files};
 use crate::split::Split;
 
@@ -48,7 +48,7 @@ impl Shards {
     fn by_name(spec: &str) -> Result<Self> {
         let dir = Path::new(spec);
         if dir.is_dir() {
-            return Self::of_folder(dir);
+            return Self::of_folder(dir, spec);
         }
         let all = files(spec)?;
         if all.is_empty() {
@@ -58,7 +58,7 @@ impl Shards {
     }
 
     /// Folders of splits in a folder; else the shards in it.
-    fn of_folder(dir: &Path) -> Result<Self> {
+    fn of_folder(dir: &Path, spec: &str) -> Result<Self> {
         let mut folders = Vec::new();
         for folder in entries(dir)?.folders {
             let Some((split, place)) = split_of(&folder) else { continue };
@@ -71,7 +71,7 @@ impl Shards {
         let own = shards_in(dir)?;
         if folders.is_empty() {
             let all = if own.is_empty() { Err(nothing_in(dir)) } else { Ok(own) };
-            return all.map(|all| Self::sorted(all, &dir.display().to_string(), split_of(dir).is_some()));
+            return all.map(|all| Self::sorted(all, spec, split_of(dir).is_some()));
         }
         let mut take = |wanted: Split| {
             let at = folders.iter().position(|(_, split, ..)| *split == wanted)?;
@@ -96,36 +96,26 @@ impl Shards {
         Ok(Self { train, test, note: Some(note) })
     }
 
-    /// Sorts shards by what their names say. Where none says anything, all are for training; where all say the same and somebody
-    /// `named` them, they are what was asked for.
+    /// Sorts shards by what their names and folders say. Where none says anything, all are for training; where all say the same and
+    /// somebody `named` them, they are what was asked for.
     fn sorted(all: Vec<PathBuf>, spec: &str, named: bool) -> Self {
-        let place = |split| {
-            all.iter()
-                .filter_map(|path| split_in(path))
-                .filter(|(own, _)| *own == split)
-                .map(|(_, place)| place)
-                .min()
+        let splits: Vec<_> = all.iter().map(|path| split_of_file(path)).collect();
+        let of = |wanted: Split| -> Vec<PathBuf> {
+            let places = splits.iter().flatten().filter(|(split, _)| *split == wanted);
+            let first = places.map(|(_, place)| *place).min();
+            let chosen =
+                |split: &Option<(Split, usize)>| first.is_some_and(|place| *split == Some((wanted, place)));
+            all.iter().zip(&splits).filter(|(_, split)| chosen(split)).map(|(path, _)| path.clone()).collect()
         };
-        let (train, test) = (place(Split::Train), place(Split::Test));
-        let of = |split, place| -> Vec<PathBuf> {
-            all.iter().filter(|path| split_in(path) == Some((split, place))).cloned().collect()
-        };
-        let [Some(train), test] = [train, test] else {
-            return match test.map(|place| of(Split::Test, place)) {
-                None if named && split_of(Path::new(spec)).is_some() => {
-                    Self { train: all.clone(), test: all, note: None }
-                }
-                None => Self { train: all, ..Self::default() },
-                Some(test) if named && test.len() == all.len() => Self { train: all, test, note: None },
-                Some(test) => Self::told(Vec::new(), test, all.len(), spec),
-            };
-        };
-        let (train, test) =
-            (of(Split::Train, train), test.map(|place| of(Split::Test, place)).unwrap_or_default());
-        if named && train.len() == all.len() {
-            return Self { test: train.clone(), train, note: None };
+        let (train, test) = (of(Split::Train), of(Split::Test));
+        let whole = train.is_empty() && test.is_empty();
+        match all.len() {
+            _ if whole => Self { train: all, ..Self::default() },
+            count if named && [train.len(), test.len()].contains(&count) => {
+                Self { train: all.clone(), test: all, note: None }
+            }
+            count => Self::told(train, test, count, spec),
         }
-        Self::told(train, test, all.len(), spec)
     }
 
     fn told(train: Vec<PathBuf>, test: Vec<PathBuf>, all: usize, spec: &str) -> Self {
@@ -136,18 +126,12 @@ impl Shards {
             String::new()
         };
         let note = format!(
-            "{spec}: by their names {} training shards and {} test shards{rest}",
+            "{spec}: by their names and folders {} training shards and {} test shards{rest}",
             train.len(),
             test.len()
         );
         Self { train, test, note: Some(note) }
     }
-}
-
-/// The split that a word in the name of a shard says: `imagenet-train-000000.tar`.
-fn split_in(path: &Path) -> Option<(Split, usize)> {
-    let stem = path.file_stem()?.to_string_lossy().into_owned();
-    stem.split(['-', '_', '.']).find_map(Split::of_folder)
 }
 
 /// The shards that a list names, in its order: files, folders, brace ranges, and `@FILE`, a text file with one of these a line.

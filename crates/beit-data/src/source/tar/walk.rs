@@ -3,9 +3,8 @@
 use std::fs::File;
 use std::io;
 
+use crate::files::read_exact_at;
 use tar::{EntryType, Header, PaxExtensions};
-
-use super::reading::read_exact_at;
 
 /// Everything in an archive begins at a multiple of this, in bytes.
 pub(super) const BLOCK: u64 = 512;

@@ -21,7 +21,7 @@ use crate::labelled::Labelled;
 use crate::loaders::Loading;
 use crate::memory;
 use crate::progress::Watch;
-use crate::run::{Recorded, Run, data_stamp, newest};
+use crate::run::{Recorded, Run, newest, training_stamp};
 use crate::settings::number::{SHARE, within};
 use crate::settings::{
     AugmentSettings, AverageSettings, Batches, BestMetric, BestSettings, CropSettings, DataSettings,
@@ -259,6 +259,7 @@ impl Finetuning {
             FinetuneTask::Classify => Labelled::open(data, labels, settings.held_out, seed, watch)?,
             FinetuneTask::Segment => Labelled::open_masks(data, labels, settings.held_out, seed, watch)?,
         };
+        watch.notes_of_training(images.source.as_ref(), data);
         let n = images.indices.len();
         let usual = Usual::of(settings.task, &images)?;
         settings.training.batches = settings.training.batches.or(usual.batch_size).into();
@@ -335,7 +336,8 @@ impl Finetuning {
 
     /// What is written down of it.
     fn recorded(&self, device: &Device) -> Recorded<'_, FinetuneSettings> {
-        Recorded::new(&self.settings, device).with("data", data_stamp(self.images.source.as_ref()))
+        let stamp = training_stamp(self.images.source.as_ref(), self.settings.data.shuffle.into());
+        Recorded::new(&self.settings, device).with("data", stamp)
     }
 
     /// How it trains.

@@ -8,7 +8,7 @@ use crate::files;
 use crate::load::{self, MimModel};
 use crate::loaders::Loading;
 use crate::masked::{MaskedModel, write_masks};
-use crate::run::{Recorded, Run, data_stamp};
+use crate::run::{Recorded, Run, training_stamp};
 use crate::tokenizer::Tokenizer;
 use crate::train::advice::duration_sentence;
 use crate::train::best::{Best, BestCheckpoint, Standing};
@@ -47,7 +47,8 @@ impl Work for Job<'_> {
             Some(start) => start.params(&**ops, job)?,
             None => Mim::init(&**ops, &job.config, settings.training.seed),
         };
-        let mut recorded = Recorded::new(settings, device).with("data", data_stamp(job.source.as_ref()));
+        let stamp = training_stamp(job.source.as_ref(), settings.data.shuffle.into());
+        let mut recorded = Recorded::new(settings, device).with("data", stamp);
         if let Some(tokenizer) = &given {
             recorded = recorded.with("tokenizer", checksum(&**ops, &**tokenizer)?);
         }
@@ -125,7 +126,7 @@ impl Work for ReplayJob<'_> {
         let tokenizer = load::tokenizer(&**ops, name, watch)?;
         kept.same_run(
             &Recorded::new(settings, device)
-                .with("data", data_stamp(job.source.as_ref()))
+                .with("data", training_stamp(job.source.as_ref(), settings.data.shuffle.into()))
                 .with("tokenizer", checksum(&**ops, &tokenizer)?),
         )?;
         let loading = Loading::for_training(&settings.training, &settings.data, device.workers(), watch);

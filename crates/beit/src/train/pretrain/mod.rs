@@ -89,7 +89,7 @@ impl Pretraining {
         settings.check()?;
         settings.training.check_frozen(vit.depth, settings.init.as_deref())?;
         let source = settings.data.open(Split::Train)?;
-        watch.notes_of(source.as_ref());
+        watch.notes_of_training(source.as_ref(), &settings.data);
         let (codebook, tokenizer) = tokens(&settings, &vit, watch)?;
         let start = match (init, &settings.init) {
             (Some(init), Some(name)) => Some(Start::new(init, name, settings.tokenizer.as_deref(), watch)?),

@@ -15,11 +15,11 @@ use super::files::Files;
 use super::kept::Kept;
 use super::labels::Gathered;
 use super::shard::Shard;
-use super::spec::Spec;
-use super::{Group, Part, Said};
+use super::{Part, Said};
 use crate::decode::MAX_PICTURE_BYTES;
 use crate::error::{Error, Result};
 use crate::files::read_regular;
+use crate::source::table_spec::Spec;
 use layout::{At, columns};
 use stream::{Cells, Messages, Picture, cells};
 
@@ -34,8 +34,6 @@ struct ArrowFile {
     batches: Vec<Cells>,
     /// The number after the last row of each batch.
     ends: Vec<usize>,
-    /// Bytes of each batch.
-    bytes: Vec<u64>,
 }
 
 /// Opens a file and gathers its labels.
@@ -46,7 +44,7 @@ pub(super) fn open(
 ) -> Result<(Box<dyn Part>, Option<String>)> {
     let file = shard.open()?;
     let wrong = |problem: String| shard.error(problem);
-    let mut messages = Messages::new(&file, shard.length).map_err(wrong)?;
+    let mut messages = Messages::new(&file, shard.length()).map_err(wrong)?;
     let first = messages
         .next()
         .map_err(wrong)?
@@ -56,13 +54,17 @@ pub(super) fn open(
         message.header_as_schema().ok_or_else(|| shard.error("expected a schema in its first message"))?;
     let (chosen, names) = chosen(schema, &shard.path, spec).map_err(wrong)?;
     labels.name(names).map_err(wrong)?;
-    let (mut batches, mut ends, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+    if let Some(label) = &chosen.label {
+        labels.kind(label.text, &shard.path).map_err(wrong)?;
+    }
+    let (mut batches, mut ends) = (Vec::new(), Vec::new());
     while let Some(framed) = messages.next().map_err(wrong)? {
         let Some(batch) = framed.batch().map_err(wrong)? else {
             check_kind(framed.message().map_err(wrong)?.header_type()).map_err(wrong)?;
             continue;
         };
         let found = cells(batch, framed.body, &chosen.image).map_err(wrong)?;
+        found.check_offsets(&file).map_err(wrong)?;
         match &chosen.label {
             None => labels.none(found.rows),
             Some(label) => {
@@ -73,12 +75,11 @@ pub(super) fn open(
         }
         if found.rows > 0 {
             ends.push(ends.last().unwrap_or(&0) + found.rows);
-            bytes.push(framed.body.bytes);
             batches.push(found);
         }
     }
     let note = chosen.note.map(|note| format!("{}: {note}", shard.path.display()));
-    Ok((Box::new(ArrowFile { shard, batches, ends, bytes }), note))
+    Ok((Box::new(ArrowFile { shard, batches, ends }), note))
 }
 
 /// Dictionaries belong to columns that are not read.
@@ -127,21 +128,14 @@ impl Part for ArrowFile {
         &self.shard
     }
 
-    fn groups(&self) -> Vec<Group> {
-        self.batches
-            .iter()
-            .zip(&self.bytes)
-            .map(|(batch, &bytes)| Group { rows: batch.rows, bytes })
-            .collect()
+    fn rows(&self) -> usize {
+        self.ends.last().copied().unwrap_or(0)
     }
 
     fn encoded(&self, _: usize, row: usize, _: &Kept) -> Result<Vec<u8>> {
         let (number, inside) = super::place(&self.ends, row);
         let bad = |reason: String| self.shard.bad_row(row, reason);
-        let file = self.shard.open().map_err(|error| match error {
-            Error::Read { source, .. } => bad(source.to_string()),
-            other => other,
-        })?;
+        let file = self.shard.open().map_err(|error| self.shard.of_row(row, error))?;
         match self.batches[number].picture(&file, inside, MAX_PICTURE_BYTES).map_err(bad)? {
             Picture::Bytes(bytes) => Ok(bytes),
             Picture::Null => Err(bad("it has no bytes: its image is null".to_owned())),
@@ -154,16 +148,21 @@ impl Part for ArrowFile {
     }
 }
 
-/// Of folders that `save_to_disk` wrote, the files that `state.json` names, in its order: others are left from before.
-pub(super) fn saved(files: Files) -> Result<Files> {
+/// Of folders that `save_to_disk` wrote, the files that `state.json` names, in its order: others are left from before. Files that are
+/// `places` themselves are what was asked for.
+pub(super) fn saved(files: Files, places: &[PathBuf]) -> Result<Files> {
     let Files { files, training, note } = files;
-    Ok(Files { files: named(files)?, training: named(training)?, note })
+    Ok(Files { files: named(files, places)?, training: named(training, places)?, note })
 }
 
-fn named(files: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+fn named(files: Vec<PathBuf>, places: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut lists: HashMap<PathBuf, bool> = HashMap::new();
     let mut all = Vec::new();
     for file in files {
+        if places.contains(&file) {
+            all.push(file);
+            continue;
+        }
         let folder = file.parent().unwrap_or(Path::new("")).to_owned();
         match lists.get(&folder) {
             Some(true) => {}

@@ -230,6 +230,11 @@ impl Cells {
         Ok(path.map_or(Picture::Null, |path| Picture::File(String::from_utf8_lossy(&path).into_owned())))
     }
 
+    /// Refuses values that lie over each other.
+    pub(super) fn check_offsets(&self, file: &File) -> Result<(), String> {
+        self.values.check_offsets(file, self.rows)
+    }
+
     /// All integers, or nulls.
     pub(super) fn integers(&self, file: &File) -> Result<Vec<Option<i64>>, String> {
         let Store::Integers { bytes, signed } = self.values.store else { return Ok(vec![None; self.rows]) };
@@ -243,6 +248,7 @@ impl Cells {
 
     /// All texts, or nulls, each of at most `most` bytes.
     pub(super) fn texts(&self, file: &File, most: u64) -> Result<Vec<Option<String>>, String> {
+        self.check_offsets(file)?;
         let text = |row| {
             let bytes = self.values.bytes(file, row, most)?;
             Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
@@ -284,6 +290,19 @@ impl Values {
         let mut bytes = vec![0; (end - start) as usize];
         read(file, &mut bytes, self.second.at + start)?;
         Ok(Some(bytes))
+    }
+
+    /// Refuses offsets that go back: values would lie over each other, and all of them could be far longer than the file.
+    fn check_offsets(&self, file: &File, rows: usize) -> Result<(), String> {
+        let Store::Bytes { offset } = self.store else { return Ok(()) };
+        // The buffer has them all, as was seen where the batch was found.
+        let mut all = vec![0; if rows == 0 { 0 } else { (rows + 1) * offset }];
+        read(file, &mut all, self.first.at)?;
+        let offsets = || all.chunks_exact(offset).map(|bytes| integer(bytes, true));
+        match offsets().zip(offsets().skip(1)).position(|(one, next)| next < one) {
+            Some(row) => Err(format!("it is damaged: row {row} of a batch ends before it begins")),
+            None => Ok(()),
+        }
     }
 
     fn present_bits(&self, file: &File, rows: usize) -> Result<Option<Vec<u8>>, String> {

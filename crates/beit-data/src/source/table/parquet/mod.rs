@@ -1,14 +1,13 @@
 //! Parquet files.
 
+mod claims;
 mod schema;
 
 use std::fs::File;
-use std::io;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use parquet::basic::Compression;
 use parquet::column::reader::{ColumnReader, get_column_reader};
 use parquet::data_type::ByteArray;
 use parquet::file::metadata::{
@@ -22,10 +21,10 @@ use super::features::{Features, KEY};
 use super::kept::{Block, Kept};
 use super::labels::Gathered;
 use super::shard::Shard;
-use super::spec::Spec;
 use super::{Group, Part, Said};
-use crate::error::{Error, Result};
-use crate::files::read_exact_at;
+use crate::error::Result;
+use crate::source::table_spec::Spec;
+use claims::{check_ends, check_rows, checked};
 use schema::columns;
 
 /// Pictures of a row group that are read together, in bytes; a larger group is several blocks.
@@ -34,12 +33,6 @@ const BLOCK_BYTES: u64 = 32 << 20;
 const MAX_BLOCK_BYTES: usize = 1 << 30;
 /// Rows that are read at once, so that no page stays in memory for longer than it is copied.
 const ROWS_AT_ONCE: usize = 64;
-/// Most rows for each byte of a column: what is above this is no data but a claim.
-const MAX_ROWS_PER_BYTE: u64 = 1024;
-/// First and last bytes of a file.
-const MAGIC: &[u8; 4] = b"PAR1";
-/// First and last bytes of an encrypted one.
-const ENCRYPTED: &[u8; 4] = b"PARE";
 
 /// A file, with what is needed to find its pictures.
 struct ParquetFile {
@@ -79,35 +72,18 @@ pub(super) fn open(
     let Chosen { image, label, note } =
         Chosen::choose(&columns(&metadata), &features, spec).map_err(wrong)?;
     labels.name(label.as_ref().and_then(|label| features.take(&label.name))).map_err(wrong)?;
+    if let Some(label) = &label {
+        labels.kind(label.text, &shard.path).map_err(wrong)?;
+    }
+    check_rows(&metadata, shard.length()).map_err(wrong)?;
     let mut groups = Vec::new();
     for group in metadata.row_groups() {
-        let pictures = checked(group, image, shard.length).map_err(wrong)?;
+        let pictures = checked(group, image, shard.length()).map_err(wrong)?;
         gather(&file, group, label.as_ref(), &shard, labels)?;
         groups.push(RowGroup::new(group.num_rows() as usize, pictures));
     }
     let note = note.map(|note| format!("{}: {note}", shard.path.display()));
     Ok((Box::new(ParquetFile::new(shard, groups)), note))
-}
-
-/// Whether it begins and ends as it should.
-fn check_ends(file: &File, shard: &Shard) -> Result<()> {
-    let (mut first, mut last) = ([0; 4], [0; 4]);
-    let read = |bytes: &mut [u8], at| read_exact_at(file, bytes, at);
-    let found = read(&mut first, 0).and_then(|()| read(&mut last, shard.length.saturating_sub(4)));
-    match found {
-        Err(source) if source.kind() != io::ErrorKind::UnexpectedEof => {
-            Err(Error::Read { path: shard.path.clone(), source })
-        }
-        Ok(()) if &first == ENCRYPTED || &last == ENCRYPTED => {
-            Err(shard.error("it is encrypted, which is not read: write it without encryption"))
-        }
-        Ok(()) if &first == MAGIC && &last == MAGIC => Ok(()),
-        Ok(()) if &first == MAGIC => {
-            Err(shard
-                .error("expected PAR1 at its end, found something else: it is cut short, fetch it again"))
-        }
-        _ => Err(shard.error("expected a Parquet file, which begins with PAR1")),
-    }
 }
 
 /// What the library says, its panics on damaged files among it.
@@ -122,44 +98,6 @@ fn features(metadata: &ParquetMetaData) -> Said<Features> {
     let pairs = metadata.file_metadata().key_value_metadata().into_iter().flatten();
     let json = pairs.filter(|pair| pair.key == KEY).find_map(|pair| pair.value.as_deref());
     json.map_or_else(|| Ok(Features::default()), Features::parse)
-}
-
-/// What is said of a column of a row group, where it can be true.
-fn checked(group: &RowGroupMetaData, leaf: usize, length: u64) -> Said<ColumnChunkMetaData> {
-    let chunk = group.columns().get(leaf).ok_or("a row group lacks a column")?;
-    let name = chunk.column_path().string();
-    let start =
-        chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset()).min(chunk.data_page_offset());
-    let [rows, values, start, bytes] = [group.num_rows(), chunk.num_values(), start, chunk.compressed_size()]
-        .map(|number| u64::try_from(number).map_err(|_| format!("column {name} claims {number}")));
-    let (rows, values, start, bytes) = (rows?, values?, start?, bytes?);
-    if start.checked_add(bytes).is_none_or(|end| end > length) {
-        return Err(format!(
-            "column {name} claims bytes {start} to {} of {length}: it is cut short or damaged, fetch it again",
-            start.saturating_add(bytes)
-        ));
-    }
-    if values != rows || chunk.column_descr().max_rep_level() > 0 {
-        return Err(format!("expected one value a row in column {name}, found {values} for {rows} rows"));
-    }
-    if rows > bytes.saturating_mul(MAX_ROWS_PER_BYTE) || chunk.uncompressed_size() < 0 {
-        return Err(format!(
-            "column {name} claims {rows} rows and {} bytes in {bytes} bytes",
-            chunk.uncompressed_size()
-        ));
-    }
-    match chunk.compression() {
-        Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::GZIP(_) | Compression::ZSTD(_) => {
-            Ok(chunk.clone())
-        }
-        other => {
-            let codec = other.to_string();
-            let codec = codec.split('(').next().unwrap_or_default().to_lowercase();
-            Err(format!(
-                "column {name} is compressed with {codec}, which is not read: write it with snappy, zstd or gzip"
-            ))
-        }
-    }
 }
 
 /// Reads rows of a column of a row group: what is left out, and what is told `row` one after the other.
@@ -240,7 +178,7 @@ fn gather(
         labels.none(rows);
         return Ok(());
     };
-    let chunk = checked(group, label.at, shard.length).map_err(|problem| shard.error(problem))?;
+    let chunk = checked(group, label.at, shard.length()).map_err(|problem| shard.error(problem))?;
     let mut told = 0;
     let read = read_column(file, &chunk, rows, 0..rows, |value| {
         told += 1;
@@ -295,17 +233,19 @@ impl ParquetFile {
     }
 
     /// Adds the pictures of some rows of a row group to a block.
-    fn read(&self, group: &RowGroup, rows: Range<usize>, block: &mut Block) -> Said<()> {
-        let file = self.shard.open().map_err(|error| match error {
-            Error::Read { source, .. } => source.to_string(),
-            other => other.to_string(),
-        })?;
-        read_column(&file, &group.pictures, group.rows, rows, |value| {
+    fn read(&self, group: &RowGroup, rows: Range<usize>, block: &mut Block) -> Result<()> {
+        let file = self.shard.open()?;
+        let read = read_column(&file, &group.pictures, group.rows, rows, |value| {
             block.push(match value {
                 Value::Bytes(bytes) => Some(bytes),
                 _ => None,
             });
             block.size() <= MAX_BLOCK_BYTES
+        });
+        read.or_else(|problem| {
+            // No row is bad where the file became another meanwhile, or could not be opened again for a page.
+            self.shard.open()?;
+            Err(self.shard.error(problem))
         })
     }
 }
@@ -313,6 +253,10 @@ impl ParquetFile {
 impl Part for ParquetFile {
     fn shard(&self) -> &Shard {
         &self.shard
+    }
+
+    fn rows(&self) -> usize {
+        self.ends.last().copied().unwrap_or(0)
     }
 
     fn groups(&self) -> Vec<Group> {
@@ -337,16 +281,19 @@ impl Part for ParquetFile {
         if !kept.is_scattered() {
             let block = kept.get((number, self.first_blocks[place] + block), || {
                 let mut block = Block::default();
-                // What is wrong with the rows that are missing is found when each is read alone.
-                let _ = self.read(group, rows.clone(), &mut block);
-                block
+                self.read(group, rows.clone(), &mut block).map(|()| block)
             });
-            if inside - rows.start < block.len() {
-                return picture(&block, inside - rows.start);
+            match block {
+                Ok(block) if inside - rows.start < block.len() => {
+                    return picture(&block, inside - rows.start);
+                }
+                Err(error) if error.ends_loading() => return Err(error),
+                // What is wrong with the rows that are missing is found when each is read alone.
+                _ => {}
             }
         }
         let mut alone = Block::default();
-        self.read(group, inside..inside + 1, &mut alone).map_err(|reason| self.shard.bad_row(row, reason))?;
+        self.read(group, inside..inside + 1, &mut alone).map_err(|error| self.shard.of_row(row, error))?;
         picture(&alone, 0)
     }
 }

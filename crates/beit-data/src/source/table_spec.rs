@@ -1,20 +1,23 @@
-//! What a string names: files, and columns in them.
+//! What a string names of tables: files, and columns in them.
 
 use std::path::{Path, PathBuf};
 
 /// Files and folders, and which of their columns are read.
+// Without the readers of tables only the places count.
+#[cfg_attr(not(any(feature = "parquet", feature = "arrow")), allow(dead_code))]
 #[derive(Debug, PartialEq)]
-pub(super) struct Spec {
+pub(crate) struct Spec {
     /// At least one.
-    pub(super) places: Vec<PathBuf>,
+    pub(crate) places: Vec<PathBuf>,
     /// The column of the pictures.
-    pub(super) image: Option<String>,
-    pub(super) label: LabelColumn,
+    pub(crate) image: Option<String>,
+    pub(crate) label: LabelColumn,
 }
 
 /// Where labels come from.
+#[cfg_attr(not(any(feature = "parquet", feature = "arrow")), allow(dead_code))]
 #[derive(Debug, PartialEq)]
-pub(super) enum LabelColumn {
+pub(crate) enum LabelColumn {
     /// From the column that looks like it.
     Usual,
     Named(String),
@@ -24,7 +27,7 @@ pub(super) enum LabelColumn {
 
 impl Spec {
     /// `PLACE[,PLACE…][,image=COLUMN][,label=COLUMN]`; a label without a name is none. A path with commas in it is one place.
-    pub(super) fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut spec = Self { places: Vec::new(), image: None, label: LabelColumn::Usual };
         if Path::new(text).exists() {
             spec.places.push(text.into());
