@@ -1,9 +1,11 @@
 //! From the bytes of a file to a picture.
 
+mod bands;
 mod budget;
 mod cmyk;
 mod gif;
 mod jpeg;
+mod npy;
 mod other_formats;
 mod outline;
 mod planes;
@@ -17,6 +19,7 @@ use std::path::Path;
 use ::image::metadata::Orientation;
 use ::image::{DynamicImage, RgbImage};
 
+use crate::bands::Bands;
 use crate::error::Error;
 use crate::files::read_regular;
 use crate::image::Image;
@@ -38,10 +41,20 @@ impl Image {
     ///
     /// [`Error::Read`] and [`Error::Decode`], both naming the file.
     pub fn open(path: impl AsRef<Path>) -> crate::error::Result<Self> {
-        let path = path.as_ref();
-        let bytes = read_regular(path, MAX_PICTURE_BYTES)
-            .map_err(|source| Error::Read { path: path.to_owned(), source })?;
-        Self::decode(&bytes, &path.display().to_string())
+        Self::open_as(path, None)
+    }
+
+    /// Reads a picture file: with so many channels as it is, or where `bands` is `None`, as [`open`](Self::open) does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] and [`Error::Decode`], both naming the file.
+    pub fn open_as(path: impl AsRef<Path>, bands: Option<Bands>) -> crate::error::Result<Self> {
+        let (bytes, name) = read(path.as_ref())?;
+        match bands {
+            Some(bands) => Self::decode_bands(&bytes, bands, &name),
+            None => Self::decode(&bytes, &name),
+        }
     }
 
     /// `[height, width]` of a picture file as it stands upright, from its header where that is enough: a TIFF or a GIF is decoded.
@@ -50,16 +63,52 @@ impl Image {
     ///
     /// Those of [`open`](Self::open).
     pub fn size_of(path: impl AsRef<Path>) -> crate::error::Result<[usize; 2]> {
-        let path = path.as_ref();
-        let bytes = read_regular(path, MAX_PICTURE_BYTES)
-            .map_err(|source| Error::Read { path: path.to_owned(), source })?;
-        let name = path.display().to_string();
+        let (bytes, name) = read(path.as_ref())?;
         let size = match bytes.as_slice() {
             bytes if jpeg::is_jpeg(bytes) => jpeg::size(bytes, Budget(MAX_DECODED_BYTES)),
             bytes if raster::is_raster(bytes) => raster::size(bytes, Budget(MAX_DECODED_BYTES)),
             bytes => return Self::decode(bytes, &name).map(|image| [image.height(), image.width()]),
         };
         size.map_err(|reason| Error::Decode { name, reason })
+    }
+
+    /// [`size_of`](Self::size_of) a picture that is read with so many channels as it is: from the header of a PNG or an array; a TIFF is
+    /// decoded.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open_as`](Self::open_as).
+    pub fn size_as(path: impl AsRef<Path>, bands: Option<Bands>) -> crate::error::Result<[usize; 2]> {
+        let Some(bands) = bands else { return Self::size_of(path) };
+        let (bytes, name) = read(path.as_ref())?;
+        bands::size(&bytes, bands, Budget(MAX_DECODED_BYTES)).map_err(|reason| Error::Decode { name, reason })
+    }
+
+    /// Decodes a picture with so many channels as it is, with its 8 or 16 bits: a PNG (grey, grey with transparency, RGB, RGBA; a palette
+    /// is RGB), a TIFF (of any meaning but a palette; strips, tiles or planes; of one channel a page, as many pages as channels), or an
+    /// array of NumPy (`[H, W]`, `[H, W, C]` or `[C, H, W]`: the last axis is that of the channels where it has as many, else the first;
+    /// `uint8`, `uint16`, and `float32` in 0 to 1, which becomes 16 bits).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Decode`] with `name` in it; also for a picture of other channels.
+    pub fn decode_bands(bytes: &[u8], bands: Bands, name: &str) -> crate::error::Result<Self> {
+        Self::decode_bands_within(bytes, bands, name, MAX_DECODED_BYTES)
+    }
+
+    /// [`decode_bands`](Self::decode_bands) where decoding may take at most `max_bytes` of memory, instead of [`MAX_DECODED_BYTES`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Decode`] with `name` in it; also for a picture that would take more.
+    pub fn decode_bands_within(
+        bytes: &[u8],
+        bands: Bands,
+        name: &str,
+        max_bytes: u64,
+    ) -> crate::error::Result<Self> {
+        bands::decode(bytes, bands, Budget(max_bytes))
+            .map_err(|reason| Error::Decode { name: name.to_owned(), reason })
     }
 
     /// Decodes a JPEG, PNG, WebP, BMP, TIFF or GIF file, whichever its first bytes say; of several pictures the first. The EXIF
@@ -95,6 +144,13 @@ impl Image {
         let (width, height) = image.dimensions();
         Ok(Self::new(height as usize, width as usize, image.into_raw()))
     }
+}
+
+/// The bytes of a picture file, and its name.
+fn read(path: &Path) -> crate::error::Result<(Vec<u8>, String)> {
+    let bytes = read_regular(path, MAX_PICTURE_BYTES)
+        .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    Ok((bytes, path.display().to_string()))
 }
 
 /// Decodes a picture of the format that its first bytes say.

@@ -39,7 +39,7 @@ impl Source for Cached {
             return Ok(image.clone());
         }
         let image = self.source.image(index)?;
-        let bytes = image.pixels().len();
+        let bytes = image.samples().bytes();
         if self.reserve(bytes) && self.pictures[index].set(image.clone()).is_err() {
             // Another thread was first.
             self.budget.fetch_add(bytes, Ordering::Relaxed);

@@ -25,7 +25,7 @@ pub use folder::Folder;
 pub use idx::Idx;
 pub use kinds::Unread;
 pub(crate) use kinds::endings;
-pub use open::{SCHEMES, open};
+pub use open::{SCHEMES, open, open_as};
 pub use pairs::Pairs;
 pub use part::Part;
 #[cfg(feature = "fashion-mnist")]

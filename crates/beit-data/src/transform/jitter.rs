@@ -32,7 +32,11 @@ impl ColourJitter {
         Self { brightness: deviation, contrast: deviation, saturation: deviation }
     }
 
-    /// Changes the picture.
+    /// Changes the picture, which is RGB of 8 bits; [`NONE`](Self::NONE) leaves any other as it is. As many numbers are drawn in either case.
+    ///
+    /// # Panics
+    ///
+    /// If another is to be changed.
     pub fn apply(&self, image: &mut Image, rng: &mut SampleRng) {
         let mut factor = |jitter: f64| between(rng, [(1.0 - jitter).max(0.0), 1.0 + jitter]);
         let mut steps = [
@@ -41,6 +45,9 @@ impl ColourJitter {
             Step::Saturation(factor(self.saturation)),
         ];
         shuffle(&mut steps, rng);
+        if *self == Self::NONE {
+            return;
+        }
         for step in steps {
             match step {
                 Step::Brightness(factor) => image.adjust_brightness(factor),

@@ -242,7 +242,8 @@ impl Classifier {
         if team.leads() {
             settings.check()?;
         }
-        let source = settings.data.open(settings.split())?;
+        let data = settings.data.seen_by(model, self.preprocessing().normalise.channels)?;
+        let source = data.open(settings.split())?;
         watch.notes_of(source.as_ref());
         self.refuse_beyond(settings.batch_size().min(source.len()))?;
         let loading = Loading::new(settings.batch_size(), 0, &settings.data, self.device(), watch);

@@ -7,6 +7,7 @@ mod journal;
 mod pretrain;
 mod replay;
 mod spikes;
+mod statistics;
 mod tokenizer;
 mod tokenizer_kinds;
 

@@ -16,6 +16,7 @@ use crate::device::{Device, Work};
 use crate::error::{Result, setting};
 use crate::labelled::Labelled;
 use crate::loaders::Loading;
+use crate::locate::locate;
 use crate::memory;
 use crate::progress::Watch;
 use crate::run::{Recorded, Run, data_stamp, newest};
@@ -24,8 +25,10 @@ use crate::settings::{
     AugmentSettings, AverageSettings, Batches, CropSettings, DataSettings, GuardSettings, HeldOutSettings,
     LoadSettings, MixingSettings, ModelSettings, OptimisationSettings, RunSettings,
 };
+use crate::train::init::Init;
 use crate::train::recipe;
 use crate::train::replay::{KeptStep, Replay};
+use beit_data::Channels;
 use beit_heads::Pooling;
 use beit_ops::{Ops, Plan};
 use beit_train::{Decay, Hyper, Recipe};
@@ -185,8 +188,23 @@ impl FinetuneSettings {
         Self { init: Some(init.into()), ..Self::default() }
     }
 
+    /// Images are read as the model sees them that training begins with. A run that goes on has written that down.
+    fn see_as_init(&mut self, watch: &Watch) -> Result<()> {
+        let goes_on = self.run.resumed().and_then(newest).is_some();
+        if let Some(init) = self.init.as_ref().filter(|_| !goes_on) {
+            // Whoever watches hears of fetching it now, and of what is in it when training begins.
+            locate(&init.to_string_lossy(), watch)?;
+            let opened = Init::open(init, &self.model, &self.loading, &Watch::silent())?;
+            self.data = self.data.seen_by(&init.to_string_lossy(), opened.channels()?)?;
+        }
+        Ok(())
+    }
+
     /// Refuses numbers that no run can have.
     fn check(&self) -> Result<()> {
+        if self.data.bands().is_some() && self.augment.changes_colour() {
+            setting!("--auto-augment: expected pictures in RGB of 8 bits, not --channels; leave it out");
+        }
         within("--layer-decay", "a factor", self.layer_decay, SHARE)?;
         within("--smoothing", "a share", self.smoothing, 0.0..1.0)?;
         self.model.check()?;
@@ -226,6 +244,7 @@ impl Finetuning {
     /// Settings that do not fit together, or data that is not there or has no labels.
     pub fn new(mut settings: FinetuneSettings, watch: &Watch) -> Result<Self> {
         settings.run.folder.settle();
+        settings.see_as_init(watch)?;
         settings.check()?;
         let data = &settings.data;
         let (labels, seed) = (settings.labels, settings.training.seed);
@@ -233,6 +252,9 @@ impl Finetuning {
             FinetuneTask::Classify => Labelled::open(data, labels, settings.held_out, seed, watch)?,
             FinetuneTask::Segment => Labelled::open_masks(data, labels, settings.held_out, seed, watch)?,
         };
+        if settings.init.is_none() {
+            settings.model.settle_statistics(&settings.data, images.source.as_ref(), watch)?;
+        }
         let n = images.indices.len();
         let usual = Usual::of(settings.task, &images)?;
         settings.training.batches = settings.training.batches.or(usual.batch_size).into();
@@ -336,6 +358,11 @@ impl Finetuning {
     fn copies(&self, device: &Device) -> usize {
         let FinetuneSettings { training, average, .. } = &self.settings;
         training.kept(average.decay(), device.team().shard().of)
+    }
+
+    /// The channels of a new model.
+    fn channels(&self) -> usize {
+        Channels::of_pictures(self.settings.data.bands()).count()
     }
 
     /// The names of the classes that are learnt.

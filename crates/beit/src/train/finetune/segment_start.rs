@@ -52,11 +52,12 @@ impl Finetuning {
         let FinetuneSettings { model, training, .. } = &self.settings;
         let image_size = Some(Sides(self.crop(model.patch())?));
         let mut vit = ModelSettings { image_size, ..model.clone() }.config()?;
+        vit.channels = self.channels();
         training.check_frozen(vit.depth, None)?;
         if vit.relative_positions == RelativePositions::Shared {
             vit.relative_positions = RelativePositions::PerLayer;
         }
-        let preprocessing = model.preprocessing(&vit);
+        let preprocessing = model.preprocessing(&vit, self.settings.data.bands());
         let config = self.segmenter_on(vit)?;
         self.refuse_segmenter_beyond(device, &config)?;
         let params = Segmenter::init(ops, &config, training.seed);
@@ -109,6 +110,7 @@ impl Finetuning {
         if let Some(segmenter) = opened.entry.filter(|entry| entry.task == Task::Segment)
             && let Some(authors) = segmenter.authors_preprocessing(vit.image)
             && !model.imagenet_default_mean_and_std
+            && model.mean.is_empty()
         {
             normalise = authors.normalise.seeing(normalise.channels);
         }

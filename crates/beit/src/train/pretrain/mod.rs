@@ -7,7 +7,7 @@ mod start;
 use super::advice::advise;
 use super::tokenizer_kinds::Plan as TokenizerPlan;
 use crate::device::Device;
-use crate::error::Result;
+use crate::error::{Result, setting};
 use crate::load;
 use crate::loaders::Loading;
 use crate::memory::{self, Planned};
@@ -85,7 +85,7 @@ pub struct PretrainSettings {
     #[cfg_attr(feature = "clap", command(flatten))]
     #[serde(flatten)]
     pub crop: CropSettings,
-    /// Colour jitter of the pre-training views; where not given, 0 for the tiny preset, 0.4 for others
+    /// Colour jitter of the pre-training views; where not given, 0 for the tiny preset and with --channels, 0.4 for others
     #[cfg_attr(feature = "clap", arg(long, alias = "color-jitter"))]
     pub colour_jitter: Option<f64>,
     /// An average of the weights.
@@ -130,7 +130,13 @@ impl PretrainSettings {
         self.crop.check()?;
         self.average.check()?;
         self.guard.check()?;
-        within("--colour-jitter", "a jitter", self.colour_jitter.unwrap_or(0.0), 0.0..=10.0)
+        let jitter = self.colour_jitter.unwrap_or(0.0);
+        if jitter != 0.0 && self.data.bands().is_some() {
+            setting!(
+                "--colour-jitter {jitter}: expected pictures in RGB of 8 bits, not --channels; leave it out"
+            );
+        }
+        within("--colour-jitter", "a jitter", jitter, 0.0..=10.0)
     }
 
     /// How pictures become pixels. A run that goes on has written that down.
@@ -138,7 +144,7 @@ impl PretrainSettings {
         match (start, self.newest()) {
             (Some(start), _) => start.preprocessing(vit, self),
             (None, Some(own)) if self.init.is_some() => load::preprocessing(&Checkpoint::open(own)?, vit),
-            _ => Ok(self.model.preprocessing(vit)),
+            _ => Ok(self.model.preprocessing(vit, self.data.bands())),
         }
     }
 }
@@ -198,15 +204,19 @@ impl Pretraining {
         let (vit, init) = settings.start(watch)?;
         let usual = Size::of(&vit).unwrap_or(settings.model.preset).usual_pretraining();
         settings.training.settle(usual.batch_size, usual.epochs);
-        settings.colour_jitter.get_or_insert(usual.colour_jitter);
+        let jitter = if settings.data.bands().is_some() { 0.0 } else { usual.colour_jitter };
+        settings.colour_jitter.get_or_insert(jitter);
         settings.run.folder.settle();
         let masker = settings.mask.masker(vit.grid())?;
         settings.check()?;
         settings.training.check_frozen(vit.depth, settings.init.as_deref())?;
         let source = settings.data.open(Split::Train)?;
         watch.notes_of(source.as_ref());
+        if settings.init.is_none() {
+            settings.model.settle_statistics(&settings.data, source.as_ref(), watch)?;
+        }
         let (codebook, tokenizer) = match &settings.tokenizer {
-            Some(name) => (load::codebook(name, watch)?, None),
+            Some(name) => (load::codebook_for(name, vit.channels, watch)?, None),
             None => {
                 let PretrainSettings { tokenizer_kind, tokenizer_steps, training, .. } = &settings;
                 let plan = TokenizerPlan::for_vit(*tokenizer_kind, &vit, *tokenizer_steps, training.seed)?;
@@ -317,7 +327,7 @@ impl Pretraining {
                 .map(|_| params.clone())
                 .collect();
             let masked = self.masker.config().target * batch;
-            let images = ops.zeros([batch, 3, vit.image[0], vit.image[1]]);
+            let images = ops.zeros(vit.images(batch));
             let mask = ops.zeros([batch, vit.patches()]);
             let rows = ops.upload_ids(&vec![1; masked]);
             let input = beit_vit::Input { images: &images, mask: Some(&mask), drop_path: None };

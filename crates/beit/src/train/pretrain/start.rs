@@ -6,7 +6,7 @@ use crate::load;
 use crate::progress::Watch;
 use crate::run::{newest, run_of, tokenizer_of};
 use crate::train::init::{Init, no_transformer, same_patches, unfit};
-use beit_data::Preprocessing;
+use beit_data::{Channels, Preprocessing};
 use beit_heads::Mim;
 use beit_ops::Ops;
 use beit_tokenizer::Config as TokenizerConfig;
@@ -31,7 +31,11 @@ impl PretrainSettings {
 
     /// The transformer, and the model it is taken from where `--init` names one. A run that goes on needs that model no more.
     pub(super) fn start(&mut self, watch: &Watch) -> Result<(Config, Option<Init>)> {
-        let Some(name) = self.init.clone() else { return Ok((self.model.config()?, None)) };
+        let Some(name) = self.init.clone() else {
+            let mut vit = self.model.config()?;
+            vit.channels = Channels::of_pictures(self.data.bands()).count();
+            return Ok((vit, None));
+        };
         self.model.check()?;
         if let Some(own) = self.newest() {
             let checkpoint = Checkpoint::open(&own)?;
@@ -43,6 +47,7 @@ impl PretrainSettings {
         let model = init.checkpoint.model().pretrained(0);
         let mut vit = model.ok_or_else(|| no_transformer(&init.path))?.vit;
         same_patches(&name, self.model.patch_size, vit.patch)?;
+        self.data = self.data.seen_by(&name.to_string_lossy(), init.channels()?)?;
         vit.image = self.loading.options(self.model.image_size).image.unwrap_or(vit.image);
         vit.drop_path = self.model.drop_path.unwrap_or(vit.drop_path);
         vit.validate().map_err(unfit(&init.path))?;
