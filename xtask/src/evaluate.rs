@@ -22,6 +22,7 @@ use serde::Serialize;
   cargo xtask evaluate --model microsoft/beit-base-patch16-224 --data folder:imagenet/val
   cargo xtask evaluate --model runs/finetune-001 --data folder:photos --out runs/evaluation --per-class
   cargo xtask evaluate --model runs/finetune-001 --data folder:photos --out runs/evaluation --resume
+  cargo xtask evaluate --model runs/finetune-001 --data folder:photos --crops 3
   cargo xtask evaluate --model runs/finetune-002 --data scenes --per-class
   cargo xtask evaluate --model microsoft/beit-base-finetuned-ade-640-640 --data ade:ADEChallengeData2016 --scales 0.5,0.75,1,1.25,1.5,1.75 --flip")]
 pub(crate) struct Args {
@@ -88,7 +89,7 @@ fn evaluate(args: &Args, given: &Given, member: &Member) -> anyhow::Result<()> {
             args.answer(member, &found, &found.per_class, found.sentence(), || found.per_class_text())
         }
         FineTuned::Segmenter(segmenter) => {
-            given.refuse(&["batch_size"], "classification, and this is a segmenter")?;
+            given.refuse(&["batch_size", "crops"], "classification, and this is a segmenter")?;
             let found = segmenter.evaluate(name, &args.settings, &args.views, watch)?;
             args.answer(member, &found, &found.counts.per_class(), found.sentence(), || {
                 found.per_class_text()

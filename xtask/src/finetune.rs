@@ -1,12 +1,14 @@
 //! `finetune`: classification and segmentation.
 
 use crate::output::Output;
+use crate::pretrain::LOOKED_AT;
 use crate::ranks::{self, Member};
+use crate::recipe::Recipes;
 use crate::signals;
-use crate::usage::{Given, command};
-use beit::{DeviceSettings, FinetuneSettings, Finetuning, RankSettings, SumSettings};
+use crate::usage::{Given, usage};
+use beit::{DeviceSettings, FinetuneSettings, Finetuning, PlannedRun, RankSettings, SumSettings, Survey};
 use clap::Args as ClapArgs;
-use serde_json::json;
+use serde::Serialize;
 
 /// Fine-tune for classification or segmentation, from a run, a checkpoint, or from scratch
 #[derive(ClapArgs)]
@@ -15,13 +17,16 @@ use serde_json::json;
   cargo xtask finetune --init runs/pretrain-001 --labels 500 --epochs 50
   cargo xtask finetune --init microsoft/beit-base-patch16-224-pt22k --image-size 384 --data folder:photos
   cargo xtask finetune --init microsoft/beit-base-patch16-224-pt22k --data folder:photos --aa rand-m9-mstd0.5-inc1 --mixup 0.8 --cutmix 1
+  cargo xtask finetune --recipe in1k-ft-base-ft22k-384 --data folder:imagenet
   cargo xtask finetune --from-scratch --labels 500
   cargo xtask finetune --task segment --data scenes --init runs/pretrain-001
   cargo xtask finetune --task segment --data masks:photos,masks,classes.txt --init microsoft/beit-base-patch16-224-pt22k --head upernet")]
 pub(crate) struct Args {
     #[command(flatten)]
     settings: FinetuneSettings,
-    /// Check everything, and stop
+    #[command(flatten)]
+    recipes: Recipes,
+    /// Check everything, say how much work, memory and time the run takes, and stop
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -40,29 +45,52 @@ pub(crate) fn run(args: Args, given: &Given) -> anyhow::Result<()> {
 }
 
 fn train(mut args: Args, given: &Given, member: &Member) -> anyhow::Result<()> {
-    args.settings.run.decide(&member.team)?;
-    if let Some(out) = args.settings.run.resumed() {
-        (args.settings, args.device) =
-            beit::settings_of_run(&args.settings, &args.device, out, |name| given.has(name))?;
-    }
-    args.settings.run.folder.command = Some(command());
+    let flags = (args.settings, args.device);
+    (args.settings, args.device) = args.recipes.settle(flags, |settings| &mut settings.run, given, member)?;
+    start_is_clear(&args.settings)?;
     args.device.check()?;
     signals::catch();
+    args.settings.training.divide(member.team.shard().of)?;
     member.team.share(&mut args.settings.training.update_freq)?;
     let finetuning = Finetuning::new(args.settings, &member.watch)?;
     let device = member.open(&args.device)?;
     member.watch.note(&finetuning.describe());
     if args.dry_run {
-        let steps = finetuning.check(&device)?;
-        return member.answer(args.output, &json!({ "steps": steps }), "everything fits");
+        let survey = finetuning.survey(LOOKED_AT);
+        member.watch.note(&format!("data: {}", survey.sentence()));
+        let plan = finetuning.check(&device)?;
+        let answer = DryRun { plan: &plan, seconds: plan.seconds(), data: &survey };
+        return member.answer(args.output, &answer, &format!("everything fits\n{}", plan.sentence()));
     }
     let done = finetuning.run(&device.adding_up(&args.sums, &member.watch)?)?;
     let sentence = format!(
-        "{}\n{}\ncheckpoint: {}\nnext: cargo xtask evaluate --model {}",
+        "{}\n{}\ncheckpoint: {}\n{}next: cargo xtask evaluate --model {}",
         done.sentence(),
         done.beside_sentence(),
         done.checkpoint.display(),
+        done.best.as_ref().map(|best| best.sentence() + "\n").unwrap_or_default(),
         done.run.display(),
     );
     member.answer(args.output, &done, &sentence)
+}
+
+/// Flags that contradict each other do not parse; recipes may.
+fn start_is_clear(FinetuneSettings { init, from_scratch, run, .. }: &FinetuneSettings) -> anyhow::Result<()> {
+    match (init, from_scratch) {
+        _ if run.resumed().is_some() => Ok(()),
+        (None, false) => {
+            usage!("--init or --from-scratch: expected a model to start from, or that there is none")
+        }
+        (Some(_), true) => usage!("--init and --from-scratch: expected one of them"),
+        _ => Ok(()),
+    }
+}
+
+#[derive(Serialize)]
+struct DryRun<'a> {
+    #[serde(flatten)]
+    plan: &'a PlannedRun,
+    /// Of the run, with one process here.
+    seconds: Option<f64>,
+    data: &'a Survey,
 }

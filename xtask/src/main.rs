@@ -5,6 +5,7 @@
 mod bench;
 mod compare;
 mod device;
+mod doctor;
 mod embed;
 mod evaluate;
 mod finetune;
@@ -15,6 +16,7 @@ mod predict;
 mod pretrain;
 mod probe;
 mod ranks;
+mod recipe;
 mod replay;
 mod show;
 mod signals;
@@ -43,6 +45,8 @@ struct Cli {
 enum Verb {
     Pretrain(pretrain::Args),
     Finetune(finetune::Args),
+    Recipes(recipe::Args),
+    Doctor(doctor::Args),
     Evaluate(evaluate::Args),
     Predict(predict::Args),
     Embed(embed::Args),
@@ -63,15 +67,17 @@ enum Verb {
 fn main() -> ExitCode {
     let matches = Cli::command().get_matches_from(usage::dashes(std::env::args_os()));
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let given = usage::Given::from_matches(matches.subcommand().map_or(&matches, |(_, verb)| verb));
+    let given = usage::Given::from_matches(&matches);
     let done = match cli.verb {
         Verb::Pretrain(args) => pretrain::run(args, &given),
         Verb::Finetune(args) => finetune::run(args, &given),
+        Verb::Recipes(args) => recipe::run(&args),
+        Verb::Doctor(args) => doctor::run(&args),
         Verb::Evaluate(args) => evaluate::run(&args, &given),
         Verb::Predict(args) => predict::run(&args, &given),
         Verb::Embed(args) => embed::run(&args),
         Verb::Probe(verb) => probe::run(&verb),
-        Verb::Tokenizer(verb) => tokenizer::run(verb),
+        Verb::Tokenizer(verb) => tokenizer::run(verb, &given),
         Verb::Show(verb) => show::run(verb),
         Verb::Infer(args) => infer::run(&args),
         Verb::Weights(verb) => weights::run(verb),

@@ -166,14 +166,14 @@ impl Progress for Terminal {
         }
         self.with(|shown| {
             if has_bar() {
-                shown.bar.set_message(measures(report));
+                shown.bar.set_message(format!("{}  {}", measures(report), pace(report)));
             } else if !self.json {
-                let StepReport { phase, step, total, images_per_second, .. } = report;
+                let StepReport { phase, step, total, .. } = report;
                 note(&format!(
-                    "{phase} {step}/{total}, {} left  {}  {images_per_second:.0} images/s, {}",
+                    "{phase} {step}/{total}, {} left  {}  {}",
                     HumanDuration(shown.left(*step, *total)),
                     measures(report),
-                    waits(report)
+                    pace(report)
                 ));
             }
         });
@@ -193,9 +193,14 @@ impl Progress for Terminal {
     }
 }
 
-/// What the time was spent on besides computing.
-pub(crate) fn waits(report: &StepReport) -> String {
-    let data = format!("{:.0} % waiting for data", 100.0 * report.data_wait);
+/// How fast it goes, and what the time was spent on besides computing.
+pub(crate) fn pace(report: &StepReport) -> String {
+    format!("{:.0} images/s, {}", report.images_per_second, waits(report))
+}
+
+fn waits(report: &StepReport) -> String {
+    let ready = report.batches_ready.map_or_else(String::new, |ready| format!(" ({ready:.1} batches ready)"));
+    let data = format!("{:.0} % waiting for data{ready}", 100.0 * report.data_wait);
     match report.exchange {
         Some(exchange) => format!(
             "{data}, {:.0} % for gradients of other processes ({:.0} % of their sums hidden)",

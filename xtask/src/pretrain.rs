@@ -2,14 +2,18 @@
 
 use crate::output::Output;
 use crate::ranks::{self, Member};
+use crate::recipe::Recipes;
 use crate::signals;
-use crate::usage::{Given, command};
+use crate::usage::Given;
 use beit::{
     ClusterSettings, Device, DeviceSettings, PlannedRun, Predicted, PretrainSettings, Pretrained,
-    Pretraining, RankSettings, SumSettings,
+    Pretraining, RankSettings, SumSettings, Survey,
 };
 use clap::Args as ClapArgs;
 use serde::Serialize;
+
+/// Images that a dry run looks at.
+pub(crate) const LOOKED_AT: usize = 20;
 
 /// Pre-train by masked image modelling, without labels. With no flags: embedded images, a tiny model, a few minutes
 #[derive(ClapArgs)]
@@ -17,13 +21,16 @@ use serde::Serialize;
   cargo xtask pretrain
   cargo xtask pretrain --data folder:photos --preset small --epochs 300 --out runs/photos
   cargo xtask pretrain --resume --out runs/photos
+  cargo xtask pretrain --recipe in1k-800-base --data folder:imagenet --dry-run
   cargo xtask pretrain --ranks 2
   cargo xtask pretrain --dry-run --preset base --ranks 16 --nodes 2 --link 100
   torchrun --no-python --nproc-per-node 2 target/release/xtask pretrain")]
 pub(crate) struct Args {
     #[command(flatten)]
     settings: PretrainSettings,
-    /// Check everything, say how much work and memory the run takes, and stop
+    #[command(flatten)]
+    recipes: Recipes,
+    /// Check everything, say how much work, memory and time the run takes, and stop
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -48,28 +55,21 @@ pub(crate) fn run(args: Args, given: &Given) -> anyhow::Result<()> {
 }
 
 fn train(mut args: Args, given: &Given, member: &Member) -> anyhow::Result<()> {
-    args.settings.run.decide(&member.team)?;
-    if let Some(out) = args.settings.run.resumed() {
-        (args.settings, args.device) =
-            beit::settings_of_run(&args.settings, &args.device, out, |name| given.has(name))?;
-    }
-    args.settings.run.folder.command = Some(command());
+    let flags = (args.settings, args.device);
+    (args.settings, args.device) = args.recipes.settle(flags, |settings| &mut settings.run, given, member)?;
     args.device.check()?;
     signals::catch();
-    let imagined = args.ranks.ranks.unwrap_or(member.team.shard().of);
+    let of = member.team.shard().of;
+    let imagined = args.ranks.ranks.filter(|_| args.dry_run).unwrap_or(of);
+    args.settings.training.divide(imagined)?;
     if args.dry_run {
         args.settings.training.update_freq.get_or_insert(imagined.max(1) as u64);
     }
     member.team.share(&mut args.settings.training.update_freq)?;
-    let pretraining = Pretraining::new(args.settings, &member.watch)?;
+    let pretraining = Pretraining::new(args.settings.clone(), &member.watch)?;
     member.watch.note(&pretraining.describe());
     if args.dry_run {
-        let predicted = match args.ranks.ranks {
-            Some(ranks) => pretraining.predict(ranks, &args.cluster, || Device::open(&args.device))?,
-            None => Vec::new(),
-        };
-        let plan = pretraining.plan(args.device.footprint()?, imagined)?;
-        return dry_run(&plan, &predicted, (member, args.output));
+        return dry_run(&pretraining, imagined, &args, member);
     }
     let device = member.open(&args.device)?.adding_up(&args.sums, &member.watch)?;
     let done = pretraining.run(&device)?;
@@ -77,12 +77,12 @@ fn train(mut args: Args, given: &Given, member: &Member) -> anyhow::Result<()> {
 }
 
 fn sentence(done: &Pretrained) -> String {
-    let Pretrained { run, checkpoint, tokens, split, pictures } = done;
+    let Pretrained { run, checkpoint, best, tokens, split, pictures } = done;
     format!(
         "masked-token accuracy on {} patches of {split} images: {:.3}, which is {:.3} of the way from {:.3} to 1\n\
          without a model: always the commonest token {:.3}, the commonest at that position {:.3}, that of the nearest visible patch {:.3}\n\
          on the {} that are not background: {:.3}, commonest token: {:.3}\n\
-         checkpoint: {}\npictures: {}\nnext: cargo xtask finetune --init {}",
+         checkpoint: {}\n{}pictures: {}\nnext: cargo xtask finetune --init {}",
         tokens.patches,
         tokens.accuracy,
         tokens.share_of_gap(),
@@ -94,40 +94,58 @@ fn sentence(done: &Pretrained) -> String {
         tokens.content_accuracy,
         tokens.content_majority,
         checkpoint.display(),
+        best.as_ref().map(|best| best.sentence() + "\n").unwrap_or_default(),
         pictures.display(),
         run.display(),
     )
 }
 
-fn dry_run(
-    plan: &PlannedRun,
-    predicted: &[Predicted],
-    (member, output): (&Member, Output),
-) -> anyhow::Result<()> {
-    let (steps, flops) = (plan.steps, plan.flops_per_step as f64);
-    let mut sentence = format!(
-        "a step: {:.1} GFLOP, {:.0} MiB; the run: {steps} steps, {:.1} TFLOP (tokenizer not counted)",
-        flops / 1e9,
-        plan.peak_bytes as f64 / (1 << 20) as f64,
-        flops * steps as f64 / 1e12,
-    );
+/// Everything but the training.
+fn dry_run(pretraining: &Pretraining, imagined: usize, args: &Args, member: &Member) -> anyhow::Result<()> {
+    let survey = pretraining.survey(LOOKED_AT);
+    member.watch.note(&format!("data: {}", survey.sentence()));
+    let mut plan = pretraining.plan(args.device.footprint()?, imagined)?;
+    let device = member.open(&args.device)?;
+    plan.images_per_second = match args.cluster.rate {
+        Some(rate) => Some(rate),
+        // The machine that the run is for may have what this one lacks.
+        None => pretraining
+            .rate(&device)
+            .inspect_err(|error| member.watch.note(&format!("the speed was not measured: {error}")))
+            .ok(),
+    };
+    if let Err(error) = pretraining.fits(&device) {
+        member.watch.note(&format!("not on this machine: {error}"));
+    }
+    let cluster = ClusterSettings { rate: plan.images_per_second, ..args.cluster.clone() };
+    let mut predicted = Vec::new();
+    if cluster.rate.is_some() {
+        let ranks = args.ranks.ranks.unwrap_or(1);
+        predicted = pretraining.predict(ranks, &cluster, || Device::open(&args.device))?;
+        predicted.retain(|_| args.ranks.ranks.is_some());
+    }
+    let mut sentence = plan.sentence();
     if !predicted.is_empty() {
         sentence += "\n ranks  machines  compute s  exchange s  sent MB  images/s  efficiency     days";
     }
-    for Predicted { ranks, nodes, compute, exchange, sent, images_per_second, efficiency, days } in predicted
+    for Predicted { ranks, nodes, compute, exchange, sent, images_per_second, efficiency, days } in &predicted
     {
         sentence += &format!(
             "\n{ranks:6}  {nodes:8}  {compute:9.3}  {exchange:10.3}  {:7.0}  {images_per_second:8.0}  {efficiency:10.2}  {days:7.2}",
             sent / 1e6
         );
     }
-    member.answer(output, &DryRun { plan, predicted }, &sentence)
+    let answer = DryRun { plan: &plan, seconds: plan.seconds(), data: &survey, predicted: &predicted };
+    member.answer(args.output, &answer, &sentence)
 }
 
 #[derive(Serialize)]
 struct DryRun<'a> {
     #[serde(flatten)]
     plan: &'a PlannedRun,
+    /// Of the run, with one process here.
+    seconds: Option<f64>,
+    data: &'a Survey,
     /// With more and more processes.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     predicted: &'a [Predicted],

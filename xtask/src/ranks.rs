@@ -1,6 +1,6 @@
 //! Verbs that several processes do together.
 
-use crate::output::{Output, note, plain, waits};
+use crate::output::{Output, note, pace, plain};
 use crate::signals;
 use crate::usage;
 use beit::{
@@ -156,11 +156,8 @@ impl Progress for Log {
     }
 
     fn report(&self, report: &StepReport) {
-        let StepReport { phase, step, total, images_per_second, loss, .. } = report;
-        self.note(&format!(
-            "{phase} {step}/{total}  loss {loss:.3}  {images_per_second:.0} images/s, {}",
-            waits(report)
-        ));
+        let StepReport { phase, step, total, loss, .. } = report;
+        self.note(&format!("{phase} {step}/{total}  loss {loss:.3}  {}", pace(report)));
     }
 
     fn stops(&self) -> bool {

@@ -7,7 +7,7 @@ use beit::{DeviceSettings, Replay, Replaying};
 use clap::Args as ClapArgs;
 use std::path::PathBuf;
 
-/// Compute a step again that a run did not take, and show which images and parameters made it leap. Nothing is written
+/// Compute a step again that a run did not take, and show which images and parameters made it leap. Nothing is written but indices of images
 #[derive(ClapArgs)]
 #[command(after_help = "Examples:
   cargo xtask replay runs/pretrain-001/spikes/step-0001234
@@ -25,6 +25,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, given: &Given) -> anyhow::Result<()> {
+    given.refuse(&["precision"], "the run, whose precision is taken")?;
     let watch = args.output.watch();
     let replaying = Replaying::open(&args.step, &args.device, |name| given.has(name))?;
     let device = device::open(replaying.device(), &watch)?;

@@ -4,7 +4,7 @@ use crate::device;
 use crate::output::{Output, Overwrite};
 use crate::ranks::{self, Member};
 use crate::signals;
-use crate::usage::command;
+use crate::usage::{Given, command};
 use beit::settings::Sides;
 use beit::{
     Contents, DataSettings, DeviceSettings, RankSettings, SumSettings, Tokenizer, TokenizerKind,
@@ -27,6 +27,7 @@ pub(crate) enum Verb {
 #[derive(ClapArgs)]
 #[command(after_help = "Examples:
   cargo xtask tokenizer train --data folder:photos --image-size 112 --vocab 1024 --steps 20000 --out runs/tokenizer
+  cargo xtask tokenizer train --resume --out runs/tokenizer
   cargo xtask tokenizer train --kind kmeans --data folder:photos --image-size 112 --token-size 8 --vocab 1024")]
 pub(crate) struct TrainArgs {
     #[command(flatten)]
@@ -111,11 +112,11 @@ pub(crate) struct InspectArgs {
     common: Common,
 }
 
-pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
+pub(crate) fn run(verb: Verb, given: &Given) -> anyhow::Result<()> {
     match verb {
         Verb::Train(args) => {
             let (ranks, output) = (args.ranks.clone(), args.output);
-            ranks::run(&ranks, output, |member| train(*args, member))
+            ranks::run(&ranks, output, |member| train(*args, given, member))
         }
         Verb::Encode(args) => encode(&args),
         Verb::Decode(args) => decode(&args),
@@ -123,12 +124,17 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
     }
 }
 
-fn train(mut args: TrainArgs, member: &Member) -> anyhow::Result<()> {
+fn train(mut args: TrainArgs, given: &Given, member: &Member) -> anyhow::Result<()> {
+    args.settings.run.decide(&member.team)?;
+    if let Some(out) = args.settings.run.resumed() {
+        (args.settings, args.device) =
+            beit::settings_of_run(&args.settings, &args.device, out, |path| given.has_path(path))?;
+    }
     signals::catch();
     if args.settings.kind == TokenizerKind::Dvae {
         member.team.share(&mut args.settings.update_freq)?;
     }
-    args.settings.folder.command = Some(command());
+    args.settings.run.folder.command = Some(command());
     let training = TokenizerTraining::new(args.settings)?;
     let device = member.open(&args.device)?.adding_up(&args.sums, &member.watch)?;
     let trained = training.run(&device, &member.watch)?;

@@ -44,12 +44,21 @@ pub(crate) struct Given(HashSet<String>);
 
 impl Given {
     pub(crate) fn from_matches(matches: &ArgMatches) -> Self {
+        // Those of the verb, and of the verb of a verb.
+        if let Some((_, verb)) = matches.subcommand() {
+            return Self::from_matches(verb);
+        }
         let given = |id: &&clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
         Self(matches.ids().filter(given).map(|id| id.as_str().to_owned()).collect())
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.contains(name)
+    }
+
+    /// The same of the setting with this name in `run.toml`: the fields of structs in structs are flags of one name.
+    pub(crate) fn has_path(&self, path: &str) -> bool {
+        self.has(path.rsplit('.').next().unwrap_or(path))
     }
 
     /// Refuses flags that would have no effect, by the names of their fields.

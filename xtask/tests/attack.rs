@@ -4,31 +4,12 @@
 
 mod common;
 
+use common::random::Random;
 use common::{Outcome, Place};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-/// Random numbers that need no library: xorshift.
-struct Random(u64);
-
-impl Random {
-    fn new(attack: &str) -> Self {
-        let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-        let seed =
-            std::env::var("ATTACK_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(now) | 1;
-        println!("{attack}: ATTACK_SEED={seed}");
-        Self(seed)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % n.max(1) as u64) as usize
-    }
-}
+use std::time::{Duration, Instant};
 
 /// How long an attack goes on.
 fn minutes(share: f64) -> Duration {
@@ -70,8 +51,8 @@ fn trainings() -> Vec<Training> {
         ),
         of(
             "tokenizer",
-            format!("tokenizer train {common} --steps 30 --out"),
-            "tokenizer train --data folder:photos --report-every 1 --steps 30 --overwrite --out",
+            format!("tokenizer train {common} --steps 30 --save-every 1 --out"),
+            "tokenizer train --resume --out",
             &["tokenizer/model.safetensors", "tokenizer/decoder.safetensors"],
         ),
     ]

@@ -133,6 +133,12 @@ fn from_a_tokenizer_to_features() {
     let judged = place.good("evaluate --model tuned --data folder:set --json");
     assert!(judged.stderr.contains("5 channels as they are"), "{judged}");
     assert_eq!(judged.answer()["images"], 12);
+    // Of a square all three crops are the whole.
+    let cropped = place.good("evaluate --model tuned --data folder:set --crops 3 --json").answer();
+    assert_eq!(
+        [&cropped["images"], &cropped["top1"]],
+        [&judged.answer()["images"], &judged.answer()["top1"]]
+    );
     place.good("embed --model tuned --data folder:set --out f.safetensors");
     assert_eq!(finite(&place.path("f.safetensors"), "features")[0], 12);
     place.good("embed set/test/class-0/00.npy set/test/class-0/01.tif --model pre --out g.safetensors");
@@ -140,6 +146,27 @@ fn from_a_tokenizer_to_features() {
     place.good("probe knn --k 3 --model pre --data folder:set");
     place.good("show reconstruction --model pre --data folder:set --images 2");
     place.good("show masks --data folder:set --channels 5");
+    // What looks before a run reads images as the run does.
+    for (what, flags) in
+        [("tuned", "--recipe tuned/run.toml"), ("pre", "--set init=pre"), ("flags", "--channels 5")]
+    {
+        let looked = place.good(&format!("doctor {flags} --data folder:set --out runs/{what}"));
+        assert!(
+            looked.stdout.contains("folder:set: 32 images, 32 of them looked at: shorter sides"),
+            "{looked}"
+        );
+        assert!(!looked.stdout.contains("cannot be decoded"), "{looked}");
+    }
+    let planned = place.good("finetune --dry-run --init pre --data folder:set --steps 2 --batch-size 4");
+    assert!(planned.stdout.contains("M parameters"), "{planned}");
+    let planned = place.good(&format!("pretrain --dry-run {DATA} --steps 2 --batch-size 4"));
+    assert!(planned.stderr.contains("32 images, 32 of them looked at"), "{planned}");
+    let broken = "--fast-decode: expected JPEG pictures in RGB; pictures of 5 channels are read as they are";
+    place.bad(2, "finetune --init pre --data folder:set --fast-decode --steps 2 --out no", &[broken]);
+    for doctor in ["--set init=pre --channels 4", "--channels 5 --set data.fast_decode=true"] {
+        let found = place.run(&format!("doctor {doctor} --data folder:set"));
+        assert!(found.code == Some(1) && found.stdout.contains("problem"), "{found}");
+    }
     // A model of these channels is the start of another pre-training, with its statistics.
     place.good(
         "pretrain --init pre --data folder:set --accept-tokenizer --steps 2 --batch-size 8 --out further",
@@ -204,7 +231,7 @@ fn pictures_of_many_channels_are_segmented() {
 fn what_cannot_be_read_so_is_refused() {
     let place = place();
     let short = "--steps 2 --batch-size 8 --accept-tokenizer --out no";
-    let rows: [(i32, &str, &str); 7] = [
+    let rows: [(i32, &str, &str); 8] = [
         (1, "--channels 5", "fashion-mnist has pictures of grey of 8 bits"),
         (2, "--data folder:set --channels 17", "--channels 17: expected 1 to 16"),
         (
@@ -217,6 +244,7 @@ fn what_cannot_be_read_so_is_refused() {
             "--data folder:set --channels 5 --colour-jitter 0.4",
             "--colour-jitter 0.4: expected pictures in RGB of 8 bits",
         ),
+        (2, "--data folder:set --channels 5 --fast-decode", "--fast-decode: expected JPEG pictures in RGB"),
         (2, "--data folder:set --channels 5 --mean 0.1,0.2 --std 0.1,0.2", "--mean: expected 5 numbers"),
         (2, "--data folder:set --channels 5 --mean 0,0,0,0,0 --std 1,1,1,1,0", "--std 0: expected a number"),
         (

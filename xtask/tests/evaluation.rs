@@ -29,6 +29,7 @@ fn evaluation() {
     let place = place_with_runs();
     files_agree(&place);
     resumes(&place);
+    three_crops(&place);
     classes_are_matched(&place);
 }
 
@@ -59,6 +60,23 @@ fn files_agree(place: &Place) {
 }
 
 /// A file that cannot be decoded ends an evaluation in the middle; with the file in place it goes on.
+/// Square pictures are the same three times; the evaluation is another one all the same.
+fn three_crops(place: &Place) {
+    let args = "evaluate --model tuned --data folder:photos --batch-size 5";
+    let (one, three) =
+        (place.good(&format!("{args} --json")), place.good(&format!("{args} --crops 3 --out three --json")));
+    let loss = |answer: &Value| answer["loss"].as_f64().unwrap();
+    assert_eq!(one.answer()["top1"], three.answer()["top1"]);
+    // The mean is taken in double precision.
+    assert!((loss(&one.answer()) - loss(&three.answer())).abs() < 1e-5, "{three}");
+    let written = read_json(&place.path("three/evaluation.json"));
+    assert_eq!((&written["crops"], &one.answer()["crops"]), (&3.into(), &1.into()));
+    assert!(written["preprocessing"].as_str().unwrap().contains("three crops"), "{written}");
+    assert_eq!(place.good(&format!("{args} --crops 3 --out three --resume --json")).answer(), three.answer());
+    place.bad(1, &format!("{args} --out three --resume"), &["three crops"]);
+    place.run(&format!("{args} --crops 2")).is_refused(&["--crops"]);
+}
+
 fn resumes(place: &Place) {
     let args =
         "evaluate --model tuned --data folder:photos --batch-size 5 --save-every 1 --max-bad-share 0 --json";

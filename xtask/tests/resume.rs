@@ -95,7 +95,12 @@ fn a_run_on_k_means_goes_on() {
     place.good(&format!("{args} whole"));
     place.copy("whole", "stopped");
     rewind(&place, "stopped", 2);
-    place.good(&format!("{args} stopped --resume"));
+    // As if it had been begun on a processor of other instructions.
+    let settings = fs::read_to_string(place.path("stopped/run.toml")).unwrap();
+    let kernel = settings.lines().find(|line| line.starts_with("kernel = ")).unwrap();
+    place.write("stopped/run.toml", settings.replace(kernel, "kernel = \"Other\""));
+    let resumed = place.good(&format!("{args} stopped --resume"));
+    assert!(resumed.stderr.contains("whose products are Other's"), "{resumed}");
     assert_same_end(&place, "whole", "stopped");
     place.good(&format!("{args} alone --threads 1"));
     assert_same_end(&place, "whole", "alone");

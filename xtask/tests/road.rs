@@ -221,10 +221,26 @@ fn a_dry_run_writes_nothing() {
     assert_eq!(run.json().len(), 1);
     assert_eq!(run.answer()["steps"], 2);
     assert!(["flops_per_step", "peak_bytes"].iter().all(|key| run.answer()[key].as_u64() > Some(1_000_000)));
-    let run = place.good("pretrain --data folder:photos --preset base --batch-size 2 --dry-run");
+    let rate = run.answer()["images_per_second"].as_f64().unwrap();
+    assert!((run.answer()["seconds"].as_f64().unwrap() - 2.0 * 8.0 / rate).abs() < 1e-9, "{run}");
+    assert_eq!(
+        (&run.answer()["data"]["images"], &run.answer()["data"]["undecodable"]),
+        (&48.into(), &0.into())
+    );
+    let run = place.good("pretrain --data folder:photos --preset base --batch-size 2 --dry-run --rate 1");
     assert!(run.stdout.contains("GFLOP"), "{run}");
     let run = place.good("finetune --from-scratch --data folder:photos --dry-run --json");
     assert_eq!(run.json().len(), 1);
+    assert!(
+        ["seconds", "images_per_second"].iter().all(|key| run.answer()[key].as_f64() > Some(0.0)),
+        "{run}"
+    );
+    assert!(
+        ["parameters", "flops_per_step", "peak_bytes"]
+            .iter()
+            .all(|key| run.answer()[key].as_u64() > Some(1000)),
+        "{run}"
+    );
     assert_eq!(place.names("."), ["photos"]);
 }
 

@@ -106,6 +106,64 @@ pub enum Error {
         /// Expected and found.
         problem: String,
     },
+    /// What names shards cannot be understood, or names nothing to read.
+    #[error("{0}")]
+    Shards(String),
+    /// There are shards, and none of this split.
+    #[error(
+        "no {split} split among the shards of `{spec}`: expected folders or names with `train` and `val` in them, or TRAIN;TEST; to read all \
+         as test images, name them behind a semicolon"
+    )]
+    NoShards {
+        /// What names them.
+        spec: String,
+        /// What was asked for.
+        split: Split,
+    },
+    /// The folder holds no file of a table.
+    #[error("no files ending in .{ending} in {}", .path.display())]
+    NoTables {
+        /// The folder.
+        path: PathBuf,
+        /// The ending of the format.
+        ending: &'static str,
+    },
+    /// A file of a table cannot be used.
+    #[error("cannot use {}: {problem}", .path.display())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// Expected and found.
+        problem: String,
+    },
+    /// A shard is not as it should be.
+    #[error("shard {}: {problem}", .path.display())]
+    Shard {
+        /// The shard.
+        path: PathBuf,
+        /// Expected and found.
+        problem: String,
+    },
+    /// A shard is no longer there.
+    #[error("shard {} is gone since it was indexed: put it back, or begin without it", .path.display())]
+    ShardGone {
+        /// The shard.
+        path: PathBuf,
+    },
+    /// A shard was replaced or written to while it was being read.
+    #[error("shard {} has changed since it was indexed: expected the same length and time of change; begin again", .path.display())]
+    ShardChanged {
+        /// The shard.
+        path: PathBuf,
+    },
+    /// A label of the test split is unknown to the training split.
+    #[error("label `{label}` of {name} is none of the training split's")]
+    UnknownLabel {
+        /// The first row with it.
+        name: String,
+        /// The label.
+        label: String,
+    },
     /// An image could not be decoded.
     #[error("cannot decode {name}: {reason}")]
     Decode {
@@ -276,6 +334,13 @@ fn other_channels(channels: usize, bits: usize, expected: Option<Bands>) -> Stri
         None => "RGB of 8 bits".to_owned(),
     };
     format!("the picture has {channels} channels of {bits} bits, expected {expected}")
+}
+
+impl Error {
+    /// Whether it is about more than one file, so that going on without that file is no help.
+    pub(crate) fn ends_loading(&self) -> bool {
+        matches!(self, Self::ShardGone { .. } | Self::ShardChanged { .. })
+    }
 }
 
 fn expected_mask(expected: Option<&Path>) -> String {

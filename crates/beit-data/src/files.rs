@@ -45,6 +45,24 @@ pub fn read_regular(path: impl AsRef<Path>, max_bytes: u64) -> io::Result<Vec<u8
     Ok(bytes)
 }
 
+/// Fills `bytes` from a place in a file, whatever place others read from.
+///
+/// # Errors
+///
+/// Those of the operating system, and [`io::ErrorKind::UnexpectedEof`] where the file ends before.
+#[cfg(any(feature = "parquet", feature = "arrow"))]
+pub(crate) fn read_exact_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
+    #[cfg(unix)]
+    return std::os::unix::fs::FileExt::read_exact_at(file, bytes, at);
+    #[cfg(not(unix))]
+    {
+        use std::io::{Seek, SeekFrom};
+        let mut file = file;
+        file.seek(SeekFrom::Start(at))?;
+        file.read_exact(bytes)
+    }
+}
+
 /// Reading that does not wait for a writer, and takes no terminal over.
 #[cfg(unix)]
 fn at_once() -> OpenOptions {

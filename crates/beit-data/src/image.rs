@@ -82,6 +82,12 @@ impl Image {
         self.width
     }
 
+    /// `[height, width]`.
+    #[must_use]
+    pub fn size(&self) -> [usize; 2] {
+        [self.height, self.width]
+    }
+
     /// Samples of a pixel.
     #[must_use]
     pub fn channels(&self) -> usize {
@@ -145,8 +151,11 @@ impl Image {
         let (stride, part) =
             (self.width * self.channels, left * self.channels..(left + width) * self.channels);
         let samples = each!(&self.samples, values => {
-            let rows = values.chunks_exact(stride).skip(top).take(height);
-            rows.flat_map(|row| &row[part.clone()]).copied().collect::<Vec<_>>().into()
+            let mut cut = Vec::with_capacity(height * part.len());
+            for row in values.chunks_exact(stride).skip(top).take(height) {
+                cut.extend_from_slice(&row[part.clone()]);
+            }
+            cut.into()
         });
         Self::of_channels(height, width, self.channels, samples)
     }
@@ -208,13 +217,12 @@ impl Image {
 /// Mirrors the rows of `values [H, width, channels]`.
 fn mirror<T>(values: &mut [T], width: usize, channels: usize) {
     for row in values.chunks_exact_mut(width * channels) {
-        let (mut left, mut right) = (0, width - 1);
-        while left < right {
-            for channel in 0..channels {
-                row.swap(left * channels + channel, right * channels + channel);
+        match channels {
+            RGB => row.as_chunks_mut::<RGB>().0.reverse(),
+            _ => {
+                row.reverse();
+                row.chunks_exact_mut(channels).for_each(<[T]>::reverse);
             }
-            left += 1;
-            right -= 1;
         }
     }
 }

@@ -30,11 +30,12 @@ pub use error::{BadFile, Error, Result};
 pub use files::{open_regular, read_regular};
 pub use foreign::told_by;
 pub use image::{CropBox, Image, Samples, Stretch};
-pub use loader::{Batch, Batches, Item, Loader, LoaderConfig, Shard};
+pub use loader::{Batch, Batches, Item, Loader, LoaderConfig, Shard, Shuffle};
 pub use mask::{Mask, palette};
 pub use rng::{Purpose, SampleRng, sample_rng, shuffled};
 pub use source::{
-    Cached, Folder, Idx, Pairs, Part, SCHEMES, Source, Unread, file_version, normal_name, open, open_as,
+    Cached, Folder, Groups, Idx, Indexing, Pairs, Part, SCHEMES, Source, Tar, Unread, file_version,
+    normal_name, open, open_as, open_with, places,
 };
 pub use split::Split;
 pub use subset::{Validation, labels, stratified_subset, training_labels, validation_split};
@@ -45,5 +46,7 @@ pub use transform::{
     SegmentationTransform, SegmentationView, TokenizerTransform, is_small, logit_laplace,
 };
 
+#[cfg(any(feature = "parquet", feature = "arrow"))]
+pub use source::Table;
 #[cfg(feature = "fashion-mnist")]
 pub use source::{Scenes, fashion_mnist};

@@ -55,6 +55,13 @@ impl<T: Send + 'static> Ordered<T> {
     }
 }
 
+impl<T> Ordered<T> {
+    /// How many results may be asked for without waiting.
+    pub(crate) fn ready(&self) -> usize {
+        self.shared.lock().begun.iter().take_while(|outcome| outcome.is_some()).count()
+    }
+}
+
 impl<T> Iterator for Ordered<T> {
     type Item = Outcome<T>;
 
@@ -158,6 +165,17 @@ mod tests {
         std::thread::sleep(Duration::from_millis(50));
         drop(results);
         assert!(begun.load(Ordering::SeqCst) <= 6);
+    }
+
+    #[test]
+    fn what_is_done_is_ready() {
+        let mut results = Ordered::start(0..9, 2, 3, |number| number).unwrap();
+        while results.ready() < 3 {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(Duration::from_millis(5));
+        assert_eq!((results.ready(), results.next()), (3, Some(Ok(0))));
+        assert_eq!((results.by_ref().count(), results.ready()), (8, 0));
     }
 
     #[test]

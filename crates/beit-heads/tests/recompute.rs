@@ -4,7 +4,7 @@ use beit_heads::{Classifier, ClassifierConfig, Mim, MimConfig, Pooling, masked_r
 use beit_ops::host::{Array, Real};
 use beit_ops::init::Stream;
 use beit_ops::prelude::*;
-use beit_ops::{Footprint, Host, Layer, Plan, Shape, Targets, Tree};
+use beit_ops::{Footprint, Host, Layer, Leaf, Plan, Role, Shape, Targets, Tree};
 use beit_vit::{Config, DropPath, Input, Keep, Preset, RelativePositions};
 
 const BATCH: usize = 3;
@@ -92,20 +92,28 @@ where
     }
 }
 
+/// Whether a parameter is not trained where the first block is not.
+fn is_frozen(leaf: &Leaf) -> bool {
+    match leaf.layer {
+        Layer::Stem | Layer::Block(0) => true,
+        Layer::Block(_) => false,
+        Layer::Top => leaf.role == Role::RelativePositions,
+    }
+}
+
 /// Gradients of what is trained are those of training everything, and the others are zero.
-#[test]
-fn what_is_not_trained_gets_no_gradient() {
+fn only_the_trained_have_gradients(
+    leaves: &[Leaf],
+    vit: &Config,
+    step: fn(&Host<f32>, Config, Keep) -> Vec<Array<f32>>,
+) {
     let ops = Host::<f32>::new();
-    let vit = small(RelativePositions::PerLayer, false);
-    let heads = ClassifierConfig::on(vit.clone(), 5, Pooling::Mean);
-    let leaves: Vec<_> =
-        Classifier::<Shape>::shapes(&heads).described().into_iter().map(|(leaf, _)| leaf).collect();
     for keep in [Keep::ALL, Keep::INPUTS] {
-        let [all, above] = [keep, keep.frozen(1)].map(|keep| classifier(&ops, vit.clone(), keep));
+        let [all, above] = [keep, keep.frozen(1)].map(|keep| step(&ops, vit.clone(), keep));
         assert!(all[0] == above[0], "the logits differ");
         let (mut trained, mut others) = (0, 0);
         for ((leaf, all), above) in leaves.iter().zip(&all[1..]).zip(&above[1..]) {
-            let frozen = matches!(leaf.layer, Layer::Stem | Layer::Block(0));
+            let frozen = is_frozen(leaf);
             match frozen {
                 true => assert!(above.iter().all(|&v| v == 0.0), "{} has a gradient", leaf.name),
                 false => assert!(all == above, "the gradient of {} differs", leaf.name),
@@ -114,10 +122,23 @@ fn what_is_not_trained_gets_no_gradient() {
         }
         assert!(trained > 20 && others > 10, "{trained} and {others}");
     }
-    // Nothing but the head.
-    let head = classifier(&ops, vit.clone(), Keep::ALL.frozen(vit.depth));
+    // Nothing but the head and the norm before it.
+    let head = step(&ops, vit.clone(), Keep::ALL.frozen(vit.depth));
     let trained = leaves.iter().zip(&head[1..]).filter(|(_, grad)| grad.iter().any(|&v| v != 0.0));
-    assert!(trained.clone().count() == 4 && trained.into_iter().all(|(leaf, _)| leaf.layer == Layer::Top));
+    let trained: Vec<_> = trained.map(|(leaf, _)| leaf).collect();
+    assert!(trained.len() == 4 && trained.iter().all(|leaf| leaf.layer == Layer::Top && !is_frozen(leaf)));
+}
+
+#[test]
+fn what_is_not_trained_gets_no_gradient() {
+    let of = |leaves: Vec<(Leaf, &Shape)>| leaves.into_iter().map(|(leaf, _)| leaf).collect::<Vec<_>>();
+    let vit = small(RelativePositions::PerLayer, false);
+    let shapes = Classifier::<Shape>::shapes(&ClassifierConfig::on(vit.clone(), 5, Pooling::Mean));
+    only_the_trained_have_gradients(&of(shapes.described()), &vit, classifier);
+    // One table for all blocks stays as it is for those that are not trained, and so for all.
+    let vit = small(RelativePositions::Shared, false);
+    let shapes = Mim::<Shape>::shapes(&MimConfig { vit: vit.clone(), vocab: 7 });
+    only_the_trained_have_gradients(&of(shapes.described()), &vit, mim);
 }
 
 #[test]

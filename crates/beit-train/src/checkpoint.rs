@@ -22,14 +22,17 @@ const STATE: &str = "state.json";
 
 /// `state.json`: where training stands.
 #[derive(Serialize, Deserialize)]
-struct State<R> {
-    /// Optimiser steps done.
-    step: u64,
+pub(crate) struct Saved<R> {
+    /// Optimiser steps, or rounds of k-means, done.
+    pub(crate) step: u64,
+    /// Whether k-means has nothing left to move.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) settled: bool,
     /// How the run trains; it must be the same when it goes on.
-    recipe: R,
+    pub(crate) recipe: R,
     /// There only if the recipe has a guard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    norms: Option<Norms>,
+    pub(crate) norms: Option<Norms>,
 }
 
 /// The recipe of a run and the settings of its task, in one object.
@@ -62,10 +65,32 @@ pub(crate) fn save<O: Ops>(
     if !buffers.is_empty() {
         write(step, &dir.join(BUFFERS), read(ops, buffers))?;
     }
+    write_state(&dir, &Saved { step, settled: false, recipe: settings, norms })
+}
+
+/// Writes `state.json` into a `training/`.
+pub(crate) fn write_state(dir: &Path, state: &Saved<impl Serialize>) -> Result<()> {
     let path = dir.join(STATE);
-    let state = State { step, recipe: settings, norms };
-    let text = serde_json::to_string_pretty(&state).map_err(std::io::Error::other);
+    let text = serde_json::to_string_pretty(state).map_err(std::io::Error::other);
     text.and_then(|text| fs::write(&path, text)).map_err(|source| Error::Write { path, source })
+}
+
+/// Reads `state.json` of a `training/`, which must be of a run with these settings and of at most `total` steps.
+pub(crate) fn read_state(dir: &Path, settings: &impl Serialize, total: u64) -> Result<Saved<Value>> {
+    let path = dir.join(STATE);
+    let state = |problem: String| Error::State { path: path.clone(), problem };
+    let text = fs::read_to_string(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+    let damaged = |error: serde_json::Error| state(error.to_string());
+    let found: Saved<Value> = serde_json::from_str(&text).map_err(damaged)?;
+    let differences = differences(&found.recipe, &read_back(settings).map_err(damaged)?);
+    if !differences.is_empty() {
+        return Err(state(format!("{}; resume with the settings of the run", differences.join(", "))));
+    }
+    if found.step > total {
+        let step = found.step;
+        return Err(state(format!("`step` is {step}, expected at most {total}, the last of the schedule")));
+    }
+    Ok(found)
 }
 
 /// Writes the parameters after `step` steps into the `training/` of a checkpoint whose model is an average of them.
@@ -122,7 +147,7 @@ pub fn checkpoint_step(checkpoint: &Path) -> Result<u64> {
     let dir = checkpoint.join(TRAINING);
     let path = dir.join(STATE);
     let text = fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
-    let state: State<Value> =
+    let state: Saved<Value> =
         serde_json::from_slice(&text).map_err(|error| Error::State { path, problem: error.to_string() })?;
     // A file that is shorter than its header says is refused.
     TensorFile::open(dir.join(OPTIMISER))?;
@@ -145,22 +170,7 @@ pub(crate) fn load<O: Ops>(
     buffers: &mut impl Tree<O::Tensor>,
 ) -> Result<Norms> {
     let dir = checkpoint.join(TRAINING);
-    let path = dir.join(STATE);
-    let state = |problem: String| Error::State { path: path.clone(), problem };
-    let text = fs::read_to_string(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
-    let damaged = |error: serde_json::Error| state(error.to_string());
-    let found: State<Value> = serde_json::from_str(&text).map_err(damaged)?;
-    let differences = differences(&found.recipe, &read_back(settings).map_err(damaged)?);
-    if !differences.is_empty() {
-        return Err(state(format!("{}; resume with the settings of the run", differences.join(", "))));
-    }
-    let total = optimiser.total();
-    if found.step > total {
-        return Err(state(format!(
-            "`step` is {}, expected at most {total}, the last of the schedule",
-            found.step
-        )));
-    }
+    let found = read_state(&dir, settings, optimiser.total())?;
     read_tree(ops, &dir.join(BUFFERS), buffers)?;
     let file = TensorFile::open(dir.join(OPTIMISER))?;
     optimiser.restore(ops, found.step, |name, shape| file.finite_floats_of(name, &shape))?;

@@ -124,7 +124,7 @@ pub enum Error {
     #[error("{0}")]
     Recipe(String),
     /// A file of the run.
-    #[error("cannot write {}", .path.display())]
+    #[error("cannot write {}; make room, or choose a place that can be written", .path.display())]
     Write {
         /// Which.
         path: PathBuf,

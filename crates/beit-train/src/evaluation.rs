@@ -191,14 +191,44 @@ pub fn evaluate<O: Ops>(
     Ok(state)
 }
 
-/// `[B, classes]`, and their mean loss.
+/// The logarithms of the mean probabilities of several views of each image: `logits [B * views, classes] -> [B, classes]`, the views of
+/// an image one after another. Softmax of them is that mean. It is taken of probabilities, not of logits, so that a view that is sure
+/// counts no more than one.
+///
+/// # Panics
+///
+/// If the rows are no whole number of images.
+#[must_use]
+pub fn mean_of_views(logits: &[f32], classes: usize, views: usize) -> Vec<f32> {
+    assert!(views > 0 && logits.len().is_multiple_of(classes * views), "an image without all of its views");
+    let log_sum = |values: &mut dyn Iterator<Item = f64>| {
+        let values: Vec<f64> = values.collect();
+        let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        most + values.iter().map(|value| (value - most).exp()).sum::<f64>().ln()
+    };
+    let of_image = |rows: &[f32]| -> Vec<f32> {
+        let sums: Vec<f64> =
+            rows.chunks_exact(classes).map(|row| log_sum(&mut row.iter().map(|&x| f64::from(x)))).collect();
+        let log_of = |view: usize, class: usize| f64::from(rows[view * classes + class]) - sums[view];
+        let mean = |class| log_sum(&mut (0..views).map(|view| log_of(view, class))) - (views as f64).ln();
+        (0..classes).map(|class| mean(class) as f32).collect()
+    };
+    logits.chunks_exact(classes * views).flat_map(of_image).collect()
+}
+
+/// `[B, classes]`, and their mean loss; of several views of each image the logarithms of the [mean](mean_of_views).
 fn logits<O: Ops>(
     ops: &O,
     params: &Classifier<O::Tensor>,
     batch: &Batch<LabelledSample>,
 ) -> Result<(Vec<f32>, f32)> {
-    let pixels = ops.upload(params.vit.config().images(batch.indices.len()), &batch.data.pixels);
+    let (vit, images) = (params.vit.config(), batch.indices.len());
+    let views = batch.data.pixels.len() / (vit.numbers() * images).max(1);
+    let pixels = ops.upload(vit.images(images * views), &batch.data.pixels);
     let logits = params.infer(ops, &pixels);
+    if views > 1 {
+        return averaged(&ops.read(&logits)?, params.config().classes, views, batch);
+    }
     let ids = ops.upload_ids(&batch.data.labels);
     let (metrics, _) = ops.cross_entropy(&logits, &Targets::Classes { ids: &ids, smoothing: 0.0 });
     let (logits, loss) = (ops.read(&logits)?, ops.read(&metrics)?[0]);
@@ -206,6 +236,21 @@ fn logits<O: Ops>(
         return Err(Error::Logits { batch: batch.number });
     }
     Ok((logits, loss))
+}
+
+fn averaged(
+    logits: &[f32],
+    classes: usize,
+    views: usize,
+    batch: &Batch<LabelledSample>,
+) -> Result<(Vec<f32>, f32)> {
+    if !logits.iter().all(|x| x.is_finite()) {
+        return Err(Error::Logits { batch: batch.number });
+    }
+    let mean = mean_of_views(logits, classes, views);
+    let rows = mean.chunks_exact(classes).zip(&batch.data.labels);
+    let loss: f64 = rows.map(|(row, &label)| -f64::from(row[label as usize])).sum();
+    Ok((mean, (loss / batch.indices.len().max(1) as f64) as f32))
 }
 
 /// The class that is most likely; the first of equals.
@@ -276,6 +321,19 @@ mod tests {
         let logits = [0.5, 2.0, 2.0, -1.0];
         assert_eq!([0, 1, 2, 3].map(|label| rank(&logits, label)), [2, 0, 1, 3]);
         assert_eq!(most_likely(&logits), 1);
+    }
+
+    #[test]
+    fn views_are_averaged_as_probabilities() {
+        // Of two classes: probabilities 3/4 and 1/4, then 1/2 and 1/2; another image, of which one view is very sure.
+        let logits = [3.0_f32.ln(), 0.0, 0.0, 0.0, 1000.0, 0.0, 0.0, 3.0_f32.ln()];
+        let mean: Vec<f64> = mean_of_views(&logits, 2, 2).iter().map(|&x| f64::from(x).exp()).collect();
+        for (found, expected) in mean.iter().zip([0.625, 0.375, 0.625, 0.375]) {
+            // As near as single precision keeps a logarithm near 1.
+            assert!((found - expected).abs() < 1e-6, "{mean:?}");
+        }
+        let one = mean_of_views(&[2.0, 1.0], 2, 1);
+        assert!((one[0] - one[1] - 1.0).abs() < 1e-6, "{one:?}");
     }
 
     /// Three images of six classes: right, right in five, wrong.

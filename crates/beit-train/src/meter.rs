@@ -17,6 +17,9 @@ pub(crate) struct Meter {
     every: u64,
     since: Instant,
     waited: Duration,
+    /// Batches that were ready, over all times that one was asked for.
+    ready: u64,
+    asked: u64,
     /// Waiting for sums over processes.
     exchanged: Option<Duration>,
     /// Sums over processes, while something else was done or not.
@@ -39,6 +42,8 @@ impl Meter {
             every: every.max(1),
             since: Instant::now(),
             waited: Duration::ZERO,
+            ready: 0,
+            asked: 0,
             exchanged: None,
             summed: None,
             steps: 0,
@@ -51,8 +56,10 @@ impl Meter {
         }
     }
 
-    /// Runs `next`, counting its time as waiting for data.
-    pub(crate) fn wait<R>(&mut self, next: impl FnOnce() -> R) -> R {
+    /// Runs `next`, counting its time as waiting for data; so many batches are `ready` before.
+    pub(crate) fn wait<R>(&mut self, ready: usize, next: impl FnOnce() -> R) -> R {
+        self.ready += ready as u64;
+        self.asked += 1;
         let start = Instant::now();
         let result = next();
         self.waited += start.elapsed();
@@ -112,6 +119,7 @@ impl Meter {
             grad_norm: Some(self.grad_norm / n),
             images_per_second: self.images as f64 / seconds,
             data_wait: self.waited.as_secs_f64() / seconds,
+            batches_ready: (self.asked > 0).then(|| self.ready as f64 / self.asked as f64),
             exchange: self.exchanged.map(|time| time.as_secs_f64() / seconds),
             exchange_hidden: self.summed.zip(self.exchanged).map(|(summed, waited)| hidden(summed, waited)),
             extra,

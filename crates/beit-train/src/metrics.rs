@@ -65,7 +65,8 @@ fn beyond(record: &Value, phase: &str, step: u64) -> bool {
     let of = record["phase"].as_str().unwrap_or_default();
     of.starts_with("evaluate")
         || (of == "tokenizer_quality" && step == 0)
-        || ((of == phase || of == "spike") && record["step"].as_u64().is_none_or(|of| of > step))
+        || (["spike", "checkpoint", phase].contains(&of)
+            && record["step"].as_u64().is_none_or(|of| of > step))
 }
 
 /// Writes one line; the error is [`Error::Write`].
@@ -102,8 +103,16 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("metrics.jsonl");
         let line = |phase: &str, step: u64| format!("{{\"phase\":\"{phase}\",\"step\":{step}}}\n");
-        let before = [line("tokenizer", 9), line("pretrain", 2), line("pretrain", 4)].concat();
-        let after = [line("pretrain", 6), line("evaluate_tokens", 0), "{\"phase\":\"pre".to_owned()].concat();
+        let before =
+            [line("tokenizer", 9), line("checkpoint", 2), line("pretrain", 4), line("checkpoint", 4)]
+                .concat();
+        let after = [
+            line("checkpoint", 6),
+            line("pretrain", 6),
+            line("evaluate_tokens", 0),
+            "{\"phase\":\"pre".to_owned(),
+        ]
+        .concat();
         std::fs::write(&path, before.clone() + &after).expect("a file");
         Metrics::resume(&path, "pretrain", 4).expect("it can be written");
         assert_eq!(std::fs::read_to_string(&path).expect("it is there"), before);
@@ -112,7 +121,7 @@ mod tests {
         let mut metrics = Metrics::resume(&path, "pretrain", 4).expect("it can be written");
         let report = StepReport { phase: "pretrain", step: 6, ..Default::default() };
         metrics.record(&Record::Step(&report)).expect("the disk has room");
-        assert_eq!(read_metrics(&path).expect("it is there").len(), 4);
+        assert_eq!(read_metrics(&path).expect("it is there").len(), 5);
         Metrics::resume(&path, "pretrain", 0).expect("it can be written");
         assert_eq!(std::fs::read_to_string(&path).expect("it is there"), line("tokenizer", 9));
     }
@@ -136,6 +145,14 @@ mod tests {
         let records = [
             Record::Step(&report),
             Record::Tokens { split: "test", tokens: &TokenAccuracy::default() },
+            Record::Checkpoint {
+                of: "finetune",
+                step: 3,
+                split: "validation",
+                metric: "loss",
+                value: 0.5,
+                best: 2,
+            },
             Record::Tokenizer { split: "test", quality: &quality },
             Record::Classes { split: "test", accuracy: &Accuracy { images: 4, ..Accuracy::default() } },
         ];
@@ -144,11 +161,12 @@ mod tests {
         let want = [
             r#"{"phase":"finetune","step":3,"total":0,"epoch":0,"loss":0.0,"lr":0.0,"images_per_second":0.0,"data_wait":0.0,"kl":0.5}"#,
             r#"{"phase":"evaluate_tokens","split":"test","tokens":{"accuracy":0.0,"content_accuracy":0.0,"content_majority":0.0,"content_patches":0,"loss":0.0,"majority":0.0,"nearest_visible":0.0,"patches":0,"position_majority":0.0}}"#,
+            r#"{"best":2,"metric":"loss","of":"finetune","phase":"checkpoint","split":"validation","step":3,"value":0.5}"#,
             r#"{"phase":"tokenizer_quality","quality":{"counts":[2,0,2],"explained_by_position":0.5,"explained_variance":0.75,"images":2,"majority":0.5,"mean_absolute_error":0.25,"perplexity":2.0,"position_majority":0.5,"repeated":0.25,"used":2,"vocab":3},"split":"test"}"#,
             r#"{"accuracy":{"images":4,"loss":0.0,"top1":0.0,"top5":0.0},"phase":"evaluate","split":"test"}"#,
         ];
         let found = std::fs::read_to_string(&path).expect("it was written");
         assert_eq!(found.lines().collect::<Vec<_>>(), want);
-        assert_eq!(read_metrics(&path).expect("it was written").len(), 4);
+        assert_eq!(read_metrics(&path).expect("it was written").len(), 5);
     }
 }

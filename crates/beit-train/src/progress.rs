@@ -27,6 +27,9 @@ pub struct StepReport {
     pub images_per_second: f64,
     /// Share of the time spent waiting for data.
     pub data_wait: f64,
+    /// Mean number of batches that the loader had ready when one was asked for: near 0 where loading is what takes the time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batches_ready: Option<f64>,
     /// Share of the time spent on adding up gradients over several processes, in which nothing else is done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exchange: Option<f64>,

@@ -24,6 +24,21 @@ pub enum Record<'a> {
         /// How it did.
         tokens: &'a TokenAccuracy,
     },
+    /// A checkpoint, measured on images that were held out to choose one by: `checkpoint`.
+    Checkpoint {
+        /// The phase of the task.
+        of: &'a str,
+        /// Steps done in it.
+        step: u64,
+        /// Which images.
+        split: &'a str,
+        /// What was measured.
+        metric: &'a str,
+        /// How it did.
+        value: f64,
+        /// Steps done in the best so far.
+        best: u64,
+    },
     /// A tokenizer on images that were held out: `tokenizer_quality`.
     Tokenizer {
         /// Which images.
@@ -69,6 +84,9 @@ impl Serialize for Record<'_> {
             Self::Tokens { split, tokens } => {
                 json!({ "phase": "evaluate_tokens", "split": split, "tokens": tokens })
             }
+            Self::Checkpoint { of, step, split, metric, value, best } => json!({
+                "phase": "checkpoint", "of": of, "step": step, "split": split, "metric": metric, "value": value, "best": best
+            }),
             Self::Tokenizer { split, quality } => {
                 json!({ "phase": "tokenizer_quality", "split": split, "quality": quality })
             }

@@ -156,7 +156,7 @@ impl<O: Ops, K: Task<O>> Trainer<'_, O, K> {
                                earlier: Option<&Earlier<'_, K::Params>>|
          -> Result<()> {
             let number = shard.batch(own, each);
-            let mut batch = meter.wait(|| feed.batch(number))?;
+            let mut batch = meter.wait(feed.batches.ready(), || feed.batch(number))?;
             hooks.batch(&mut batch, &mut sample_rng(seed, 0, number, Purpose::Batch));
             let moment = Moment { step, number, seed, alone, frozen };
             // Each begins with what the step before left, so that none depends on another.

@@ -44,8 +44,9 @@ pub struct Keep {
     /// The input of each block only, and not everything that `backward` needs: it computes the rest again, a third more work for a
     /// fraction of the memory.
     pub inputs_only: bool,
-    /// So many of the first blocks, and the embeddings before them, are not trained: nothing of them is kept or dropped at random, and
-    /// `backward` ends before them, so that their gradients get nothing. 0 where everything is trained.
+    /// So many of the first blocks, the embeddings before them, and a table of relative positions that all blocks share are not trained:
+    /// nothing of them is kept or dropped at random, and `backward` ends before them, so that their gradients get nothing. 0 where
+    /// everything is trained.
     pub frozen: usize,
 }
 
@@ -264,13 +265,17 @@ impl<T: Clone> Vit<T> {
                 Kept::All(saved) => saved,
                 Kept::Input(x) => block.forward(ops, x, &context, self.rows_of(i, rows.as_ref())).1,
                 // Nor are those before it.
-                Kept::Nothing => return,
+                Kept::Nothing => break,
             };
             let (d_block, d_shared) = (&mut grads.blocks[i], grads.rel_pos_bias.as_mut());
             d_tokens = block.backward(ops, d_tokens, saved, &context, d_block, d_shared);
             finished(d_block);
         }
-        let Some(patches) = patches else { return };
+        let Some(patches) = patches else {
+            // Nor is a table that they share with those above them, whatever these added to it.
+            grads.rel_pos_bias.iter_mut().for_each(|table| ops.clear(table));
+            return;
+        };
         let d_embedded =
             ops.embed_backward(&d_tokens, input.mask, self.config.tokens(), &mut grads.embeddings);
         ops.linear_backward_params(&d_embedded, &patches, &mut grads.patch_embed);

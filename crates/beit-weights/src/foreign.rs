@@ -5,9 +5,18 @@ use crate::config::CONFIG;
 use crate::preprocessor::PREPROCESSOR;
 use std::path::{Path, PathBuf};
 
-/// The folder in which training keeps its state, and its files.
-const TRAINING: (&str, [&str; 3]) =
-    ("training", ["state.json", "optimiser.safetensors", "buffers.safetensors"]);
+/// The folder in which training keeps its state.
+const TRAINING: &str = "training";
+/// Its files: of all training, of averages of weights, of the best checkpoint, and of tokenizers.
+const STATE: [&str; 7] = [
+    "state.json",
+    "optimiser.safetensors",
+    "buffers.safetensors",
+    "last.safetensors",
+    "best.json",
+    "attempt.json",
+    "centroids.safetensors",
+];
 
 /// Something below a folder that is not written there when a checkpoint is saved: replacing the folder would lose it. None where
 /// there is nothing of the kind, or no folder.
@@ -16,9 +25,9 @@ pub fn foreign_file(folder: &Path) -> Option<PathBuf> {
     if folder.is_file() {
         return Some(folder.to_owned());
     }
-    other(folder, &[CONFIG, PREPROCESSOR, WEIGHTS[0], DECODERS[0], TRAINING.0]).or_else(|| {
-        let training = folder.join(TRAINING.0);
-        if training.is_file() { Some(training) } else { other(&training, &TRAINING.1) }
+    other(folder, &[CONFIG, PREPROCESSOR, WEIGHTS[0], DECODERS[0], TRAINING]).or_else(|| {
+        let training = folder.join(TRAINING);
+        if training.is_file() { Some(training) } else { other(&training, &STATE) }
     })
 }
 
@@ -40,7 +49,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(foreign_file(&dir.path().join("none")), None);
         fs::create_dir(dir.path().join("training")).unwrap();
-        for name in ["config.json", "model.safetensors", "training/state.json"] {
+        for name in ["config.json", "model.safetensors", "training/state.json", "training/last.safetensors"] {
             fs::write(dir.path().join(name), "").unwrap();
         }
         assert_eq!(foreign_file(dir.path()), None);

@@ -7,10 +7,10 @@ use crate::loaders::Loading;
 use crate::memory;
 use crate::on::On;
 use crate::progress::Watch;
-use crate::settings::{Batches, DataSettings, OpenSettings};
+use crate::settings::{Batches, Crops, DataSettings, OpenSettings};
 use beit_data::{Image, LabelledSample, Loader, Preprocessing, Source};
 use beit_ops::Ops;
-use beit_train::{Communicator, Evaluation};
+use beit_train::{Communicator, Evaluation, mean_of_views};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -33,6 +33,7 @@ pub struct Classifier {
     labels: Arc<[String]>,
     config: beit_heads::ClassifierConfig,
     preprocessing: Preprocessing,
+    crops: Crops,
     device: Device,
 }
 
@@ -114,7 +115,7 @@ impl Classifier {
         let config = params.config();
         let engine = Rc::new(On::new(ops, params));
         let (name, labels) = ("the model".into(), class_names.into());
-        Self { engine, name, labels, config, preprocessing, device: device.clone() }
+        Self { engine, name, labels, config, preprocessing, crops: Crops::One, device: device.clone() }
     }
 
     /// The names of the classes, in the order of their numbers.
@@ -135,6 +136,17 @@ impl Classifier {
         &self.preprocessing
     }
 
+    /// The same, looking at so many parts of each picture.
+    #[must_use]
+    pub fn with_crops(self, crops: Crops) -> Self {
+        Self { crops, ..self }
+    }
+
+    /// How many parts of a picture it looks at.
+    pub(crate) const fn crops(&self) -> Crops {
+        self.crops
+    }
+
     /// One image.
     ///
     /// # Errors
@@ -152,7 +164,8 @@ impl Classifier {
     /// The device, or logits that are not finite.
     pub fn classify_all(&self, images: &[Image]) -> Result<Vec<Classification>> {
         images.iter().try_for_each(|image| self.preprocessing.normalise.channels.check(image))?;
-        let pixels: Vec<f32> = images.iter().flat_map(|image| self.preprocessing.apply(image)).collect();
+        let pixels: Vec<f32> =
+            images.iter().flat_map(|image| self.crops.pixels(&self.preprocessing, image)).collect();
         self.classify_pixels(&pixels, |row| format!("image {} of {}", row + 1, images.len()))
     }
 
@@ -173,7 +186,7 @@ impl Classifier {
         let batch = batches.or(Batches::SMALL);
         self.refuse_beyond(batch.min(source.len()))?;
         let loading = Loading::new(batch, 0, &data, &self.device, watch);
-        let loader = loading.pixels(source, self.preprocessing)?;
+        let loader = loading.pixels(source, (self.preprocessing, self.crops))?;
         for batch in loader.epoch(0).map_err(Error::from)? {
             let batch = batch.map_err(Error::from)?;
             let found = self.classify_pixels(&batch.data, |row| source.name(batch.indices[row]))?;
@@ -184,18 +197,20 @@ impl Classifier {
 
     /// Refuses batches of images for which the machine has no memory.
     pub(crate) fn refuse_beyond(&self, images: usize) -> Result<()> {
-        memory::refuse_images(&self.device, &self.config.vit, images)
+        memory::refuse_images(&self.device, &self.config.vit, images.saturating_mul(self.crops.number()))
     }
 
-    /// `image` names that of a row of `pixels [B, C, H, W]`.
+    /// `image` names that of a row of `pixels [B, crops, C, H, W]`.
     fn classify_pixels(
         &self,
         pixels: &[f32],
         image: impl Fn(usize) -> String,
     ) -> Result<Vec<Classification>> {
         let logits = self.engine.logits(pixels)?;
-        Error::unless_finite(&self.name, "logits", &logits, self.config.classes, image)?;
-        let rows = logits.chunks_exact(self.config.classes);
+        let (classes, crops) = (self.config.classes, self.crops.number());
+        Error::unless_finite(&self.name, "logits", &logits, classes, |row| image(row / crops))?;
+        let logits = if crops == 1 { logits } else { mean_of_views(&logits, classes, crops) };
+        let rows = logits.chunks_exact(classes);
         Ok(rows
             .map(|row| Classification { logits: row.to_vec(), labels: Arc::clone(&self.labels) })
             .collect())
@@ -239,7 +254,7 @@ pub struct Prediction<'a> {
 }
 
 impl Classification {
-    /// `[classes]`, before the softmax.
+    /// `[classes]`, before the softmax; of several crops the logarithms of their mean probabilities.
     #[must_use]
     pub fn logits(&self) -> &[f32] {
         &self.logits

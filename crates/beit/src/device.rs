@@ -234,6 +234,16 @@ impl Device {
         &self.flag
     }
 
+    /// On a CPU, what multiplies, by the name of its instructions.
+    #[must_use]
+    pub fn kernel(&self) -> Option<&'static str> {
+        match &self.engine {
+            Engine::Cpu(host) => Some(host.kernel()),
+            #[cfg(any(feature = "cuda", feature = "wgpu"))]
+            _ => None,
+        }
+    }
+
     /// Whether its memory is the machine's.
     pub(crate) fn is_cpu(&self) -> bool {
         matches!(self.engine, Engine::Cpu(_))

@@ -10,7 +10,7 @@ use crate::npy;
 use crate::on::On;
 use crate::progress::{Task, Watch};
 use crate::run::data_stamp;
-use crate::settings::{Batches, DataSettings, OpenSettings};
+use crate::settings::{Batches, Crops, DataSettings, OpenSettings};
 use beit_data::{Bands, Batch, Image, Preprocessing, Source};
 use beit_heads::{Pooling, patch_rows};
 use beit_ops::{Norm, Ops};
@@ -285,7 +285,7 @@ impl Embedder {
             team.same(&stamp, |first, other| format!("its data are {other}, in rank 0 {first}"))?;
         }
         let loading = Loading::new(batch, 0, data, &self.device, watch);
-        let loader = loading.pixels(source, self.preprocessing)?;
+        let loader = loading.pixels(source, (self.preprocessing, Crops::One))?;
         watch.begin(&Task::Images { total: loader.images() as u64 });
         let mut all = Features::default();
         let find = |batch: &Batch<Vec<f32>>| -> Result<(Vec<usize>, Vec<f32>)> {

@@ -62,7 +62,7 @@ pub enum Error {
     #[error("stopped: {0}")]
     Stopped(String),
     /// A file or a folder.
-    #[error("cannot {doing} {}", .path.display())]
+    #[error("cannot {doing} {}{}", .path.display(), advice(doing))]
     File {
         /// `read`, `write`, `create` or `delete`.
         doing: &'static str,
@@ -117,6 +117,19 @@ impl Error {
         Err(Self::NotFinite { model: model.to_owned(), image: image(row), what })
     }
 
+    /// Whether the disk did not take something.
+    pub(crate) fn is_of_the_disk(&self) -> bool {
+        match self {
+            Self::File { doing, .. } => *doing != "read",
+            Self::Weights(error) | Self::Train(beit_train::Error::Weights(error)) => {
+                matches!(error, beit_weights::Error::Write { .. })
+            }
+            Self::Train(error) => matches!(error, beit_train::Error::Write { .. }),
+            Self::At { source, .. } => source.is_of_the_disk(),
+            _ => false,
+        }
+    }
+
     /// What the device reported, if it was the device.
     pub(crate) fn device_error(&self) -> Option<&beit_ops::DeviceError> {
         match self {
@@ -134,6 +147,11 @@ impl Error {
         let path = path.into();
         move |source| Self::File { doing, path, source }
     }
+}
+
+/// What may help where a file cannot be written.
+fn advice(doing: &str) -> &'static str {
+    if doing == "write" { "; make room, or choose a place that can be written" } else { "" }
 }
 
 /// An error and its causes, as one line.

@@ -5,6 +5,7 @@ mod any_tokenizer;
 mod checksum;
 mod classifier;
 mod device;
+pub mod doctor;
 mod embedder;
 mod error;
 mod evaluate;
@@ -25,9 +26,11 @@ pub mod picture;
 pub mod probe;
 mod progress;
 mod ranks;
+pub mod recipe;
 mod run;
 mod segmenter;
 pub mod settings;
+mod survey;
 pub mod tensors;
 mod tokenizer;
 mod train;
@@ -35,6 +38,7 @@ mod verify;
 
 pub use classifier::{Classification, Classifier, Prediction};
 pub use device::{Device, Work};
+pub use doctor::{DoctorSettings, Finding};
 pub use embedder::{Embedder, FeatureSettings, Features, Pool, names_beside};
 pub use error::{Error, Result};
 pub use evaluate::{Evaluated, EvaluationSettings, SegmentationEvaluated};
@@ -46,19 +50,22 @@ pub use out_file::{Contents, OutFile};
 pub use probe::{Judge, Probe, ProbeSettings, Probed};
 pub use progress::{Progress, Task, Watch};
 pub use ranks::{Launch, Launcher, LocalRanks, Predicted, Team};
+pub use recipe::Recipe;
 pub use run::{FolderLock, merged as settings_of_run, tokenizer_of};
 pub use segmenter::{Segmentation, Segmenter, Share, ViewSettings};
 pub use settings::{
-    AugmentSettings, AutoAugment, AverageSettings, Batches, ClusterSettings, CropSettings, DataSettings,
-    DeviceSettings, FolderSettings, GpuSums, GuardSettings, HeldOutSettings, LoadSettings, MaskKind,
-    MaskSettings, MeasureSettings, MixingSettings, ModelSettings, OpenSettings, OptimisationSettings,
-    ParametersRule, Precision, PreprocessingRule, RankSettings, ReadSettings, ResizingRule, Resume,
-    RunSettings, Sides, Size, SumSettings, TapsRule, TokenizerKind,
+    AugmentSettings, AutoAugment, AverageSettings, Batches, BestMetric, BestSettings, ClusterSettings,
+    CropSettings, Crops, DataSettings, DeviceSettings, FolderSettings, GpuSums, GuardSettings,
+    HeldOutSettings, LoadSettings, MaskKind, MaskSettings, MeasureSettings, MixingSettings, ModelSettings,
+    OpenSettings, OptimisationSettings, ParametersRule, Precision, PreprocessingRule, RankSettings,
+    ReadSettings, ResizingRule, Resume, RunSettings, Shuffle, Sides, Size, SumSettings, TapsRule,
+    TokenizerKind,
 };
+pub use survey::Survey;
 pub use tokenizer::{Tokenizer, Tokens};
 pub use train::{
-    FinetuneSettings, FinetuneTask, Finetuned, Finetuning, HeadKind, HeadSettings, Judged, PlannedRun,
-    PretrainSettings, Pretrained, Pretraining, Replay, ReplayedImage, ReplayedTensor, Replaying,
+    BestCheckpoint, FinetuneSettings, FinetuneTask, Finetuned, Finetuning, HeadKind, HeadSettings, Judged,
+    PlannedRun, PretrainSettings, Pretrained, Pretraining, Replay, ReplayedImage, ReplayedTensor, Replaying,
     TokenizerSettings, TokenizerTraining, TrainedTokenizer, kmeans_for, quality_sentence, tokenizer_for,
 };
 pub use verify::{Check, Verified, verify};

@@ -3,7 +3,7 @@
 use crate::any_tokenizer::AnyTokenizer;
 use crate::device::Device;
 use crate::error::{Error, Result, unfit};
-use crate::locate::{Located, locate, locate_tokenizer};
+use crate::locate::{Located, known, locate, locate_tokenizer};
 use crate::memory;
 use crate::progress::Watch;
 use crate::settings::{OpenSettings, PreprocessingRule};
@@ -247,6 +247,10 @@ pub(crate) fn tokenizer<O: Ops>(ops: &O, name: &Path, watch: &Watch) -> Result<A
 
 /// What the tokenizer that `name` means looks like.
 pub(crate) fn tokenizer_model(name: &Path, watch: &Watch) -> Result<Model> {
+    // Of an official one that is known without its file, which is fetched when a run begins.
+    if let Some(model) = known(name).and_then(Entry::model) {
+        return Ok(model);
+    }
     Ok(Checkpoint::open(locate_tokenizer(name, watch)?)?.model().clone())
 }
 

@@ -3,10 +3,10 @@
 use crate::device::Device;
 use crate::error::{Result, unfit};
 use crate::progress::Watch;
-use crate::settings::{DataSettings, OptimisationSettings};
+use crate::settings::{Crops, DataSettings, OptimisationSettings};
 use beit_data::{
     FinetuneTransform, Image, Item, LabelledSample, Loader, LoaderConfig, Preprocessing, PretrainSample,
-    PretrainTransform, Sample, SampleRng, SegmentationSample, SegmentationTransform, Source,
+    PretrainTransform, Sample, SampleRng, SegmentationSample, SegmentationTransform, Shuffle, Source,
     TokenizerTransform, normal_name,
 };
 use beit_mask::Masker;
@@ -21,6 +21,9 @@ pub(crate) struct Loading {
     pub(crate) seed: u64,
     pub(crate) workers: usize,
     pub(crate) max_bad_share: f64,
+    /// Whether training decodes pictures smaller where it can.
+    pub(crate) fast_decode: bool,
+    pub(crate) shuffle: Shuffle,
     pub(crate) watch: Watch,
 }
 
@@ -32,8 +35,9 @@ impl Loading {
         device: &Device,
         watch: &Watch,
     ) -> Self {
-        let (workers, max_bad_share, watch) = (device.workers(), data.max_bad_share, watch.clone());
-        Self { batch_size, seed, workers, max_bad_share, watch }
+        let DataSettings { max_bad_share, fast_decode, shuffle, .. } = *data;
+        let (workers, watch) = (device.workers(), watch.clone());
+        Self { batch_size, seed, workers, max_bad_share, fast_decode, shuffle: shuffle.into(), watch }
     }
 
     /// For training a transformer.
@@ -43,15 +47,17 @@ impl Loading {
         workers: usize,
         watch: &Watch,
     ) -> Self {
+        let DataSettings { max_bad_share, fast_decode, .. } = *data;
         let (batch_size, seed, watch) = (optimisation.batch_size(), optimisation.seed, watch.clone());
-        Self { batch_size, seed, workers, max_bad_share: data.max_bad_share, watch }
+        let shuffle = data.shuffle.into();
+        Self { batch_size, seed, workers, max_bad_share, fast_decode, shuffle, watch }
     }
 
     pub(crate) fn training(&self, images: usize) -> LoaderConfig {
-        let Self { batch_size, seed, workers, max_bad_share, .. } = *self;
+        let Self { batch_size, seed, workers, max_bad_share, shuffle, .. } = *self;
         // Fewer images than a batch: each is seen several times in an epoch.
         let repeats = batch_size.div_ceil(images.max(1)).max(1);
-        LoaderConfig { workers, max_bad_share, repeats, ..LoaderConfig::training(batch_size, seed) }
+        LoaderConfig { workers, max_bad_share, repeats, shuffle, ..LoaderConfig::training(batch_size, seed) }
     }
 
     pub(crate) fn evaluation(&self) -> LoaderConfig {
@@ -67,8 +73,11 @@ impl Loading {
         transform: PretrainTransform,
         masker: Masker,
     ) -> Result<Loader<PretrainSample>> {
-        let make = move |item: Item, rng: &mut SampleRng| transform.apply(item.image, &masker, rng);
-        self.loader(source, all(source), config, make)
+        let make = move |item: Item, rng: &mut SampleRng| {
+            transform.apply_reduced(item.image, item.size, &masker, rng)
+        };
+        let loader = self.loader(source, all(source), config, make)?;
+        Ok(self.reducing(loader, move |size, rng| transform.reduction(size, rng)))
     }
 
     /// Augmented and dithered batches for training a tokenizer.
@@ -79,11 +88,12 @@ impl Loading {
         dither: f32,
     ) -> Result<Loader<Vec<f32>>> {
         let make = move |item: Item, rng: &mut SampleRng| {
-            let mut pixels = transform.apply(item.image, rng);
+            let mut pixels = transform.apply_reduced(item.image, item.size, rng);
             pixels.iter_mut().for_each(|x| *x = dithered(unmap(*x), dither, rng.random()));
             pixels
         };
-        self.loader(source, all(source), self.training(source.len()), make)
+        let loader = self.loader(source, all(source), self.training(source.len()), make)?;
+        Ok(self.reducing(loader, move |size, rng| transform.reduction(size, rng)))
     }
 
     /// Augmented batches for making a tokenizer by k-means.
@@ -92,8 +102,9 @@ impl Loading {
         source: &Arc<dyn Source>,
         transform: TokenizerTransform,
     ) -> Result<Loader<Vec<f32>>> {
-        let make = move |item: Item, rng: &mut SampleRng| transform.apply(item.image, rng);
-        self.loader(source, all(source), self.training(source.len()), make)
+        let make = move |item: Item, rng: &mut SampleRng| transform.apply_reduced(item.image, item.size, rng);
+        let loader = self.loader(source, all(source), self.training(source.len()), make)?;
+        Ok(self.reducing(loader, move |size, rng| transform.reduction(size, rng)))
     }
 
     /// Batches of whole images for measuring a tokenizer.
@@ -115,22 +126,23 @@ impl Loading {
         copies: usize,
     ) -> Result<Loader<LabelledSample>> {
         let make = move |item: Item, rng: &mut SampleRng| LabelledSample {
-            pixels: transform.apply(&item.image, rng),
+            pixels: transform.apply_reduced(&item.image, item.size, rng),
             label: item.label.expect("labels are checked before a loader is made"),
         };
         let config = LoaderConfig { copies, ..self.training(indices.len()) };
-        self.loader(source, indices, config, make)
+        let loader = self.loader(source, indices, config, make)?;
+        Ok(self.reducing(loader, move |size, rng| transform.reduction(size, rng)))
     }
 
     /// Batches for evaluation. `class` turns a class of the source into one of the model.
     pub(crate) fn labelled(
         &self,
         source: &Arc<dyn Source>,
-        preprocessing: Preprocessing,
+        (preprocessing, crops): (Preprocessing, Crops),
         class: impl Fn(u32) -> u32 + Send + Sync + 'static,
     ) -> Result<Loader<LabelledSample>> {
         let make = move |item: Item, _: &mut SampleRng| LabelledSample {
-            pixels: preprocessing.apply(&item.image),
+            pixels: crops.pixels(&preprocessing, &item.image),
             label: class(item.label.expect("labels are checked before a loader is made")),
         };
         self.loader(source, all(source), self.evaluation(), make)
@@ -164,10 +176,19 @@ impl Loading {
     pub(crate) fn pixels(
         &self,
         source: &Arc<dyn Source>,
-        preprocessing: Preprocessing,
+        (preprocessing, crops): (Preprocessing, Crops),
     ) -> Result<Loader<Vec<f32>>> {
-        let make = move |item: Item, _: &mut SampleRng| preprocessing.apply(&item.image);
+        let make = move |item: Item, _: &mut SampleRng| crops.pixels(&preprocessing, &item.image);
         self.loader(source, all(source), self.evaluation(), make)
+    }
+
+    /// Decodes pictures smaller, where that is asked for.
+    fn reducing<S: Sample>(
+        &self,
+        loader: Loader<S>,
+        factor: impl Fn([usize; 2], &mut SampleRng) -> u32 + Send + Sync + 'static,
+    ) -> Loader<S> {
+        if self.fast_decode { loader.reducing(factor) } else { loader }
     }
 
     /// Every file that cannot be decoded is named.

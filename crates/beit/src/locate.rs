@@ -47,6 +47,12 @@ pub fn locate(name: &str, watch: &Watch) -> Result<Located> {
 /// The official name of the tokenizer that the released models were trained with; `dalle` means it too.
 const DALLE: &str = "dalle_encoder";
 
+/// The official checkpoint that a name means where nothing on this machine has it; `dalle` is one too.
+pub(crate) fn known(name: &Path) -> Option<&'static Entry> {
+    let text = name.to_str().filter(|_| !name.exists())?;
+    Entry::find(if text == "dalle" { DALLE } else { text })
+}
+
 /// Finds a tokenizer: a folder, the folder `tokenizer` of a run, an encoder's file, an official name or a name on the hub.
 pub(crate) fn locate_tokenizer(name: &Path, watch: &Watch) -> Result<PathBuf> {
     let nested = name.join("tokenizer");

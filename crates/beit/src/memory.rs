@@ -97,14 +97,35 @@ pub(crate) fn refuse_beyond(device: &Device, what: &str, bytes: u128, lower: &st
 
 /// Bytes that can be had without swapping; none where the system does not tell.
 fn available() -> Option<u64> {
-    let kinds = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
-    let system = System::new_with_specifics(kinds).ok()?;
-    let machine = system.available_memory();
-    let container = system.cgroup_limits().map_or(u64::MAX, |limits| limits.free_memory);
-    Some(machine.min(container)).filter(|&bytes| bytes > 0)
+    Memory::here().free
 }
 
-fn readable(bytes: u128) -> String {
+/// The memory of this machine, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Memory {
+    /// What can be had without swapping; none where the system does not tell.
+    pub(crate) free: Option<u64>,
+    /// All of the machine.
+    pub(crate) machine: u64,
+    /// What the container may use, where there is a limit.
+    pub(crate) container: Option<u64>,
+}
+
+impl Memory {
+    pub(crate) fn here() -> Self {
+        let kinds = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
+        let Ok(system) = System::new_with_specifics(kinds) else {
+            return Self { free: None, machine: 0, container: None };
+        };
+        let limits = system.cgroup_limits();
+        let free = limits.as_ref().map_or(u64::MAX, |limits| limits.free_memory);
+        let free = Some(system.available_memory().min(free)).filter(|&bytes| bytes > 0);
+        Self { free, machine: system.total_memory(), container: limits.map(|limits| limits.total_memory) }
+    }
+}
+
+/// So many bytes, for a person.
+pub(crate) fn readable(bytes: u128) -> String {
     const UNITS: [&str; 7] = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let (mut value, mut unit) = (bytes as f64, 0);
     while value >= 1024.0 && unit + 1 < UNITS.len() {

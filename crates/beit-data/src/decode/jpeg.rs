@@ -4,7 +4,9 @@
 
 use ::image::RgbImage;
 use ::image::metadata::Orientation;
-use libjpeg_turbo_rs::{ColorSpace, ComponentInfo, DecodeWarning, Decoder, FrameHeader, PixelFormat};
+use libjpeg_turbo_rs::{
+    ColorSpace, ComponentInfo, DecodeWarning, Decoder, FrameHeader, PixelFormat, ScalingFactor,
+};
 
 use super::budget::{Budget, Needs};
 use super::outline::Outline;
@@ -33,6 +35,25 @@ pub(super) fn decode(bytes: &[u8], budget: Budget) -> Result<RgbImage, String> {
     let (decoder, needs) = open(bytes, budget)?;
     let pixels = if is_ink(&decoder) { inks(decoder)? } else { decode_as(PixelFormat::Rgb, decoder)? };
     Ok(upright(picture(pixels, &needs), needs.orientation))
+}
+
+/// [`decode`] straight to a half, a quarter or an eighth of the size. `factor` says which, 1, 2, 4 or 8, of the `[height, width]` of
+/// the upright picture, which comes back beside it. Ink, and what is no ordinary JPEG, keeps its size.
+pub(super) fn decode_reduced(
+    bytes: &[u8],
+    budget: Budget,
+    factor: impl FnOnce([usize; 2]) -> u32,
+) -> Result<(RgbImage, [usize; 2]), String> {
+    let (mut decoder, mut needs) = open(bytes, budget)?;
+    let full = needs.upright();
+    let frame = decoder.header();
+    if is_ink(&decoder) || frame.is_lossless || frame.precision != 8 {
+        return decode(bytes, budget).map(|image| (image, full));
+    }
+    decoder.set_scale(ScalingFactor::try_new(1, factor(full)).map_err(said)?);
+    needs.size = [decoder.output_height() as u64, decoder.output_width() as u64];
+    let pixels = decode_as(PixelFormat::Rgb, decoder)?;
+    Ok((upright(picture(pixels, &needs), needs.orientation), full))
 }
 
 /// `[height, width]` of the upright picture. No scan is decoded.

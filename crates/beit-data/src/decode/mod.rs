@@ -50,11 +50,26 @@ impl Image {
     ///
     /// [`Error::Read`] and [`Error::Decode`], both naming the file.
     pub fn open_as(path: impl AsRef<Path>, bands: Option<Bands>) -> crate::error::Result<Self> {
-        let (bytes, name) = read(path.as_ref())?;
+        let path = path.as_ref();
+        Self::decode_as(&Self::read(path)?, bands, &path.display().to_string())
+    }
+
+    /// [`open_as`](Self::open_as) of a file that was read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Decode`] with `name` in it.
+    pub fn decode_as(bytes: &[u8], bands: Option<Bands>, name: &str) -> crate::error::Result<Self> {
         match bands {
-            Some(bands) => Self::decode_bands(&bytes, bands, &name),
-            None => Self::decode(&bytes, &name),
+            Some(bands) => Self::decode_bands(bytes, bands, name),
+            None => Self::decode(bytes, name),
         }
+    }
+
+    /// The bytes of a picture file.
+    pub(crate) fn read(path: impl AsRef<Path>) -> crate::error::Result<Vec<u8>> {
+        let path = path.as_ref();
+        read_regular(path, MAX_PICTURE_BYTES).map_err(|source| Error::Read { path: path.to_owned(), source })
     }
 
     /// `[height, width]` of a picture file as it stands upright, from its header where that is enough: a TIFF or a GIF is decoded.
@@ -63,13 +78,22 @@ impl Image {
     ///
     /// Those of [`open`](Self::open).
     pub fn size_of(path: impl AsRef<Path>) -> crate::error::Result<[usize; 2]> {
-        let (bytes, name) = read(path.as_ref())?;
-        let size = match bytes.as_slice() {
+        let path = path.as_ref();
+        Self::size_in(&Self::read(path)?, &path.display().to_string())
+    }
+
+    /// [`size_of`](Self::size_of) a picture whose file was read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Decode`] with `name` in it.
+    pub fn size_in(bytes: &[u8], name: &str) -> crate::error::Result<[usize; 2]> {
+        let size = match bytes {
             bytes if jpeg::is_jpeg(bytes) => jpeg::size(bytes, Budget(MAX_DECODED_BYTES)),
             bytes if raster::is_raster(bytes) => raster::size(bytes, Budget(MAX_DECODED_BYTES)),
-            bytes => return Self::decode(bytes, &name).map(|image| [image.height(), image.width()]),
+            bytes => return Self::decode(bytes, name).map(|image| [image.height(), image.width()]),
         };
-        size.map_err(|reason| Error::Decode { name, reason })
+        size.map_err(|reason| Error::Decode { name: name.to_owned(), reason })
     }
 
     /// [`size_of`](Self::size_of) a picture that is read with so many channels as it is: from the header of a PNG or an array; a TIFF is
@@ -79,9 +103,19 @@ impl Image {
     ///
     /// Those of [`open_as`](Self::open_as).
     pub fn size_as(path: impl AsRef<Path>, bands: Option<Bands>) -> crate::error::Result<[usize; 2]> {
-        let Some(bands) = bands else { return Self::size_of(path) };
-        let (bytes, name) = read(path.as_ref())?;
-        bands::size(&bytes, bands, Budget(MAX_DECODED_BYTES)).map_err(|reason| Error::Decode { name, reason })
+        let path = path.as_ref();
+        Self::size_in_as(&Self::read(path)?, bands, &path.display().to_string())
+    }
+
+    /// [`size_as`](Self::size_as) of a file that was read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Decode`] with `name` in it.
+    pub fn size_in_as(bytes: &[u8], bands: Option<Bands>, name: &str) -> crate::error::Result<[usize; 2]> {
+        let Some(bands) = bands else { return Self::size_in(bytes, name) };
+        bands::size(bytes, bands, Budget(MAX_DECODED_BYTES))
+            .map_err(|reason| Error::Decode { name: name.to_owned(), reason })
     }
 
     /// Decodes a picture with so many channels as it is, with its 8 or 16 bits: a PNG (grey, grey with transparency, RGB, RGBA; a palette
@@ -133,6 +167,33 @@ impl Image {
         Self::decode_within(bytes, name, MAX_DECODED_BYTES)
     }
 
+    /// [`decode`](Self::decode) where a JPEG may come out smaller: `factor` says of its `[height, width]` whether 1, 2, 4 or 8 times, which
+    /// takes less time the smaller it is. The picture has `ceil(side / factor)` pixels a side, other ones than resampling gives. The
+    /// `[height, width]` that it has in its file comes back beside it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Decode`] with `name` in it; also where the factor is another.
+    pub fn decode_reduced(
+        bytes: &[u8],
+        name: &str,
+        factor: impl FnOnce([usize; 2]) -> u32,
+    ) -> crate::error::Result<(Self, [usize; 2])> {
+        if !jpeg::is_jpeg(bytes) {
+            let image = Self::decode(bytes, name)?;
+            let size = [image.height(), image.width()];
+            return Ok((image, size));
+        }
+        let (image, size) = jpeg::decode_reduced(bytes, Budget(MAX_DECODED_BYTES), factor)
+            .map_err(|reason| Error::Decode { name: name.to_owned(), reason })?;
+        Ok((Self::of(image), size))
+    }
+
+    fn of(image: RgbImage) -> Self {
+        let (width, height) = image.dimensions();
+        Self::new(height as usize, width as usize, image.into_raw())
+    }
+
     /// [`decode`](Self::decode) where decoding may take at most `max_bytes` of memory, instead of [`MAX_DECODED_BYTES`].
     ///
     /// # Errors
@@ -141,16 +202,8 @@ impl Image {
     pub fn decode_within(bytes: &[u8], name: &str, max_bytes: u64) -> crate::error::Result<Self> {
         let image = decode_any(bytes, Budget(max_bytes))
             .map_err(|reason| Error::Decode { name: name.to_owned(), reason })?;
-        let (width, height) = image.dimensions();
-        Ok(Self::new(height as usize, width as usize, image.into_raw()))
+        Ok(Self::of(image))
     }
-}
-
-/// The bytes of a picture file, and its name.
-fn read(path: &Path) -> crate::error::Result<(Vec<u8>, String)> {
-    let bytes = read_regular(path, MAX_PICTURE_BYTES)
-        .map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    Ok((bytes, path.display().to_string()))
 }
 
 /// Decodes a picture of the format that its first bytes say.

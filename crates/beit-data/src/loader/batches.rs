@@ -44,12 +44,22 @@ impl<S: Sample> Batches<S> {
         Self { ordered, numbers, any: false, failed: false, shared, on_bad_file }
     }
 
+    /// How many batches may be asked for without waiting: none where loading is what takes the time, as many as a loader keeps ready
+    /// beyond those in work where it is not.
+    #[must_use]
+    pub fn ready(&self) -> usize {
+        self.ordered.ready()
+    }
+
     /// The next batch with an image in it.
     fn advance(&mut self) -> Result<Option<Batch<S>>> {
         while let Some(outcome) = self.ordered.next() {
             let number = self.numbers.next().unwrap_or_default();
             let made = outcome.map_err(|message| Error::WorkerPanicked { batch: number, message })?;
             self.record(made.bad)?;
+            if let Some(error) = made.failed {
+                return Err(error);
+            }
             if made.batch.is_some() {
                 self.any = true;
                 return Ok(made.batch);

@@ -1,6 +1,8 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
+#[cfg(doc)]
+use crate::source::Source;
 
 /// How a loader makes batches.
 #[derive(Clone, Debug, PartialEq)]
@@ -9,8 +11,8 @@ pub struct LoaderConfig {
     pub batch_size: usize,
     /// Key of order and augmentation.
     pub seed: u64,
-    /// A new order in each epoch, or the order of the indices.
-    pub shuffle: bool,
+    /// In which order the images of an epoch come.
+    pub shuffle: Shuffle,
     /// Whether the images of an epoch that do not fill a batch are left out.
     pub drop_last: bool,
     /// How often each image occurs in an epoch, each time augmented anew.
@@ -26,6 +28,21 @@ pub struct LoaderConfig {
     pub max_bad_share: f64,
     /// Whether masks are read. Then an image without one, or whose mask is bad, counts as undecodable.
     pub masks: bool,
+}
+
+/// The order of the images of an epoch. All but [`Never`](Self::Never) are new in each epoch, and depend on (seed, epoch) and the source alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Shuffle {
+    /// That of the indices.
+    Never,
+    /// By groups where the source has [several](Source::groups), else globally.
+    #[default]
+    Usual,
+    /// Any image may come after any other: one order for all sources of the same images.
+    Global,
+    /// The groups of the source are shuffled, then the images within each window of some groups. Where one window has them all, that is
+    /// the global order.
+    Groups,
 }
 
 /// One of several processes that share the batches of each step: of a step of `each` · `of` batches, rank `rank` takes those from
@@ -61,7 +78,7 @@ impl LoaderConfig {
     /// Shuffled, full batches only, a thread per core, at most 1 % undecodable.
     #[must_use]
     pub fn training(batch_size: usize, seed: u64) -> Self {
-        Self { seed, shuffle: true, drop_last: true, ..Self::evaluation(batch_size) }
+        Self { seed, shuffle: Shuffle::Usual, drop_last: true, ..Self::evaluation(batch_size) }
     }
 
     /// In order, every image once, a thread per core, at most 1 % undecodable.
@@ -70,7 +87,7 @@ impl LoaderConfig {
         Self {
             batch_size,
             seed: 0,
-            shuffle: false,
+            shuffle: Shuffle::Never,
             drop_last: false,
             repeats: 1,
             copies: 1,

@@ -2,21 +2,23 @@
 
 mod batches;
 mod config;
+mod order;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use batches::{Batch, Batches};
-pub use config::{LoaderConfig, Shard};
+pub use config::{LoaderConfig, Shard, Shuffle};
 
+use self::order::Order;
 use crate::batch::Sample;
 use crate::error::{BadFile, Error, Result};
 use crate::image::Image;
 use crate::mask::Mask;
 use crate::ordered::Ordered;
 use crate::pair::pair;
-use crate::rng::{Purpose, SampleRng, sample_rng, shuffled};
+use crate::rng::{Purpose, SampleRng, sample_rng};
 use crate::source::Source;
 
 /// One decoded picture on its way into a batch.
@@ -26,14 +28,17 @@ pub struct Item {
     pub index: usize,
     /// Its class, if it has one.
     pub label: Option<u32>,
-    /// The picture.
+    /// The picture; of a loader that [reduces](Loader::reducing) it may be smaller than in its file.
     pub image: Image,
+    /// `[height, width]` of the picture in its file.
+    pub size: [usize; 2],
     /// The classes of its pixels, as large as the picture, where the loader [reads masks](LoaderConfig::masks). Then it is always
     /// there.
     pub mask: Option<Mask>,
 }
 
 type MakeSample<S> = dyn Fn(Item, &mut SampleRng) -> S + Send + Sync;
+type Reduction = dyn Fn([usize; 2], &mut SampleRng) -> u32 + Send + Sync;
 type OnBadFile = dyn Fn(&BadFile) + Send + Sync;
 
 /// Turns a source into batches of samples `S`.
@@ -43,6 +48,7 @@ type OnBadFile = dyn Fn(&BadFile) + Send + Sync;
 /// loading began, so a run is resumed by asking for the batches it has not seen; no image is read to get there.
 pub struct Loader<S> {
     shared: Arc<Shared<S>>,
+    reduction: Option<Arc<Reduction>>,
     on_bad_file: Option<Arc<OnBadFile>>,
 }
 
@@ -53,6 +59,7 @@ struct Shared<S> {
     indices: Vec<usize>,
     config: LoaderConfig,
     make: Box<MakeSample<S>>,
+    orders: Order,
     /// The epoch whose order was asked for last, and that order.
     order: Mutex<Option<(u64, Arc<[usize]>)>>,
     /// Files that could not be decoded, by index, as far as their batches were handed out.
@@ -78,9 +85,20 @@ impl<S: Sample> Loader<S> {
     ) -> Result<Self> {
         config.check(indices.len())?;
         assert!(indices.iter().all(|&index| index < source.len()), "an index is outside the source");
+        let orders = Order::new(config.shuffle, &*source, &indices, config.repeats)?;
         let (order, bad) = (Mutex::new(None), Mutex::new(BTreeMap::new()));
-        let shared = Shared { source, indices, config, make: Box::new(make), order, bad };
-        Ok(Self { shared: Arc::new(shared), on_bad_file: None })
+        let shared = Shared { source, indices, config, make: Box::new(make), orders, order, bad };
+        Ok(Self { shared: Arc::new(shared), reduction: None, on_bad_file: None })
+    }
+
+    /// Decodes JPEG files smaller where `factor` says so, of the `[height, width]` of a picture and the random numbers that its sample
+    /// will see: 1, 2, 4 or 8 times ([`Image::decode_reduced`]). Pictures without a file of their own, and those with masks, keep their size.
+    #[must_use]
+    pub fn reducing(
+        self,
+        factor: impl Fn([usize; 2], &mut SampleRng) -> u32 + Send + Sync + 'static,
+    ) -> Self {
+        Self { reduction: Some(Arc::new(factor)), ..self }
     }
 
     /// Calls `report` once for each file that cannot be decoded, when its batch is handed out.
@@ -130,7 +148,9 @@ impl<S: Sample> Loader<S> {
     pub fn one_by_one(&self, batch: u64) -> impl Iterator<Item = Batch<S>> {
         let (epoch, number) = self.within_epoch(batch);
         let positions = self.shared.config.positions(number, self.shared.order(epoch).len());
-        positions.filter_map(move |position| self.shared.made((epoch, number), position..position + 1).batch)
+        let reduction = self.reduction.as_deref();
+        let one = move |position| self.shared.made((epoch, number), position..position + 1, reduction).batch;
+        positions.filter_map(one)
     }
 
     /// The epoch of a batch, and its number in it.
@@ -192,7 +212,9 @@ impl<S: Sample> Loader<S> {
         number: impl Fn(u64) -> u64 + Copy + Send + Sync + 'static,
     ) -> Result<Batches<S>> {
         let (shared, per_epoch) = (Arc::clone(&self.shared), self.batches_per_epoch());
-        let job = move |own| shared.batch(number(own) / per_epoch, number(own) % per_epoch);
+        let reduction = self.reduction.clone();
+        let job =
+            move |own| shared.batch(number(own) / per_epoch, number(own) % per_epoch, reduction.as_deref());
         let LoaderConfig { workers, prefetch, .. } = self.shared.config;
         let ordered =
             Ordered::start(own.clone(), workers, workers.max(1) + prefetch, job).map_err(Error::Thread)?;
@@ -216,6 +238,8 @@ struct Made<S: Sample> {
     /// `None` where no image of it can be decoded.
     batch: Option<Batch<S>>,
     bad: Vec<BadFile>,
+    /// What ends loading.
+    failed: Option<Error>,
 }
 
 impl<S> Shared<S> {
@@ -243,23 +267,33 @@ impl<S> Shared<S> {
 }
 
 impl<S: Sample> Shared<S> {
-    fn batch(&self, epoch: u64, number: u64) -> Made<S> {
+    fn batch(&self, epoch: u64, number: u64, reduction: Option<&Reduction>) -> Made<S> {
         let positions = self.config.positions(number, self.order(epoch).len());
-        self.made((epoch, number), positions)
+        self.made((epoch, number), positions, reduction)
     }
 
     /// What these positions of an epoch make, as the batch of this epoch and number.
-    fn made(&self, (epoch, number): (u64, u64), positions: Range<usize>) -> Made<S> {
+    fn made(
+        &self,
+        (epoch, number): (u64, u64),
+        positions: Range<usize>,
+        reduction: Option<&Reduction>,
+    ) -> Made<S> {
         let order = self.order(epoch);
         let (mut samples, mut indices, mut bad) = (Vec::new(), Vec::new(), Vec::new());
+        let mut failed = None;
         for position in positions {
             let Asked { index, repeat, copy } = self.asked_for(&order, position);
-            match self.item(index) {
+            let pass = self.config.pass(epoch, repeat, copy);
+            let rng = || sample_rng(self.config.seed, pass, index as u64, Purpose::Sample);
+            match self.item(index, reduction.map(|factor| |size| factor(size, &mut rng()))) {
                 Ok(item) => {
-                    let pass = self.config.pass(epoch, repeat, copy);
-                    let mut rng = sample_rng(self.config.seed, pass, index as u64, Purpose::Sample);
-                    samples.push((self.make)(item, &mut rng));
+                    samples.push((self.make)(item, &mut rng()));
                     indices.push(index);
+                }
+                Err(error) if error.ends_loading() => {
+                    failed = Some(error);
+                    break;
                 }
                 Err(error) => {
                     let reason = reason(&error);
@@ -269,32 +303,37 @@ impl<S: Sample> Shared<S> {
         }
         let batch =
             (!samples.is_empty()).then(|| Batch { epoch, number, indices, data: S::collate(samples) });
-        Made { batch, bad }
+        Made { batch, bad, failed }
     }
 
-    fn item(&self, index: usize) -> Result<Item> {
-        let (image, mask) = if self.config.masks {
+    /// A picture, smaller where a `factor` of its size is asked for.
+    fn item(&self, index: usize, factor: Option<impl FnOnce([usize; 2]) -> u32>) -> Result<Item> {
+        let label = self.source.label(index);
+        if self.config.masks {
             let (image, mask) = pair(&*self.source, index)?;
-            (image, Some(mask))
-        } else {
-            (self.source.image(index)?, None)
+            return Ok(Item { index, label, size: image.size(), image, mask: Some(mask) });
+        }
+        let encoded = if factor.is_some() { self.source.encoded(index)? } else { None };
+        let (image, size) = match (encoded, factor) {
+            (Some(bytes), Some(factor)) => Image::decode_reduced(&bytes, &self.source.name(index), factor)?,
+            _ => {
+                let image = self.source.image(index)?;
+                let size = image.size();
+                (image, size)
+            }
         };
-        Ok(Item { index, label: self.source.label(index), image, mask })
+        Ok(Item { index, label, image, size, mask: None })
     }
 
     /// The order of an epoch: numbers below images · repeats.
     fn order(&self, epoch: u64) -> Arc<[usize]> {
         let n = self.indices.len() * self.config.repeats;
-        let epoch = if self.config.shuffle { epoch } else { 0 };
+        let epoch = if self.orders.is_fixed() { 0 } else { epoch };
         let mut last = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {
             Some((cached, order)) if *cached == epoch => Arc::clone(order),
             _ => {
-                let order: Arc<[usize]> = if self.config.shuffle {
-                    shuffled(n, self.config.seed, epoch).into()
-                } else {
-                    (0..n).collect()
-                };
+                let order: Arc<[usize]> = self.orders.of(n, self.config.seed, epoch).into();
                 *last = Some((epoch, Arc::clone(&order)));
                 order
             }

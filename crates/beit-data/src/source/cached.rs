@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-use super::{Source, Unread};
+use super::{Groups, Source, Unread};
 use crate::error::Result;
 use crate::image::Image;
 use crate::mask::Mask;
@@ -10,7 +10,8 @@ use crate::mask::Mask;
 /// Keeps decoded pictures of another source in memory, the first ones met until the budget is spent.
 pub struct Cached {
     source: Arc<dyn Source>,
-    pictures: Vec<OnceLock<Image>>,
+    /// Boxed, so that one that is not kept takes little.
+    pictures: Vec<OnceLock<Box<Image>>>,
     /// Bytes that may still be used.
     budget: AtomicUsize,
 }
@@ -36,15 +37,19 @@ impl Source for Cached {
 
     fn image(&self, index: usize) -> Result<Image> {
         if let Some(image) = self.pictures[index].get() {
-            return Ok(image.clone());
+            return Ok(Image::clone(image));
         }
         let image = self.source.image(index)?;
         let bytes = image.samples().bytes();
-        if self.reserve(bytes) && self.pictures[index].set(image.clone()).is_err() {
+        if self.reserve(bytes) && self.pictures[index].set(Box::new(image.clone())).is_err() {
             // Another thread was first.
             self.budget.fetch_add(bytes, Ordering::Relaxed);
         }
         Ok(image)
+    }
+
+    fn encoded(&self, index: usize) -> Result<Option<Vec<u8>>> {
+        self.source.encoded(index)
     }
 
     fn label(&self, index: usize) -> Option<u32> {
@@ -73,6 +78,14 @@ impl Source for Cached {
 
     fn mask_palette(&self) -> Option<&[[u8; 3]]> {
         self.source.mask_palette()
+    }
+
+    fn groups(&self) -> Option<Groups> {
+        self.source.groups()
+    }
+
+    fn scatter(&self) {
+        self.source.scatter();
     }
 
     fn name(&self, index: usize) -> String {

@@ -1,12 +1,13 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::index::Indexing;
 use super::kinds::Unread;
 use super::layout::{Layout, Training, split_of};
 use super::paths::Paths;
 use super::reading::Reading;
 use super::scan::{Entries, entries, images_below};
-use super::{Source, file_version};
+use super::{Source, file_version, folder_index};
 use crate::bands::Bands;
 use crate::error::{Error, Result};
 use crate::image::Image;
@@ -18,15 +19,15 @@ use crate::split::Split;
 /// Files are read by their endings, in any case: jpg, jpeg, jpe, jfif, png, webp, bmp, tif, tiff and gif, of which the first picture;
 /// and npy where pictures are read as they are ([`open_as`](Folder::open_as)).
 pub struct Folder {
-    paths: Paths,
+    pub(super) paths: Paths,
     /// `[len]`, or empty where images have no labels.
-    labels: Vec<u32>,
-    class_names: Vec<String>,
+    pub(super) labels: Vec<u32>,
+    pub(super) class_names: Vec<String>,
     /// For each class, files that are not read.
-    unread: Vec<Unread>,
-    notes: Vec<String>,
+    pub(super) unread: Vec<Unread>,
+    pub(super) notes: Vec<String>,
     /// How pictures are read.
-    bands: Option<Bands>,
+    pub(super) bands: Option<Bands>,
 }
 
 impl Folder {
@@ -82,6 +83,24 @@ impl Folder {
         Ok(folder)
     }
 
+    /// [`open_as`](Self::open_as) by an index where there is one, which holds as long as no folder in `dir` has changed: then no folder is read.
+    /// Of many images one is made for the next time.
+    ///
+    /// Not noticed is a link that leads somewhere else while it stays where it is, from a file to a folder or the other way round.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open).
+    pub fn open_indexed(dir: &Path, split: Split, bands: Option<Bands>, indexing: &Indexing) -> Result<Self> {
+        folder_index::open(dir, split, bands, indexing)
+    }
+
+    /// Bytes that are in use for the names and classes of images.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.paths.memory() + size_of::<u32>() * self.labels.capacity()
+    }
+
     /// Opens `dir` as it is: where it holds folders and no images, each folder with images in it is a class and holds its images, at
     /// any depth; classes are numbered in the order of their names, as torchvision's `ImageFolder` does it (`10` before `2`).
     /// Otherwise its images, at any depth, have no labels.
@@ -130,7 +149,9 @@ impl Folder {
 
     fn of(reading: Reading, dir: &Path, bands: Option<Bands>) -> Result<Self> {
         let notes = reading.notes(dir);
-        let Reading { paths, labels, class_names, unread, all_unread, .. } = reading;
+        let Reading { mut paths, mut labels, class_names, unread, all_unread, .. } = reading;
+        paths.shrink();
+        labels.shrink_to_fit();
         if paths.len() == 0 {
             return Err(Error::NoImages { path: dir.to_owned(), unread: all_unread });
         }
@@ -151,6 +172,10 @@ impl Source for Folder {
 
     fn image(&self, index: usize) -> Result<Image> {
         Image::open_as(self.path(index), self.bands)
+    }
+
+    fn encoded(&self, index: usize) -> Result<Option<Vec<u8>>> {
+        self.bands.is_none().then(|| Image::read(self.path(index))).transpose()
     }
 
     fn label(&self, index: usize) -> Option<u32> {

@@ -8,8 +8,7 @@ use std::path::Path;
 use crate::bands::Bands;
 
 /// Endings of images, compared without case. Of a GIF the first picture is read.
-pub(crate) const READ: [&str; 10] =
-    ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "tif", "tiff", "gif"];
+const READ: [&str; 10] = ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "tif", "tiff", "gif"];
 /// Endings of what holds pictures too, and is not read.
 const UNREAD: [&str; 44] = [
     "ai", "apng", "arw", "avif", "cr2", "cr3", "dcm", "dib", "dng", "emf", "eps", "exr", "hdr", "heic",
@@ -37,11 +36,16 @@ impl Kind {
         let Some(ending) = Path::new(name).extension().and_then(OsStr::to_str) else { return Self::Other };
         let ending = ending.to_ascii_lowercase();
         match ending.as_str() {
-            known if READ.contains(&known) || known == ARRAY && bands.is_some() => Self::Image,
+            known if is_read(known, bands) => Self::Image,
             known if UNREAD.contains(&known) => Self::Unread(ending),
             _ => Self::Other,
         }
     }
+}
+
+/// Whether files of an ending, in small letters, are pictures.
+pub(crate) fn is_read(ending: &str, bands: Option<Bands>) -> bool {
+    READ.contains(&ending) || ending == ARRAY && bands.is_some()
 }
 
 /// Whether nothing of this name is looked at: hidden files, the `._a.png` that macOS writes beside `a.png` among them, and folders
@@ -72,6 +76,16 @@ impl Unread {
     #[must_use]
     pub fn files(&self) -> usize {
         self.0.values().sum()
+    }
+
+    /// Endings, and how many files have each.
+    pub(crate) fn counts(&self) -> impl ExactSizeIterator<Item = (&String, &usize)> {
+        self.0.iter()
+    }
+
+    /// So many files with this ending.
+    pub(crate) fn set(&mut self, ending: String, files: usize) {
+        self.0.insert(ending, files);
     }
 
     /// Counts those of another folder too.

@@ -4,10 +4,14 @@ mod cached;
 #[cfg(feature = "fashion-mnist")]
 mod embedded;
 mod folder;
+mod folder_index;
+mod groups;
 mod idx;
+mod index;
 mod kinds;
 mod layout;
 mod meaning;
+mod names;
 mod open;
 mod pairs;
 mod part;
@@ -17,20 +21,28 @@ mod scan;
 #[cfg(feature = "fashion-mnist")]
 mod scenes;
 mod spelling;
+#[cfg(any(feature = "parquet", feature = "arrow"))]
+mod table;
+mod tar;
 
 pub use cached::Cached;
 #[cfg(feature = "fashion-mnist")]
 pub use embedded::fashion_mnist;
 pub use folder::Folder;
+pub use groups::Groups;
 pub use idx::Idx;
+pub use index::Indexing;
 pub use kinds::Unread;
 pub(crate) use kinds::endings;
-pub use open::{SCHEMES, open, open_as};
+pub use open::{SCHEMES, open, open_as, open_with, places};
 pub use pairs::Pairs;
 pub use part::Part;
 #[cfg(feature = "fashion-mnist")]
 pub use scenes::Scenes;
 pub use spelling::normal_name;
+#[cfg(any(feature = "parquet", feature = "arrow"))]
+pub use table::Table;
+pub use tar::Tar;
 
 use crate::error::Result;
 use crate::image::Image;
@@ -54,6 +66,17 @@ pub trait Source: Send + Sync {
     ///
     /// [`Error::Read`](crate::Error::Read) or [`Error::Decode`](crate::Error::Decode), naming the file.
     fn image(&self, index: usize) -> Result<Image>;
+
+    /// The file of picture `index` as it is, for whoever decodes it in another way than [`image`](Self::image). None where it has no
+    /// file of its own, and where it is read with its own channels, of which nothing but `image` knows the number.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`](crate::Error::Read), naming the file.
+    fn encoded(&self, index: usize) -> Result<Option<Vec<u8>>> {
+        let _ = index;
+        Ok(None)
+    }
 
     /// The class of picture `index`, a number below `class_names().len()`, if it has one.
     fn label(&self, index: usize) -> Option<u32>;
@@ -95,6 +118,15 @@ pub trait Source: Send + Sync {
     fn mask_palette(&self) -> Option<&[[u8; 3]]> {
         None
     }
+
+    /// How pictures lie together, where reading one of them means to read its neighbours; none where each stands for itself.
+    fn groups(&self) -> Option<Groups> {
+        None
+    }
+
+    /// Says that pictures will be asked for in an order that pays no heed to [groups](Self::groups), so that reading neighbours ahead is
+    /// of no use.
+    fn scatter(&self) {}
 
     /// Picture `index`, for people: a path, or a file and a number.
     fn name(&self, index: usize) -> String;

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{Source, Unread};
+use super::{Groups, Source, Unread};
 use crate::error::Result;
 use crate::image::Image;
 use crate::mask::Mask;
@@ -34,6 +34,10 @@ impl Source for Part {
         self.source.image(self.indices[index])
     }
 
+    fn encoded(&self, index: usize) -> Result<Option<Vec<u8>>> {
+        self.source.encoded(self.indices[index])
+    }
+
     fn label(&self, index: usize) -> Option<u32> {
         self.source.label(self.indices[index])
     }
@@ -60,6 +64,14 @@ impl Source for Part {
 
     fn mask_palette(&self) -> Option<&[[u8; 3]]> {
         self.source.mask_palette()
+    }
+
+    fn groups(&self) -> Option<Groups> {
+        self.source.groups().map(|groups| groups.of_part(&self.indices))
+    }
+
+    fn scatter(&self) {
+        self.source.scatter();
     }
 
     fn name(&self, index: usize) -> String {

@@ -1,12 +1,13 @@
 //! Finding the images below a folder.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
 
 use super::kinds::{Kind, Unread, is_skipped};
+use super::names::{Names, os_name};
 use super::paths::Paths;
 use super::spelling::class_name;
 use crate::bands::Bands;
@@ -57,6 +58,20 @@ pub(crate) fn entries(folder: &Path, bands: Option<Bands>) -> Result<Entries> {
     Ok(found)
 }
 
+/// The files of a folder, what is skipped left out, in the order of their names.
+pub(crate) fn sorted_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let error = |source| Error::Read { path: folder.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(error)? {
+        let entry = entry.map_err(error)?;
+        if !is_skipped(&entry.file_name()) && !is_folder(&entry) {
+            files.push(entry.path());
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 /// Whether there is an image, or what looks like one, anywhere below a folder.
 pub(crate) fn has_images_below(folder: &Path) -> bool {
     walk(folder).flatten().any(|entry| {
@@ -78,6 +93,15 @@ pub(crate) fn images_below(folder: &Path, bands: Option<Bands>) -> Result<Found>
     Ok(found)
 }
 
+/// All folders below a folder, itself first, what is skipped left out; those that cannot be read too.
+pub(crate) fn folders_below(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let walk = WalkDir::new(folder).follow_links(true).max_depth(MAX_DEPTH).into_iter();
+    let walk = walk.filter_entry(|entry| {
+        entry.depth() == 0 || entry.file_type().is_dir() && !is_skipped(entry.file_name())
+    });
+    walk.flatten().map(DirEntry::into_path)
+}
+
 fn walk(folder: &Path) -> impl Iterator<Item = walkdir::Result<DirEntry>> {
     let walk = WalkDir::new(folder).follow_links(true).max_depth(MAX_DEPTH).sort_by_file_name();
     walk.into_iter().filter_entry(|entry| entry.depth() == 0 || !is_skipped(entry.file_name()))
@@ -87,7 +111,7 @@ fn walk(folder: &Path) -> impl Iterator<Item = walkdir::Result<DirEntry>> {
 #[derive(Default)]
 pub(crate) struct Found {
     /// Folders as they were met, each with the names of its own images. A folder is met before the folders inside it.
-    folders: Vec<(PathBuf, Vec<OsString>)>,
+    folders: Vec<(PathBuf, Names)>,
     /// For each depth above the next entry, the number of the folder that this entry is in.
     inside: Vec<usize>,
     /// Files that are not read.
@@ -106,11 +130,11 @@ impl Found {
 
     /// Paths of all images.
     pub(crate) fn paths(&self) -> impl Iterator<Item = PathBuf> {
-        self.folders.iter().flat_map(|(folder, names)| names.iter().map(|name| folder.join(name)))
+        self.folders.iter().flat_map(|(folder, names)| names.iter().map(|name| folder.join(os_name(name))))
     }
 
     pub(crate) fn add_to(self, images: &mut Paths) {
-        self.folders.into_iter().for_each(|(path, names)| images.add(path, names));
+        self.folders.into_iter().for_each(|(path, names)| images.add(path, &names));
     }
 
     fn folder(&mut self, depth: usize, path: PathBuf) -> Result<()> {
@@ -119,7 +143,7 @@ impl Found {
         }
         self.inside.truncate(depth);
         self.inside.push(self.folders.len());
-        self.folders.push((path, Vec::new()));
+        self.folders.push((path, Names::default()));
         Ok(())
     }
 
@@ -128,7 +152,7 @@ impl Found {
         match Kind::of(name, self.bands) {
             Kind::Image => {
                 self.gifs += usize::from(name.to_ascii_lowercase().as_encoded_bytes().ends_with(b".gif"));
-                self.folders[self.inside[depth - 1]].1.push(name.to_owned());
+                self.folders[self.inside[depth - 1]].1.push(name.as_encoded_bytes());
             }
             Kind::Unread(ending) => self.unread.add(ending),
             Kind::Other => {}

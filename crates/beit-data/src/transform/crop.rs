@@ -53,3 +53,69 @@ impl RandomResizedCrop {
         CropBox { top: (height - h) / 2, left: (width - w) / 2, height: h, width: w }
     }
 }
+
+impl CropBox {
+    /// The region in a picture of `size [height, width]` that was decoded as `to [height, width]`, smaller or not: edges go to the
+    /// pixel at the same share of a side, and at least one row and one column remain.
+    #[must_use]
+    pub fn scaled(self, size: [usize; 2], to: [usize; 2]) -> Self {
+        let span = |start: usize, length: usize, side: usize| {
+            let place = |edge: usize| (2 * edge * to[side] + size[side]) / (2 * size[side]);
+            let first = place(start).min(to[side] - 1);
+            (first, place(start + length).max(first + 1) - first)
+        };
+        let ((top, height), (left, width)) = (span(self.top, self.height, 0), span(self.left, self.width, 1));
+        Self { top, left, height, width }
+    }
+
+    /// How many times smaller a picture may be decoded, 1, 2, 4 or 8, so that this region of it still has `least [height, width]` pixels.
+    #[must_use]
+    pub fn reduction(self, least: [usize; 2]) -> u32 {
+        let enough = |factor: &u32| {
+            let factor = *factor as usize;
+            self.height / factor >= least[0] && self.width / factor >= least[1]
+        };
+        [8, 4, 2].into_iter().find(enough).unwrap_or(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_region_stays_large_enough() {
+        let region = |height, width| CropBox { top: 0, left: 0, height, width };
+        let rows = [
+            ([224, 224], 1),
+            ([447, 900], 1),
+            ([448, 448], 2),
+            ([900, 895], 2),
+            ([896, 896], 4),
+            ([9000, 1792], 8),
+        ];
+        for ([height, width], factor) in rows {
+            assert_eq!(region(height, width).reduction([224, 224]), factor, "{height} x {width}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_scaled_region_lies_in_the_picture_near_its_place(
+            size in [1_usize..3000, 1..3000], factor in prop::sample::select(&[1_usize, 2, 4, 8][..]), places in [0.0..1.0, 0.0..1.0, 0.0..1.0, 0.0..1.0_f64],
+        ) {
+            let place = |share: f64, of: usize| (share * of as f64) as usize;
+            let (top, left) = (place(places[0], size[0]), place(places[1], size[1]));
+            let (height, width) = (1 + place(places[2], size[0] - top - 1), 1 + place(places[3], size[1] - left - 1));
+            let (region, to) = (CropBox { top, left, height, width }, size.map(|side| side.div_ceil(factor)));
+            let scaled = region.scaled(size, to);
+            prop_assert!(scaled.height > 0 && scaled.top + scaled.height <= to[0]);
+            prop_assert!(scaled.width > 0 && scaled.left + scaled.width <= to[1]);
+            prop_assert!(factor > 1 || scaled == region);
+            // The last pixel of a side may stand for fewer than the others, and one pixel always remains.
+            let near = |place: usize, full: usize| (place * factor).abs_diff(full) < 2 * factor;
+            prop_assert!(near(scaled.top, top) && near(scaled.left + scaled.width, left + width), "{scaled:?}");
+        }
+    }
+}

@@ -26,8 +26,22 @@ impl FinetuneTransform {
     /// `[C, H, W]`.
     #[must_use]
     pub fn apply(&self, image: &Image, rng: &mut SampleRng) -> Vec<f32> {
+        self.apply_reduced(image, image.size(), rng)
+    }
+
+    /// How many times smaller a picture of `size [height, width]` may be decoded, where its augmentation begins with these random
+    /// numbers.
+    #[must_use]
+    pub fn reduction(&self, [height, width]: [usize; 2], rng: &mut SampleRng) -> u32 {
+        self.crop.sample(height, width, rng).reduction(self.size)
+    }
+
+    /// [`apply`](Self::apply) to a picture of `size [height, width]` that was [decoded smaller](Image::decode_reduced): the same random
+    /// numbers choose the same region.
+    #[must_use]
+    pub fn apply_reduced(&self, image: &Image, size: [usize; 2], rng: &mut SampleRng) -> Vec<f32> {
         let image = self.normalise.seen(image);
-        let region = self.crop.sample(image.height(), image.width(), rng);
+        let region = self.crop.sample(size[0], size[1], rng).scaled(size, image.size());
         let mut view = image.crop(region).resize(self.size, Filter::Bicubic);
         if chance(rng, self.flip) {
             view.flip_horizontal();

@@ -13,8 +13,9 @@ pub struct ColourJitter {
     pub saturation: f64,
 }
 
+/// One change of a picture.
 #[derive(Clone, Copy)]
-enum Step {
+pub(super) enum Step {
     Brightness(f64),
     Contrast(f64),
     Saturation(f64),
@@ -38,6 +39,19 @@ impl ColourJitter {
     ///
     /// If another is to be changed.
     pub fn apply(&self, image: &mut Image, rng: &mut SampleRng) {
+        for step in self.draw(rng) {
+            match step {
+                // The picture as it is, to the byte.
+                Step::Brightness(1.0) | Step::Contrast(1.0) | Step::Saturation(1.0) => {}
+                Step::Brightness(factor) => image.adjust_brightness(factor),
+                Step::Contrast(factor) => image.adjust_contrast(factor),
+                Step::Saturation(factor) => image.adjust_saturation(factor),
+            }
+        }
+    }
+
+    /// What is done, in this order.
+    pub(super) fn draw(&self, rng: &mut SampleRng) -> [Step; 3] {
         let mut factor = |jitter: f64| between(rng, [(1.0 - jitter).max(0.0), 1.0 + jitter]);
         let mut steps = [
             Step::Brightness(factor(self.brightness)),
@@ -45,16 +59,7 @@ impl ColourJitter {
             Step::Saturation(factor(self.saturation)),
         ];
         shuffle(&mut steps, rng);
-        if *self == Self::NONE {
-            return;
-        }
-        for step in steps {
-            match step {
-                Step::Brightness(factor) => image.adjust_brightness(factor),
-                Step::Contrast(factor) => image.adjust_contrast(factor),
-                Step::Saturation(factor) => image.adjust_saturation(factor),
-            }
-        }
+        steps
     }
 }
 
@@ -96,4 +101,16 @@ fn luma(rgb: &[u8]) -> u8 {
 pub(super) fn blend(from: u8, to: u8, factor: f32) -> u8 {
     // The conversion of a float to an integer truncates and saturates.
     (f32::from(from) + factor * (f32::from(to) - f32::from(from))) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn factors_of_one_leave_every_byte() {
+        for from in 0..=255 {
+            assert!((0..=255).all(|to| blend(from, to, 1.0) == to), "from {from}");
+        }
+    }
 }

@@ -133,6 +133,24 @@ impl Preprocessing {
         }
     }
 
+    /// `[3, 3, H, W]`, or `[3, 1, H, W]` of a model that sees grey: what [`three_views`](Self::three_views) sees, normalised.
+    #[must_use]
+    pub fn apply_three(&self, image: &Image) -> Vec<f32> {
+        self.three_views(image).iter().flat_map(|view| self.normalise.planes(view)).collect()
+    }
+
+    /// The picture resized so that it just covers the size, whatever the [fit](Self::fit), and cut at the start, the centre and the end of
+    /// the side that is too long. Of a picture with the aspect of the size the three are the same.
+    #[must_use]
+    pub fn three_views(&self, image: &Image) -> [Image; 3] {
+        let image = self.normalise.seen(image);
+        let sides = cover([image.height(), image.width()], self.size);
+        let [height, width] = self.size;
+        let middle = centre(sides, self.size);
+        let ends = [(0, 0), (middle.top, middle.left), (sides[0] - height, sides[1] - width)];
+        ends.map(|(top, left)| image.resize_part(sides, CropBox { top, left, height, width }, self.filter))
+    }
+
     /// To how many pixels a picture's shorter side is resized, which is what files name, or `None` where pictures are squashed.
     /// Of a rectangle that is covered in its own aspect it is the shorter length.
     #[must_use]
@@ -323,6 +341,27 @@ mod tests {
             say(Preprocessing::timm([224, 160])),
             format!("covering 248x177, centre 224x160, Bicubic, {half}")
         );
+    }
+
+    #[test]
+    fn three_views_are_the_start_the_centre_and_the_end() {
+        // The column of a pixel is its value, so that a view tells where it was cut.
+        let wide = Image::new(8, 20, (0..8 * 20).flat_map(|i| [(i % 20) as u8; 3]).collect());
+        for fit in [Fit::Squash, Fit::CentreCrop { least: [12; 2] }] {
+            let preprocessing = Preprocessing { fit, ..Preprocessing::unilm([8; 2]) };
+            let views = preprocessing.three_views(&wide);
+            let first = |view: &Image| [view.height(), view.width(), view.pixels()[0].into()];
+            assert_eq!(views.each_ref().map(first), [[8, 8, 0], [8, 8, 6], [8, 8, 12]]);
+            let planes = preprocessing.apply_three(&wide);
+            assert_eq!(planes.len(), 3 * 3 * 64);
+            assert_eq!(planes[64 * 3..64 * 6], preprocessing.normalise.planes(&views[1])[..]);
+        }
+        let tall = Image::new(20, 8, (0..8 * 20).flat_map(|i| [(i / 8) as u8; 3]).collect());
+        let views = Preprocessing::unilm([8; 2]).three_views(&tall);
+        assert_eq!(views.map(|view| view.pixels()[0]), [0, 6, 12]);
+        let square = Image::new(16, 16, (0..768).map(|i| (i % 251) as u8).collect());
+        let [start, centre, end] = Preprocessing::unilm([8; 2]).three_views(&square);
+        assert!(start == centre && centre == end && centre == Preprocessing::unilm([8; 2]).view(&square));
     }
 
     #[test]

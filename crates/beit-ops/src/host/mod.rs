@@ -87,6 +87,12 @@ impl Host<f32> {
     pub fn has_bf16() -> bool {
         product::has_bf16()
     }
+
+    /// What multiplies matrices on this machine, by the name of its instructions: `Avx512`, `Avx2`, of bf16 `Amx`, `Avx512Bf16`, …
+    #[cfg(feature = "std")]
+    pub fn kernel(&self) -> &'static str {
+        product::kernel(self.products)
+    }
 }
 
 on_host! {

@@ -6,8 +6,11 @@
 mod points;
 mod rounds;
 mod sample;
+mod saved;
 
-use crate::error::{Error, Result};
+pub use rounds::Rounds;
+
+use crate::error::Error;
 use crate::progress::Progress;
 use beit_data::Loader;
 use beit_ops::Host;
@@ -45,6 +48,16 @@ pub struct Clustering {
     pub error: f64,
 }
 
+/// Where k-means begins, and who follows it.
+pub struct Course<'a, E> {
+    /// The rounds that were done before, of the same images and with the same recipe; none where it begins.
+    pub from: Option<Rounds>,
+    /// Is told after each round, and may end it. It goes on from these rounds to the same bits.
+    pub after: &'a mut dyn FnMut(&Rounds) -> Result<(), E>,
+    /// Who watches.
+    pub progress: &'a mut dyn Progress,
+}
+
 /// Makes a tokenizer of the views `[B, C, height, width]` of a loader, `image` being height and width.
 ///
 /// Where there are fewer different patches than tokens, the tokens that are left over are copies of one that is used, and never
@@ -52,23 +65,23 @@ pub struct Clustering {
 ///
 /// # Errors
 ///
-/// A configuration that describes no tokenizer, sides that are no whole number of tokens, or the data.
-pub fn cluster_patches(
+/// A configuration that describes no tokenizer, sides that are no whole number of tokens, the data, or what ends it after a round.
+pub fn cluster_patches<E: From<Error>>(
     config: &KMeansConfig,
     recipe: &KMeansRecipe,
     image: [usize; 2],
     loader: &Loader<Vec<f32>>,
-    progress: &mut dyn Progress,
-) -> Result<Clustering> {
-    config.validate()?;
+    course: Course<'_, E>,
+) -> Result<Clustering, E> {
+    config.validate().map_err(Error::from)?;
     let patches = sample::patches(config, recipe, image, loader)?;
     if patches.is_empty() {
-        return Err(Error::NoImages { number: 0 });
+        return Err(Error::NoImages { number: 0 }.into());
     }
     let features =
         Features::new(&patches, [config.channels, config.sides[0] * config.sides[1]], config.mean_weight);
     let points = Points::new(&patches, &features, config);
-    let found = rounds::run(&points, config.vocab, recipe, progress);
+    let found = rounds::run(&points, config.vocab, recipe, course)?;
     let pictures: Vec<f32> = found
         .clusters
         .means(patches.chunks_exact(config.elements()))

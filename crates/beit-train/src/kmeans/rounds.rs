@@ -1,8 +1,7 @@
 //! Lloyd's algorithm, with every centroid in use as long as there are patches for it.
 
-use super::KMeansRecipe;
 use super::points::{Clusters, Points, squared_distance};
-use crate::progress::Progress;
+use super::{Course, KMeansRecipe};
 use beit_data::{Purpose, sample_rng};
 use rand::RngExt;
 use std::collections::HashSet;
@@ -22,30 +21,49 @@ pub(super) struct Found {
     pub(super) clusters: Clusters,
 }
 
+/// Where k-means stands between two rounds. What belongs to it besides, the patches, is a function of the data and the recipe.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rounds {
+    /// Rounds done.
+    pub done: u64,
+    /// Whether the last of them moved nothing, so that none follows.
+    pub settled: bool,
+    /// `[V, 3·h·w]`, in the space of the features.
+    pub centroids: Vec<f32>,
+}
+
+impl Rounds {
+    /// Whether another one follows.
+    #[must_use]
+    pub fn go_on(&self, recipe: &KMeansRecipe) -> bool {
+        self.done < recipe.rounds && !self.settled
+    }
+}
+
 /// Rounds until nothing moves, or as many as the recipe has.
-pub(super) fn run(
+pub(super) fn run<E>(
     points: &Points,
     vocab: usize,
     recipe: &KMeansRecipe,
-    progress: &mut dyn Progress,
-) -> Found {
+    course: Course<'_, E>,
+) -> Result<Found, E> {
     let rows: Vec<&[f32]> = points.iter().collect();
-    progress.begin("tokenizer", 0, recipe.rounds);
-    let mut centroids = first(&rows, vocab, recipe.seed);
-    let mut clusters = points.nearest(&centroids);
-    for round in 1..=recipe.rounds {
-        centroids = clusters.means(rows.iter().copied());
-        fill(&mut centroids, &clusters, &rows);
-        let moved = points.nearest(&centroids);
-        progress.step(round);
-        let settled = moved.codes == clusters.codes;
+    let begin = || Rounds { done: 0, settled: false, centroids: first(&rows, vocab, recipe.seed) };
+    let mut rounds = course.from.unwrap_or_else(begin);
+    course.progress.begin("tokenizer", rounds.done, recipe.rounds);
+    let mut clusters = points.nearest(&rounds.centroids);
+    while rounds.go_on(recipe) {
+        rounds.centroids = clusters.means(rows.iter().copied());
+        fill(&mut rounds.centroids, &clusters, &rows);
+        let moved = points.nearest(&rounds.centroids);
+        rounds.settled = moved.codes == clusters.codes;
+        rounds.done += 1;
         clusters = moved;
-        if settled {
-            break;
-        }
+        course.progress.step(rounds.done);
+        (course.after)(&rounds)?;
     }
-    progress.end();
-    Found { centroids, clusters }
+    course.progress.end();
+    Ok(Found { centroids: rounds.centroids, clusters })
 }
 
 /// The first centroids by k-means++: points drawn by their squared distance to what was drawn before, among some of all. Where there

@@ -1,4 +1,5 @@
 use super::*;
+use crate::error::Result;
 use crate::progress::Silent;
 use beit_data::{Image, Item, LoaderConfig, SampleRng, Source};
 use beit_ops::prelude::*;
@@ -10,6 +11,9 @@ struct Planted {
     patterns: usize,
 }
 
+/// In place of a number of patterns: none, so that centroids move for many rounds.
+const NOISE: usize = 0;
+
 const IMAGE: [usize; 2] = [6, 8];
 const SIDES: [usize; 2] = [3, 4];
 
@@ -20,6 +24,10 @@ impl Planted {
     }
 
     fn level(&self, index: usize, i: usize) -> u8 {
+        if self.patterns == NOISE {
+            let mixed = (index as u64 * 144 + i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            return ((mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 48) as u8;
+        }
         let (y, x, channel) = (i / 3 / 8, i / 3 % 8, i % 3);
         let pattern = self.pattern(index, y / 3 * 2 + x / 4);
         let base =
@@ -52,10 +60,25 @@ fn loader(patterns: usize) -> Loader<Vec<f32>> {
     Loader::new(source, (0..40).collect(), LoaderConfig::evaluation(8), make).expect("settings fit")
 }
 
+fn run(config: &KMeansConfig, recipe: &KMeansRecipe, patterns: usize) -> Result<Clustering> {
+    followed(config, recipe, patterns, None, &mut |_| Ok(()))
+}
+
+fn followed(
+    config: &KMeansConfig,
+    recipe: &KMeansRecipe,
+    patterns: usize,
+    from: Option<Rounds>,
+    after: &mut dyn FnMut(&Rounds) -> Result<()>,
+) -> Result<Clustering> {
+    let course = Course { from, after, progress: &mut Silent };
+    cluster_patches(config, recipe, IMAGE, &loader(patterns), course)
+}
+
 fn clustered(patterns: usize, vocab: usize) -> Clustering {
     let config = KMeansConfig { vocab, ..KMeansConfig::new(SIDES) };
     let recipe = KMeansRecipe { rounds: 10, ..KMeansRecipe::default() };
-    cluster_patches(&config, &recipe, IMAGE, &loader(patterns), &mut Silent).expect("the data is sound")
+    run(&config, &recipe, patterns).expect("the data is sound")
 }
 
 /// Codes of all images, `[40 · 4]`, and the pixels that they were made of and that they stand for.
@@ -106,8 +129,7 @@ fn no_token_is_without_patches() {
     for seed in 0..5 {
         let config = KMeansConfig { vocab: 12, ..KMeansConfig::new(SIDES) };
         let recipe = KMeansRecipe { seed, ..KMeansRecipe::default() };
-        let found =
-            cluster_patches(&config, &recipe, IMAGE, &loader(6), &mut Silent).expect("the data is sound");
+        let found = run(&config, &recipe, 6).expect("the data is sound");
         assert_eq!(Usage::counted(&encoded(&found, 6).0, 12).used(), 12, "seed {seed}");
     }
 }
@@ -115,9 +137,62 @@ fn no_token_is_without_patches() {
 #[test]
 fn sides_that_do_not_fit_are_refused() {
     let config = KMeansConfig::new([4, 4]);
-    let refused = cluster_patches(&config, &KMeansRecipe::default(), IMAGE, &loader(2), &mut Silent);
+    let refused = run(&config, &KMeansRecipe::default(), 2);
     assert_eq!(
         refused.map(drop).unwrap_err().to_string(),
         "tokenizer: expected an image side divisible by 4, found 6"
     );
+}
+
+/// After every round, the last of which moves nothing: through a file, to the same bits.
+#[test]
+fn it_goes_on_after_any_round() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let config = KMeansConfig { vocab: 5, ..KMeansConfig::new(SIDES) };
+    let recipe = KMeansRecipe { seed: 3, ..KMeansRecipe::default() };
+    let mut all = Vec::new();
+    let mut keep = |rounds: &Rounds| {
+        all.push(rounds.clone());
+        Ok(())
+    };
+    let whole = followed(&config, &recipe, NOISE, None, &mut keep).expect("the data is sound");
+    assert!(all.len() > 2 && all.last().is_some_and(|rounds| rounds.settled), "{}", all.len());
+    for stopped in &all {
+        stopped.save(dir.path(), &config, &recipe).expect("the disk has room");
+        let from = Rounds::load(dir.path(), &config, &recipe).expect("it was written so");
+        assert_eq!(&from, stopped);
+        let mut rest = 0;
+        let mut count = |_: &Rounds| {
+            rest += 1;
+            Ok(())
+        };
+        let found = followed(&config, &recipe, NOISE, Some(from), &mut count).expect("the data is sound");
+        assert_eq!(stopped.done + rest, all.len() as u64);
+        assert_eq!(found.error.to_bits(), whole.error.to_bits());
+        let bits = |of: &Clustering| -> Vec<u32> {
+            let KMeans { scores, pictures, .. } = &of.tokenizer;
+            let bias = scores.bias.iter().flatten();
+            scores.weight.iter().chain(bias).chain(pictures).map(|x| x.to_bits()).collect()
+        };
+        assert!(bits(&found) == bits(&whole), "after round {}", stopped.done);
+    }
+}
+
+#[test]
+fn rounds_of_another_recipe_are_refused() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let config = KMeansConfig { vocab: 2, ..KMeansConfig::new(SIDES) };
+    let recipe = KMeansRecipe::default();
+    let rounds = Rounds { done: 4, settled: false, centroids: vec![0.5; 2 * config.elements()] };
+    rounds.save(dir.path(), &config, &recipe).expect("the disk has room");
+    let refused = |config: &KMeansConfig, recipe: &KMeansRecipe, says: &str| {
+        let error = Rounds::load(dir.path(), config, recipe).map(drop).expect_err(says).to_string();
+        assert!(error.contains("state.json") && error.contains(says), "{error}");
+    };
+    refused(&config, &KMeansRecipe { seed: 1, ..recipe }, "seed was 0, is 1");
+    refused(&KMeansConfig { vocab: 3, ..config }, &recipe, "vocab was 2, is 3");
+    // Rounds that no run with this recipe has done.
+    let beyond = Rounds { done: 21, ..rounds };
+    beyond.save(dir.path(), &config, &recipe).expect("the disk has room");
+    refused(&config, &recipe, "`step` is 21, expected at most 20");
 }

@@ -3,11 +3,12 @@
 use super::classes::ClassMap;
 use super::store::{State, What};
 use super::{Begin, EvaluationSettings, Passage, tables, write_csv, write_json};
-use crate::error::{Error, Place, Result, unfit};
+use crate::error::{Error, Place, Result, setting, unfit};
 use crate::loaders::Loading;
 use crate::progress::{Task, Watch};
 use crate::run::data_stamp;
 use crate::segmenter::{Segmenter, ViewSettings};
+use crate::settings::Crops;
 use beit_data::{Batch, Loader, Mask, Source};
 use beit_train::{PixelAccuracy, PixelCounts, share_batches};
 use serde::Serialize;
@@ -76,6 +77,12 @@ impl Segmenter {
         watch: &Watch,
     ) -> Result<SegmentationEvaluated> {
         let team = self.device().team();
+        if settings.crops != Crops::One {
+            setting!(
+                "--crops {}: crops are for classifiers, and this is a segmenter; leave it out",
+                settings.crops
+            );
+        }
         if team.leads() {
             settings.check()?;
         }

@@ -8,6 +8,7 @@ use crate::load::Opened;
 use crate::loaders::Loading;
 use crate::progress::Task;
 use crate::ranks::Team;
+use crate::settings::Crops;
 use beit_data::{Batch, Channels, Normalise, Preprocessing, Source};
 use beit_ops::Ops;
 use beit_train::share_batches;
@@ -90,7 +91,7 @@ impl Look<'_> {
     ) -> Result<Seen> {
         let (loading, mut seen) = (self.loading, Seen::default());
         let plane = preprocessing.size[0] * preprocessing.size[1];
-        let loader = loading.pixels(source, preprocessing)?;
+        let loader = loading.pixels(source, (preprocessing, Crops::One))?;
         loading.watch.begin(&Task::Images { total: loader.images() as u64 });
         let find = |batch: &Batch<Vec<f32>>| -> Result<Seen> {
             let pixels = levels(&batch.data, plane, &preprocessing.normalise);

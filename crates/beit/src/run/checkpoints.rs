@@ -38,18 +38,29 @@ fn all(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// Points `last` at a checkpoint.
 pub(super) fn point(dir: &Path, checkpoint: &Path) -> Result<()> {
-    let (link, new) = (dir.join(parts::LAST), dir.join(parts::NEW_LAST));
+    link(dir, checkpoint, [parts::LAST, parts::NEW_LAST])
+}
+
+/// Points `best` at a checkpoint, if it does not lead there.
+pub(super) fn point_best(dir: &Path, checkpoint: &Path) -> Result<()> {
+    let leads = fs::read_link(dir.join(parts::BEST)).is_ok_and(|to| name(&to) == name(checkpoint));
+    if leads { Ok(()) } else { link(dir, checkpoint, [parts::BEST, parts::NEW_BEST]) }
+}
+
+/// Makes a link to a checkpoint in one step, by way of a new one.
+fn link(dir: &Path, checkpoint: &Path, names: [&str; 2]) -> Result<()> {
+    let [link, new] = names.map(|name| dir.join(name));
     remove(&new)?;
     link_folder(&Path::new(CHECKPOINTS).join(name(checkpoint)), &new)
         .and_then(|()| fs::rename(&new, &link))
         .map_err(Error::file("write", &link))
 }
 
-/// Deletes the oldest checkpoints in a folder but for the newest `keep`, and never `current`.
-pub(super) fn delete_old(folder: &Path, keep: usize, current: &Path) -> Result<()> {
+/// Deletes the oldest checkpoints in a folder but for the newest `keep`, and none of those that are `spared`.
+pub(super) fn delete_old(folder: &Path, keep: usize, spared: &[&Path]) -> Result<()> {
     let all = all(folder)?;
     let old = all.len().saturating_sub(keep.max(1));
-    all[..old].iter().filter(|path| *path != current).try_for_each(|path| remove(path))
+    all[..old].iter().filter(|path| !spared.contains(&path.as_path())).try_for_each(|path| remove(path))
 }
 
 /// The checkpoint that a user means: a file, a checkpoint folder, or a run folder, whose newest it is.

@@ -1,8 +1,10 @@
-//! A run is a folder: `run.toml`, `metrics.jsonl`, `pictures/`, `checkpoints/`, `logs/` of several processes, and `last`, a link to the newest of those.
+//! A run is a folder: `run.toml`, `metrics.jsonl`, `pictures/`, `checkpoints/`, `logs/` of several processes, `last`, a link to the newest
+//! checkpoint, and `best`, one to the best where that is kept.
 
 mod checkpoints;
 mod lock;
 mod parts;
+mod place;
 mod record;
 mod replaced;
 
@@ -17,6 +19,7 @@ use crate::error::{Error, Result, setting, unfit};
 use crate::progress::Watch;
 use crate::ranks::Team;
 use crate::settings::{FolderSettings, RunSettings};
+use place::Place;
 use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,7 +42,7 @@ impl Run {
     fn begin(
         folder: &FolderSettings,
         verb: &str,
-        inputs: &[&Path],
+        inputs: &[PathBuf],
         recorded: &Recorded<'_, impl Serialize + Default>,
         watch: &Watch,
     ) -> Result<Self> {
@@ -61,15 +64,17 @@ impl Run {
     fn begin_or_resume(
         settings: &RunSettings,
         verb: &str,
-        inputs: &[&Path],
+        inputs: &[PathBuf],
         recorded: &Recorded<'_, impl Serialize + Default>,
         watch: &Watch,
     ) -> Result<Self> {
         if !settings.resumes() {
             return Self::begin(&settings.folder, verb, inputs, recorded, watch);
         }
-        let run = Self::resume(&settings.folder, watch)?;
-        recorded.refuse_other(&run.path(parts::SETTINGS))?;
+        let run = Self::resume(&settings.folder, verb, watch)?;
+        let path = run.path(parts::SETTINGS);
+        recorded.refuse_other(&path)?;
+        recorded.other_machine(&path)?.into_iter().for_each(|line| watch.note(&line));
         Ok(run)
     }
 
@@ -78,7 +83,7 @@ impl Run {
         team: &Team,
         settings: &RunSettings,
         verb: &str,
-        inputs: &[&Path],
+        inputs: &[PathBuf],
         recorded: &Recorded<'_, impl Serialize + Default>,
         watch: &Watch,
     ) -> Result<Self> {
@@ -119,7 +124,7 @@ impl Run {
         self.follows
     }
 
-    fn resume(folder: &FolderSettings, watch: &Watch) -> Result<Self> {
+    fn resume(folder: &FolderSettings, verb: &str, watch: &Watch) -> Result<Self> {
         let Some(out) = &folder.out else {
             setting!("--resume needs --out: the folder of the run to continue");
         };
@@ -142,11 +147,20 @@ impl Run {
             }
             // To begin again would write over what may be mended.
             (None, Some(problem)) => return Err(problem),
-            (None, None) => {
-                watch.note("it was stopped before its first checkpoint: it begins with its first step");
-            }
+            (None, None) => watch.note(run.stands_without_checkpoint(verb)),
         }
         Ok(run)
+    }
+
+    /// What a run that has no checkpoint goes on with.
+    fn stands_without_checkpoint(&self, verb: &str) -> &'static str {
+        match verb {
+            _ if self.tokenizer_training().is_dir() => {
+                "it was stopped while its tokenizer was trained: it goes on with that"
+            }
+            "tokenizer" if self.has_tokenizer() => "its tokenizer is trained: it is measured again",
+            _ => "it was stopped before its first checkpoint: it begins with its first step",
+        }
     }
 
     /// What [`begin`](Run::begin) would refuse, without touching anything.
@@ -198,7 +212,7 @@ impl Run {
     }
 
     /// Moves what is there aside.
-    fn replace(&mut self, inputs: &[&Path]) -> Result<()> {
+    fn replace(&mut self, inputs: &[PathBuf]) -> Result<()> {
         let dir = &self.dir;
         if let Some(other) = parts::foreign(dir)? {
             setting!(
@@ -227,6 +241,37 @@ impl Run {
         }
         self.replaces = false;
         replaced::forget(&self.dir)
+    }
+
+    /// Says that what was saved so far is to be gone on with, however the process ends: what the run replaces stays beside it until there
+    /// is a checkpoint.
+    pub(crate) fn stays(&mut self) {
+        self.replaces = false;
+    }
+
+    /// Whether there is something to go on with.
+    pub(crate) fn has_saved(&self) -> bool {
+        self.newest().is_some() || self.has_tokenizer() || self.tokenizer_training().is_dir()
+    }
+
+    /// Whether the run trained a tokenizer to its end.
+    pub(crate) fn has_tokenizer(&self) -> bool {
+        parts::has_tokenizer(&self.dir)
+    }
+
+    /// The folder of the tokenizer.
+    pub(crate) fn tokenizer(&self) -> PathBuf {
+        self.path(parts::TOKENIZER)
+    }
+
+    /// The folder of the tokenizer while it is trained.
+    pub(crate) fn tokenizer_training(&self) -> PathBuf {
+        self.path(parts::TOKENIZER_TRAINING)
+    }
+
+    /// Deletes what is of no use once the tokenizer is there.
+    pub(crate) fn end_tokenizer_training(&self) -> Result<()> {
+        parts::remove(&self.tokenizer_training())
     }
 
     pub(crate) fn path(&self, part: &str) -> PathBuf {
@@ -261,11 +306,13 @@ impl Run {
         if new { recorded.write(&path, folder.command.as_deref()) } else { Ok(()) }
     }
 
-    /// Points `last` at a checkpoint, and deletes older ones beyond the newest `keep`.
-    pub(crate) fn set_last(&mut self, checkpoint: &Path, keep: usize) -> Result<()> {
+    /// Points `last` at a checkpoint, and `best` at the best where there is one, and deletes others beyond the newest `keep`.
+    pub(crate) fn set_last(&mut self, checkpoint: &Path, best: Option<&Path>, keep: usize) -> Result<()> {
         checkpoints::point(&self.dir, checkpoint)?;
+        best.map_or(Ok(()), |best| checkpoints::point_best(&self.dir, best))?;
         self.commit()?;
-        checkpoints::delete_old(&self.path(parts::CHECKPOINTS), keep, checkpoint)
+        let spared = [checkpoint, best.unwrap_or(checkpoint)];
+        checkpoints::delete_old(&self.path(parts::CHECKPOINTS), keep, &spared)
     }
 
     /// The folder of what stood before step `step`, which was not taken.
@@ -275,31 +322,12 @@ impl Run {
 
     /// Deletes older steps that were not taken beyond the newest `keep`.
     pub(crate) fn keep_spikes(&self, newest: &Path, keep: usize) -> Result<()> {
-        checkpoints::delete_old(&self.path(parts::SPIKES), keep, newest)
+        checkpoints::delete_old(&self.path(parts::SPIKES), keep, &[newest])
     }
 
     /// The folder for pictures.
     pub(crate) fn pictures(&self) -> PathBuf {
         self.path(parts::PICTURES)
-    }
-}
-
-/// Where a run is, and what it goes on with.
-struct Place {
-    dir: PathBuf,
-    newest: Option<PathBuf>,
-}
-
-impl Place {
-    /// As it travels.
-    fn written(&self) -> String {
-        let newest = self.newest.as_deref().unwrap_or(Path::new(""));
-        format!("{}\0{}", self.dir.display(), newest.display())
-    }
-
-    fn read(text: &str) -> Self {
-        let (dir, newest) = text.split_once('\0').unwrap_or((text, ""));
-        Self { dir: dir.into(), newest: (!newest.is_empty()).then(|| newest.into()) }
     }
 }
 

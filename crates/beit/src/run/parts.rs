@@ -11,14 +11,30 @@ pub(super) const PICTURES: &str = "pictures";
 pub(super) const TOKENIZER: &str = "tokenizer";
 /// Steps that were not taken, each a checkpoint before it.
 pub(super) const SPIKES: &str = "spikes";
+/// The tokenizer while it is trained.
+pub(super) const TOKENIZER_TRAINING: &str = "tokenizer-training";
 pub(super) const LAST: &str = "last";
 pub(super) const NEW_LAST: &str = "last.new";
+pub(super) const BEST: &str = "best";
+pub(super) const NEW_BEST: &str = "best.new";
 /// Of processes that are not rank 0: a file each.
 pub(crate) const LOGS: &str = "logs";
 const METRICS: &str = "metrics.jsonl";
 /// Everything.
-pub(super) const ALL: [&str; 9] =
-    [SETTINGS, METRICS, PICTURES, CHECKPOINTS, SPIKES, TOKENIZER, LOGS, LAST, NEW_LAST];
+pub(super) const ALL: [&str; 12] = [
+    SETTINGS,
+    METRICS,
+    PICTURES,
+    CHECKPOINTS,
+    SPIKES,
+    TOKENIZER,
+    TOKENIZER_TRAINING,
+    LOGS,
+    LAST,
+    NEW_LAST,
+    BEST,
+    NEW_BEST,
+];
 
 /// Deletes a file, a link or a folder, if it is there.
 pub(super) fn remove(path: &Path) -> Result<()> {
@@ -51,7 +67,8 @@ pub(super) fn is_left_over(name: &str) -> bool {
     let Some((of, rest)) = name.strip_prefix('.').and_then(|name| name.rsplit_once('.')) else {
         return false;
     };
-    (rest.starts_with("new-") || rest.starts_with("old-")) && (ALL.contains(&of) || is_checkpoint_name(of))
+    let part = |of: &str| ALL.contains(&of) || is_checkpoint_name(of.strip_suffix(".json").unwrap_or(of));
+    (rest.starts_with("new-") || rest.starts_with("old-")) && part(of)
 }
 
 /// Deletes what processes left that were killed. The folder must be locked.
@@ -64,7 +81,17 @@ pub(super) fn clean(dir: &Path) -> Result<()> {
             }
         }
     }
-    remove(&dir.join(NEW_LAST))
+    if has_tokenizer(dir) {
+        // It is of no use any more.
+        remove(&dir.join(TOKENIZER_TRAINING))?;
+    }
+    remove(&dir.join(NEW_LAST))?;
+    remove(&dir.join(NEW_BEST))
+}
+
+/// Whether the run trained a tokenizer to its end.
+pub(super) fn has_tokenizer(dir: &Path) -> bool {
+    dir.join(TOKENIZER).join("config.json").is_file()
 }
 
 /// Something in the folder that no run writes, if there is any.
@@ -101,7 +128,7 @@ pub(super) fn foreign(dir: &Path) -> Result<Option<PathBuf>> {
         }
         saved.extend(entries(&folder)?.into_iter().filter(|path| is_checkpoint_name(&name(path))));
     }
-    for folder in saved.into_iter().chain([dir.join(TOKENIZER)]) {
+    for folder in saved.into_iter().chain([TOKENIZER, TOKENIZER_TRAINING].map(|part| dir.join(part))) {
         if let Some(path) = beit_weights::foreign_file(&folder) {
             return Ok(Some(path));
         }
@@ -117,7 +144,13 @@ mod tests {
     fn names() {
         assert!(is_checkpoint_name("step-0000010"));
         assert!(!is_checkpoint_name("step-7") && !is_checkpoint_name("step-00000x0"));
-        for left in [".tokenizer.new-77-0", ".step-0000010.old-1-2", ".run.toml.new-aB3"] {
+        for left in [
+            ".tokenizer.new-77-0",
+            ".step-0000010.json.new-x",
+            ".tokenizer-training.old-77-0",
+            ".step-0000010.old-1-2",
+            ".run.toml.new-aB3",
+        ] {
             assert!(is_left_over(left), "{left}");
         }
         for other in [".git", ".notes.new-1", "tokenizer.new-1", ".tokenizer"] {

@@ -3,6 +3,7 @@
 use crate::device::Device;
 use crate::error::{Error, Place, Result, unfit};
 use crate::files;
+use crate::recipe::{leaves, put_over, table};
 use crate::settings::{DeviceSettings, Precision};
 use beit_data::{Source, normal_name};
 use flate2::Crc;
@@ -27,11 +28,14 @@ pub(crate) struct Recorded<'a, S> {
 struct Computed {
     device: String,
     precision: String,
+    /// On a CPU, what multiplies: kernels of other instructions round otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kernel: Option<String>,
 }
 
 /// Settings that change no number of a step: a run may go on with others. The name of a tokenizer may change as long as its
 /// parameters, whose checksum is compared, do not.
-const FREE: [&str; 15] = [
+const FREE: [&str; 17] = [
     "out",
     "overwrite",
     "report_every",
@@ -40,22 +44,28 @@ const FREE: [&str; 15] = [
     "keep",
     "max_bad_share",
     "max_spikes",
+    "no_index",
     "recompute",
     "shard_optimiser",
     "accept_tokenizer",
     "measure_images",
     "tokenizer",
     "device",
+    "kernel",
     "lenient",
 ];
 /// Settings that may differ between processes that train together: where each reads, computes and would write.
-const OWN: [&str; 3] = ["out", "tokenizer", "device"];
+const OWN: [&str; 4] = ["out", "tokenizer", "device", "kernel"];
 /// What is not a flag.
 const FOUND: &str = "found";
 
 impl<'a, S: Serialize + Default> Recorded<'a, S> {
     pub(crate) fn new(settings: &'a S, device: &Device) -> Self {
-        let device = Computed { device: device.flag().to_owned(), precision: device.precision().to_owned() };
+        let device = Computed {
+            device: device.flag().to_owned(),
+            precision: device.precision().to_owned(),
+            kernel: device.kernel().map(str::to_owned),
+        };
         Self { settings, device, found: BTreeMap::new() }
     }
 
@@ -83,12 +93,26 @@ impl<'a, S: Serialize + Default> Recorded<'a, S> {
         Ok(required.map(|(name, value)| format!("{name} = {value}\n")).collect())
     }
 
+    /// What a run that goes on here should say of the machine that it began on, if anything.
+    pub(crate) fn other_machine(&self, path: &Path) -> Result<Option<String>> {
+        let before: Option<Computed> = read(path)?.remove("device").and_then(|found| found.try_into().ok());
+        let kernel = |computed: &Computed| computed.kernel.clone();
+        let (was, is) = (before.as_ref().and_then(kernel), kernel(&self.device));
+        Ok(was.zip(is).filter(|(was, is)| was != is).map(|(was, is)| {
+            format!(
+                "the run began on a processor whose products are {was}'s, and goes on with {is}: from here on its numbers differ by rounding from those that it would have had there"
+            )
+        }))
+    }
+
     /// Refuses to go on with a run that is written down with other settings.
     pub(crate) fn refuse_other(&self, path: &Path) -> Result<()> {
         let usual = table(&S::default()).map(leaves).unwrap_or_default();
         let (before, now) = (leaves(read(path)?), leaves(table(self)?));
         let names: std::collections::BTreeSet<&String> = before.keys().chain(now.keys()).collect();
-        let different = names.into_iter().filter(|name| !is_free(name)).find_map(|name| {
+        // Of other images the best checkpoint may be another.
+        let judged = |name: &str| name == "measure_images" && now.contains_key("keep_best");
+        let different = names.into_iter().filter(|name| !is_free(name) || judged(name)).find_map(|name| {
             let (was, is) = (before.get(name), now.get(name));
             // Versions that did not have the setting yet did what is usual.
             let unknown = was.is_none() && (is == usual.get(name) || name.starts_with(FOUND));
@@ -147,8 +171,8 @@ fn is_free(name: &str) -> bool {
     !name.starts_with(FOUND) && name.rsplit('.').next().is_some_and(|last| FREE.contains(&last))
 }
 
-/// The settings of the run in a folder, with those in their place that were given: `is_given` says which, by the names of their
-/// fields. Also where it computed.
+/// The settings of the run in a folder, with those in their place that were given: `is_given` says which, by their paths in
+/// `run.toml` (`training.lr`; `device` and `precision` alone). Also where it computed.
 ///
 /// # Errors
 ///
@@ -178,60 +202,16 @@ pub fn merged<S: Serialize + DeserializeOwned>(
             device.precision = Precision::named(&computed.precision);
         }
     }
-    overlay(&mut recorded, table(given)?, &is_given);
+    put_over(&mut recorded, table(given)?, &is_given);
     let damaged =
         |error: toml::de::Error| Error::Unfit(format!("{} is damaged: {}", path.display(), error.message()));
     Ok((Value::Table(recorded).try_into().map_err(damaged)?, device))
-}
-
-/// Puts what was given in the place of what was recorded.
-fn overlay(recorded: &mut Table, given: Table, is_given: &impl Fn(&str) -> bool) {
-    for (name, value) in given {
-        match value {
-            Value::Table(given) => {
-                let inner = recorded.entry(name).or_insert_with(|| Value::Table(Table::new()));
-                if let Value::Table(inner) = inner {
-                    overlay(inner, given, is_given);
-                }
-            }
-            value if is_given(&name) => {
-                recorded.insert(name, value);
-            }
-            _ => {}
-        }
-    }
 }
 
 fn read(path: &Path) -> Result<Table> {
     let text = fs::read_to_string(path).map_err(Error::file("read", path))?;
     let damaged = |error: toml::de::Error| Error::Unfit(error.message().to_owned());
     toml::from_str(&text).map_err(damaged).at(|| format!("{} is damaged", path.display()))
-}
-
-/// What would be read back from a file: the digits of a number are fewer there than those of its nearest f64.
-fn table(settings: &impl Serialize) -> Result<Table> {
-    let unwritable =
-        |problem: String| Error::Unfit(format!("settings that cannot be written down: {problem}"));
-    let text = toml::to_string(settings).map_err(|error| unwritable(error.to_string()))?;
-    toml::from_str(&text).map_err(|error| unwritable(error.to_string()))
-}
-
-/// The values of a table and of those in it, by their names with dots.
-fn leaves(table: Table) -> BTreeMap<String, Value> {
-    let mut all = BTreeMap::new();
-    for (name, value) in table {
-        match value {
-            Value::Table(inner) => {
-                all.extend(
-                    leaves(inner).into_iter().map(|(inner, value)| (format!("{name}.{inner}"), value)),
-                );
-            }
-            value => {
-                all.insert(name, value);
-            }
-        }
-    }
-    all
 }
 
 /// A source, by the names and classes of its images and the classes of its masks, however a system spells them.
@@ -262,7 +242,7 @@ mod tests {
     }
 
     fn recorded(settings: &PretrainSettings) -> Recorded<'_, PretrainSettings> {
-        let device = Computed { device: "cpu".to_owned(), precision: "f32".to_owned() };
+        let device = Computed { device: "cpu".to_owned(), precision: "f32".to_owned(), kernel: None };
         Recorded { settings, device, found: [("data", "3 images, 00000000".to_owned())].into() }
     }
 
@@ -301,7 +281,7 @@ mod tests {
         let mut given = PretrainSettings::default();
         (given.run.keep, given.mask.mask_ratio) = (7, 0.9);
         let (merged, device) =
-            merged(&given, &DeviceSettings::default(), dir.path(), |name| name == "keep").expect("a run");
+            merged(&given, &DeviceSettings::default(), dir.path(), |name| name == "run.keep").expect("a run");
         assert_eq!((merged.training.steps, merged.run.keep, merged.mask.mask_ratio), (Some(5), 7, 0.4));
         assert_eq!((device.device.as_str(), device.precision), ("cpu", Precision::F32));
     }

@@ -23,7 +23,7 @@ pub(super) fn set_aside(dir: &Path) -> Result<()> {
 }
 
 /// Puts the old run back where the new one made nothing yet, and deletes the old one where the new one has a checkpoint. Where it
-/// has a tokenizer only, both stay. Whether the old run was put back.
+/// has a tokenizer only, or a part of its training, both stay. Whether the old run was put back.
 pub(super) fn recover(dir: &Path) -> Result<bool> {
     if dir.join(MOVING).is_dir() || in_force(dir) != dir {
         return put_back(dir).map(|()| true);
@@ -37,8 +37,12 @@ pub(super) fn recover(dir: &Path) -> Result<bool> {
 /// Where the run is that [`recover`] leaves in the folder.
 pub(super) fn in_force(dir: &Path) -> PathBuf {
     let (moving, aside) = (dir.join(MOVING), dir.join(ASIDE));
-    let begun =
-        || dir.join(parts::TOKENIZER).join("config.json").is_file() || checkpoints::newest(dir).is_some();
+    let begun = || {
+        parts::has_tokenizer(dir)
+            || dir.join(parts::TOKENIZER_TRAINING).is_dir()
+            || dir.join(parts::SPIKES).is_dir()
+            || checkpoints::newest(dir).is_some()
+    };
     if moving.is_dir() {
         // What is not in it yet is in place.
         return if moving.join(parts::SETTINGS).is_file() { moving } else { dir.to_owned() };

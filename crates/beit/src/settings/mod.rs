@@ -2,8 +2,11 @@
 
 mod augment;
 mod average;
+mod batches;
+mod best;
 mod cluster;
 mod crop;
+mod crops;
 mod data;
 pub(crate) mod device;
 mod guard;
@@ -22,9 +25,11 @@ mod usual;
 
 pub use augment::{AugmentSettings, AutoAugment};
 pub use average::AverageSettings;
+pub use best::{BestMetric, BestSettings};
 pub use cluster::ClusterSettings;
 pub use crop::CropSettings;
-pub use data::{Batches, DataSettings, HeldOutSettings, MeasureSettings};
+pub use crops::Crops;
+pub use data::{Batches, DataSettings, HeldOutSettings, MeasureSettings, Shuffle};
 pub use device::{DeviceSettings, Precision};
 pub use guard::GuardSettings;
 pub use mask::{MaskKind, MaskSettings};

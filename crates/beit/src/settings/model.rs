@@ -1,3 +1,4 @@
+use super::DataSettings;
 use super::Sides;
 use super::number::within;
 use crate::error::{Place, Result, setting};
@@ -144,6 +145,34 @@ impl ModelSettings {
         Ok(config)
     }
 
+    /// The same of a transformer that sees these images.
+    pub(crate) fn config_for(&self, data: &DataSettings) -> Result<Config> {
+        Ok(Config { channels: Channels::of_pictures(data.bands()).count(), ..self.config()? })
+    }
+
+    /// Takes back what describes a new model, where one goes on that has sizes of its own; returns the names of what had been asked for.
+    pub(crate) fn settle_to(&mut self, vit: &Config) -> Vec<&'static str> {
+        let preset = Size::of(vit).unwrap_or_default();
+        let asked = [
+            ("model.preset", self.preset != preset && self.preset != Size::default()),
+            ("model.paper", self.paper),
+            ("model.abs_pos_emb", self.abs_pos_emb),
+            ("model.no_abs_pos_emb", self.no_abs_pos_emb),
+            ("model.no_rel_pos_bias", self.no_rel_pos_bias),
+            ("model.layer_scale_init_value", self.layer_scale_init_value.is_some()),
+        ];
+        let Self { image_size, patch_size, drop_path, imagenet_default_mean_and_std, .. } = *self;
+        *self = Self {
+            preset,
+            image_size,
+            patch_size,
+            drop_path,
+            imagenet_default_mean_and_std,
+            ..Self::default()
+        };
+        asked.into_iter().filter_map(|(name, asked)| asked.then_some(name)).collect()
+    }
+
     /// Height and width of a patch.
     pub(crate) fn patch(&self) -> [usize; 2] {
         self.patch_size.map_or_else(|| Config::new(self.preset.into()).patch, |Sides(patch)| patch)
@@ -151,11 +180,31 @@ impl ModelSettings {
 
     /// Refuses numbers that no model can have.
     pub(crate) fn check(&self) -> Result<()> {
+        self.check_together()?;
         if let Some(rate) = self.drop_path.filter(|rate| !(0.0..1.0).contains(rate)) {
             return Err(beit_vit::Error::DropPath(rate)).at(|| format!("--drop-path {rate}"));
         }
         let scale = self.layer_scale_init_value;
         scale.map_or(Ok(()), |scale| within("--layer-scale-init-value", "a scale", scale, 0.0..=MOST_SCALE))
+    }
+
+    /// Refuses settings of which one would have no effect. As flags they do not even parse.
+    fn check_together(&self) -> Result<()> {
+        let others = [
+            ("abs_pos_emb", self.abs_pos_emb),
+            ("no_abs_pos_emb", self.no_abs_pos_emb),
+            ("no_rel_pos_bias", self.no_rel_pos_bias),
+            ("layer_scale_init_value", self.layer_scale_init_value.is_some()),
+        ];
+        match others.iter().find(|(_, given)| self.paper && *given) {
+            Some((name, _)) => {
+                setting!("paper and {name}: the model of the paper leaves no choice; leave one of them out")
+            }
+            None if self.abs_pos_emb && self.no_abs_pos_emb => {
+                setting!("abs_pos_emb and no_abs_pos_emb: expected one of them at most")
+            }
+            None => Ok(()),
+        }
     }
 
     /// How pictures become the pixels of a new model: the released code's way, of channels as they are where `bands` says so.
@@ -198,6 +247,9 @@ impl ModelSettings {
         }
         if self.mean.len() != self.std.len() {
             setting!("--mean and --std: expected both or neither");
+        }
+        if self.imagenet_default_mean_and_std && !self.mean.is_empty() {
+            setting!("mean and imagenet_default_mean_and_std: expected one of them at most");
         }
         if self.imagenet_default_mean_and_std && channels.bands().is_some() {
             setting!(

@@ -1,4 +1,5 @@
 use super::Batches;
+use super::batches;
 use super::number::{RATE, within};
 use crate::error::{Result, setting, unfit};
 use beit_data::Shard;
@@ -30,6 +31,10 @@ pub struct OptimisationSettings {
     /// Micro-batches of a step, over all processes; as many as there are processes where not given
     #[cfg_attr(feature = "clap", arg(long))]
     pub update_freq: Option<u64>,
+    /// Images of a step, over all processes: --batch-size and --update-freq follow where they are not given, so that a recipe holds for any
+    /// number of processes
+    #[cfg_attr(feature = "clap", arg(long, value_name = "IMAGES"))]
+    pub global_batch: Option<u64>,
     /// Keep the inputs of the blocks only and compute the rest again for the gradients: the same numbers, less memory, more time
     #[cfg_attr(feature = "clap", arg(long))]
     pub recompute: bool,
@@ -72,6 +77,7 @@ impl Default for OptimisationSettings {
             steps: None,
             batches: Batches::default(),
             update_freq: None,
+            global_batch: None,
             recompute: false,
             freeze: 0,
             shard_optimiser: false,
@@ -103,6 +109,20 @@ impl OptimisationSettings {
     #[must_use]
     pub fn step_size(&self) -> u64 {
         self.batch_size() as u64 * self.update_freq()
+    }
+
+    /// Divides the images of a step, where these are given, into micro-batches that so many processes can share.
+    ///
+    /// # Errors
+    ///
+    /// Numbers that do not divide; those that do are named.
+    pub fn divide(&mut self, ranks: usize) -> Result<()> {
+        if let Some(images) = self.global_batch {
+            let found =
+                batches::divide(images, ranks.max(1) as u64, self.batches.batch_size, self.update_freq)?;
+            (self.batches, self.update_freq) = (found.0.into(), Some(found.1));
+        }
+        Ok(())
     }
 
     /// How often one of so many processes keeps as many numbers as the model has, besides the model: gradients, two moments or its

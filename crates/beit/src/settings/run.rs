@@ -73,11 +73,6 @@ impl Default for RunSettings {
 }
 
 impl RunSettings {
-    /// A new run, of which nothing is kept on the way.
-    pub(crate) fn new(folder: FolderSettings) -> Self {
-        Self { folder, ..Self::default() }
-    }
-
     /// A run in this folder.
     #[must_use]
     pub fn in_folder(out: impl Into<PathBuf>) -> Self {
@@ -117,6 +112,11 @@ impl RunSettings {
     /// Whether checkpoints are saved by time.
     pub(crate) fn saves_by_time(&self) -> bool {
         self.save_every.unwrap_or(0) == 0
+    }
+
+    /// Whether something is saved after so many steps, where it is not saved by time.
+    pub(crate) fn saves_after(&self, step: u64) -> bool {
+        !self.saves_by_time() && self.save_every.is_some_and(|every| step.is_multiple_of(every))
     }
 
     /// Where to stop next, after `step` of `total` steps.

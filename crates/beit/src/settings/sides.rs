@@ -3,7 +3,25 @@ use std::str::FromStr;
 
 /// Height and width in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(from = "Written")]
 pub struct Sides(pub [usize; 2]);
+
+/// Files have a list of both, or the side of a square.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a side in pixels, or [HEIGHT, WIDTH]")]
+enum Written {
+    Both([usize; 2]),
+    Square(usize),
+}
+
+impl From<Written> for Sides {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Both(sides) => Self(sides),
+            Written::Square(side) => Self([side; 2]),
+        }
+    }
+}
 
 /// No picture that can be decoded has longer sides.
 const MOST: usize = 1 << 16;

@@ -52,13 +52,18 @@ fn usual_side(source: &dyn Source) -> Option<usize> {
 /// How long so many steps will take.
 pub(super) fn duration_sentence(steps: u64, step: Duration) -> String {
     let milliseconds = step.as_secs_f64() * 1e3;
-    let seconds = step.as_secs_f64() * steps as f64;
-    let time = match seconds {
+    let time = time_for(step.as_secs_f64() * steps as f64);
+    format!("{steps} steps of {milliseconds:.0} ms will take about {time}")
+}
+
+/// So many seconds, in the unit in which a person thinks of them.
+pub(super) fn time_for(seconds: f64) -> String {
+    match seconds {
         ..120.0 => format!("{seconds:.0} seconds"),
         ..7200.0 => format!("{:.0} minutes", seconds / 60.0),
-        _ => format!("{:.1} hours", seconds / 3600.0),
-    };
-    format!("{steps} steps of {milliseconds:.0} ms will take about {time}")
+        ..432_000.0 => format!("{:.1} hours", seconds / 3600.0),
+        _ => format!("{:.1} days", seconds / 86_400.0),
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use crate::error::{Error, Result, unfit};
 use crate::load;
 use crate::locate::{Located, locate};
 use crate::progress::Watch;
-use crate::settings::{LoadSettings, ModelSettings, Sides};
+use crate::settings::{DataSettings, LoadSettings, ModelSettings, Sides};
 use beit_data::{Channels, Normalise};
 use beit_vit::Config;
 use beit_weights::{Checkpoint, Entry};
@@ -49,6 +49,16 @@ impl Init {
         let vit = self.checkpoint.model().vit().ok_or_else(|| no_transformer(&self.path))?;
         Ok(load::preprocessing(&self.checkpoint, vit)?.normalise.channels)
     }
+}
+
+/// The images of `data` as the model `name` sees them, which training begins with.
+pub(crate) fn seen_by_init(
+    name: &Path,
+    data: &DataSettings,
+    (model, loading): (&ModelSettings, &LoadSettings),
+) -> Result<DataSettings> {
+    let init = Init::open(name, model, loading, &Watch::silent())?;
+    data.seen_by(&name.to_string_lossy(), init.channels()?)
 }
 
 /// The error of a checkpoint that has no transformer.

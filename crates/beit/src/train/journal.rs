@@ -2,6 +2,7 @@
 //!
 //! Of several processes each goes through all of it, and rank 0 alone writes.
 
+use super::best::{Best, Standing};
 use crate::checksum;
 use crate::error::{Error, Result};
 use crate::files;
@@ -25,9 +26,24 @@ pub(super) struct Journal<'a> {
 }
 
 /// Checkpoints that are due by time are at least so far apart.
-const LEAST_BETWEEN: Duration = Duration::from_secs(60);
+pub(super) const LEAST_BETWEEN: Duration = Duration::from_secs(60);
 /// And at least so many times what saving one took: it costs below 1 % of the run.
 const COSTS: u32 = 100;
+
+/// Why something is saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// All processes save, or see it.
+    Due,
+    /// This process saves what it has, since something failed.
+    Failure,
+    /// The step that comes next is not taken: what stands before it is kept apart.
+    Spike,
+}
+
+/// Saves what a trainer has, and says where.
+pub(super) type Keep<'k, 'j, O, K> =
+    dyn FnMut(&mut Journal<'j>, &Trainer<'_, O, K>, Occasion) -> Result<PathBuf> + 'k;
 
 /// When a run returns from its steps.
 struct Pauses<'a> {
@@ -63,28 +79,16 @@ impl<'a> Journal<'a> {
         Ok(())
     }
 
-    /// Trains up to step `until`, of what cannot be gone on with.
-    ///
-    /// # Errors
-    ///
-    /// Also where whoever watches wants it to stop.
-    pub(super) fn train<O: Ops + 'static, K: Task<O>>(
-        &mut self,
-        trainer: &mut Trainer<'_, O, K>,
-        loader: &Loader<K::Sample>,
-        until: u64,
-    ) -> Result<()> {
-        self.same_model(trainer)?;
-        self.steps(trainer, loader, until, None)?;
-        self.unless_stopped()
+    /// The end of a run that whoever watches stopped: what of it is saved, and where.
+    pub(super) fn stopped(&mut self, what: &str, folder: &Path) -> Error {
+        self.run.stays();
+        let (folder, dir) = (folder.display(), self.run.dir.display());
+        Error::Stopped(format!("{what} saved in {folder}; go on with --resume --out {dir}"))
     }
 
-    /// Ends a part of the run that cannot be gone on with, where whoever watches wants that.
-    pub(super) fn unless_stopped(&self) -> Result<()> {
-        match self.team.any(self.watch.stops())? {
-            true => Err(Error::Stopped("what was learnt in this part of the run is not kept".to_owned())),
-            false => Ok(()),
-        }
+    /// Whether whoever watches any of the processes wants it to stop.
+    pub(super) fn stops(&self) -> Result<bool> {
+        self.team.any(self.watch.stops())
     }
 
     fn steps<O: Ops + 'static, K: Task<O>>(
@@ -116,45 +120,94 @@ impl<'a> Journal<'a> {
         })
     }
 
-    /// Trains to the end and saves on the way: after so many steps where that is asked for, else by time; also when it is to stop,
-    /// and when the data fail. Returns the last checkpoint.
+    /// Trains to the end and saves on the way, and at the end, each time after the best so far is known. Returns the last checkpoint.
     pub(super) fn train_to_the_end<O: Ops + 'static, K: Task<O>>(
         &mut self,
         trainer: &mut Trainer<'_, O, K>,
         loader: &Loader<K::Sample>,
-        settings: &RunSettings,
-        save: impl Fn(&Trainer<'_, O, K>, &Path) -> Result<()>,
+        (settings, best): (&RunSettings, &mut Best<'_, O, K>),
+        save: impl Fn(&Trainer<'_, O, K>, Option<&Standing>, &Path) -> Result<()>,
     ) -> Result<PathBuf> {
         let total = trainer.recipe.hyper.schedule.total;
-        let by_time = settings.saves_by_time() && self.team.leads();
-        self.same_model(trainer)?;
-        let mut between = LEAST_BETWEEN;
-        loop {
-            let begun = trainer.optimiser.steps();
-            let until = settings.next_stop(begun, total);
-            let ended = self.steps(trainer, loader, until, by_time.then(|| Instant::now() + between));
+        let mut keep = |journal: &mut Self, trainer: &Trainer<'_, O, K>, occasion: Occasion| {
             let step = trainer.optimiser.steps();
-            if let Err(error) = ended {
-                if self.leaves_out(trainer, (loader, settings), &save, &error)? {
-                    continue;
+            if occasion == Occasion::Due && (settings.saves_after(step) || step >= total) {
+                best.measure(journal, trainer)?;
+            }
+            match occasion {
+                Occasion::Spike => journal.keep_spike(trainer, (settings, best), &save),
+                Occasion::Due | Occasion::Failure => journal.save(trainer, (settings, best), &save),
+            }
+        };
+        let mut all = |journal: &mut Self| {
+            journal.train_to(total, trainer, loader, settings, &mut keep)?;
+            trainer.collect(&mut *journal.team.ranks())?;
+            keep(journal, trainer, Occasion::Due)
+        };
+        let ended = all(self);
+        self.told(ended)
+    }
+
+    /// Where the disk failed, says what there is to go on with.
+    pub(super) fn told<T>(&mut self, ended: Result<T>) -> Result<T> {
+        let failed = ended.as_ref().is_err_and(Error::is_of_the_disk);
+        if failed && !self.run.follows() && self.run.has_saved() {
+            self.run.stays();
+            let dir = self.run.dir.display();
+            self.watch.note(&format!(
+                "what was saved before stays: --resume --out {dir} goes on from there when the disk can be written"
+            ));
+        }
+        ended
+    }
+
+    /// Trains up to step `end`, and has `keep` save on the way: after so many steps where that is asked for, else by time; also when it
+    /// is to stop, and when the data fail.
+    pub(super) fn train_to<O: Ops + 'static, K: Task<O>>(
+        &mut self,
+        end: u64,
+        trainer: &mut Trainer<'_, O, K>,
+        loader: &Loader<K::Sample>,
+        settings: &RunSettings,
+        keep: &mut Keep<'_, 'a, O, K>,
+    ) -> Result<()> {
+        let (phase, total) = (trainer.task.phase(), trainer.recipe.hyper.schedule.total);
+        let (end, by_time) = (end.min(total), settings.saves_by_time() && self.team.leads());
+        self.same_model(trainer)?;
+        let (mut between, mut saved_at) = (LEAST_BETWEEN, trainer.optimiser.steps());
+        let mut due = Instant::now() + between;
+        loop {
+            let until = settings.next_stop(saved_at, end);
+            let ended = self.steps(trainer, loader, until, by_time.then_some(due));
+            let left_out = match ended {
+                Ok(()) => false,
+                Err(error) => {
+                    if !self.leaves_out(trainer, loader, keep, &error)? {
+                        self.rescue(trainer, saved_at, keep, &error);
+                        return Err(error);
+                    }
+                    true
                 }
-                self.rescue(trainer, begun, settings, &save, &error);
-                return Err(error);
+            };
+            let step = trainer.optimiser.steps();
+            // A step that was left out counts like one that was taken, and may be the one after which something is due.
+            if left_out
+                && step < until
+                && !self.team.any(self.watch.stops() || by_time && Instant::now() >= due)?
+            {
+                continue;
             }
             self.same_model(trainer)?;
+            if step >= end {
+                return Ok(());
+            }
             let saving = Instant::now();
             trainer.collect(&mut *self.team.ranks())?;
-            let checkpoint = self.save(trainer, settings, &save)?;
+            let saved = keep(self, trainer, Occasion::Due)?;
             between = LEAST_BETWEEN.max(saving.elapsed() * COSTS);
-            if step >= total {
-                return Ok(checkpoint);
-            }
-            if self.team.any(self.watch.stops())? {
-                return Err(Error::Stopped(format!(
-                    "{step} of {total} steps are saved in {}; go on with --resume --out {}",
-                    checkpoint.display(),
-                    self.run.dir.display()
-                )));
+            (saved_at, due) = (step, Instant::now() + between);
+            if self.stops()? {
+                return Err(self.stopped(&format!("{step} of {total} steps of {phase} are"), &saved));
             }
         }
     }
@@ -162,16 +215,33 @@ impl<'a> Journal<'a> {
     fn save<O: Ops, K: Task<O>>(
         &mut self,
         trainer: &Trainer<'_, O, K>,
-        settings: &RunSettings,
-        save: &impl Fn(&Trainer<'_, O, K>, &Path) -> Result<()>,
+        (settings, best): (&RunSettings, &Best<'_, O, K>),
+        save: &impl Fn(&Trainer<'_, O, K>, Option<&Standing>, &Path) -> Result<()>,
     ) -> Result<PathBuf> {
         let checkpoint = self.run.checkpoint(trainer.optimiser.steps());
         if !self.run.follows() {
             checkpoint.parent().map_or(Ok(()), files::make_folder)?;
-            save(trainer, &checkpoint)?;
-            self.run.set_last(&checkpoint, settings.keep)?;
+            save(trainer, best.standing.as_ref(), &checkpoint)?;
+            let best = best.step().map(|step| self.run.checkpoint(step));
+            self.run.set_last(&checkpoint, best.as_deref(), settings.keep)?;
         }
         Ok(checkpoint)
+    }
+
+    /// Saves what stands before the step that comes next, which is not taken.
+    fn keep_spike<O: Ops, K: Task<O>>(
+        &self,
+        trainer: &Trainer<'_, O, K>,
+        (settings, best): (&RunSettings, &Best<'_, O, K>),
+        save: &impl Fn(&Trainer<'_, O, K>, Option<&Standing>, &Path) -> Result<()>,
+    ) -> Result<PathBuf> {
+        let folder = self.run.spike(trainer.optimiser.steps());
+        if !self.run.follows() {
+            folder.parent().map_or(Ok(()), files::make_folder)?;
+            save(trainer, best.standing.as_ref(), &folder)?;
+            self.run.keep_spikes(&folder, settings.keep)?;
+        }
+        Ok(folder)
     }
 
     /// Saves what a run had learnt when its data or another rank failed. Numbers that are not finite, or a device that failed, leave
@@ -180,8 +250,7 @@ impl<'a> Journal<'a> {
         &mut self,
         trainer: &Trainer<'_, O, K>,
         begun: u64,
-        settings: &RunSettings,
-        save: &impl Fn(&Trainer<'_, O, K>, &Path) -> Result<()>,
+        keep: &mut Keep<'_, 'a, O, K>,
         error: &Error,
     ) {
         use beit_train::Error::{Data, NoImages, Ranks};
@@ -194,11 +263,14 @@ impl<'a> Journal<'a> {
             );
         } else if lost {
             let dir = self.run.dir.display().to_string();
-            match self.save(trainer, settings, save) {
-                Ok(saved) => self.watch.note(&format!(
-                    "saved before it ends: {}; --resume --out {dir} goes on from there",
-                    saved.display()
-                )),
+            match keep(self, trainer, Occasion::Failure) {
+                Ok(saved) => {
+                    self.run.stays();
+                    let saved = saved.display();
+                    self.watch.note(&format!(
+                        "saved before it ends: {saved}; --resume --out {dir} goes on from there"
+                    ));
+                }
                 Err(error) => self.watch.note(&format!("what was learnt cannot be saved: {error}")),
             }
         }

@@ -1,18 +1,29 @@
 //! Training: runs in folders, which save, go on and are measured.
 
 mod advice;
+mod best;
 mod finetune;
 mod init;
 mod journal;
+mod planned;
 mod pretrain;
+mod rate;
 mod replay;
 mod spikes;
 mod statistics;
 mod tokenizer;
 mod tokenizer_kinds;
+mod tokenizer_state;
 
+pub use best::BestCheckpoint;
+pub(crate) use finetune::Shape as FinetunedShape;
 pub use finetune::{FinetuneSettings, FinetuneTask, Finetuned, Finetuning, HeadKind, HeadSettings, Judged};
-pub use pretrain::{PlannedRun, PretrainSettings, Pretrained, Pretraining};
+pub(crate) use init::seen_by_init;
+pub use planned::PlannedRun;
+pub use pretrain::{PretrainSettings, Pretrained, Pretraining};
+pub(crate) use pretrain::{
+    parameters as pretrained_parameters, planned as planned_pretraining, vocab as pretraining_vocab,
+};
 pub use replay::{Replay, ReplayedImage, ReplayedTensor, Replaying};
 pub use tokenizer::{TokenizerSettings, TokenizerTraining, TrainedTokenizer, sentence as quality_sentence};
 pub use tokenizer_kinds::{config_for as tokenizer_for, kmeans_for};

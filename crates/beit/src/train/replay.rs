@@ -103,7 +103,7 @@ impl Replaying {
         &self.device
     }
 
-    /// Computes the step again. Nothing is written.
+    /// Computes the step again. Nothing is written but indices of images.
     ///
     /// # Errors
     ///
@@ -126,7 +126,7 @@ fn of_run<S: Default + Serialize + DeserializeOwned>(
     device: &DeviceSettings,
     is_given: impl Fn(&str) -> bool,
 ) -> Result<(S, DeviceSettings)> {
-    merged(&S::default(), device, run, |name| matches!(name, "device" | "precision") && is_given(name))
+    merged(&S::default(), device, run, |path| path == "device" && is_given(path))
 }
 
 /// A step that was not taken, as a run has kept it.

@@ -1,7 +1,7 @@
 //! Training a tokenizer.
 
-use super::Journal;
 use super::tokenizer_kinds::{Job, Plan, dvae_recipe, kmeans_recipe};
+use super::{Journal, tokenizer_state};
 use crate::device::{Device, Work};
 use crate::error::{Result, setting};
 use crate::files;
@@ -10,9 +10,7 @@ use crate::memory;
 use crate::progress::Watch;
 use crate::run::{Recorded, Run, data_stamp};
 use crate::settings::number::{RATE, within};
-use crate::settings::{
-    Batches, DataSettings, FolderSettings, MeasureSettings, RunSettings, Sides, TokenizerKind,
-};
+use crate::settings::{Batches, DataSettings, MeasureSettings, RunSettings, Sides, TokenizerKind};
 use crate::tokenizer::Tokenizer;
 use beit_data::{Channels, Source, Split};
 use beit_ops::Ops;
@@ -86,8 +84,7 @@ pub struct TokenizerSettings {
     pub seed: u64,
     /// The folder of the run.
     #[cfg_attr(feature = "clap", command(flatten))]
-    #[serde(flatten)]
-    pub folder: FolderSettings,
+    pub run: RunSettings,
 }
 
 impl Default for TokenizerSettings {
@@ -110,7 +107,7 @@ impl Default for TokenizerSettings {
             usage_weight: None,
             measure: MeasureSettings::default(),
             seed: 0,
-            folder: FolderSettings::default(),
+            run: RunSettings::default(),
         }
     }
 }
@@ -146,6 +143,9 @@ impl TokenizerSettings {
 
     /// Refuses numbers that no recipe can have.
     fn check(&self) -> Result<()> {
+        if self.run.keep != RunSettings::default().keep {
+            setting!("--keep says nothing of a tokenizer in training: of that only the newest state is kept");
+        }
         if self.update_freq == Some(0) {
             setting!("--update-freq 0: expected at least 1");
         }
@@ -224,7 +224,7 @@ impl TokenizerTraining {
     ///
     /// Settings that describe no tokenizer.
     pub fn new(mut settings: TokenizerSettings) -> Result<Self> {
-        settings.folder.settle();
+        settings.run.folder.settle();
         settings.refuse_flags_of_the_other_kind()?;
         settings.check()?;
         let plan = match settings.kind {
@@ -251,22 +251,25 @@ impl TokenizerTraining {
         watch.notes_of(source.as_ref());
         watch.note(&format!("{} images from {}", source.len(), settings.data.data));
         let recorded = Recorded::new(settings, device).with("data", data_stamp(source.as_ref()));
-        let inputs: Vec<_> = settings.data.paths().collect();
-        let (team, new) = (device.team(), RunSettings::new(settings.folder.clone()));
-        let mut run = Run::of_team(team, &new, "tokenizer", &inputs, &recorded, watch)?;
-        let folder = run.path("tokenizer");
-        let mut journal = Journal::open(&mut run, watch, team, "tokenizer", 0)?;
-        let (accumulate, report_every) = (settings.update_freq(), settings.folder.report_every());
-        let job = Job { plan, size, seed: settings.seed, accumulate, report_every };
+        let inputs = settings.data.paths();
+        let team = device.team();
+        let mut run = Run::of_team(team, &settings.run, "tokenizer", &inputs, &recorded, watch)?;
+        let folder = run.tokenizer();
+        let untrained = team.any(!run.has_tokenizer())?;
+        // Of a tokenizer that is there only what was measured of it is taken out.
+        let (phase, step) = match untrained {
+            true => ("tokenizer", tokenizer_state::steps(&run, plan)?),
+            false => ("tokenizer_quality", 0),
+        };
+        let mut journal = Journal::open(&mut run, watch, team, phase, step)?;
+        let job =
+            Job { plan, size, seed: settings.seed, accumulate: settings.update_freq(), run: &settings.run };
         let loading = Loading::new(Batches::LARGE, settings.seed, &settings.data, device, watch);
-        let tokenizer = device.run(Train {
-            job: &job,
-            source: &source,
-            loading: &loading,
-            journal: &mut journal,
-            folder: &folder,
-        })?;
-
+        let journal = &mut journal;
+        let tokenizer = match untrained {
+            true => device.run(Train { job: &job, source: &source, loading: &loading, journal })?,
+            false => Tokenizer::open_with(&folder, device, watch)?,
+        };
         journal.run.commit()?;
 
         let (held_out, split) = settings.measure.held_out(&settings.data)?;
@@ -319,15 +322,14 @@ struct Train<'a, 'j> {
     source: &'a Arc<dyn Source>,
     loading: &'a Loading,
     journal: &'a mut Journal<'j>,
-    folder: &'a Path,
 }
 
 impl Work for Train<'_, '_> {
     type Output = Tokenizer;
 
     fn run<O: Ops + 'static>(self, ops: &Rc<O>, device: &Device) -> Result<Tokenizer> {
-        let Self { job, source, loading, journal, folder } = self;
-        let params = job.train(&**ops, device, (source, loading), journal, folder)?;
+        let Self { job, source, loading, journal } = self;
+        let params = job.train(&**ops, device, (source, loading), journal)?;
         Ok(Tokenizer::on(ops, &Rc::new(params), device))
     }
 }

@@ -1,17 +1,18 @@
 //! Making a tokenizer of either kind.
 
 use super::Journal;
+use super::journal::Occasion;
+use super::tokenizer_state::{self, Attempt};
 use crate::any_tokenizer::AnyTokenizer;
 use crate::device::Device;
 use crate::error::{Result, setting};
 use crate::loaders::Loading;
-use crate::settings::{Batches, TokenizerKind};
+use crate::settings::{Batches, RunSettings, TokenizerKind};
 use crate::tokenizer::transform;
 use beit_data::{Loader, Source};
 use beit_ops::Ops;
 use beit_tokenizer::{Codebook, Config, KMeans, KMeansConfig, Recipe, Tokenizer};
-use beit_train::{KMeansRecipe, Tokenization, Trainer, cluster_patches, tokenizer_divergence};
-use std::path::Path;
+use beit_train::{KMeansCourse, KMeansRecipe, Tokenization, Trainer, cluster_patches, tokenizer_divergence};
 use std::sync::Arc;
 
 /// Which tokenizer is made, and how.
@@ -120,8 +121,6 @@ fn some_steps(steps: Option<u64>) -> Result<Option<u64>> {
 const EARLY: u64 = 10;
 /// Below so many nats a position the posterior is uniform. Where training goes anywhere it is ten times as much by then.
 const UNIFORM: f64 = 0.02;
-/// Factor of the learning rate of the second try.
-const RETRY: f64 = 1.0 / 6.0;
 
 /// Everything that training a tokenizer needs but the images.
 pub(super) struct Job<'a> {
@@ -130,39 +129,52 @@ pub(super) struct Job<'a> {
     pub(super) seed: u64,
     /// Micro-batches of a step, over all processes, that share its images.
     pub(super) accumulate: u64,
-    pub(super) report_every: u64,
+    pub(super) run: &'a RunSettings,
 }
 
 /// Images, and how they are loaded.
 type Images<'a> = (&'a Arc<dyn Source>, &'a Loading);
 
 impl Job<'_> {
-    /// Trains a tokenizer and writes its folder.
+    /// Trains a tokenizer, or goes on where its training stands in the folder of the run, and writes its folder.
     pub(super) fn train<O: Ops + 'static>(
         &self,
         ops: &O,
         device: &Device,
         images: Images<'_>,
         journal: &mut Journal<'_>,
-        folder: &Path,
     ) -> Result<AnyTokenizer<O::Tensor>> {
-        let no_more = beit_weights::no_more_files;
-        match self.plan {
+        let trained = self.trained(ops, device, images, journal);
+        let tokenizer = journal.told(trained)?;
+        if journal.stops()? {
+            let folder = journal.run.tokenizer();
+            return Err(journal.stopped("the tokenizer is trained and", &folder));
+        }
+        Ok(tokenizer)
+    }
+
+    fn trained<O: Ops + 'static>(
+        &self,
+        ops: &O,
+        device: &Device,
+        images: Images<'_>,
+        journal: &mut Journal<'_>,
+    ) -> Result<AnyTokenizer<O::Tensor>> {
+        let tokenizer = match self.plan {
             Plan::Dvae { config, recipe } => {
                 let params = self.dvae(ops, device, images, journal, (config, recipe))?;
-                if !journal.run.follows() {
-                    beit_weights::save_tokenizer(ops, folder, &params, no_more)?;
-                }
-                Ok(AnyTokenizer::Dvae(Box::new(params)))
+                AnyTokenizer::Dvae(Box::new(params))
             }
             Plan::KMeans { config, recipe } => {
                 let params = self.kmeans(images, journal, (config, recipe))?.upload(ops);
-                if !journal.run.follows() {
-                    beit_weights::save_kmeans(ops, folder, &params, no_more)?;
-                }
-                Ok(AnyTokenizer::KMeans(Box::new(params)))
+                AnyTokenizer::KMeans(Box::new(params))
             }
+        };
+        if !journal.run.follows() {
+            tokenizer_state::write(ops, &journal.run.tokenizer(), &tokenizer)?;
+            journal.run.end_tokenizer_training()?;
         }
+        Ok(tokenizer)
     }
 
     fn dvae<O: Ops + 'static>(
@@ -176,21 +188,44 @@ impl Job<'_> {
         let parts = usize::try_from(self.accumulate).unwrap_or(usize::MAX).max(1);
         let loading = Loading { batch_size: recipe.batch.div_ceil(parts), ..loading.clone() };
         let loader = loading.tokenizer(source, transform(self.size), recipe.dither)?;
-        let mut trainer = self.trainer(ops, device, (config, *recipe))?;
-        let total = recipe.schedule.steps;
-        journal.train(&mut trainer, &loader, total.div_ceil(EARLY))?;
-        if self.is_uniform(&trainer, &loader)? {
-            let slower = recipe.at_rate_times(RETRY);
-            let (steps, [from, to]) =
-                (trainer.optimiser.steps(), [recipe, &slower].map(|r| r.schedule.lr.from));
-            journal.watch.note(&format!(
-                "after {steps} steps the tokenizer says nothing of any image yet: begun again, once, with a learning rate of {to:.1e} instead of {from:.1e}"
-            ));
-            journal.begin_again("tokenizer")?;
-            trainer = self.trainer(ops, device, (config, slower))?;
+        let (total, early) = (recipe.schedule.steps, recipe.schedule.steps.div_ceil(EARLY));
+        let saved = Attempt::saved(journal.run)?;
+        let mut attempt = saved.unwrap_or_default();
+        let mut trainer = self.trainer(ops, device, (config, attempt.recipe(recipe)))?;
+        if saved.is_some() {
+            tokenizer_state::load(&mut trainer, journal)?;
         }
-        journal.train(&mut trainer, &loader, total)?;
+        // Beyond these steps it was found to go somewhere.
+        if attempt == Attempt::First && trainer.optimiser.steps() <= early {
+            journal.train_to(early, &mut trainer, &loader, self.run, &mut attempt.keep())?;
+            if self.is_uniform(&trainer, &loader)? {
+                attempt = Attempt::Slower;
+                trainer = self.begin_again(ops, device, (config, recipe), journal)?;
+            }
+        }
+        journal.train_to(total, &mut trainer, &loader, self.run, &mut attempt.keep())?;
         Ok(trainer.params)
+    }
+
+    /// The second try.
+    fn begin_again<'o, O: Ops + 'static>(
+        &self,
+        ops: &'o O,
+        device: &Device,
+        (config, recipe): (&Config, &Recipe),
+        journal: &mut Journal<'_>,
+    ) -> Result<Trainer<'o, O, Tokenization>> {
+        let slower = Attempt::Slower.recipe(recipe);
+        let (steps, [from, to]) =
+            (recipe.schedule.steps.div_ceil(EARLY), [recipe, &slower].map(|r| r.schedule.lr.from));
+        journal.watch.note(&format!(
+            "after {steps} steps the tokenizer says nothing of any image yet: begun again, once, with a learning rate of {to:.1e} instead of {from:.1e}"
+        ));
+        let trainer = self.trainer(ops, device, (config, slower))?;
+        // Before what was measured is taken out, so that a run that is killed does not go on with the first try.
+        (Attempt::Slower.keep())(journal, &trainer, Occasion::Due)?;
+        journal.begin_again("tokenizer")?;
+        Ok(trainer)
     }
 
     /// A discrete VAE that begins.
@@ -200,7 +235,8 @@ impl Job<'_> {
         device: &Device,
         (config, recipe): (&Config, Recipe),
     ) -> Result<Trainer<'o, O, Tokenization>> {
-        let Self { size, seed, accumulate, report_every, .. } = *self;
+        let Self { size, seed, accumulate, run, .. } = *self;
+        let report_every = run.folder.report_every();
         let task = Tokenization::new(config, recipe, size)?;
         let recipe = beit_train::Recipe {
             accumulate,
@@ -229,16 +265,18 @@ impl Job<'_> {
     fn kmeans(
         &self,
         (source, loading): Images<'_>,
-        journal: &Journal<'_>,
+        journal: &mut Journal<'_>,
         (config, recipe): (&KMeansConfig, &KMeansRecipe),
     ) -> Result<KMeans<Vec<f32>>> {
         let loading = Loading { batch_size: Batches::LARGE, ..loading.clone() };
         let loader = loading.augmented(source, transform(self.size))?;
         let mut watch = journal.watch.clone();
-        let found = cluster_patches(config, recipe, self.size, &loader, &mut watch)?;
+        let from = tokenizer_state::rounds(journal, config, recipe)?;
+        let mut after = tokenizer_state::keep_rounds(journal, self.run, (config, recipe));
+        let course = KMeansCourse { from, after: &mut after, progress: &mut watch };
+        let found = cluster_patches(config, recipe, self.size, &loader, course)?;
         let (patches, error) = (found.patches, found.error);
         watch.note(&format!("k-means of {patches} patches: mean squared distance {error:.5}"));
-        journal.unless_stopped()?;
         Ok(found.tokenizer)
     }
 }

@@ -154,3 +154,14 @@ macro_rules! with_kernel {
 }
 #[cfg(feature = "std")]
 use with_kernel;
+
+/// The name of the kernel that multiplies on this machine, for a person.
+#[cfg(feature = "std")]
+pub(crate) fn kernel(products: Products) -> &'static str {
+    fn named<K>(_: K) -> &'static str {
+        let name = core::any::type_name::<K>();
+        let name = name.split('<').next().unwrap_or(name);
+        name.rsplit("::").next().unwrap_or(name)
+    }
+    with_kernel!(products, kernel => named(kernel), else "that of matrixmultiply")
+}

@@ -36,9 +36,9 @@ mod patches;
 mod tests;
 
 pub(super) use destination::{Destination, no_epilogue, split_blocks};
-#[cfg(feature = "std")]
-pub(super) use dispatch::has_bf16;
 pub(super) use dispatch::{Multiply, Products};
+#[cfg(feature = "std")]
+pub(super) use dispatch::{has_bf16, kernel};
 pub(super) use engine::{Engine, WithEngine};
 pub(super) use operand::Left;
 pub(super) use patches::Images;

@@ -2,6 +2,7 @@
 
 use crate::evaluate;
 use crate::probe::MOST_PIXELS;
+use crate::train::best::BestCheckpoint;
 use beit_train::{Accuracy, PixelAccuracy, PixelClass};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -13,6 +14,9 @@ pub struct Finetuned {
     pub run: PathBuf,
     /// The last checkpoint in it.
     pub checkpoint: PathBuf,
+    /// The best, where that is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best: Option<BestCheckpoint>,
     /// Labelled images that it was trained on.
     pub labels: usize,
     /// Which images it is judged by.

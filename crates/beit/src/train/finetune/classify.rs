@@ -8,6 +8,8 @@ use crate::error::Result;
 use crate::load::ClassifierModel;
 use crate::loaders::Loading;
 use crate::probe::pixels_baseline;
+use crate::settings::{BestMetric, Crops};
+use crate::train::best::Standing;
 use crate::train::replay::{KeptStep, Replay};
 use beit_data::{FinetuneTransform, LabelledSample, Loader, Preprocessing};
 use beit_heads::Classifier;
@@ -33,17 +35,28 @@ impl Work for Job<'_> {
         let loader = job.classified(&loading, preprocessing)?;
         let mut trainer = job.classifying(&**ops, device, params);
         let names = job.images.source.class_names();
-        let save = |trainer: &Trainer<'_, O, _>, dir: &Path| save(trainer, &preprocessing, names, dir);
-        let mut trained = job.train(device, &mut trainer, &loader, save)?;
+        let save = |trainer: &Trainer<'_, O, _>, best: Option<&Standing>, dir: &Path| {
+            save(trainer, (&preprocessing, best), names, dir)
+        };
+        let judging = loading.labelled(&job.images.held_out, (preprocessing, Crops::One), |class| class)?;
+        let door = |params| {
+            let model = ClassifierModel { params, class_names: names.to_vec(), preprocessing };
+            Door::on(ops, model, device)
+        };
+        let mut judge = |trainer: &Trainer<'_, O, Classification>| {
+            let (classifier, ranks) = (door(trainer.model().0.clone()), &mut *device.team().ranks());
+            let evaluation = classifier.engine().evaluate(ranks, &judging, None, &mut |_| Ok(()))?;
+            let accuracy = evaluation.accuracy();
+            Ok(if settings.best.keep_best == Some(BestMetric::Loss) { accuracy.loss } else { accuracy.top1 })
+        };
+        let mut trained = job.train(device, &mut trainer, &loader, &mut judge, save)?;
 
-        let loader = loading.labelled(&job.images.held_out, preprocessing, |class| class)?;
         let (params, ()) = trainer.into_model();
-        let model = ClassifierModel { params, class_names: names.to_vec(), preprocessing };
-        let classifier = Door::on(ops, model, device);
+        let classifier = door(params);
         let evaluation = job.watched(&trained, |seen| {
             let batch_size = loading.batch_size as u64;
             let mut seen = |state: &Evaluation| seen(state.batches * batch_size);
-            classifier.engine().evaluate(&mut *device.team().ranks(), &loader, None, &mut seen)
+            classifier.engine().evaluate(&mut *device.team().ranks(), &judging, None, &mut seen)
         })?;
         let (split, accuracy) = (job.images.split.to_string(), evaluation.accuracy());
         trained.metrics.record(&Record::Classes { split: &split, accuracy: &accuracy })?;
@@ -105,13 +118,14 @@ impl Work for ReplayJob<'_> {
 /// Saves a run so that it can go on.
 fn save<O: Ops>(
     trainer: &Trainer<'_, O, Classification>,
-    preprocessing: &Preprocessing,
+    (preprocessing, best): (&Preprocessing, Option<&Standing>),
     class_names: &[String],
     dir: &Path,
 ) -> Result<()> {
     let (params, ()) = trainer.model();
     save_classifier(trainer.ops, dir, params, class_names, |dir: &Path| -> Result<()> {
         write_preprocessing(dir, preprocessing)?;
-        Ok(trainer.save_state(dir)?)
+        trainer.save_state(dir)?;
+        best.map_or(Ok(()), |best| best.write(dir))
     })
 }

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::progress::Task as Begun;
 use crate::run::Run;
 use crate::train::Journal;
+use crate::train::best::{Best, BestCheckpoint, Judging, Standing};
 use beit_data::Loader;
 use beit_ops::Ops;
 use beit_train::{Metrics, Task, Trainer};
@@ -17,6 +18,7 @@ pub(super) struct Trained {
     pub(super) metrics: Option<Metrics>,
     /// The last one.
     pub(super) checkpoint: PathBuf,
+    best: Option<BestCheckpoint>,
 }
 
 impl Trained {
@@ -39,7 +41,8 @@ impl Finetuning {
         device: &Device,
         trainer: &mut Trainer<'_, O, K>,
         loader: &Loader<K::Sample>,
-        save: impl Fn(&Trainer<'_, O, K>, &Path) -> Result<()>,
+        judge: &mut Judging<'_, O, K>,
+        save: impl Fn(&Trainer<'_, O, K>, Option<&Standing>, &Path) -> Result<()>,
     ) -> Result<Trained> {
         let (settings, watch) = (&self.settings, &self.watch);
         let (recorded, team) = (self.recorded(device), device.team());
@@ -48,9 +51,11 @@ impl Finetuning {
             trainer.load_state(&newest)?;
         }
         let mut journal = Journal::open(&mut run, watch, team, "finetune", trainer.optimiser.steps())?;
-        let checkpoint = journal.train_to_the_end(trainer, loader, &settings.run, save)?;
-        let Journal { metrics, .. } = journal;
-        Ok(Trained { run, metrics, checkpoint })
+        let mut best = Best::new(settings.best, (journal.run, watch), self.images.split.to_string(), judge)?;
+        let kept = (&settings.run, &mut best);
+        let checkpoint = journal.train_to_the_end(trainer, loader, kept, save)?;
+        let (best, metrics) = (best.answer(journal.run), journal.metrics);
+        Ok(Trained { run, metrics, checkpoint, best })
     }
 
     /// Judges, while whoever watches sees how far that is and may stop it.
@@ -79,7 +84,8 @@ impl Finetuning {
 
     /// The answer.
     pub(super) fn finetuned(&self, trained: Trained, split: String, judged: Judged) -> Finetuned {
-        let Trained { run, checkpoint, .. } = trained;
-        Finetuned { run: run.dir.clone(), checkpoint, labels: self.images.indices.len(), split, judged }
+        let Trained { run, checkpoint, best, .. } = trained;
+        let labels = self.images.indices.len();
+        Finetuned { run: run.dir.clone(), checkpoint, best, labels, split, judged }
     }
 }

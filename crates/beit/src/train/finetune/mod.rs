@@ -2,17 +2,20 @@
 //! `start` makes.
 
 mod answer;
+mod check;
 mod classify;
 mod head;
 mod in_run;
 mod segment;
 mod segment_start;
 mod start;
+mod step;
 
 pub use answer::{Finetuned, Judged};
 pub use head::{HeadKind, HeadSettings};
+pub(crate) use step::Shape;
 
-use crate::device::{Device, Work};
+use crate::device::Device;
 use crate::error::{Result, setting};
 use crate::labelled::Labelled;
 use crate::loaders::Loading;
@@ -22,20 +25,17 @@ use crate::progress::Watch;
 use crate::run::{Recorded, Run, data_stamp, newest};
 use crate::settings::number::{SHARE, within};
 use crate::settings::{
-    AugmentSettings, AverageSettings, Batches, CropSettings, DataSettings, GuardSettings, HeldOutSettings,
-    LoadSettings, MixingSettings, ModelSettings, OptimisationSettings, RunSettings,
+    AugmentSettings, AverageSettings, Batches, BestMetric, BestSettings, CropSettings, DataSettings,
+    GuardSettings, HeldOutSettings, LoadSettings, MixingSettings, ModelSettings, OptimisationSettings,
+    RunSettings,
 };
-use crate::train::init::Init;
-use crate::train::recipe;
+use crate::survey::Survey;
+use crate::train::init::seen_by_init;
 use crate::train::replay::{KeptStep, Replay};
-use beit_data::Channels;
-use beit_heads::Pooling;
-use beit_ops::{Ops, Plan};
+use crate::train::{PlannedRun, recipe};
 use beit_train::{Decay, Hyper, Recipe};
-use beit_vit::Config;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::path::PathBuf;
 
 /// What is usual where nothing is said.
 struct Usual {
@@ -84,7 +84,10 @@ pub enum FinetuneTask {
 #[serde(default)]
 pub struct FinetuneSettings {
     /// Where to start: run, checkpoint folder, file (.safetensors, .pth, .bin), official name or name on the hub
-    #[cfg_attr(feature = "clap", arg(long, alias = "finetune", value_name = "MODEL", required_unless_present_any = ["from_scratch", "resume"], conflicts_with = "from_scratch"))]
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, alias = "finetune", value_name = "MODEL", conflicts_with = "from_scratch")
+    )]
     pub init: Option<PathBuf>,
     /// Start from random values instead: the baseline
     #[cfg_attr(feature = "clap", arg(long))]
@@ -139,6 +142,10 @@ pub struct FinetuneSettings {
     #[cfg_attr(feature = "clap", command(flatten))]
     #[serde(flatten)]
     pub guard: GuardSettings,
+    /// Which checkpoint is the best.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    #[serde(flatten)]
+    pub best: BestSettings,
     /// Classify by the CLS token instead of the mean of the patches
     #[cfg_attr(feature = "clap", arg(long))]
     pub use_cls: bool,
@@ -167,6 +174,7 @@ impl Default for FinetuneSettings {
             mixing: MixingSettings::default(),
             average: AverageSettings::default(),
             guard: GuardSettings::default(),
+            best: BestSettings::default(),
             use_cls: false,
             run: RunSettings::default(),
         }
@@ -194,14 +202,13 @@ impl FinetuneSettings {
         if let Some(init) = self.init.as_ref().filter(|_| !goes_on) {
             // Whoever watches hears of fetching it now, and of what is in it when training begins.
             locate(&init.to_string_lossy(), watch)?;
-            let opened = Init::open(init, &self.model, &self.loading, &Watch::silent())?;
-            self.data = self.data.seen_by(&init.to_string_lossy(), opened.channels()?)?;
+            self.data = seen_by_init(init, &self.data, (&self.model, &self.loading))?;
         }
         Ok(())
     }
 
     /// Refuses numbers that no run can have.
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if self.data.bands().is_some() && self.augment.changes_colour() {
             setting!("--auto-augment: expected pictures in RGB of 8 bits, not --channels; leave it out");
         }
@@ -214,11 +221,27 @@ impl FinetuneSettings {
         self.average.check()?;
         self.guard.check()?;
         self.segmentation.check()?;
+        self.check_best()?;
         match self.task {
             FinetuneTask::Classify => self.segmentation.check_unused()?,
             FinetuneTask::Segment => self.check_segmentation()?,
         }
         self.training.check()
+    }
+
+    /// Refuses to keep a best checkpoint that is not to be had.
+    fn check_best(&self) -> Result<()> {
+        let (of, measured): (_, &[BestMetric]) = match self.task {
+            FinetuneTask::Classify => ("classification", &[BestMetric::Accuracy, BestMetric::Loss]),
+            FinetuneTask::Segment => ("segmentation", &[BestMetric::Miou]),
+        };
+        self.best.check(of, measured, &self.run)?;
+        match (self.best.keep_best, self.held_out.validation) {
+            (Some(metric), None) => setting!(
+                "--keep-best {metric} needs --validation SHARE: the test images must not choose the checkpoint that they judge"
+            ),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses what belongs to classification.
@@ -245,6 +268,7 @@ impl Finetuning {
     pub fn new(mut settings: FinetuneSettings, watch: &Watch) -> Result<Self> {
         settings.run.folder.settle();
         settings.see_as_init(watch)?;
+        settings.training.divide(1)?;
         settings.check()?;
         let data = &settings.data;
         let (labels, seed) = (settings.labels, settings.training.seed);
@@ -286,15 +310,21 @@ impl Finetuning {
         )
     }
 
-    /// Loads what training starts from, so that everything is known to fit; returns the number of steps.
+    /// Loads what training starts from, so that everything is known to fit, and takes two steps of a few images to see how fast this
+    /// device is.
     ///
     /// # Errors
     ///
     /// A model that cannot be loaded, or a folder that is in use.
-    pub fn check(&self, device: &Device) -> Result<u64> {
-        device.run(Check(self))?;
+    pub fn check(&self, device: &Device) -> Result<PlannedRun> {
         Run::check(&self.settings.run)?;
-        Ok(self.hyper.schedule.total)
+        device.run(check::Check(self))
+    }
+
+    /// A look at so many of the training images.
+    #[must_use]
+    pub fn survey(&self, images: usize) -> Survey {
+        Survey::of(self.images.source.as_ref(), images)
     }
 
     /// Trains, or goes on, to the end, and judges the classifier by images that were held out.
@@ -335,8 +365,8 @@ impl Finetuning {
     }
 
     /// The files and folders that it reads.
-    fn inputs(&self) -> Vec<&Path> {
-        self.settings.init.as_deref().into_iter().chain(self.settings.data.paths()).collect()
+    fn inputs(&self) -> Vec<PathBuf> {
+        self.settings.init.iter().cloned().chain(self.settings.data.paths()).collect()
     }
 
     /// The checkpoint of this very run to go on from.
@@ -344,13 +374,13 @@ impl Finetuning {
         self.settings.run.resumed().and_then(newest)
     }
 
-    /// Refuses what the machine has no memory for. `step` is a step of so many images, with all that it keeps.
-    fn refuse_beyond(&self, device: &Device, vit: &Config, step: impl Fn(&Plan, usize)) -> Result<()> {
-        let batch = self.settings.training.batch_size();
+    /// Refuses what the machine has no memory for.
+    fn refuse_beyond(&self, device: &Device, shape: &Shape) -> Result<()> {
+        let (vit, batch) = (shape.vit(), self.settings.training.batch_size());
         let what = format!("a step of {batch} images of {}x{}", vit.image[0], vit.image[1]);
         let lower = "--batch-size or --image-size, or take --recompute";
         memory::refuse_beyond(device, &what, memory::least_of_vit(vit, batch), lower)?;
-        let planned = memory::plan(device.footprint(), batch, step);
+        let planned = shape.planned(&self.settings, device.footprint(), self.copies(device));
         memory::refuse_beyond(device, &what, planned.bytes, lower)
     }
 
@@ -358,11 +388,6 @@ impl Finetuning {
     fn copies(&self, device: &Device) -> usize {
         let FinetuneSettings { training, average, .. } = &self.settings;
         training.kept(average.decay(), device.team().shard().of)
-    }
-
-    /// The channels of a new model.
-    fn channels(&self) -> usize {
-        Channels::of_pictures(self.settings.data.bands()).count()
     }
 
     /// The names of the classes that are learnt.
@@ -375,25 +400,5 @@ impl Finetuning {
 
     fn classes(&self) -> usize {
         self.class_names().len()
-    }
-
-    fn pooling(&self) -> Pooling {
-        if self.settings.use_cls { Pooling::Cls } else { Pooling::Mean }
-    }
-}
-
-struct Check<'a>(&'a Finetuning);
-
-impl Work for Check<'_> {
-    type Output = ();
-
-    fn run<O: Ops + 'static>(self, ops: &Rc<O>, device: &Device) -> Result<()> {
-        let Self(job) = self;
-        let report = match job.settings.task {
-            FinetuneTask::Classify => job.start(&**ops, device)?.report,
-            FinetuneTask::Segment => job.start_segmenter(&**ops, device)?.report,
-        };
-        job.watch.note(&report);
-        Ok(())
     }
 }

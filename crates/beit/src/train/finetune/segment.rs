@@ -11,6 +11,7 @@ use crate::loaders::{Loading, decodable};
 use crate::picture;
 use crate::segmenter::{Segmenter as Door, ViewSettings};
 use crate::train::FinetuneSettings;
+use crate::train::best::Standing;
 use crate::train::replay::{KeptStep, Replay};
 use beit_data::{Image, Loader, Preprocessing, SegmentationSample};
 use beit_heads::Segmenter;
@@ -42,12 +43,21 @@ impl Work for Job<'_> {
         let loader = job.with_masks(&loading, preprocessing)?;
         let mut trainer = job.segmenting(&**ops, device, (params, running));
         let names = job.class_names();
-        let save = |trainer: &Trainer<'_, O, _>, dir: &Path| save(trainer, &preprocessing, names, dir);
-        let mut trained = job.train(device, &mut trainer, &loader, save)?;
+        let save = |trainer: &Trainer<'_, O, _>, best: Option<&Standing>, dir: &Path| {
+            save(trainer, (&preprocessing, best), names, dir)
+        };
+        let door = |(params, running)| {
+            let model = SegmenterModel { params, running, class_names: names.to_vec(), preprocessing };
+            Door::on(ops, model, device).coloured(job.images.source.mask_palette())
+        };
+        let mut judge = |trainer: &Trainer<'_, O, Segmentation>| {
+            let (params, running) = trainer.model();
+            let segmenter = door((params.clone(), running.clone()));
+            Ok(job.judge(&segmenter, &loading, &mut |_| Ok(()))?.accuracy().miou)
+        };
+        let mut trained = job.train(device, &mut trainer, &loader, &mut judge, save)?;
 
-        let (params, running) = trainer.into_model();
-        let model = SegmenterModel { params, running, class_names: names.to_vec(), preprocessing };
-        let segmenter = Door::on(ops, model, device).coloured(job.images.source.mask_palette());
+        let segmenter = door(trainer.into_model());
         let counts = job.watched(&trained, |seen| job.judge(&segmenter, &loading, seen))?;
         let (split, accuracy) = (job.images.split.to_string(), counts.accuracy());
         trained.metrics.record(&Record::Pixels { split: &split, accuracy: &accuracy })?;
@@ -141,13 +151,14 @@ fn cell(size: [usize; 2]) -> [usize; 2] {
 /// Saves a run so that it can go on.
 fn save<O: Ops>(
     trainer: &Trainer<'_, O, Segmentation>,
-    preprocessing: &Preprocessing,
+    (preprocessing, best): (&Preprocessing, Option<&Standing>),
     class_names: &[String],
     dir: &Path,
 ) -> Result<()> {
     let (params, running) = trainer.model();
     save_segmenter(trainer.ops, dir, params, running, class_names, |dir: &Path| -> Result<()> {
         write_preprocessing(dir, preprocessing)?;
-        Ok(trainer.save_state(dir)?)
+        trainer.save_state(dir)?;
+        best.map_or(Ok(()), |best| best.write(dir))
     })
 }

@@ -1,8 +1,9 @@
 //! What fine-tuning for segmentation starts from.
 
 use super::Finetuning;
+use super::step::{Shape, new_vit, segmenter_on};
 use crate::device::Device;
-use crate::error::{Error, Result, unfit};
+use crate::error::{Result, unfit};
 use crate::load;
 use crate::settings::{ModelSettings, Sides};
 use crate::train::FinetuneSettings;
@@ -10,9 +11,8 @@ use crate::train::init::{Init, no_transformer, same_patches, unfit};
 use beit_data::{Fit, Preprocessing};
 use beit_heads::segmenter::HeadRunning;
 use beit_heads::{HeadConfig, Segmenter, SegmenterConfig};
-use beit_ops::prelude::*;
-use beit_ops::{Ops, Tree};
-use beit_vit::{Config, RelativePositions};
+use beit_ops::Ops;
+use beit_vit::Config;
 use beit_weights::catalogue::Task;
 use beit_weights::{Checkpoint, Loaded, Model, WholeSegmenter, load_segmenter};
 use std::path::Path;
@@ -49,16 +49,12 @@ impl Finetuning {
     }
 
     fn segmenter_from_scratch<O: Ops>(&self, ops: &O, device: &Device) -> Result<Start<O::Tensor>> {
-        let FinetuneSettings { model, training, .. } = &self.settings;
+        let FinetuneSettings { model, training, data, .. } = &self.settings;
         let image_size = Some(Sides(self.crop(model.patch())?));
-        let mut vit = ModelSettings { image_size, ..model.clone() }.config()?;
-        vit.channels = self.channels();
+        let vit = new_vit(&ModelSettings { image_size, ..model.clone() }, data)?;
         training.check_frozen(vit.depth, None)?;
-        if vit.relative_positions == RelativePositions::Shared {
-            vit.relative_positions = RelativePositions::PerLayer;
-        }
-        let preprocessing = model.preprocessing(&vit, self.settings.data.bands());
-        let config = self.segmenter_on(vit)?;
+        let preprocessing = model.preprocessing(&vit, data.bands());
+        let config = segmenter_on(&self.settings, vit, self.classes())?;
         self.refuse_segmenter_beyond(device, &config)?;
         let params = Segmenter::init(ops, &config, training.seed);
         let running = Segmenter::init_running(ops, &config);
@@ -135,18 +131,9 @@ impl Finetuning {
         Ok([height, width])
     }
 
-    fn segmenter_on(&self, vit: Config) -> Result<SegmenterConfig> {
-        let head = self.settings.segmentation.config(&vit);
-        let taps = SegmenterConfig::usual_taps(vit.depth);
-        let config = SegmenterConfig::on(vit, self.classes(), taps, head);
-        config.validate().map_err(|error| Error::Unfit(error.to_string()))?;
-        Ok(config)
-    }
-
     /// Refuses what the machine has no memory for, and batches that have no variance.
     fn refuse_segmenter_beyond(&self, device: &Device, config: &SegmenterConfig) -> Result<()> {
-        let (vit, training) = (&config.vit, &self.settings.training);
-        let batch = training.batch_size();
+        let (vit, batch) = (&config.vit, self.settings.training.batch_size());
         if batch * vit.grid().iter().product::<usize>() < 2 {
             unfit!(
                 "--batch-size {batch} of images of one patch: expected two patches in a step at least, since batch norm of one has no variance; take a larger --image-size"
@@ -157,17 +144,6 @@ impl Finetuning {
                 "--batch-size {batch}: expected at least 2 for --head upernet, whose batch norm of one pooled pixel an image has no variance otherwise"
             );
         }
-        self.refuse_beyond(device, vit, |ops, batch| {
-            let params = Segmenter::shapes(config).map(&mut |shape| ops.zeros(*shape));
-            let mut running = Segmenter::running(config).map(&mut |shape| ops.zeros(*shape));
-            let mut kept: Vec<_> = (0..self.copies(device)).map(|_| params.clone()).collect();
-            let images = ops.zeros(vit.images(batch));
-            let input = beit_vit::Input { images: &images, mask: None, drop_path: None };
-            let (logits, saved) = params.forward(ops, &input, &mut running, &[], training.keep());
-            let labels = vec![0; batch * vit.image[0] * vit.image[1]];
-            let pixels = beit_heads::Pixels { labels: &labels, size: vit.image, classes: config.classes };
-            let loss = beit_heads::pixel_loss(ops, &logits, &pixels, self.settings.segmentation.mean(), 1.0);
-            params.backward(ops, &input, &loss.d_logits, &[], saved, &mut kept[0]);
-        })
+        self.refuse_beyond(device, &Shape::Segmenter(config.clone()))
     }
 }

@@ -1,6 +1,7 @@
 //! What fine-tuning starts from.
 
 use super::Finetuning;
+use super::step::{Shape, new_vit, pooling};
 use crate::device::Device;
 use crate::error::{Result, unfit};
 use crate::load;
@@ -8,9 +9,7 @@ use crate::train::FinetuneSettings;
 use crate::train::init::{Init, no_transformer, same_patches, unfit};
 use beit_data::Preprocessing;
 use beit_heads::{Classifier, ClassifierConfig};
-use beit_ops::prelude::*;
-use beit_ops::{Ops, Tree};
-use beit_vit::RelativePositions;
+use beit_ops::Ops;
 use beit_weights::{Checkpoint, load_classifier};
 use std::path::Path;
 
@@ -43,15 +42,11 @@ impl Finetuning {
     }
 
     fn start_from_scratch<O: Ops>(&self, ops: &O, device: &Device) -> Result<Start<O::Tensor>> {
-        let FinetuneSettings { model, training, .. } = &self.settings;
-        let mut vit = model.config()?;
-        vit.channels = self.channels();
+        let FinetuneSettings { model, training, data, .. } = &self.settings;
+        let vit = new_vit(model, data)?;
         training.check_frozen(vit.depth, None)?;
-        if vit.relative_positions == RelativePositions::Shared {
-            vit.relative_positions = RelativePositions::PerLayer;
-        }
-        let preprocessing = model.preprocessing(&vit, self.settings.data.bands());
-        let config = ClassifierConfig::on(vit, self.classes(), self.pooling());
+        let preprocessing = model.preprocessing(&vit, data.bands());
+        let config = ClassifierConfig::on(vit, self.classes(), pooling(&self.settings));
         self.refuse_classifier_beyond(device, &config)?;
         let params = Classifier::init(ops, &config, training.seed);
         Ok(Start { params, preprocessing, report: "from scratch: every parameter is random".to_owned() })
@@ -67,7 +62,7 @@ impl Finetuning {
         let opened = Init::open(init, model, loading, &self.watch)?;
         let Init { path, entry, checkpoint } = &opened;
         let options = loading.options(model.image_size);
-        let config = checkpoint.model().finetuned(self.classes(), self.pooling());
+        let config = checkpoint.model().finetuned(self.classes(), pooling(&self.settings));
         let mut config = config.ok_or_else(|| no_transformer(path))?;
         config.vit.image = options.image.unwrap_or(config.vit.image);
         config.vit.validate().map_err(unfit(path))?;
@@ -94,15 +89,7 @@ impl Finetuning {
     }
 
     fn refuse_classifier_beyond(&self, device: &Device, config: &ClassifierConfig) -> Result<()> {
-        let (vit, keep, copies) = (&config.vit, self.settings.training.keep(), self.copies(device));
-        self.refuse_beyond(device, vit, |ops, batch| {
-            let params = Classifier::shapes(config).map(&mut |shape| ops.zeros(*shape));
-            let mut kept: Vec<_> = (0..copies).map(|_| params.clone()).collect();
-            let images = ops.zeros(vit.images(batch));
-            let input = beit_vit::Input { images: &images, mask: None, drop_path: None };
-            let (logits, saved) = params.forward(ops, &input, keep);
-            params.backward(ops, &input, &logits, saved, &mut kept[0]);
-        })
+        self.refuse_beyond(device, &Shape::Classifier(config.clone()))
     }
 
     /// Refuses to go on with data of other classes.

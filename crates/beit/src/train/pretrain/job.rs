@@ -11,11 +11,12 @@ use crate::masked::{MaskedModel, write_masks};
 use crate::run::{Recorded, Run, data_stamp};
 use crate::tokenizer::Tokenizer;
 use crate::train::advice::duration_sentence;
+use crate::train::best::{Best, BestCheckpoint, Standing};
 use crate::train::replay::{KeptStep, Replay};
 use crate::train::tokenizer::{REMEDIES, sentence};
 use crate::train::tokenizer_kinds::Job as TokenizerJob;
-use crate::train::{Journal, recipe, same_model};
-use beit_data::{Preprocessing, Source};
+use crate::train::{Journal, recipe, same_model, tokenizer_state};
+use beit_data::{Loader, Preprocessing, PretrainSample, Source};
 use beit_heads::Mim;
 use beit_ops::prelude::*;
 use beit_tokenizer::{Codebook, VisualTokens};
@@ -55,8 +56,11 @@ impl Work for Job<'_> {
         let newest = run.newest();
         let step = newest.as_deref().map(checkpoint_step).transpose()?.unwrap_or(0);
         // Asked of all before anybody trains one: the folder is the same.
-        let untrained = team.any(given.is_none() && !run.path("tokenizer").join("config.json").is_file())?;
-        let phase = if untrained { "tokenizer" } else { verb };
+        let untrained = team.any(given.is_none() && !run.has_tokenizer())?;
+        let (phase, step) = match &job.tokenizer {
+            Some(plan) if untrained => ("tokenizer", tokenizer_state::steps(&run, plan)?),
+            _ => (verb, step),
+        };
         let mut journal = Journal::open(&mut run, watch, team, phase, step)?;
         let tokenizer = match given {
             Some(tokenizer) => tokenizer,
@@ -78,10 +82,9 @@ impl Work for Job<'_> {
             let step = trainer.step_time(&loader)? / u32::try_from(team.shard().of).unwrap_or(u32::MAX);
             watch.note(&duration_sentence(left, step));
         }
-        let save = |trainer: &Trainer<'_, O, _>, dir: &Path| save(trainer, &job.preprocessing, dir);
-        let checkpoint = journal.train_to_the_end(&mut trainer, &loader, &settings.run, save)?;
+        let ended = self.to_the_end(device, &mut trainer, (&loader, &loading), &mut journal)?;
         let (params, ()) = trainer.into_model();
-        self.finish(ops, device, (params, &tokenizer), (&loading, &mut journal), checkpoint)
+        self.finish(ops, device, (params, &tokenizer), (&loading, &mut journal), ended)
     }
 }
 
@@ -135,6 +138,31 @@ impl Work for ReplayJob<'_> {
 }
 
 impl Job<'_> {
+    /// Trains to the end, and keeps the best checkpoint where that is asked for; returns the last and that.
+    fn to_the_end<O: Ops + 'static>(
+        &self,
+        device: &Device,
+        trainer: &mut Trainer<'_, O, PretrainTask<'_, O>>,
+        (loader, loading): (&Loader<PretrainSample>, &Loading),
+        journal: &mut Journal<'_>,
+    ) -> Result<(PathBuf, Option<BestCheckpoint>)> {
+        let Self(job) = self;
+        let (settings, watch) = (&job.settings, &job.watch);
+        let save = |trainer: &Trainer<'_, O, _>, best: Option<&Standing>, dir: &Path| {
+            save(trainer, (&job.preprocessing, best), dir)
+        };
+        let (held_out, split) = settings.measure.held_out(&settings.data)?;
+        let judging = job.loader(&held_out, loading, false)?;
+        let mut judge = |trainer: &Trainer<'_, O, PretrainTask<'_, O>>| {
+            let (ranks, params) = (&mut *device.team().ranks(), trainer.model().0);
+            Ok(evaluate_tokens(ranks, trainer.ops, params, trainer.task.tokenizer, &judging)?.accuracy)
+        };
+        let mut best = Best::new(settings.best, (journal.run, watch), split.to_string(), &mut judge)?;
+        let kept = (&settings.run, &mut best);
+        let checkpoint = journal.train_to_the_end(trainer, loader, kept, save)?;
+        Ok((checkpoint, best.answer(journal.run)))
+    }
+
     /// The tokenizer in the run folder, or a new one.
     fn own_tokenizer<O: Ops + 'static>(
         &self,
@@ -145,14 +173,13 @@ impl Job<'_> {
     ) -> Result<AnyTokenizer<O::Tensor>> {
         let Self(job) = self;
         let (settings, watch, size) = (&job.settings, &job.watch, job.token_size());
-        let own = journal.run.path("tokenizer");
+        let own = journal.run.tokenizer();
         match &job.tokenizer {
             Some(plan) if untrained => {
                 watch.note("no --tokenizer: training one on these images first");
-                let (training, report_every) = (&settings.training, settings.run.folder.report_every());
-                let (seed, accumulate) = (training.seed, training.update_freq());
-                let training = TokenizerJob { plan, size, seed, accumulate, report_every };
-                training.train(ops, device, (&job.source, loading), journal, &own)
+                let (seed, accumulate) = (settings.training.seed, settings.training.update_freq());
+                let training = TokenizerJob { plan, size, seed, accumulate, run: &settings.run };
+                training.train(ops, device, (&job.source, loading), journal)
             }
             _ => load::tokenizer(ops, &own, watch),
         }
@@ -169,7 +196,7 @@ impl Job<'_> {
     ) -> Result<()> {
         let Self(job) = self;
         let (settings, watch) = (&job.settings, &job.watch);
-        let folder = settings.tokenizer.clone().unwrap_or_else(|| journal.run.path("tokenizer"));
+        let folder = settings.tokenizer.clone().unwrap_or_else(|| journal.run.tokenizer());
         same_tokens(&folder, VisualTokens::<O>::codebook(&**tokenizer), job.codebook)?;
         let door = Tokenizer::on(ops, tokenizer, device);
         if !door.draws() {
@@ -227,7 +254,7 @@ impl Job<'_> {
         device: &Device,
         (params, tokenizer): (Mim<O::Tensor>, &Rc<AnyTokenizer<O::Tensor>>),
         (loading, journal): (&Loading, &mut Journal<'_>),
-        checkpoint: PathBuf,
+        (checkpoint, best): (PathBuf, Option<BestCheckpoint>),
     ) -> Result<Pretrained> {
         let Self(job) = self;
         let (settings, watch) = (&job.settings, &job.watch);
@@ -243,7 +270,7 @@ impl Job<'_> {
         if !journal.run.follows() {
             self.draw(ops, device, (params, tokenizer), &held_out, &pictures)?;
         }
-        Ok(Pretrained { run: journal.run.dir.clone(), checkpoint, tokens, split, pictures })
+        Ok(Pretrained { run: journal.run.dir.clone(), checkpoint, best, tokens, split, pictures })
     }
 
     /// Draws masks, and what the model makes of masked images.
@@ -295,13 +322,14 @@ fn same_tokens(folder: &Path, found: Codebook, expected: Codebook) -> Result<()>
 /// Saves a run so that it can go on.
 fn save<O: Ops>(
     trainer: &Trainer<'_, O, PretrainTask<'_, O>>,
-    preprocessing: &Preprocessing,
+    (preprocessing, best): (&Preprocessing, Option<&Standing>),
     dir: &Path,
 ) -> Result<()> {
     let (params, ()) = trainer.model();
     save_mim(trainer.ops, dir, params, |dir: &Path| -> Result<()> {
         write_preprocessing(dir, preprocessing)?;
-        Ok(trainer.save_state(dir)?)
+        trainer.save_state(dir)?;
+        best.map_or(Ok(()), |best| best.write(dir))
     })
 }
 

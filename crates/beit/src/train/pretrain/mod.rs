@@ -2,12 +2,18 @@
 
 mod job;
 mod rate;
+mod settings;
 mod start;
 
+pub use settings::PretrainSettings;
+
+use super::PlannedRun;
 use super::advice::advise;
+use super::best::BestCheckpoint;
+use super::rate::images_to_measure;
 use super::tokenizer_kinds::Plan as TokenizerPlan;
 use crate::device::Device;
-use crate::error::{Result, setting};
+use crate::error::Result;
 use crate::load;
 use crate::loaders::Loading;
 use crate::memory::{self, Planned};
@@ -15,11 +21,8 @@ use crate::progress::Watch;
 use crate::ranks::Predicted;
 use crate::ranks::cluster::Step;
 use crate::run::Run;
-use crate::settings::number::within;
-use crate::settings::{
-    AverageSettings, ClusterSettings, CropSettings, DataSettings, GuardSettings, LoadSettings, MaskSettings,
-    MeasureSettings, ModelSettings, OptimisationSettings, RunSettings, Size, TokenizerKind,
-};
+use crate::settings::{ClusterSettings, OptimisationSettings, Size};
+use crate::survey::Survey;
 use beit_data::{ColourJitter, Loader, Preprocessing, PretrainSample, PretrainTransform, Source, Split};
 use beit_heads::{Mim, MimConfig};
 use beit_mask::Masker;
@@ -27,127 +30,10 @@ use beit_ops::prelude::*;
 use beit_ops::{Footprint, Tree};
 use beit_tokenizer::Codebook;
 use beit_train::{Decay, Hyper, TokenAccuracy};
-use beit_vit::Config;
-use beit_weights::Checkpoint;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use start::Start;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-
-/// Which model is pre-trained, on what, and how.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[cfg_attr(feature = "clap", derive(clap::Args))]
-#[serde(default)]
-pub struct PretrainSettings {
-    /// The images.
-    #[cfg_attr(feature = "clap", command(flatten))]
-    pub data: DataSettings,
-    /// Go on with a model, instead of random values: run, checkpoint folder, file (.safetensors, .pth, .bin), official name or name on the
-    /// hub. Of a run the tokenizer is taken too
-    #[cfg_attr(feature = "clap", arg(long, value_name = "MODEL", conflicts_with_all = ["preset", "paper", "abs_pos_emb", "no_abs_pos_emb", "no_rel_pos_bias", "layer_scale_init_value"]))]
-    pub init: Option<PathBuf>,
-    /// How that is loaded.
-    #[cfg_attr(feature = "clap", command(flatten))]
-    pub loading: LoadSettings,
-    /// The model.
-    #[cfg_attr(feature = "clap", command(flatten))]
-    pub model: ModelSettings,
-    /// The masks.
-    #[cfg_attr(feature = "clap", command(flatten))]
-    pub mask: MaskSettings,
-    /// The optimiser.
-    #[cfg_attr(feature = "clap", command(flatten))]
-    pub training: OptimisationSettings,
-    /// The folder of the run.
-    #[cfg_attr(feature = "clap", command(flatten))]
-    pub run: RunSettings,
-    /// Tokenizer: folder, encoder's file (encoder.pkl, .safetensors), official name (dalle), or name on the hub. Without it, one is trained
-    /// on the same images first
-    #[cfg_attr(feature = "clap", arg(long, alias = "discrete-vae-weight-path", value_name = "MODEL"))]
-    pub tokenizer: Option<PathBuf>,
-    /// Train a new tokenizer where that of --init would be taken
-    #[cfg_attr(feature = "clap", arg(long, requires = "init", conflicts_with = "tokenizer"))]
-    pub new_tokenizer: bool,
-    /// Which kind of tokenizer is trained where none is given
-    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Self::default().tokenizer_kind))]
-    pub tokenizer_kind: TokenizerKind,
-    /// Steps of training the tokenizer where none is given; the recipe's where not given
-    #[cfg_attr(feature = "clap", arg(long))]
-    pub tokenizer_steps: Option<u64>,
-    /// Go on with a tokenizer whose tokens are found to be of no use on these images
-    #[cfg_attr(feature = "clap", arg(long))]
-    pub accept_tokenizer: bool,
-    /// What is measured.
-    #[cfg_attr(feature = "clap", command(flatten))]
-    #[serde(flatten)]
-    pub measure: MeasureSettings,
-    /// The views.
-    #[cfg_attr(feature = "clap", command(flatten))]
-    #[serde(flatten)]
-    pub crop: CropSettings,
-    /// Colour jitter of the pre-training views; where not given, 0 for the tiny preset and with --channels, 0.4 for others
-    #[cfg_attr(feature = "clap", arg(long, alias = "color-jitter"))]
-    pub colour_jitter: Option<f64>,
-    /// An average of the weights.
-    #[cfg_attr(feature = "clap", command(flatten))]
-    #[serde(flatten)]
-    pub average: AverageSettings,
-    /// Steps that are left out.
-    #[cfg_attr(feature = "clap", command(flatten))]
-    #[serde(flatten)]
-    pub guard: GuardSettings,
-}
-
-impl Default for PretrainSettings {
-    fn default() -> Self {
-        Self {
-            data: DataSettings::default(),
-            init: None,
-            loading: LoadSettings::default(),
-            model: ModelSettings::default(),
-            mask: MaskSettings::default(),
-            training: OptimisationSettings::default(),
-            run: RunSettings::default(),
-            tokenizer: None,
-            new_tokenizer: false,
-            // Made in seconds, and it cannot fail to learn: the time goes into the transformer (docs/results/recipes.md).
-            tokenizer_kind: TokenizerKind::KMeans,
-            tokenizer_steps: None,
-            accept_tokenizer: false,
-            measure: MeasureSettings::default(),
-            crop: CropSettings::default(),
-            colour_jitter: None,
-            average: AverageSettings::default(),
-            guard: GuardSettings::default(),
-        }
-    }
-}
-
-impl PretrainSettings {
-    /// Refuses numbers that no run can have.
-    fn check(&self) -> Result<()> {
-        self.training.check()?;
-        self.crop.check()?;
-        self.average.check()?;
-        self.guard.check()?;
-        let jitter = self.colour_jitter.unwrap_or(0.0);
-        if jitter != 0.0 && self.data.bands().is_some() {
-            setting!(
-                "--colour-jitter {jitter}: expected pictures in RGB of 8 bits, not --channels; leave it out"
-            );
-        }
-        within("--colour-jitter", "a jitter", jitter, 0.0..=10.0)
-    }
-
-    /// How pictures become pixels. A run that goes on has written that down.
-    fn preprocessing(&self, vit: &Config, start: Option<&Start>) -> Result<Preprocessing> {
-        match (start, self.newest()) {
-            (Some(start), _) => start.preprocessing(vit, self),
-            (None, Some(own)) if self.init.is_some() => load::preprocessing(&Checkpoint::open(own)?, vit),
-            _ => Ok(self.model.preprocessing(vit, self.data.bands())),
-        }
-    }
-}
 
 /// A run of masked image modelling of which everything is checked that can be without a device.
 pub struct Pretraining {
@@ -172,6 +58,9 @@ pub struct Pretrained {
     pub run: PathBuf,
     /// The last checkpoint in it.
     pub checkpoint: PathBuf,
+    /// The best, where that is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best: Option<BestCheckpoint>,
     /// How it names the tokens of masked patches of images that were held out.
     #[serde(flatten)]
     pub tokens: TokenAccuracy,
@@ -183,17 +72,6 @@ pub struct Pretrained {
     pub pictures: PathBuf,
 }
 
-/// What a run will take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct PlannedRun {
-    /// Optimiser steps.
-    pub steps: u64,
-    /// Floating-point operations of a step of all processes, without the tokenizer's.
-    pub flops_per_step: u64,
-    /// The most bytes that are alive at once, in one process.
-    pub peak_bytes: usize,
-}
-
 impl Pretraining {
     /// Checks the settings and opens the data.
     ///
@@ -203,6 +81,7 @@ impl Pretraining {
     pub fn new(mut settings: PretrainSettings, watch: &Watch) -> Result<Self> {
         let (vit, init) = settings.start(watch)?;
         let usual = Size::of(&vit).unwrap_or(settings.model.preset).usual_pretraining();
+        settings.training.divide(1)?;
         settings.training.settle(usual.batch_size, usual.epochs);
         let jitter = if settings.data.bands().is_some() { 0.0 } else { usual.colour_jitter };
         settings.colour_jitter.get_or_insert(jitter);
@@ -215,14 +94,7 @@ impl Pretraining {
         if settings.init.is_none() {
             settings.model.settle_statistics(&settings.data, source.as_ref(), watch)?;
         }
-        let (codebook, tokenizer) = match &settings.tokenizer {
-            Some(name) => (load::codebook_for(name, vit.channels, watch)?, None),
-            None => {
-                let PretrainSettings { tokenizer_kind, tokenizer_steps, training, .. } = &settings;
-                let plan = TokenizerPlan::for_vit(*tokenizer_kind, &vit, *tokenizer_steps, training.seed)?;
-                (plan.codebook(), Some(plan))
-            }
-        };
+        let (codebook, tokenizer) = tokens(&settings, &vit, watch)?;
         let start = match (init, &settings.init) {
             (Some(init), Some(name)) => Some(Start::new(init, name, settings.tokenizer.as_deref(), watch)?),
             _ => None,
@@ -275,8 +147,11 @@ impl Pretraining {
         let Planned { flops, bytes } = self.planned(footprint, ranks);
         Ok(PlannedRun {
             steps: self.hyper.schedule.total,
+            images_per_step: self.settings.training.step_size(),
+            parameters: self.parameters(),
             flops_per_step: flops.saturating_mul(self.settings.training.update_freq()),
             peak_bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
+            images_per_second: None,
         })
     }
 
@@ -295,11 +170,7 @@ impl Pretraining {
         cluster.check(ranks)?;
         let rate = match cluster.rate {
             Some(rate) => rate,
-            None => {
-                let device = device()?;
-                self.refuse_beyond(&device)?;
-                device.run(rate::Rate(self))?
-            }
+            None => self.rate(&device()?)?,
         };
         let training = &self.settings.training;
         let step = Step {
@@ -313,27 +184,45 @@ impl Pretraining {
         Ok(step.predict(ranks as u64, cluster))
     }
 
+    /// Images a second of one process on this device, measured with a few of them, without the tokenizer, the optimiser and the data.
+    ///
+    /// # Errors
+    ///
+    /// Memory that this machine does not have, or the device.
+    pub fn rate(&self, device: &Device) -> Result<f64> {
+        let images =
+            images_to_measure(self.planned(device.footprint(), 1), self.settings.training.batch_size());
+        let mut few = self.settings.training.clone();
+        few.batches = images.into();
+        let planned = planned(&self.config, &self.masker, &few, device.footprint(), 1);
+        let what = format!("measuring with {images} images");
+        memory::refuse_beyond(device, &what, planned.bytes, "--image-size or --preset, or give --rate")?;
+        device.run(rate::Rate { job: self, images })
+    }
+
+    /// What speaks against the run on this device: memory that there is not.
+    ///
+    /// # Errors
+    ///
+    /// The sentence that [`run`](Self::run) would fail with.
+    pub fn fits(&self, device: &Device) -> Result<()> {
+        self.refuse_beyond(device)
+    }
+
+    /// A look at so many of the training images.
+    #[must_use]
+    pub fn survey(&self, images: usize) -> Survey {
+        Survey::of(self.source.as_ref(), images)
+    }
+
     fn parameters(&self) -> usize {
-        Mim::shapes(&self.config).leaves().iter().map(|shape| shape.elements()).sum()
+        parameters(&self.config)
     }
 
     /// One micro-batch of one of so many processes, without numbers.
     fn planned(&self, footprint: Footprint, ranks: usize) -> Planned {
-        let Self { settings, config, .. } = self;
-        let vit = &config.vit;
-        memory::plan(footprint, settings.training.batch_size(), |ops, batch| {
-            let params = Mim::shapes(config).map(&mut |shape| ops.zeros(*shape));
-            let mut kept: Vec<_> = (0..settings.training.kept(settings.average.decay(), ranks))
-                .map(|_| params.clone())
-                .collect();
-            let masked = self.masker.config().target * batch;
-            let images = ops.zeros(vit.images(batch));
-            let mask = ops.zeros([batch, vit.patches()]);
-            let rows = ops.upload_ids(&vec![1; masked]);
-            let input = beit_vit::Input { images: &images, mask: Some(&mask), drop_path: None };
-            let (logits, saved) = params.forward(ops, &input, &rows, settings.training.keep());
-            params.backward(ops, &input, &logits, saved, &mut kept[0]);
-        })
+        let copies = self.settings.training.kept(self.settings.average.decay(), ranks);
+        planned(&self.config, &self.masker, &self.settings.training, footprint, copies)
     }
 
     /// Refuses what the machine has no memory for.
@@ -358,10 +247,9 @@ impl Pretraining {
     }
 
     /// The files and folders that it reads.
-    fn inputs(&self) -> Vec<&Path> {
-        let data = self.settings.data.paths();
-        let PretrainSettings { tokenizer, init, .. } = &self.settings;
-        tokenizer.as_deref().into_iter().chain(init.as_deref()).chain(data).collect()
+    fn inputs(&self) -> Vec<PathBuf> {
+        let PretrainSettings { tokenizer, init, data, .. } = &self.settings;
+        tokenizer.iter().chain(init).cloned().chain(data.paths()).collect()
     }
 
     /// Height and width of what the tokenizer sees.
@@ -382,4 +270,52 @@ impl Pretraining {
         let config = if train { loading.training(source.len()) } else { loading.evaluation() };
         loading.pretrain(source, config, transform, self.masker)
     }
+}
+
+/// Numbers that are trained.
+pub(crate) fn parameters(config: &MimConfig) -> usize {
+    Mim::shapes(config).leaves().iter().map(|shape| shape.elements()).sum()
+}
+
+/// How many visual tokens there are to name.
+pub(crate) fn vocab(settings: &PretrainSettings, vit: &beit_vit::Config, watch: &Watch) -> Result<usize> {
+    Ok(tokens(settings, vit, watch)?.0.vocab)
+}
+
+/// The visual tokens that are named, and the tokenizer that is trained first where none is given.
+fn tokens(
+    settings: &PretrainSettings,
+    vit: &beit_vit::Config,
+    watch: &Watch,
+) -> Result<(Codebook, Option<TokenizerPlan>)> {
+    match &settings.tokenizer {
+        Some(name) => Ok((load::codebook_for(name, vit.channels, watch)?, None)),
+        None => {
+            let PretrainSettings { tokenizer_kind, tokenizer_steps, training, .. } = settings;
+            let plan = TokenizerPlan::for_vit(*tokenizer_kind, vit, *tokenizer_steps, training.seed)?;
+            Ok((plan.codebook(), Some(plan)))
+        }
+    }
+}
+
+/// A micro-batch, without numbers, where so many copies of the parameters are kept besides them.
+pub(crate) fn planned(
+    config: &MimConfig,
+    masker: &Masker,
+    training: &OptimisationSettings,
+    footprint: Footprint,
+    copies: usize,
+) -> Planned {
+    let vit = &config.vit;
+    memory::plan(footprint, training.batch_size(), |ops, batch| {
+        let params = Mim::shapes(config).map(&mut |shape| ops.zeros(*shape));
+        let mut kept: Vec<_> = (0..copies).map(|_| params.clone()).collect();
+        let masked = masker.config().target * batch;
+        let images = ops.zeros(vit.images(batch));
+        let mask = ops.zeros([batch, vit.patches()]);
+        let rows = ops.upload_ids(&vec![1; masked]);
+        let input = beit_vit::Input { images: &images, mask: Some(&mask), drop_path: None };
+        let (logits, saved) = params.forward(ops, &input, &rows, training.keep());
+        params.backward(ops, &input, &logits, saved, &mut kept[0]);
+    })
 }

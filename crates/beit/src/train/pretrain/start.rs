@@ -1,12 +1,12 @@
 //! What pre-training starts from: random values, or what another model has learnt.
 
 use super::{PretrainSettings, Pretraining};
-use crate::error::Result;
+use crate::error::{Result, setting};
 use crate::load;
 use crate::progress::Watch;
 use crate::run::{newest, run_of, tokenizer_of};
 use crate::train::init::{Init, no_transformer, same_patches, unfit};
-use beit_data::{Channels, Preprocessing};
+use beit_data::Preprocessing;
 use beit_heads::Mim;
 use beit_ops::Ops;
 use beit_tokenizer::Config as TokenizerConfig;
@@ -32,9 +32,7 @@ impl PretrainSettings {
     /// The transformer, and the model it is taken from where `--init` names one. A run that goes on needs that model no more.
     pub(super) fn start(&mut self, watch: &Watch) -> Result<(Config, Option<Init>)> {
         let Some(name) = self.init.clone() else {
-            let mut vit = self.model.config()?;
-            vit.channels = Channels::of_pictures(self.data.bands()).count();
-            return Ok((vit, None));
+            return Ok((self.model.config_for(&self.data)?, None));
         };
         self.model.check()?;
         if let Some(own) = self.newest() {
@@ -51,10 +49,30 @@ impl PretrainSettings {
         vit.image = self.loading.options(self.model.image_size).image.unwrap_or(vit.image);
         vit.drop_path = self.model.drop_path.unwrap_or(vit.drop_path);
         vit.validate().map_err(unfit(&init.path))?;
-        if !self.new_tokenizer && self.tokenizer.is_none() {
-            self.tokenizer = own_tokenizer(&name);
+        let without_effect = self.model.settle_to(&vit);
+        if !without_effect.is_empty() {
+            let names = without_effect.join(", ");
+            watch.note(&format!("{}: its own sizes hold, and {names} without effect", init.path.display()));
         }
+        self.take_tokenizer(&name)?;
         Ok((vit, Some(init)))
+    }
+
+    /// Takes the tokenizer of the run that `--init` is from, unless one is given or a new one is asked for.
+    fn take_tokenizer(&mut self, init: &Path) -> Result<()> {
+        let Some(own) = own_tokenizer(init).filter(|_| !self.new_tokenizer && self.tokenizer.is_none())
+        else {
+            return Ok(());
+        };
+        if self.tokenizer_steps.is_some() || self.tokenizer_kind != Self::default().tokenizer_kind {
+            setting!(
+                "--tokenizer-steps and --tokenizer-kind are those of a new tokenizer, and the one of --init is taken, {}: give \
+                 --new-tokenizer, or leave them out",
+                own.display()
+            );
+        }
+        self.tokenizer = Some(own);
+        Ok(())
     }
 }
 

@@ -1,0 +1,31 @@
+//! The published recipes.
+
+/// The files, in the order in which they are listed.
+pub(super) const TEXTS: [&str; 26] = [
+    include_str!("../../recipes/in1k-300-base.toml"),
+    include_str!("../../recipes/in1k-800-base.toml"),
+    include_str!("../../recipes/in1k-300-base-paper.toml"),
+    include_str!("../../recipes/in1k-800-base-paper.toml"),
+    include_str!("../../recipes/in1k-800-large-paper.toml"),
+    include_str!("../../recipes/in22k-150-base.toml"),
+    include_str!("../../recipes/in22k-ft-base.toml"),
+    include_str!("../../recipes/in22k-ft-large.toml"),
+    include_str!("../../recipes/in1k-ft-base-pt22k.toml"),
+    include_str!("../../recipes/in1k-ft-large-pt22k.toml"),
+    include_str!("../../recipes/in1k-ft-base-ft22k.toml"),
+    include_str!("../../recipes/in1k-ft-large-ft22k.toml"),
+    include_str!("../../recipes/in1k-ft-base-ft22k-384.toml"),
+    include_str!("../../recipes/in1k-ft-large-ft22k-384.toml"),
+    include_str!("../../recipes/in1k-ft-large-ft22k-512.toml"),
+    include_str!("../../recipes/in1k-ft-base-paper.toml"),
+    include_str!("../../recipes/in1k-ft-large-paper.toml"),
+    include_str!("../../recipes/in1k-ft-base-paper-384.toml"),
+    include_str!("../../recipes/in1k-ft-large-paper-384.toml"),
+    include_str!("../../recipes/cifar100-ft-base-paper.toml"),
+    include_str!("../../recipes/ade20k-base-paper.toml"),
+    include_str!("../../recipes/ade20k-base-pt22k.toml"),
+    include_str!("../../recipes/ade20k-base-512.toml"),
+    include_str!("../../recipes/ade20k-base-640.toml"),
+    include_str!("../../recipes/ade20k-large-512.toml"),
+    include_str!("../../recipes/ade20k-large-640.toml"),
+];
