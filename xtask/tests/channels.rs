@@ -157,6 +157,13 @@ fn from_a_tokenizer_to_features() {
         );
         assert!(!looked.stdout.contains("cannot be decoded"), "{looked}");
     }
+    // Statistics that are given win over those of the model.
+    place.good(
+        "pretrain --init pre --data folder:set --mean 0.1,0.1,0.1,0.1,0.1 --std 0.2,0.2,0.2,0.2,0.3 --accept-tokenizer --steps 1 \
+         --batch-size 8 --out given",
+    );
+    let given = read_json(&place.path("given/last/preprocessor_config.json"));
+    assert!((given["image_std"][4].as_f64().unwrap() - 0.3).abs() < 1e-6, "{given}");
     let planned = place.good("finetune --dry-run --init pre --data folder:set --steps 2 --batch-size 4");
     assert!(planned.stdout.contains("M parameters"), "{planned}");
     let planned = place.good(&format!("pretrain --dry-run {DATA} --steps 2 --batch-size 4"));

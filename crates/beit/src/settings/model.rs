@@ -161,13 +161,16 @@ impl ModelSettings {
             ("model.no_rel_pos_bias", self.no_rel_pos_bias),
             ("model.layer_scale_init_value", self.layer_scale_init_value.is_some()),
         ];
-        let Self { image_size, patch_size, drop_path, imagenet_default_mean_and_std, .. } = *self;
+        let Self { image_size, patch_size, drop_path, imagenet_default_mean_and_std, mean, std, .. } =
+            std::mem::take(self);
         *self = Self {
             preset,
             image_size,
             patch_size,
             drop_path,
             imagenet_default_mean_and_std,
+            mean,
+            std,
             ..Self::default()
         };
         asked.into_iter().filter_map(|(name, asked)| asked.then_some(name)).collect()
