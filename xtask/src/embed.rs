@@ -5,8 +5,8 @@ use crate::output::{Output, Overwrite};
 use crate::ranks::{self, Member};
 use crate::usage::usage;
 use beit::{
-    Batches, Contents, DataSettings, DeviceSettings, Embedder, FeatureSettings, Files, RankSettings, Source,
-    Split,
+    Bands, Batches, Contents, DataSettings, DeviceSettings, Embedder, FeatureSettings, Files, RankSettings,
+    Source, Split,
 };
 use clap::Args as ClapArgs;
 use serde_json::json;
@@ -67,7 +67,7 @@ fn embed(args: &Args, member: &Member) -> anyhow::Result<()> {
     let device = member.open(&args.device)?;
     let embedder = Embedder::open_with(&args.model.model, &args.model.open, &args.features, &device, watch)?;
     let data = DataSettings { max_bad_share: args.max_bad_share, ..DataSettings::default() };
-    let source = source(args)?;
+    let source = source(args, embedder.bands())?;
     watch.notes_of(source.as_ref());
     let features = embedder.embed_source(&source, &data, args.batches, watch)?;
     if leads {
@@ -93,10 +93,10 @@ fn may_write(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn source(args: &Args) -> anyhow::Result<Arc<dyn Source>> {
+fn source(args: &Args, bands: Option<Bands>) -> anyhow::Result<Arc<dyn Source>> {
     let split = if args.train_split { Split::Train } else { Split::Test };
     match &args.data {
-        Some(spec) => Ok(DataSettings::of_spec(spec).open_once(split)?),
-        None => Ok(Arc::new(Files::find(&args.images)?)),
+        Some(spec) => Ok(DataSettings::of_spec(spec).with_bands(bands).open_once(split)?),
+        None => Ok(Arc::new(Files::find_as(&args.images, bands)?)),
     }
 }

@@ -73,7 +73,7 @@ pub(crate) fn run(args: &Args, given: &Given) -> anyhow::Result<()> {
     let watch = args.output.watch();
     let device = device::open(&args.device, &watch)?;
     let model = FineTuned::open_with(&args.model.model, args.task, &args.model.open, &device, &watch)?;
-    let source: Arc<dyn Source> = Arc::new(Files::find(&args.images)?);
+    let source: Arc<dyn Source> = Arc::new(Files::find_as(&args.images, model.bands())?);
     watch.notes_of(source.as_ref());
     let bad = match model {
         FineTuned::Classifier(classifier) => {

@@ -82,7 +82,7 @@ fn masks(args: &MasksArgs) -> anyhow::Result<()> {
     let (config, watch) = (args.model.config()?, args.output.watch());
     let (source, _) = args.data.held_out()?;
     watch.notes_of(source.as_ref());
-    let preprocessing = args.model.preprocessing(&config);
+    let preprocessing = args.model.preprocessing(&config, args.data.bands());
     write_masks(&args.out, &source, &preprocessing, &args.mask, config.grid(), &watch)?;
     args.output.answer(&json!({ "out": args.out }), &format!("masks: {}", args.out.display()))
 }
@@ -98,7 +98,7 @@ fn reconstruction(args: &ReconstructionArgs) -> anyhow::Result<()> {
         usage!("{} has no tokenizer of its own: pass --tokenizer", name.display());
     };
     let tokenizer = Tokenizer::open_with(tokenizer, &device, &watch)?;
-    let (source, _) = data.held_out()?;
+    let (source, _) = masked.seen(&model.model, data)?.held_out()?;
     watch.notes_of(source.as_ref());
     masked.write_reconstructions(out, &source, &tokenizer, mask, *images, *seed, &watch)?;
     output.answer(&json!({ "out": out }), &format!("reconstruction: {}", out.display()))

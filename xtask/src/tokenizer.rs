@@ -154,7 +154,7 @@ fn encode(args: &EncodeArgs) -> anyhow::Result<()> {
     let watch = output.watch();
     let device = device::open(&args.common.device, &watch)?;
     let tokenizer = Tokenizer::open_with(&args.common.tokenizer, &device, &watch)?;
-    let (source, _) = args.data.held_out()?;
+    let (source, _) = tokenizer.seen(&args.data)?.held_out()?;
     watch.notes_of(source.as_ref());
     let (codes, shape) = tokenizer.encode_source(source.as_ref(), args.image_size, args.images)?;
     tensors::write_codes(&args.out, &codes, shape)?;

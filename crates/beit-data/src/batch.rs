@@ -21,9 +21,9 @@ impl Sample for Vec<f32> {
 /// One image of masked image modelling: two views of one crop, and a mask.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PretrainSample {
-    /// What the transformer sees, normalised, `[3, H, W]`.
+    /// What the transformer sees, normalised, `[C, H, W]`.
     pub pixels: Vec<f32>,
-    /// What the tokenizer sees, in (0, 1), `[3, h, w]`.
+    /// What the tokenizer sees, in (0, 1), `[C, h, w]`.
     pub token_pixels: Vec<f32>,
     /// Which of the N patches to predict, `[N]`.
     pub mask: Vec<bool>,
@@ -32,9 +32,9 @@ pub struct PretrainSample {
 /// A batch of [`PretrainSample`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct PretrainBatch {
-    /// `[B, 3, H, W]`.
+    /// `[B, C, H, W]`.
     pub pixels: Vec<f32>,
-    /// `[B, 3, h, w]`.
+    /// `[B, C, h, w]`.
     pub token_pixels: Vec<f32>,
     /// `[B, N]`.
     pub masks: Vec<bool>,
@@ -55,7 +55,7 @@ impl Sample for PretrainSample {
 /// One image with its class.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LabelledSample {
-    /// Normalised, `[3, H, W]`.
+    /// Normalised, `[C, H, W]`.
     pub pixels: Vec<f32>,
     /// The class.
     pub label: u32,
@@ -64,7 +64,7 @@ pub struct LabelledSample {
 /// A batch of [`LabelledSample`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct LabelledBatch {
-    /// `[B, 3, H, W]`.
+    /// `[B, C, H, W]`.
     pub pixels: Vec<f32>,
     /// `[B]`.
     pub labels: Vec<u32>,
@@ -84,7 +84,7 @@ impl Sample for LabelledSample {
 /// One image with the classes of its pixels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SegmentationSample {
-    /// Normalised, `[3, H, W]`.
+    /// Normalised, `[C, H, W]`.
     pub pixels: Vec<f32>,
     /// The class of each pixel, or 255 where it is ignored, `[H · W]`.
     pub labels: Vec<u32>,
@@ -93,7 +93,7 @@ pub struct SegmentationSample {
 /// A batch of [`SegmentationSample`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct SegmentationBatch {
-    /// `[B, 3, H, W]`.
+    /// `[B, C, H, W]`.
     pub pixels: Vec<f32>,
     /// `[B · H · W]`.
     pub labels: Vec<u32>,

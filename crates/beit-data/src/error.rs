@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 
+use crate::bands::Bands;
 use crate::files::is_too_many_open;
 use crate::source::{Unread, endings};
 use crate::split::Split;
@@ -191,6 +192,28 @@ pub enum Error {
         /// What the decoder says.
         reason: String,
     },
+    /// A picture of other channels than a model sees.
+    #[error("{}", other_channels(*.channels, *.bits, *.expected))]
+    Channels {
+        /// Those of the picture.
+        channels: usize,
+        /// Bits of each.
+        bits: usize,
+        /// Those that were expected as they are; `None` for RGB of 8 bits.
+        expected: Option<Bands>,
+    },
+    /// A source that has no pictures of so many channels.
+    #[error(
+        "{spec} has pictures of {found}, expected {expected} (--channels): take other images, or leave the number of channels out"
+    )]
+    NoBands {
+        /// The source.
+        spec: String,
+        /// What it has.
+        found: &'static str,
+        /// What was asked for.
+        expected: Bands,
+    },
     /// An image that must have a label has none.
     #[error(
         "expected a label for every image, found none for {name}: put the images of each class in a folder of its own"
@@ -323,6 +346,14 @@ pub enum Error {
     /// The operating system gave no thread.
     #[error("cannot start a loader thread")]
     Thread(#[source] std::io::Error),
+}
+
+fn other_channels(channels: usize, bits: usize, expected: Option<Bands>) -> String {
+    let expected = match expected {
+        Some(bands) => format!("one of {bands} channels, read as it is"),
+        None => "RGB of 8 bits".to_owned(),
+    };
+    format!("the picture has {channels} channels of {bits} bits, expected {expected}")
 }
 
 impl Error {

@@ -44,7 +44,8 @@ impl Place {
     }
 
     fn indexed(&self, split: Split) -> Result<Folder, String> {
-        Folder::open_indexed(self.photos.path(), split, &self.indexing()).map_err(|error| error.to_string())
+        Folder::open_indexed(self.photos.path(), split, None, &self.indexing())
+            .map_err(|error| error.to_string())
     }
 
     fn walked(&self, split: Split) -> Result<Folder, String> {
@@ -123,7 +124,7 @@ fn no_folder_is_read_again() {
     assert_eq!(index.len(), 1);
     fs::remove_file(place.photos.path().join("ant/2.jpg")).unwrap();
     let walked = |indexing: &Indexing| {
-        Folder::open_indexed(place.photos.path(), Split::Train, indexing).unwrap().len()
+        Folder::open_indexed(place.photos.path(), Split::Train, None, indexing).unwrap().len()
     };
     let changed = place.indexed(Split::Train).unwrap();
     assert!(
@@ -169,7 +170,7 @@ fn what_changed_just_now_or_is_small_has_no_index() {
     assert_eq!(place.indices().len(), 0);
     place.age();
     let small = Indexing { least_files: 4, ..place.indexing() };
-    Folder::open_indexed(place.photos.path(), Split::Train, &small).unwrap();
+    Folder::open_indexed(place.photos.path(), Split::Train, None, &small).unwrap();
     assert_eq!(place.indices().len(), 0);
     place.indexed(Split::Train).unwrap();
     assert_eq!(place.indices().len(), 1);

@@ -47,7 +47,11 @@ fn golden(line: &str, rest: &mut &[u8]) -> Golden {
         operation: cells[1].to_owned(),
         size: [height, width],
         stride,
-        normalise: Normalise { mean: [5, 6, 7].map(number), std: [8, 9, 10].map(number), ..Normalise::HALF },
+        normalise: Normalise {
+            mean: [5, 6, 7].map(number).into(),
+            std: [8, 9, 10].map(number).into(),
+            ..Normalise::HALF
+        },
         rows: rows.to_vec(),
     }
 }

@@ -1,8 +1,8 @@
 //! Augmentation of images and masks together.
 
 use beit_data::{
-    ClassShare, CropBox, Filter, Image, Mask, Normalise, PhotometricDistortion, Preprocessing, Purpose,
-    RandomScale, SampleRng, Scale, SegmentationTransform, SegmentationView, sample_rng,
+    ClassShare, CropBox, Filter, Image, Mask, Normalise, PerChannel, PhotometricDistortion, Preprocessing,
+    Purpose, RandomScale, SampleRng, Scale, SegmentationTransform, SegmentationView, sample_rng,
 };
 use proptest::prelude::*;
 
@@ -20,7 +20,8 @@ fn pair(height: usize, width: usize) -> (Image, Mask) {
 }
 
 /// Pixels as they are, of 255.
-const PLAIN: Normalise = Normalise { mean: [0.0; 3], std: [1.0; 3], ..Normalise::HALF };
+const PLAIN: Normalise =
+    Normalise { mean: PerChannel::rgb([0.0; 3]), std: PerChannel::rgb([1.0; 3]), ..Normalise::HALF };
 
 fn plain(size: [usize; 2]) -> SegmentationTransform {
     SegmentationTransform {

@@ -5,6 +5,8 @@ use crate::Error;
 /// The visual tokens of a tokenizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Codebook {
+    /// Channels of an image C.
+    pub channels: usize,
     /// Number of visual tokens V.
     pub vocab: usize,
     /// Height and width in pixels of what becomes one token.
@@ -16,7 +18,7 @@ impl Codebook {
     ///
     /// ```
     /// use beit_tokenizer::Codebook;
-    /// let codebook = Codebook { vocab: 256, sides: [8, 5] };
+    /// let codebook = Codebook { channels: 3, vocab: 256, sides: [8, 5] };
     /// assert_eq!(codebook.grid([112, 100]), Ok([14, 20]));
     /// assert!(codebook.grid([112, 101]).is_err());
     /// ```
@@ -62,7 +64,7 @@ mod tests {
 
     #[test]
     fn grids_and_codes() {
-        let codebook = Codebook { vocab: 16, sides: [4, 6] };
+        let codebook = Codebook { channels: 3, vocab: 16, sides: [4, 6] };
         assert_eq!(codebook.grid([28, 30]), Ok([7, 5]));
         assert_eq!(codebook.image([7, 5]), [28, 30]);
         assert_eq!(codebook.grid([30, 30]), Err(Error::Side { side: 30, multiple: 4 }));

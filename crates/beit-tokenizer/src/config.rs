@@ -95,7 +95,7 @@ impl Config {
     /// ```
     #[must_use]
     pub const fn codebook(&self) -> Codebook {
-        Codebook { vocab: self.vocab, sides: [self.downsampling(); 2] }
+        Codebook { channels: self.channels, vocab: self.vocab, sides: [self.downsampling(); 2] }
     }
 
     /// Width of the group that works at `1 / 2^level` of the full resolution.
@@ -114,7 +114,7 @@ mod tests {
             assert_eq!(config.validate(), Ok(()));
         }
         assert_eq!(Config::dalle().downsampling(), 8);
-        assert_eq!(Config::small().codebook(), Codebook { vocab: 256, sides: [4, 4] });
+        assert_eq!(Config::small().codebook(), Codebook { channels: 3, vocab: 256, sides: [4, 4] });
     }
 
     #[test]

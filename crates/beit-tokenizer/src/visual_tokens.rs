@@ -6,16 +6,16 @@ use beit_ops::{Device, DeviceError, RowOps, TokenizerOps};
 
 /// Names the visual tokens of images: what masked image modelling asks of a tokenizer, whatever its kind.
 ///
-/// `pixels [B, 3, height, width]` are mapped by [`map`](crate::pixels::map). Positions are counted row by row and image by image,
+/// `pixels [B, C, height, width]` are mapped by [`map`](crate::pixels::map). Positions are counted row by row and image by image,
 /// `[B·h·w]`.
 pub trait VisualTokens<O: RowOps> {
     /// Which visual tokens there are.
     fn codebook(&self) -> Codebook;
 
-    /// `pixels [B, 3, height, width] -> logits [B·h·w, V]`, the largest of which is the token's.
+    /// `pixels [B, C, height, width] -> logits [B·h·w, V]`, the largest of which is the token's.
     fn logits(&self, ops: &O, pixels: &O::Tensor) -> O::Tensor;
 
-    /// The visual tokens of each image: `pixels [B, 3, height, width] -> ids [B·h·w]`.
+    /// The visual tokens of each image: `pixels [B, C, height, width] -> ids [B·h·w]`.
     fn codes(&self, ops: &O, pixels: &O::Tensor) -> O::Ids {
         ops.argmax_rows(&self.logits(ops, pixels))
     }
@@ -27,7 +27,7 @@ pub trait VisualTokens<O: RowOps> {
     fn draws(&self) -> bool;
 
     /// The most likely images of visual tokens: `codes`, row by row on a `grid` of height and width, to pixels
-    /// `[B, 3, height, width]` in 0 to 1; none where the tokenizer cannot draw.
+    /// `[B, C, height, width]` in 0 to 1; none where the tokenizer cannot draw.
     ///
     /// # Errors
     ///

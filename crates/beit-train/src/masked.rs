@@ -2,13 +2,13 @@
 
 use beit_heads::masked_rows;
 use beit_ops::Ops;
-use beit_tokenizer::VisualTokens;
+use beit_tokenizer::{Codebook, VisualTokens};
 
 /// A batch on the device.
 pub(crate) struct Masked<O: Ops> {
-    /// `[B, 3, H, W]`
+    /// `[B, C, H, W]`
     pub(crate) images: O::Tensor,
-    /// `[B, 3, h, w]`
+    /// `[B, C, h, w]`
     pub(crate) token_pixels: O::Tensor,
     /// `[B, N]`
     pub(crate) mask: O::Tensor,
@@ -19,19 +19,18 @@ pub(crate) struct Masked<O: Ops> {
 }
 
 impl<O: Ops> Masked<O> {
-    /// `token` is the height and width in pixels of a visual token.
     pub(crate) fn new(
         ops: &O,
         vit: &beit_vit::Config,
-        token: [usize; 2],
+        codebook: Codebook,
         data: &beit_data::PretrainBatch,
         batch: usize,
     ) -> Self {
-        let ([height, width], [rows, cols]) = (vit.image, vit.grid());
-        let token_view = [batch, 3, rows * token[0], cols * token[1]];
+        let [height, width] = codebook.image(vit.grid());
+        let token_view = [batch, codebook.channels, height, width];
         let masks: Vec<f32> = data.masks.iter().map(|&m| f32::from(m)).collect();
         Self {
-            images: ops.upload([batch, 3, height, width], &data.pixels),
+            images: ops.upload(vit.images(batch), &data.pixels),
             token_pixels: ops.upload(token_view, &data.token_pixels),
             mask: ops.upload([batch, vit.patches()], &masks),
             rows: ops.upload_ids(&masked_rows(&data.masks, vit.patches())),

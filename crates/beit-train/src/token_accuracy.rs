@@ -126,13 +126,17 @@ fn tally<O: Ops>(
     let codebook = tokenizer.codebook();
     let mut tally = Tally::new(codebook.vocab, vit.grid());
     let find = |batch: &Batch<PretrainSample>| {
-        let masked = Masked::new(ops, vit, codebook.sides, &batch.data, batch.indices.len());
+        let masked = Masked::new(ops, vit, codebook, &batch.data, batch.indices.len());
         let codes = ops.read_ids(&tokenizer.codes(ops, &masked.token_pixels))?;
         let wanted: Vec<u32> = masked.positions.iter().map(|&position| codes[position]).collect();
         let named = name(&masked, &wanted)?;
         let size = ops.shape(&masked.token_pixels);
-        let flat =
-            FlatPatches { pixels: &batch.data.token_pixels, size: [size[2], size[3]], grid: vit.grid() };
+        let flat = FlatPatches {
+            pixels: &batch.data.token_pixels,
+            channels: codebook.channels,
+            size: [size[2], size[3]],
+            grid: vit.grid(),
+        };
         let patch = |(i, (&code, &position)): (usize, (&u32, &usize))| {
             let named = named.as_ref().map(|named| named.tokens[i]);
             (position, code, named, flat.is_flat(position))
@@ -224,6 +228,7 @@ pub fn nearest_visible(cell: usize, mask: &[bool], cols: usize) -> Option<usize>
 /// Background: patches of `pixels [B, 3, h, w]`, mapped to 0.1..0.9, that have no content.
 struct FlatPatches<'a> {
     pixels: &'a [f32],
+    channels: usize,
     size: [usize; 2],
     grid: [usize; 2],
 }
@@ -238,8 +243,8 @@ impl FlatPatches<'_> {
         let (image, patch) = (position / (rows * cols), position % (rows * cols));
         let (h, w) = (height / rows, width / cols);
         let (top, left) = (patch / cols * h, patch % cols * w);
-        (0..3).all(|channel| {
-            let plane = &self.pixels[(image * 3 + channel) * height * width..][..height * width];
+        (0..self.channels).all(|channel| {
+            let plane = &self.pixels[(image * self.channels + channel) * height * width..][..height * width];
             let lines = (top..top + h).map(|y| &plane[y * width + left..][..w]);
             let (low, high) = lines.flatten().fold((f32::MAX, f32::MIN), |(l, h), &v| (l.min(v), h.max(v)));
             high - low <= FLAT
@@ -283,7 +288,7 @@ mod tests {
         // One image of 2x4 pixels in a grid of 1x2; one bright pixel in the blue plane of the second patch.
         let mut pixels = vec![0.1; 3 * 8];
         pixels[2 * 8 + 4 + 3] = 0.2;
-        let flat = FlatPatches { pixels: &pixels, size: [2, 4], grid: [1, 2] };
+        let flat = FlatPatches { pixels: &pixels, channels: 3, size: [2, 4], grid: [1, 2] };
         assert!(flat.is_flat(0));
         assert!(!flat.is_flat(1));
     }

@@ -104,7 +104,7 @@ impl Serialize for TokenizerQuality {
     }
 }
 
-/// Encodes every image, and draws it where the tokenizer draws, of a loader of `[B, 3, height, width]`.
+/// Encodes every image, and draws it where the tokenizer draws, of a loader of `[B, C, height, width]`.
 ///
 /// # Errors
 ///
@@ -118,11 +118,11 @@ pub fn tokenizer_quality<O: Ops>(
     let codebook = tokenizer.codebook();
     let grid = codebook.grid(image)?;
     let mut tokens = PositionUsage::new(codebook.vocab, grid);
-    let (mut images, mut sums) = (0, PixelSums::new(3, image[0] * image[1]));
+    let (mut images, mut sums) = (0, PixelSums::new(codebook.channels, image[0] * image[1]));
     for batch in loader.epoch(0)? {
         let batch = batch?;
         let b = batch.indices.len();
-        let pixels = ops.upload([b, 3, image[0], image[1]], &batch.data);
+        let pixels = ops.upload([b, codebook.channels, image[0], image[1]], &batch.data);
         let logits = tokenizer.logits(ops, &pixels);
         if let Some(row) = broken_row(ops, &logits)? {
             return Err(Error::VisualTokens { image: batch.indices[row / (grid[0] * grid[1])] });

@@ -3,7 +3,7 @@
 use crate::config::{Keys, limit_statistics};
 use crate::error::{Error, Result};
 use crate::json::write_json;
-use beit_data::{Filter, Fit, Normalise, Preprocessing};
+use beit_data::{Bands, Channels, Filter, Fit, Normalise, PerChannel, Preprocessing};
 use beit_vit::Config;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -41,6 +41,9 @@ const RESAMPLE: [(u8, Filter); 3] = [(1, Filter::Lanczos), (2, Filter::Bilinear)
 /// Ours, for what the file has no word for: pictures with a border.
 const BORDER: (&str, &str) = ("crop_mode", "border");
 
+/// Ours, for what the file has no word for: pictures whose channels are read as they are.
+const AS_THEY_ARE: (&str, &str) = ("channels", "as_they_are");
+
 /// The keys of a file that says this.
 pub(crate) fn describing(preprocessing: &Preprocessing) -> Value {
     let Preprocessing { size, fit, filter, normalise: Normalise { channels, mean, std } } = *preprocessing;
@@ -68,6 +71,9 @@ pub(crate) fn describing(preprocessing: &Preprocessing) -> Value {
     if let Some(crop) = crop {
         file["crop_size"] = sides(crop);
     }
+    if channels.bands().is_some() {
+        file[AS_THEY_ARE.0] = AS_THEY_ARE.1.into();
+    }
     if matches!(fit, Fit::Border { .. }) {
         file[BORDER.0] = BORDER.1.into();
     }
@@ -83,16 +89,13 @@ pub(crate) fn described(keys: &Keys, vit: Option<&Config>) -> Result<Preprocessi
         return Err(keys.wrong("resample", format_args!("is {number}, expected {known}")));
     };
     let (size, fit) = sides(keys, vit.map(|vit| vit.image))?;
-    Ok(Preprocessing {
-        size,
-        fit,
-        filter: *filter,
-        normalise: statistics(keys, vit.map_or(3, |vit| vit.channels))?,
-    })
+    Ok(Preprocessing { size, fit, filter: *filter, normalise: statistics(keys, vit)? })
 }
 
 /// `(x · factor - mean) / deviation` of bytes, in words of pixels in 0 to 1.
-fn statistics(keys: &Keys, channels: usize) -> Result<Normalise> {
+fn statistics(keys: &Keys, vit: Option<&Config>) -> Result<Normalise> {
+    let seen = channels(keys, vit)?;
+    let count = vit.map_or(seen.count(), |vit| vit.channels);
     let factor = match keys.or("do_rescale", true)? {
         true => keys.or("rescale_factor", BYTE)?,
         false => 1.0,
@@ -102,18 +105,34 @@ fn statistics(keys: &Keys, channels: usize) -> Result<Normalise> {
     }
     let (mean, std) = match keys.or("do_normalize", true)? {
         true => {
-            let read = |key| Ok::<_, Error>(keys.statistics(key, channels)?.unwrap_or([0.5; 3]));
+            let half = PerChannel::repeated(0.5, count);
+            let read = |key| Ok::<_, Error>(keys.statistics(key, count)?.unwrap_or(half));
             (read("image_mean")?, read("image_std")?)
         }
-        false => ([0.0; 3], [1.0; 3]),
+        false => (PerChannel::repeated(0.0, count), PerChannel::repeated(1.0, count)),
     };
     // A factor that is 1/255 but for the digits that were written changes nothing.
     let scale = if (factor - BYTE).abs() < 1e-6 { 1.0 } else { BYTE / factor };
-    let scaled = |values: [f32; 3]| values.map(|value| (f64::from(value) * scale) as f32);
-    let normalise = Normalise { mean, std, ..Normalise::HALF };
+    let scaled = |values: PerChannel| values.map(|value| (f64::from(value) * scale) as f32);
+    let normalise = Normalise { channels: seen, mean, std };
     limit_statistics(["image_mean", "image_std"], &normalise)
         .map_err(|problem| Error::config(keys.path(), problem))?;
     Ok(Normalise { mean: scaled(mean), std: scaled(std), ..normalise })
+}
+
+/// How pictures are read: as they are where the file says so, with as many channels as the model or the statistics have.
+fn channels(keys: &Keys, vit: Option<&Config>) -> Result<Channels> {
+    if keys.get::<String>(AS_THEY_ARE.0)?.as_deref() != Some(AS_THEY_ARE.1) {
+        return Ok(Channels::Colour);
+    }
+    let count = match vit {
+        Some(vit) => vit.channels,
+        None => keys.count("image_mean"),
+    };
+    match Bands::new(count) {
+        Some(bands) => Ok(Channels::Own(bands)),
+        None => Err(keys.wrong("image_mean", format_args!("has {count} numbers, expected 1 to 16"))),
+    }
 }
 
 /// What the model sees, and how pictures are brought to that.

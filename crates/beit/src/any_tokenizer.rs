@@ -48,8 +48,9 @@ impl<T> AnyTokenizer<T> {
     }
 }
 
-fn tokens(Codebook { vocab, sides: [height, width] }: Codebook) -> String {
-    format!("{vocab} visual tokens of {height}x{width} pixels")
+fn tokens(Codebook { channels, vocab, sides: [height, width] }: Codebook) -> String {
+    let of = if channels == 3 { String::new() } else { format!(" of {channels} channels") };
+    format!("{vocab} visual tokens of {height}x{width} pixels{of}")
 }
 
 /// Does the same with whichever it is.

@@ -39,7 +39,7 @@ pub struct Classifier {
 
 /// What a classifier does on its device.
 pub(crate) trait Engine {
-    /// `pixels [B, 3, H, W] -> logits [B, classes]`
+    /// `pixels [B, C, H, W] -> logits [B, classes]`
     fn logits(&self, pixels: &[f32]) -> Result<Vec<f32>>;
     /// Every image of a loader, from `start` on.
     fn evaluate(
@@ -163,6 +163,7 @@ impl Classifier {
     ///
     /// The device, or logits that are not finite.
     pub fn classify_all(&self, images: &[Image]) -> Result<Vec<Classification>> {
+        images.iter().try_for_each(|image| self.preprocessing.normalise.channels.check(image))?;
         let pixels: Vec<f32> =
             images.iter().flat_map(|image| self.crops.pixels(&self.preprocessing, image)).collect();
         self.classify_pixels(&pixels, |row| format!("image {} of {}", row + 1, images.len()))
@@ -199,7 +200,7 @@ impl Classifier {
         memory::refuse_images(&self.device, &self.config.vit, images.saturating_mul(self.crops.number()))
     }
 
-    /// `image` names that of a row of `pixels [B, crops, 3, H, W]`.
+    /// `image` names that of a row of `pixels [B, crops, C, H, W]`.
     fn classify_pixels(
         &self,
         pixels: &[f32],

@@ -11,7 +11,7 @@ use crate::on::On;
 use crate::progress::{Task, Watch};
 use crate::run::data_stamp;
 use crate::settings::{Batches, Crops, DataSettings, OpenSettings};
-use beit_data::{Batch, Image, Preprocessing, Source};
+use beit_data::{Bands, Batch, Image, Preprocessing, Source};
 use beit_heads::{Pooling, patch_rows};
 use beit_ops::{Norm, Ops};
 use beit_train::share_batches;
@@ -123,7 +123,7 @@ pub fn names_beside(out: &Path) -> PathBuf {
 }
 
 trait Engine {
-    /// `pixels [B, 3, H, W] -> [B, C]`, or `[B·N, C]`.
+    /// `pixels [B, C, H, W] -> [B, C]`, or `[B·N, C]`.
     fn features(&self, pixels: &[f32]) -> Result<Vec<f32>>;
 }
 
@@ -233,16 +233,23 @@ impl Embedder {
         self.config.width
     }
 
+    /// How many channels of a picture it sees as they are; `None` where it sees RGB of 8 bits.
+    #[must_use]
+    pub fn bands(&self) -> Option<Bands> {
+        self.preprocessing.normalise.channels.bands()
+    }
+
     /// One image: `[C]`, of all patches `[N, C]`.
     ///
     /// # Errors
     ///
     /// The device, or features that are not finite.
     pub fn embed(&self, image: &Image) -> Result<Vec<f32>> {
+        self.preprocessing.normalise.channels.check(image)?;
         self.features(&self.preprocessing.apply(image), |_| "the image".to_owned())
     }
 
-    /// `image` names that of a row of `pixels [B, 3, H, W]`.
+    /// `image` names that of a row of `pixels [B, C, H, W]`.
     fn features(&self, pixels: &[f32], image: impl Fn(usize) -> String) -> Result<Vec<f32>> {
         let features = self.engine.features(pixels)?;
         let width = self.rows * self.config.width;

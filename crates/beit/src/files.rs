@@ -1,7 +1,7 @@
 //! Image files that a user names one by one or by their folders, and writing files.
 
 use crate::error::{Error, Result};
-use beit_data::{Folder, Image, Source, file_version};
+use beit_data::{Bands, Folder, Image, Source, file_version};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -15,6 +15,8 @@ pub(crate) fn make_folder(path: &Path) -> Result<()> {
 /// Images in the order in which they were named; those of a folder in the order of their names.
 pub struct Files {
     paths: Vec<PathBuf>,
+    /// With how many channels they are read as they are; `None` for RGB.
+    bands: Option<Bands>,
     /// How its folders were read.
     notes: Vec<String>,
 }
@@ -26,17 +28,26 @@ impl Files {
     ///
     /// A folder that cannot be read or has no images.
     pub fn find(paths: &[PathBuf]) -> Result<Self> {
+        Self::find_as(paths, None)
+    }
+
+    /// The same, of so many channels, which are read as they are.
+    ///
+    /// # Errors
+    ///
+    /// As [`find`](Self::find).
+    pub fn find_as(paths: &[PathBuf], bands: Option<Bands>) -> Result<Self> {
         let (mut files, mut notes) = (Vec::new(), Vec::new());
         for path in paths {
             if path.is_dir() {
-                let folder = Folder::open_exact(path)?;
+                let folder = Folder::open_exact_as(path, bands)?;
                 files.extend((0..folder.len()).map(|index| folder.path(index)));
                 notes.extend_from_slice(folder.notes());
             } else {
                 files.push(path.clone());
             }
         }
-        Ok(Self { paths: files, notes })
+        Ok(Self { paths: files, bands, notes })
     }
 }
 
@@ -45,7 +56,7 @@ impl Source for Files {
         self.paths.len()
     }
     fn image(&self, index: usize) -> beit_data::Result<Image> {
-        Image::open(&self.paths[index])
+        Image::open_as(&self.paths[index], self.bands)
     }
     fn label(&self, _: usize) -> Option<u32> {
         None

@@ -8,6 +8,7 @@ use crate::progress::Watch;
 use crate::segmenter::Segmenter;
 use crate::settings::OpenSettings;
 use crate::train::FinetuneTask;
+use beit_data::Bands;
 use beit_weights::Model;
 
 /// A model that names classes: of images or of pixels.
@@ -37,6 +38,17 @@ impl FineTuned {
             FinetuneTask::Classify => Self::Classifier(Classifier::opened(name, &opened, device, watch)?),
             FinetuneTask::Segment => Self::Segmenter(Segmenter::opened(&opened, device, watch)?),
         })
+    }
+}
+
+impl FineTuned {
+    /// How many channels of a picture it sees as they are; `None` where it sees RGB of 8 bits.
+    #[must_use]
+    pub fn bands(&self) -> Option<Bands> {
+        match self {
+            Self::Classifier(classifier) => classifier.preprocessing().normalise.channels.bands(),
+            Self::Segmenter(segmenter) => segmenter.channels().bands(),
+        }
     }
 }
 

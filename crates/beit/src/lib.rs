@@ -70,7 +70,7 @@ pub use train::{
 };
 pub use verify::{Check, Verified, verify};
 
-pub use beit_data::{Image, Mask, Preprocessing, Source, Split};
+pub use beit_data::{Bands, Image, Mask, Preprocessing, Source, Split};
 pub use beit_train::StepReport;
 
 /// The example in the README of the project compiles.

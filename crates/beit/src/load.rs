@@ -7,7 +7,7 @@ use crate::locate::{Located, known, locate, locate_tokenizer};
 use crate::memory;
 use crate::progress::Watch;
 use crate::settings::{OpenSettings, PreprocessingRule};
-use beit_data::{Channels, Preprocessing};
+use beit_data::{Channels, MAX_CHANNELS, Normalise, PerChannel, Preprocessing};
 use beit_heads::segmenter::HeadRunning;
 use beit_heads::{Classifier, Mim};
 use beit_ops::Ops;
@@ -86,6 +86,14 @@ impl<'a> Opened<'a> {
         Some(vit)
     }
 
+    /// The channels that it sees, whatever it is.
+    pub(crate) fn channels(&self) -> Result<Channels> {
+        match self.vit() {
+            Some(vit) => Ok(preprocessing(&self.checkpoint, &vit)?.normalise.channels),
+            None => Ok(Channels::Colour),
+        }
+    }
+
     /// Refuses a model that cannot see even one image here, before its parameters are read.
     pub(crate) fn refuse_beyond(&self, device: &Device) -> Result<()> {
         let Some(vit) = self.vit() else { return Ok(()) };
@@ -133,8 +141,7 @@ impl<'a> Opened<'a> {
             Model::Mim(_) => Any::Mim(Box::new(self.mim(ops)?)),
             Model::Classifier(_) => Any::Classifier(Box::new(self.classifier(ops)?)),
             Model::Segmenter(_) => Any::Segmenter(Box::new(self.segmenter(ops)?)),
-            Model::Tokenizer(config) => {
-                see_colour(&self.checkpoint, config.channels)?;
+            Model::Tokenizer(_) => {
                 let Loaded { params, report } = self.checkpoint.encoder(ops, self.options())?;
                 self.describe(&report);
                 Any::Tokenizer(AnyTokenizer::Encoder(Box::new(params)))
@@ -166,7 +173,12 @@ impl<'a> Opened<'a> {
             (Some(PreprocessingRule::Hf), _) => Preprocessing::hugging_face(size),
             (None, Some(entry)) => entry.authors_preprocessing(size).unwrap_or(of_checkpoint),
         };
-        let normalise = asked.normalise.seeing(of_checkpoint.normalise.channels);
+        let of_checkpoint = of_checkpoint.normalise;
+        // A family's statistics are those of RGB.
+        let normalise = match of_checkpoint.channels {
+            Channels::Own(_) => of_checkpoint,
+            channels => asked.normalise.seeing(channels),
+        };
         Ok(Preprocessing { normalise, ..asked })
     }
 
@@ -190,40 +202,42 @@ pub(crate) fn open(path: &Path, options: OpenOptions, watch: &Watch) -> Result<C
 ///
 /// # Errors
 ///
-/// A model of other channels than pictures have.
+/// A model of more channels than pictures have, or statistics of fewer than the model.
 pub(crate) fn preprocessing(checkpoint: &Checkpoint, vit: &beit_vit::Config) -> Result<Preprocessing> {
     let said = match checkpoint.preprocessing() {
         Some(preprocessing) => preprocessing.for_size(vit.image),
         None => Preprocessing::unilm(vit.image),
     };
-    let Some(channels) = Channels::of_model(vit.channels) else {
-        unfit!(
-            "{}: the model sees {} channels (num_channels), expected 3, or 1 for grey: pictures have no others",
-            checkpoint.path().display(),
-            vit.channels
-        );
+    let (path, found) = (checkpoint.path().display(), vit.channels);
+    let channels = match said.normalise.channels {
+        own @ Channels::Own(_) => Some(own),
+        Channels::Colour | Channels::Grey => Channels::of_model(found),
     };
-    Ok(Preprocessing { normalise: said.normalise.seeing(channels), ..said })
-}
-
-/// Refuses a tokenizer of other channels than pictures have.
-fn see_colour(checkpoint: &Checkpoint, channels: usize) -> Result<()> {
-    if channels != Channels::Colour.count() {
-        let path = checkpoint.path().display();
+    let Some(channels) = channels else {
+        unfit!("{path}: the model sees {found} channels (num_channels), expected 1 to {MAX_CHANNELS}");
+    };
+    let normalise = match checkpoint.preprocessing() {
+        Some(_) => said.normalise.seeing(channels),
+        // Nothing says what the channels are like.
+        None => {
+            let half = PerChannel::repeated(0.5, found);
+            Normalise { channels, mean: half, std: half }
+        }
+    };
+    let least = channels.count();
+    if normalise.mean.len() < least || normalise.std.len() < least {
         unfit!(
-            "{path}: the tokenizer sees {channels} channels (input_channels), expected 3, those of a picture"
+            "{path}: it has means and deviations of {} channels, expected {found}, the num_channels of the model",
+            normalise.mean.len().min(normalise.std.len())
         );
     }
-    Ok(())
+    Ok(Preprocessing { normalise, ..said })
 }
 
 /// The tokenizer that `name` means: of a discrete VAE both halves, or the encoder where the decoder is not there.
 pub(crate) fn tokenizer<O: Ops>(ops: &O, name: &Path, watch: &Watch) -> Result<AnyTokenizer<O::Tensor>> {
     let checkpoint = Checkpoint::open(locate_tokenizer(name, watch)?)?;
     let options = LoadOptions::default();
-    if let Model::Tokenizer(config) = checkpoint.model() {
-        see_colour(&checkpoint, config.channels)?;
-    }
     Ok(match (checkpoint.model(), checkpoint.decoder()) {
         (Model::KMeans(_), _) => AnyTokenizer::KMeans(Box::new(checkpoint.kmeans(ops, options)?.params)),
         (_, Some(_)) => AnyTokenizer::Dvae(Box::new(checkpoint.tokenizer(ops, options)?.params)),
@@ -240,8 +254,26 @@ pub(crate) fn tokenizer_model(name: &Path, watch: &Watch) -> Result<Model> {
     Ok(Checkpoint::open(locate_tokenizer(name, watch)?)?.model().clone())
 }
 
+/// The visual tokens of the tokenizer that `name` means, for a model that sees so many channels.
+///
+/// # Errors
+///
+/// A tokenizer that sees others.
+pub(crate) fn codebook_for(name: &Path, channels: usize, watch: &Watch) -> Result<Codebook> {
+    let codebook = codebook(name, watch)?;
+    if codebook.channels != channels {
+        unfit!(
+            "{}: the tokenizer names tokens of pictures of {} channels, the images have {channels}; train one on these (leave --tokenizer \
+             out)",
+            name.display(),
+            codebook.channels
+        );
+    }
+    Ok(codebook)
+}
+
 /// The visual tokens of the tokenizer that `name` means.
-pub(crate) fn codebook(name: &Path, watch: &Watch) -> Result<Codebook> {
+fn codebook(name: &Path, watch: &Watch) -> Result<Codebook> {
     let model = tokenizer_model(name, watch)?;
     let Some(codebook) = model.codebook() else {
         unfit!("{}: this is {}, expected a tokenizer", name.display(), model.name())

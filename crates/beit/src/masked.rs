@@ -7,9 +7,9 @@ use crate::loaders::decodable;
 use crate::on::On;
 use crate::picture::{greyed, write_grid};
 use crate::progress::Watch;
-use crate::settings::{MaskSettings, OpenSettings};
+use crate::settings::{DataSettings, MaskSettings, OpenSettings};
 use crate::tokenizer::{Tokenizer, Tokens};
-use beit_data::{Filter, Image, Preprocessing, Purpose, Source, sample_rng};
+use beit_data::{Filter, Image, Preprocessing, Purpose, Source, Stretch, sample_rng};
 use beit_heads::{Mim, MimConfig, masked_rows};
 use beit_mask::Masker;
 use beit_ops::Ops;
@@ -40,7 +40,7 @@ pub struct MaskedModel {
 /// What a model makes of one masked image.
 #[derive(Clone, Debug)]
 pub struct Reconstruction {
-    /// What the model would see without a mask.
+    /// What the model would see without a mask, as it is [shown](Image::shown); so are all others.
     pub original: Image,
     /// The same with its masked patches grey.
     pub masked: Image,
@@ -112,6 +112,15 @@ impl MaskedModel {
         &self.config
     }
 
+    /// Data as it sees them; `model` is what it is called.
+    ///
+    /// # Errors
+    ///
+    /// Data of other channels.
+    pub fn seen(&self, model: &str, data: &DataSettings) -> Result<DataSettings> {
+        data.seen_by(model, self.preprocessing.normalise.channels)
+    }
+
     /// Draws a mask `[N]` of the model's patches; it depends on the settings and the seed only.
     ///
     /// # Errors
@@ -132,7 +141,9 @@ impl MaskedModel {
             unfit!("a mask of {} patches: the model has {}", mask.len(), vit.patches());
         }
         self.check(tokenizer)?;
+        self.preprocessing.normalise.channels.check(image)?;
         let original = self.preprocessing.view(image);
+        let stretch = Stretch::of(&original);
         let tokens = tokenizer.encode(&original, tokenizer.size(vit.grid()))?;
         let named = self.engine.name_tokens(&self.preprocessing.normalise.planes(&original), mask)?;
         let (mut predicted, mut nearest) = (tokens.clone(), tokens.clone());
@@ -144,10 +155,12 @@ impl MaskedModel {
         let masked = (0..mask.len()).filter(|&n| mask[n]);
         masked.zip(named).for_each(|(n, code)| predicted.codes[n] = code);
         let draw = |tokens: &Tokens| -> Result<Image> {
-            Ok(tokenizer.decode(tokens)?.resize(vit.image, Filter::Bicubic))
+            let drawn = tokenizer.decode(tokens)?.resize(vit.image, Filter::Bicubic);
+            Ok(drawn.shown_with(stretch).into_owned())
         };
         let masked = greyed(&original, mask, vit.grid());
         let (tokenized, nearest, predicted) = (draw(&tokens)?, draw(&nearest)?, draw(&predicted)?);
+        let original = original.shown().into_owned();
         Ok(Reconstruction { original, masked, tokenized, nearest, predicted })
     }
 

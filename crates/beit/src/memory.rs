@@ -49,7 +49,7 @@ pub(crate) fn least_of_vit(config: &beit_vit::Config, images: usize) -> u128 {
 fn least_of_tokens(codebook: Codebook, hidden: usize, [height, width]: [usize; 2], images: usize) -> u128 {
     let pixels = height as u128 * width as u128;
     let tokens = pixels / codebook.sides.map(|side| side.max(1) as u128).iter().product::<u128>();
-    4 * images as u128 * (tokens * codebook.vocab as u128 + pixels * (3 + hidden as u128))
+    4 * images as u128 * (tokens * codebook.vocab as u128 + pixels * (codebook.channels + hidden) as u128)
 }
 
 /// Refuses images that a transformer cannot see in one batch here. `config` is the transformer's.

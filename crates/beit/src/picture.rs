@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::files;
-use beit_data::Image;
+use beit_data::{Image, Samples};
 use flate2::Crc;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
@@ -15,7 +15,7 @@ const HEIGHT: usize = 84;
 /// White.
 const BACKGROUND: u8 = 255;
 
-/// Writes rows of images of one size; each pixel of a small image becomes a square.
+/// Writes rows of images of one size, as they are [shown](Image::shown); each pixel of a small image becomes a square.
 ///
 /// # Errors
 ///
@@ -28,6 +28,7 @@ pub fn write_grid(path: &Path, rows: &[Vec<Image>]) -> Result<()> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let (cell_h, cell_w) = (h * zoom + GAP, w * zoom + GAP);
     let (height, width) = (rows.len() * cell_h + GAP, columns * cell_w + GAP);
+    let rows: Vec<Vec<_>> = rows.iter().map(|row| row.iter().map(Image::shown).collect()).collect();
     let mut canvas = vec![BACKGROUND; height * width * 3];
     for (i, row) in rows.iter().enumerate() {
         for (j, image) in row.iter().enumerate() {
@@ -67,17 +68,25 @@ pub(crate) fn is_drawn(begin: &[u8]) -> bool {
     begin.get(HEADER + 8..).is_some_and(|text| text.starts_with(SOFTWARE))
 }
 
-/// Planes `[3, height, width]` of values that `byte` turns into 0..=255.
-pub(crate) fn from_planes(planes: &[f32], [height, width]: [usize; 2], byte: impl Fn(f32) -> f32) -> Image {
+/// Planes `[C, height, width]` of values that `share` turns into 0 to 1: RGB of 8 bits of three channels, 16 bits of the channels that are
+/// shown of others.
+pub(crate) fn from_planes(planes: &[f32], [height, width]: [usize; 2], share: impl Fn(f32) -> f32) -> Image {
     let area = height * width;
-    let value = |i: usize| byte(planes[i % 3 * area + i / 3]).round().clamp(0.0, 255.0) as u8;
-    Image::new(height, width, (0..3 * area).map(value).collect())
+    let channels = planes.len() / area;
+    let shown = Image::shown_channels(channels);
+    let value = |i: usize, greatest: f32| (greatest * share(planes[i % shown * area + i / shown])).round();
+    // The conversion of a float to an integer saturates.
+    let samples: Samples = match channels {
+        3 => (0..3 * area).map(|i| value(i, 255.0) as u8).collect::<Vec<_>>().into(),
+        _ => (0..shown * area).map(|i| value(i, 65_535.0) as u16).collect::<Vec<_>>().into(),
+    };
+    Image::of_channels(height, width, shown, samples)
 }
 
 /// Paints the masked patches of a `[rows, cols]` grid grey.
 pub(crate) fn greyed(image: &Image, mask: &[bool], [rows, cols]: [usize; 2]) -> Image {
     const GREY: u8 = 128;
-    let mut painted = image.clone();
+    let mut painted = image.shown().into_owned();
     let (height, width) = (image.height(), image.width());
     for y in 0..height {
         for x in 0..width {

@@ -11,7 +11,7 @@ use crate::progress::Watch;
 use crate::settings::number::within;
 use crate::settings::{OpenSettings, Sides};
 use beit_data::{
-    Filter, Fit, Image, Mask, Normalise, Preprocessing, Scale, SegmentationView, Source, palette,
+    Channels, Filter, Fit, Image, Mask, Normalise, Preprocessing, Scale, SegmentationView, Source, palette,
 };
 use beit_heads::SegmenterConfig;
 use beit_heads::segmenter::HeadRunning;
@@ -172,6 +172,11 @@ impl Segmenter {
         self
     }
 
+    /// The channels that it sees.
+    pub(crate) fn channels(&self) -> Channels {
+        self.preprocessing.normalise.channels
+    }
+
     /// An image under a mask of its own, in the colours of the answers.
     pub(crate) fn shown(&self, image: &Image, mask: &Mask) -> Image {
         image.overlaid(mask, &self.colours, ALPHA)
@@ -193,6 +198,7 @@ impl Segmenter {
     /// As [`segment`](Self::segment), or settings with which nothing is seen.
     pub fn segment_with(&self, image: &Image, views: &ViewSettings) -> Result<Segmentation> {
         self.check(views)?;
+        self.preprocessing.normalise.channels.check(image)?;
         let ids = self.classes_of(image, views)?;
         let mask = Mask::new(image.height(), image.width(), ids);
         Ok(Segmentation { mask, labels: Arc::clone(&self.labels), colours: Arc::clone(&self.colours) })

@@ -1,7 +1,7 @@
 //! A look at some images of a set, at even distances: whether they can be learnt from.
 
 use crate::error::chain;
-use beit_data::{Image, Source};
+use beit_data::{Samples, Source};
 use flate2::Crc;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -29,7 +29,7 @@ pub struct Survey {
     pub shorter_side: [usize; 3],
     /// Longer side by shorter side, at most.
     pub most_aspect: f64,
-    /// How many have no colour.
+    /// How many have no colour; none of those that are read as they are.
     pub grey: usize,
     /// How many have a shorter side of less than sixteen pixels.
     pub tiny: usize,
@@ -137,15 +137,19 @@ fn named<T>(number: &mut usize, first: &mut Vec<T>, finding: T) {
 fn look(source: &dyn Source, index: usize) -> Result<Seen, String> {
     let image = source.image(index).map_err(|error| chain(&error))?;
     let mut crc = Crc::new();
-    crc.update(image.pixels());
-    let grey = image.pixels().as_chunks::<3>().0.iter().all(|[r, g, b]| r == g && g == b);
+    match image.samples() {
+        Samples::Bytes(bytes) => crc.update(bytes),
+        Samples::Words(words) => words.iter().for_each(|word| crc.update(&word.to_ne_bytes())),
+    }
+    let grey =
+        image.is_colour() && image.pixels().as_chunks::<3>().0.iter().all(|[r, g, b]| r == g && g == b);
     Ok(Seen { index, sides: [image.height(), image.width()], grey, crc: crc.sum() })
 }
 
 /// Whether two images have the same pixels: a checksum may be that of another.
 fn same(source: &dyn Source, one: usize, other: usize) -> bool {
-    let pixels = |index| source.image(index).map(|image: Image| image.pixels().to_vec()).ok();
-    pixels(one).is_some_and(|one| Some(one) == pixels(other))
+    let image = |index| source.image(index).ok();
+    image(one).is_some_and(|one| Some(one) == image(other))
 }
 
 impl Seen {
@@ -207,5 +211,23 @@ mod tests {
         // Two of five: the first and the one in the middle.
         let few = Survey::of(&*source, 2);
         assert_eq!([few.looked_at, few.grey, few.duplicates], [2, 1, 0], "{few:?}");
+    }
+
+    /// Pictures that are read as they are have no colour to lack, and are compared sample by sample.
+    #[test]
+    fn pictures_of_other_channels_are_looked_at() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir_all(dir.path().join("a")).expect("made");
+        let grey = |shade: u16| image::ImageBuffer::from_pixel(20, 20, image::Luma([shade]));
+        for (name, shade) in [("0", 300), ("1", 301), ("2", 300)] {
+            grey(shade).save(dir.path().join(format!("a/{name}.png"))).expect("written");
+        }
+        let spec = format!("folder:{}", dir.path().display());
+        let source = beit_data::open_as(&spec, Split::Train, beit_data::Bands::new(1)).expect("a set");
+        let survey = Survey::of(&*source, 200);
+        assert_eq!([survey.undecodable, survey.grey, survey.duplicates], [0, 0, 1], "{survey:?}");
+        assert!(survey.duplicates_first[0][1].contains("2.png"), "{survey:?}");
+        let as_rgb = Survey::of(&*beit_data::open(&spec, Split::Train).expect("a set"), 200);
+        assert_eq!([as_rgb.grey, as_rgb.duplicates], [3, 2], "{as_rgb:?}");
     }
 }

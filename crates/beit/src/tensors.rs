@@ -267,10 +267,13 @@ impl<O: Ops> Engine for On<O, Any<O::Tensor>> {
             Any::Classifier(model) => model.params.vit.config(),
             Any::Segmenter(model) => model.params.vit.config(),
             Any::Bare(model) => model.params.config(),
-            Any::Tokenizer(tokenizer) => match VisualTokens::<O>::codebook(tokenizer).grid([h, w]) {
-                Ok(_) => return channels(3),
-                Err(error) => unfit!("{file}: pixel_values is {h}x{w}: {error}"),
-            },
+            Any::Tokenizer(tokenizer) => {
+                let codebook = VisualTokens::<O>::codebook(tokenizer);
+                return match codebook.grid([h, w]) {
+                    Ok(_) => channels(codebook.channels),
+                    Err(error) => unfit!("{file}: pixel_values is {h}x{w}: {error}"),
+                };
+            }
         };
         channels(vit.channels)?;
         if [h, w] != vit.image {

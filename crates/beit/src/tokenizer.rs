@@ -9,8 +9,11 @@ use crate::memory;
 use crate::on::On;
 use crate::picture;
 use crate::progress::Watch;
-use crate::settings::{Sides, TokenizerKind};
-use beit_data::{Filter, Image, Loader, Preprocessing, Source, TokenizerTransform, logit_laplace};
+use crate::settings::{DataSettings, Sides, TokenizerKind};
+use beit_data::{
+    Bands, Channels, Filter, Image, Loader, MAX_CHANNELS, Preprocessing, Source, Stretch, TokenizerTransform,
+    logit_laplace,
+};
 use beit_ops::Ops;
 use beit_tokenizer::{Codebook, VisualTokens};
 use beit_train::{TokenizerQuality, broken_row, tokenizer_quality};
@@ -50,17 +53,18 @@ pub struct Tokens {
 }
 
 trait Engine {
-    /// `pixels [B, 3, h, w]`, mapped, to `codes [B · rows · columns]`.
+    /// `pixels [B, C, h, w]`, mapped, to `codes [B · rows · columns]`.
     fn codes(&self, pixels: &[f32], size: [usize; 2]) -> Result<Vec<u32>>;
-    /// `codes [B · rows · columns]` to pixels `[B, 3, h, w]` in 0 to 1.
+    /// `codes [B · rows · columns]` to pixels `[B, C, h, w]` in 0 to 1.
     fn pictures(&self, codes: &[u32], grid: [usize; 2]) -> Result<Vec<f32>>;
     fn quality(&self, size: [usize; 2], loader: &Loader<Vec<f32>>) -> Result<TokenizerQuality>;
 }
 
 impl<O: Ops> Engine for On<O, AnyTokenizer<O::Tensor>> {
     fn codes(&self, pixels: &[f32], [height, width]: [usize; 2]) -> Result<Vec<u32>> {
-        let batch = pixels.len() / (3 * height * width);
-        let pixels = self.ops.upload([batch, 3, height, width], pixels);
+        let channels = VisualTokens::<O>::codebook(&*self.params).channels;
+        let batch = pixels.len() / (channels * height * width);
+        let pixels = self.ops.upload([batch, channels, height, width], pixels);
         let logits = VisualTokens::logits(&*self.params, &*self.ops, &pixels);
         if let Some(row) = broken_row(&*self.ops, &logits)? {
             let positions = self.ops.shape(&logits).matrix()[0] / batch;
@@ -157,6 +161,7 @@ impl Tokenizer {
         let Sides(size) = sides.into();
         let grid = self.codebook.grid(size)?;
         self.refuse_beyond(size, 1)?;
+        self.check_channels(image)?;
         let pixels = logit_laplace(&image.resize(size, Filter::Lanczos));
         let codes = self.engine.codes(&pixels, size);
         Ok(Tokens { codes: codes.map_err(|error| self.named(error, |_| "the image".to_owned()))?, grid })
@@ -181,7 +186,9 @@ impl Tokenizer {
         for start in (0..count).step_by(Self::BATCH) {
             let mut pixels = Vec::new();
             for index in start..count.min(start + Self::BATCH) {
-                pixels.extend(transform.whole(&source.image(index)?));
+                let image = source.image(index)?;
+                self.check_channels(&image)?;
+                pixels.extend(transform.whole(&image));
             }
             let image = |row| source.name(start + row);
             codes.extend(self.engine.codes(&pixels, size).map_err(|error| self.named(error, image))?);
@@ -213,9 +220,46 @@ impl Tokenizer {
         let mut pictures = Vec::new();
         for codes in codes.chunks(Self::BATCH / 2 * positions) {
             let decoded = self.engine.pictures(codes, grid)?;
-            pictures.extend(decoded.chunks_exact(3 * size[0] * size[1]).map(|planes| drawn(planes, size)));
+            pictures.extend(
+                decoded
+                    .chunks_exact(self.codebook.channels * size[0] * size[1])
+                    .map(|planes| drawn(planes, size)),
+            );
         }
         Ok(pictures)
+    }
+
+    /// Data as it sees them: a tokenizer of three channels sees RGB, unless pictures are asked for as they are.
+    ///
+    /// # Errors
+    ///
+    /// Data of other channels.
+    pub fn seen(&self, data: &DataSettings) -> Result<DataSettings> {
+        let channels = match (self.codebook.channels, data.channels) {
+            (3, Some(3)) => Bands::new(3).map(Channels::Own),
+            (3, _) => Some(Channels::Colour),
+            (count, _) => Bands::new(count).map(Channels::Own),
+        };
+        let Some(channels) = channels else {
+            unfit!(
+                "{}: the tokenizer sees {} channels, expected 1 to {MAX_CHANNELS}",
+                self.name,
+                self.codebook.channels
+            )
+        };
+        data.seen_by(&self.name, channels)
+    }
+
+    /// Refuses a picture of other channels.
+    fn check_channels(&self, image: &Image) -> Result<()> {
+        let (channels, bits) = (image.channels(), image.samples().bits());
+        match channels == self.codebook.channels {
+            true => Ok(()),
+            false => {
+                let expected = Bands::new(self.codebook.channels);
+                Err(beit_data::Error::Channels { channels, bits, expected }.into())
+            }
+        }
     }
 
     /// Height and width of the picture of a grid.
@@ -265,16 +309,20 @@ impl Tokenizer {
         let found = decodable(source, 0..source.len(), watch).take(8);
         let pixels: Vec<f32> = found.flat_map(|(_, image)| transform.whole(&image)).collect();
         let codes = self.engine.codes(&pixels, size)?;
-        let unmapped = |v: f32| 255.0 * beit_tokenizer::pixels::unmap(v);
-        let originals = pixels.chunks_exact(3 * size[0] * size[1]);
-        let originals = originals.map(|planes| picture::from_planes(planes, size, unmapped));
-        picture::write_grid(path, &[originals.collect(), self.decode_all(&codes, grid)?])
+        let originals = pixels.chunks_exact(self.codebook.channels * size[0] * size[1]);
+        let originals =
+            originals.map(|planes| picture::from_planes(planes, size, beit_tokenizer::pixels::unmap));
+        let originals: Vec<Image> = originals.collect();
+        // Each under the same stretch as its original.
+        let alike = |(drawn, original): (Image, &Image)| drawn.shown_with(Stretch::of(original)).into_owned();
+        let drawn = self.decode_all(&codes, grid)?.into_iter().zip(&originals).map(alike).collect();
+        picture::write_grid(path, &[originals, drawn])
     }
 }
 
 /// Pixels in 0 to 1 as a picture.
 fn drawn(planes: &[f32], size: [usize; 2]) -> Image {
-    picture::from_planes(planes, size, |v| 255.0 * v)
+    picture::from_planes(planes, size, |v| v)
 }
 
 /// The views of the tokenizer: random regions to train on, the whole image to look at.

@@ -76,7 +76,7 @@ impl Needs {
 }
 
 /// Whether height and width change places; then the turned picture lies beside the other.
-fn turns_by_a_quarter(orientation: Orientation) -> bool {
+pub(super) fn turns_by_a_quarter(orientation: Orientation) -> bool {
     use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
     matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
 }

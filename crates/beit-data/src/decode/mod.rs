@@ -1,9 +1,11 @@
 //! From the bytes of a file to a picture.
 
+mod bands;
 mod budget;
 mod cmyk;
 mod gif;
 mod jpeg;
+mod npy;
 mod other_formats;
 mod outline;
 mod planes;
@@ -17,6 +19,7 @@ use std::path::Path;
 use ::image::metadata::Orientation;
 use ::image::{DynamicImage, RgbImage};
 
+use crate::bands::Bands;
 use crate::error::Error;
 use crate::files::read_regular;
 use crate::image::Image;
@@ -38,8 +41,29 @@ impl Image {
     ///
     /// [`Error::Read`] and [`Error::Decode`], both naming the file.
     pub fn open(path: impl AsRef<Path>) -> crate::error::Result<Self> {
+        Self::open_as(path, None)
+    }
+
+    /// Reads a picture file: with so many channels as it is, or where `bands` is `None`, as [`open`](Self::open) does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] and [`Error::Decode`], both naming the file.
+    pub fn open_as(path: impl AsRef<Path>, bands: Option<Bands>) -> crate::error::Result<Self> {
         let path = path.as_ref();
-        Self::decode(&Self::read(path)?, &path.display().to_string())
+        Self::decode_as(&Self::read(path)?, bands, &path.display().to_string())
+    }
+
+    /// [`open_as`](Self::open_as) of a file that was read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Decode`] with `name` in it.
+    pub fn decode_as(bytes: &[u8], bands: Option<Bands>, name: &str) -> crate::error::Result<Self> {
+        match bands {
+            Some(bands) => Self::decode_bands(bytes, bands, name),
+            None => Self::decode(bytes, name),
+        }
     }
 
     /// The bytes of a picture file.
@@ -70,6 +94,55 @@ impl Image {
             bytes => return Self::decode(bytes, name).map(|image| [image.height(), image.width()]),
         };
         size.map_err(|reason| Error::Decode { name: name.to_owned(), reason })
+    }
+
+    /// [`size_of`](Self::size_of) a picture that is read with so many channels as it is: from the header of a PNG or an array; a TIFF is
+    /// decoded.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open_as`](Self::open_as).
+    pub fn size_as(path: impl AsRef<Path>, bands: Option<Bands>) -> crate::error::Result<[usize; 2]> {
+        let path = path.as_ref();
+        Self::size_in_as(&Self::read(path)?, bands, &path.display().to_string())
+    }
+
+    /// [`size_as`](Self::size_as) of a file that was read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Decode`] with `name` in it.
+    pub fn size_in_as(bytes: &[u8], bands: Option<Bands>, name: &str) -> crate::error::Result<[usize; 2]> {
+        let Some(bands) = bands else { return Self::size_in(bytes, name) };
+        bands::size(bytes, bands, Budget(MAX_DECODED_BYTES))
+            .map_err(|reason| Error::Decode { name: name.to_owned(), reason })
+    }
+
+    /// Decodes a picture with so many channels as it is, with its 8 or 16 bits: a PNG (grey, grey with transparency, RGB, RGBA; a palette
+    /// is RGB), a TIFF (of any meaning but a palette; strips, tiles or planes; of one channel a page, as many pages as channels), or an
+    /// array of NumPy (`[H, W]`, `[H, W, C]` or `[C, H, W]`: the last axis is that of the channels where it has as many, else the first;
+    /// `uint8`, `uint16`, and `float32` in 0 to 1, which becomes 16 bits).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Decode`] with `name` in it; also for a picture of other channels.
+    pub fn decode_bands(bytes: &[u8], bands: Bands, name: &str) -> crate::error::Result<Self> {
+        Self::decode_bands_within(bytes, bands, name, MAX_DECODED_BYTES)
+    }
+
+    /// [`decode_bands`](Self::decode_bands) where decoding may take at most `max_bytes` of memory, instead of [`MAX_DECODED_BYTES`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Decode`] with `name` in it; also for a picture that would take more.
+    pub fn decode_bands_within(
+        bytes: &[u8],
+        bands: Bands,
+        name: &str,
+        max_bytes: u64,
+    ) -> crate::error::Result<Self> {
+        bands::decode(bytes, bands, Budget(max_bytes))
+            .map_err(|reason| Error::Decode { name: name.to_owned(), reason })
     }
 
     /// Decodes a JPEG, PNG, WebP, BMP, TIFF or GIF file, whichever its first bytes say; of several pictures the first. The EXIF

@@ -2,10 +2,14 @@
 
 use std::io::Cursor;
 
+use ::image::metadata::Orientation;
 use ::image::{ColorType, ImageDecoder, ImageReader, Limits, RgbImage};
 
+use super::bands;
 use super::budget::{Budget, Needs};
 use super::{rgb, said, upright, webp};
+use crate::bands::Bands;
+use crate::image::Image;
 
 /// Whether a file begins as one of these does.
 pub(super) fn is_raster(bytes: &[u8]) -> bool {
@@ -21,6 +25,26 @@ pub(super) fn decode(bytes: &[u8], budget: Budget) -> Result<RgbImage, String> {
     let pixels = read(decoder, &needs, kind).map_err(said)?;
     let image = RgbImage::from_raw(width, height, pixels).expect("there are width x height x 3 bytes");
     Ok(upright(image, orientation))
+}
+
+/// Decodes every channel of a PNG as it is. Grey of fewer bits has 8, and a palette is RGB.
+pub(super) fn decode_bands(
+    bytes: &[u8],
+    bands: Bands,
+    budget: Budget,
+) -> Result<(Image, Orientation), String> {
+    let (decoder, Needs { orientation, decoded, .. }) = open(bytes, budget)?;
+    let (kind, (width, height)) = (decoder.color_type(), decoder.dimensions());
+    let (channels, size) = (usize::from(kind.channel_count()), [height as usize, width as usize]);
+    bands::expect(channels, bands)?;
+    let has_words = usize::from(kind.bytes_per_pixel()) == 2 * channels;
+    let working = if has_words { decoded } else { 0 };
+    let budget = budget.without_metadata();
+    bands::afford(budget, size, kind.bytes_per_pixel().into(), working, orientation)?;
+    let mut pixels = vec![0; decoded as usize];
+    decoder.read_image(&mut pixels).map_err(said)?;
+    let samples = if has_words { bands::words(&pixels).into() } else { pixels.into() };
+    Ok((Image::of_channels(size[0], size[1], channels, samples), orientation))
 }
 
 /// `[height, width]` of the upright picture. No pixel is decoded.

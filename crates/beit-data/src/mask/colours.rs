@@ -38,7 +38,7 @@ impl Mask {
 }
 
 impl Image {
-    /// The picture under its mask: `(1 - alpha) pixel + alpha colour`, rounded. Ignored pixels stay as they are. Numbers beyond the
+    /// The picture, as it is [shown](Self::shown), under its mask: `(1 - alpha) pixel + alpha colour`, rounded. Ignored pixels stay as they are. Numbers beyond the
     /// colours have those of [`palette`].
     ///
     /// # Panics
@@ -48,7 +48,7 @@ impl Image {
     pub fn overlaid(&self, mask: &Mask, colours: &[[u8; 3]], alpha: f32) -> Self {
         assert_eq!([self.height(), self.width()], [mask.height(), mask.width()], "sizes differ");
         let colours = all_colours(colours);
-        let mut image = self.clone();
+        let mut image = self.shown().into_owned();
         for (pixel, &id) in image.pixels_mut().as_chunks_mut::<3>().0.iter_mut().zip(mask.ids()) {
             if id != Mask::IGNORED {
                 let colour = colours[usize::from(id)];

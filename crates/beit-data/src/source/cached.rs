@@ -40,7 +40,7 @@ impl Source for Cached {
             return Ok(Image::clone(image));
         }
         let image = self.source.image(index)?;
-        let bytes = image.pixels().len();
+        let bytes = image.samples().bytes();
         if self.reserve(bytes) && self.pictures[index].set(Box::new(image.clone())).is_err() {
             // Another thread was first.
             self.budget.fetch_add(bytes, Ordering::Relaxed);

@@ -10,6 +10,7 @@ use super::kinds::Unread;
 use super::names::{Names, os_name};
 use super::paths::Paths;
 use super::scan::folders_below;
+use crate::bands::Bands;
 use crate::error::Result;
 use crate::split::Split;
 
@@ -24,15 +25,16 @@ struct Key {
     /// As it is written: so the names of images begin, and what is said of them.
     spelt: PathBuf,
     split: Split,
+    /// How pictures are read. Which files are pictures depends on whether there is a number here.
+    bands: Option<Bands>,
 }
 
 /// Opens a folder by its index where that holds, else by walking through it.
-pub(super) fn open(dir: &Path, split: Split, indexing: &Indexing) -> Result<Folder> {
+pub(super) fn open(dir: &Path, split: Split, bands: Option<Bands>, indexing: &Indexing) -> Result<Folder> {
     let whole = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
-    let key = Key { whole, spelt: dir.to_owned(), split };
-    let Some(place) = indexing.place_in_cache(&key.whole, &format!("{split}-{}", spelling(&key.spelt)))
-    else {
-        return Folder::open(dir, split);
+    let key = Key { whole, spelt: dir.to_owned(), split, bands };
+    let Some(place) = indexing.place_in_cache(&key.whole, &key.part()) else {
+        return Folder::open_as(dir, split, bands);
     };
     let problem = match read(&place, Kind::Folder) {
         Stored::None => None,
@@ -44,13 +46,21 @@ pub(super) fn open(dir: &Path, split: Split, indexing: &Indexing) -> Result<Fold
         },
     };
     let begun = SystemTime::now();
-    let mut folder = Folder::open(dir, split)?;
+    let mut folder = Folder::open_as(dir, split, bands)?;
     let kept =
         if folder.paths.len() >= indexing.least_files { keep(&place, &key, &folder, begun) } else { None };
     let made =
         problem.map(|why| format!("{}: its index {} is made again: {why}", dir.display(), place.display()));
     folder.notes.extend(made.into_iter().chain(kept));
     Ok(folder)
+}
+
+impl Key {
+    /// What tells indices of one folder apart.
+    fn part(&self) -> String {
+        let channels = if self.bands.is_some() { "channels-" } else { "" };
+        format!("{}-{channels}{}", self.split, spelling(&self.spelt))
+    }
 }
 
 /// What tells ways to write one path apart, in few letters.
@@ -115,6 +125,7 @@ fn encode(key: &Key, seen: &Seen, folder: &Folder) -> Writer {
         to.bytes(path.as_os_str().as_encoded_bytes());
     }
     to.u32(key.split as u32);
+    to.u32(key.bands.is_some().into());
     to.names(&seen.folders);
     seen.times.iter().for_each(|time| time.write(&mut to));
     folder.paths.write(&mut to);
@@ -139,6 +150,7 @@ fn decode(contents: &[u8], key: &Key) -> Option<Found> {
         (from.bytes()? == path.as_os_str().as_encoded_bytes()).then_some(())?;
     }
     (from.u32()? == key.split as u32).then_some(())?;
+    (from.u32()? == u32::from(key.bands.is_some())).then_some(())?;
     let folders = from.names()?;
     let times = (0..folders.len()).map(|_| Stamp::read(&mut from)).collect::<Option<_>>()?;
     let paths = Paths::read(&mut from)?;
@@ -149,7 +161,7 @@ fn decode(contents: &[u8], key: &Key) -> Option<Found> {
     let sound = from.0.is_empty() && labelled && known;
     sound.then_some(Found {
         seen: Seen { folders, times },
-        folder: Folder { paths, labels, class_names, unread, notes },
+        folder: Folder { paths, labels, class_names, unread, notes, bands: key.bands },
     })
 }
 

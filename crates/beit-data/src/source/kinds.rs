@@ -5,9 +5,10 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::path::Path;
 
+use crate::bands::Bands;
+
 /// Endings of images, compared without case. Of a GIF the first picture is read.
-pub(crate) const READ: [&str; 10] =
-    ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "tif", "tiff", "gif"];
+const READ: [&str; 10] = ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "tif", "tiff", "gif"];
 /// Endings of what holds pictures too, and is not read.
 const UNREAD: [&str; 44] = [
     "ai", "apng", "arw", "avif", "cr2", "cr3", "dcm", "dib", "dng", "emf", "eps", "exr", "hdr", "heic",
@@ -15,6 +16,8 @@ const UNREAD: [&str; 44] = [
     "orf", "pbm", "pcx", "pgm", "pnm", "ppm", "psb", "psd", "qoi", "raf", "raw", "rw2", "svg", "tga", "wmf",
     "xcf",
 ];
+/// The ending of arrays of NumPy.
+const ARRAY: &str = "npy";
 /// Folders that a system puts beside its user's own: nothing in them is theirs.
 const FOREIGN: [&str; 4] = ["__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"];
 
@@ -28,15 +31,21 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) fn of(name: &OsStr) -> Self {
+    /// Arrays of NumPy are read only where pictures are read as they are, with so many channels.
+    pub(crate) fn of(name: &OsStr, bands: Option<Bands>) -> Self {
         let Some(ending) = Path::new(name).extension().and_then(OsStr::to_str) else { return Self::Other };
         let ending = ending.to_ascii_lowercase();
         match ending.as_str() {
-            known if READ.contains(&known) => Self::Image,
+            known if is_read(known, bands) => Self::Image,
             known if UNREAD.contains(&known) => Self::Unread(ending),
             _ => Self::Other,
         }
     }
+}
+
+/// Whether files of an ending, in small letters, are pictures.
+pub(crate) fn is_read(ending: &str, bands: Option<Bands>) -> bool {
+    READ.contains(&ending) || ending == ARRAY && bands.is_some()
 }
 
 /// Whether nothing of this name is looked at: hidden files, the `._a.png` that macOS writes beside `a.png` among them, and folders
@@ -112,11 +121,15 @@ mod tests {
 
     #[test]
     fn endings_tell_what_a_file_is() {
-        let kind = |name: &str| Kind::of(OsStr::new(name));
+        let kind = |name: &str| Kind::of(OsStr::new(name), None);
         for name in ["a.jpg", "a.JPE", "a.Jfif", "a.b.TIF", "a.tiff", "a.bmp", "a.GIF", "a.png", "a.webp"] {
             assert_eq!(kind(name), Kind::Image, "{name}");
         }
         assert_eq!(kind("a.HEIC"), Kind::Unread("heic".into()));
+        assert_eq!(kind("a.npy"), Kind::Unread("npy".into()));
+        let of_channels = |name: &str| Kind::of(OsStr::new(name), Bands::new(5));
+        assert_eq!([of_channels("a.NPY"), of_channels("a.tif")], [Kind::Image, Kind::Image]);
+        assert_eq!(of_channels("a.npz"), Kind::Unread("npz".into()));
         for name in ["notes.txt", "jpg", "a.", "noext", "Thumbs.db", "labels.csv"] {
             assert_eq!(kind(name), Kind::Other, "{name}");
         }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::scan::{Entries, entries, has_images_below};
 use super::spelling::class_name;
+use crate::bands::Bands;
 use crate::error::Result;
 use crate::split::Split;
 
@@ -27,11 +28,11 @@ pub(crate) enum Training {
 }
 
 impl Layout {
-    /// The layout of `dir`, and what its owner should know of it.
-    pub(crate) fn find(dir: &Path) -> Result<(Self, Option<String>)> {
-        let found = entries(dir)?;
+    /// The layout of `dir`, where pictures are read so, and what its owner should know of it.
+    pub(crate) fn find(dir: &Path, bands: Option<Bands>) -> Result<(Self, Option<String>)> {
+        let found = entries(dir, bands)?;
         if found.folders.iter().all(|folder| split_of(folder).is_none()) {
-            return Ok((Self::Whole, doubt(dir, &found)?));
+            return Ok((Self::Whole, doubt(dir, &found, bands)?));
         }
         let folders = Folders::sort(found)?;
         let layout = folders.layout()?;
@@ -145,14 +146,14 @@ impl Folders {
 }
 
 /// A warning where folders that are about to be read as classes look like splits of another name.
-fn doubt(dir: &Path, found: &Entries) -> Result<Option<String>> {
+fn doubt(dir: &Path, found: &Entries, bands: Option<Bands>) -> Result<Option<String>> {
     if found.has_images {
         return Ok(None);
     }
     let mut common: Option<BTreeSet<String>> = None;
     let mut looked_at = Vec::new();
     for folder in &found.folders {
-        let inside = entries(folder)?;
+        let inside = entries(folder, bands)?;
         if inside.has_images {
             return Ok(None);
         }
@@ -177,14 +178,14 @@ fn doubt(dir: &Path, found: &Entries) -> Result<Option<String>> {
 }
 
 fn holds_images(folder: &Path) -> Result<bool> {
-    let found = entries(folder)?;
+    let found = entries(folder, None)?;
     Ok(found.has_images || found.unread.files() > 0)
 }
 
 /// Whether a folder has folders of the same names as others in it.
 fn shares_names(folder: &Path, others: &[PathBuf]) -> Result<bool> {
     let others: BTreeSet<String> = others.iter().map(|folder| class_name(folder)).collect();
-    Ok(entries(folder)?.folders.iter().any(|folder| others.contains(&class_name(folder))))
+    Ok(entries(folder, None)?.folders.iter().any(|folder| others.contains(&class_name(folder))))
 }
 
 fn known_names() -> String {

@@ -35,7 +35,7 @@ pub use idx::Idx;
 pub use index::Indexing;
 pub use kinds::Unread;
 pub(crate) use kinds::endings;
-pub use open::{SCHEMES, open, open_with, places};
+pub use open::{SCHEMES, open, open_as, open_with, places};
 pub use pairs::Pairs;
 pub use part::Part;
 #[cfg(feature = "fashion-mnist")]
@@ -69,7 +69,7 @@ pub trait Source: Send + Sync {
     fn image(&self, index: usize) -> Result<Image>;
 
     /// The file of picture `index` as it is, for whoever decodes it in another way than [`image`](Self::image). None where it has no
-    /// file of its own.
+    /// file of its own, and where it is read with its own channels, of which nothing but `image` knows the number.
     ///
     /// # Errors
     ///

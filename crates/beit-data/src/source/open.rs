@@ -7,6 +7,7 @@ use super::table_spec::Spec;
 use super::{Folder, Idx, Indexing, Pairs, Source, Tar};
 #[cfg(feature = "fashion-mnist")]
 use super::{Scenes, fashion_mnist};
+use crate::bands::Bands;
 use crate::error::{Error, Result};
 use crate::split::Split;
 
@@ -35,38 +36,69 @@ pub const SCHEMES: &[&str] = &[
 ///
 /// [`Error::UnknownSource`], or what opening the source says.
 pub fn open(spec: &str, split: Split) -> Result<Arc<dyn Source>> {
-    open_with(spec, split, &Indexing::standard())
+    open_as(spec, split, None)
 }
 
-/// [`open`] where what sources find is kept as `indexing` says.
+/// The same with pictures of so many channels, which are read as they are ([`Image::open_as`](crate::Image::open_as)): of `folder`, `masks`,
+/// `tar` and tables, and `scenes`, which have three.
 ///
 /// # Errors
 ///
-/// Those of [`open`].
-pub fn open_with(spec: &str, split: Split, indexing: &Indexing) -> Result<Arc<dyn Source>> {
+/// [`Error::NoBands`] for other sources, or those of [`open`].
+pub fn open_as(spec: &str, split: Split, bands: Option<Bands>) -> Result<Arc<dyn Source>> {
+    open_with(spec, split, bands, &Indexing::standard())
+}
+
+/// [`open_as`] where what sources find is kept as `indexing` says.
+///
+/// # Errors
+///
+/// Those of [`open_as`].
+pub fn open_with(
+    spec: &str,
+    split: Split,
+    bands: Option<Bands>,
+    indexing: &Indexing,
+) -> Result<Arc<dyn Source>> {
+    if let Some(expected) = bands {
+        check_bands(spec, expected)?;
+    }
     match spec.split_once(':') {
         Some(("idx", dir)) => Ok(Arc::new(Idx::open(Path::new(dir), split)?)),
-        Some(("folder", dir)) => Ok(Arc::new(Folder::open_indexed(Path::new(dir), split, indexing)?)),
-        Some(("tar", shards)) => Ok(Arc::new(Tar::open(shards, split, indexing)?)),
+        Some(("folder", dir)) => Ok(Arc::new(Folder::open_indexed(Path::new(dir), split, bands, indexing)?)),
+        Some(("tar", shards)) => Ok(Arc::new(Tar::open_as(shards, split, bands, indexing)?)),
         Some(("ade", dir)) => Ok(Arc::new(Pairs::ade(Path::new(dir), split)?)),
         Some(("masks", paths)) => {
             let paths: Vec<&Path> = paths.split(',').map(Path::new).collect();
             match paths[..] {
-                [images, masks] => Ok(Arc::new(Pairs::open(images, masks, None, split)?)),
-                [images, masks, classes] => Ok(Arc::new(Pairs::open(images, masks, Some(classes), split)?)),
+                [images, masks] => Ok(Arc::new(Pairs::open_as(images, masks, None, split, bands)?)),
+                [images, masks, classes] => {
+                    Ok(Arc::new(Pairs::open_as(images, masks, Some(classes), split, bands)?))
+                }
                 _ => Err(Error::UnknownSource { spec: spec.to_owned(), known: SCHEMES }),
             }
         }
         #[cfg(feature = "parquet")]
-        Some(("parquet", places)) => Ok(Arc::new(super::Table::parquet(places, split)?)),
+        Some(("parquet", places)) => Ok(Arc::new(super::Table::parquet(places, split)?.seen_as(bands))),
         #[cfg(feature = "arrow")]
-        Some(("arrow", places)) => Ok(Arc::new(super::Table::arrow(places, split)?)),
+        Some(("arrow", places)) => Ok(Arc::new(super::Table::arrow(places, split)?.seen_as(bands))),
         #[cfg(feature = "fashion-mnist")]
         None if spec == "fashion-mnist" => Ok(fashion_mnist(split)),
         #[cfg(feature = "fashion-mnist")]
         None if spec == "scenes" => Ok(Arc::new(Scenes::standard(split))),
         _ => Err(Error::UnknownSource { spec: spec.to_owned(), known: SCHEMES }),
     }
+}
+
+/// Refuses a source whose pictures have other channels, whatever is in its files.
+fn check_bands(spec: &str, expected: Bands) -> Result<()> {
+    let found = match spec.split_once(':').map_or(spec, |(scheme, _)| scheme) {
+        "fashion-mnist" | "idx" => "grey of 8 bits, which a model sees as RGB",
+        "scenes" if expected.count() == 3 => return Ok(()),
+        "scenes" | "ade" => "RGB of 8 bits",
+        _ => return Ok(()),
+    };
+    Err(Error::NoBands { spec: spec.to_owned(), found, expected })
 }
 
 /// The files and folders that a string names.

@@ -8,6 +8,7 @@ use super::paths::Paths;
 use super::reading::Reading;
 use super::scan::{Found, images_below};
 use super::{Source, file_version};
+use crate::bands::Bands;
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::mask::{ClassTable, Mask};
@@ -24,6 +25,8 @@ pub struct Pairs {
     masks: Vec<PathBuf>,
     meaning: Meaning,
     notes: Vec<String>,
+    /// How pictures are read.
+    bands: Option<Bands>,
 }
 
 impl Pairs {
@@ -40,12 +43,27 @@ impl Pairs {
     /// [`Error::NoFolder`], [`Error::NoSplit`], [`Error::NoImages`], [`Error::NestedMasks`], [`Error::MaskClasses`], [`Error::Read`], and
     /// [`Error::NoMask`] for the first image without a mask.
     pub fn open(images: &Path, masks: &Path, classes: Option<&Path>, split: Split) -> Result<Self> {
+        Self::open_as(images, masks, classes, split, None)
+    }
+
+    /// The same with pictures of so many channels, which are read as they are ([`Image::open_as`]); `npy` files are read then too.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_as(
+        images: &Path,
+        masks: &Path,
+        classes: Option<&Path>,
+        split: Split,
+        bands: Option<Bands>,
+    ) -> Result<Self> {
         let table = classes.map(ClassTable::open).transpose()?;
         check_folders(images, masks)?;
-        let found = images_below(masks)?;
+        let found = images_below(masks, None)?;
         let meaning =
             table.map_or_else(|| Meaning::values(found.paths().filter(|path| is_png(path))), Meaning::Table);
-        Self::find(images, (masks, &found), meaning, split)
+        Self::find(images, (masks, &found), meaning, split, bands)
     }
 
     /// Opens a split of ADE20K's scene parsing (`ADEChallengeData2016`): `dir`, or a folder of that name in it, has
@@ -61,15 +79,21 @@ impl Pairs {
         let (images, masks) = (dir.join("images"), dir.join("annotations"));
         check_folders(&images, &masks)?;
         let meaning = Meaning::ade(&dir.join("objectInfo150.txt"))?;
-        Self::find(&images, (&masks, &images_below(&masks)?), meaning, split)
+        Self::find(&images, (&masks, &images_below(&masks, None)?), meaning, split, None)
     }
 
-    fn find(root: &Path, masks: (&Path, &Found), meaning: Meaning, split: Split) -> Result<Self> {
-        let (reading, mut notes) = images_of(root, split)?;
+    fn find(
+        root: &Path,
+        masks: (&Path, &Found),
+        meaning: Meaning,
+        split: Split,
+        bands: Option<Bands>,
+    ) -> Result<Self> {
+        let (reading, mut notes) = images_of(root, split, bands)?;
         notes.extend(reading.notes(root));
         let images = reading.paths;
         let masks = matched(root, &images, masks)?;
-        Ok(Self { images, masks, meaning, notes })
+        Ok(Self { images, masks, meaning, notes, bands })
     }
 }
 
@@ -88,8 +112,8 @@ fn check_folders(images: &Path, masks: &Path) -> Result<()> {
 }
 
 /// The images of a split, and how it was found.
-fn images_of(dir: &Path, split: Split) -> Result<(Reading, Vec<String>)> {
-    let (layout, note) = Layout::find(dir)?;
+fn images_of(dir: &Path, split: Split, bands: Option<Bands>) -> Result<(Reading, Vec<String>)> {
+    let (layout, note) = Layout::find(dir, bands)?;
     let folders = match (layout, split) {
         (Layout::Splits { train: Some(Training::Folder(train)), .. }, Split::Train) => vec![train],
         (Layout::Splits { train: Some(Training::Classes(folders)), .. }, Split::Train) => folders,
@@ -99,7 +123,7 @@ fn images_of(dir: &Path, split: Split) -> Result<(Reading, Vec<String>)> {
     };
     let mut reading = Reading::default();
     for folder in &folders {
-        reading.add_unlabelled(images_below(folder)?);
+        reading.add_unlabelled(images_below(folder, bands)?);
     }
     if reading.paths.len() == 0 {
         let path = folders.into_iter().next().unwrap_or_else(|| dir.to_owned());
@@ -138,7 +162,7 @@ impl Source for Pairs {
     }
 
     fn image(&self, index: usize) -> Result<Image> {
-        Image::open(self.images.get(index))
+        Image::open_as(self.images.get(index), self.bands)
     }
 
     fn label(&self, _: usize) -> Option<u32> {
@@ -150,7 +174,7 @@ impl Source for Pairs {
     }
 
     fn size(&self, index: usize) -> Result<[usize; 2]> {
-        Image::size_of(self.images.get(index))
+        Image::size_as(self.images.get(index), self.bands)
     }
 
     fn mask(&self, index: usize) -> Result<Option<Mask>> {

@@ -10,6 +10,7 @@ use super::kinds::{Kind, Unread, is_skipped};
 use super::names::{Names, os_name};
 use super::paths::Paths;
 use super::spelling::class_name;
+use crate::bands::Bands;
 use crate::error::{Error, Result};
 
 /// Folders inside folders that are followed.
@@ -32,7 +33,8 @@ impl Entries {
     }
 }
 
-pub(crate) fn entries(folder: &Path) -> Result<Entries> {
+/// What lies directly in a folder, where pictures are read so.
+pub(crate) fn entries(folder: &Path, bands: Option<Bands>) -> Result<Entries> {
     let error = |source| Error::Read { path: folder.to_owned(), source };
     let mut found = Entries::of_folders(&[]);
     for entry in fs::read_dir(folder).map_err(error)? {
@@ -45,7 +47,7 @@ pub(crate) fn entries(folder: &Path) -> Result<Entries> {
             found.folders.push(entry.path());
             continue;
         }
-        match Kind::of(&name) {
+        match Kind::of(&name, bands) {
             Kind::Image => found.has_images = true,
             Kind::Unread(ending) => found.unread.add(ending),
             Kind::Other => {}
@@ -73,14 +75,14 @@ pub(crate) fn sorted_files(folder: &Path) -> Result<Vec<PathBuf>> {
 /// Whether there is an image, or what looks like one, anywhere below a folder.
 pub(crate) fn has_images_below(folder: &Path) -> bool {
     walk(folder).flatten().any(|entry| {
-        !entry.file_type().is_dir() && entry.depth() > 0 && Kind::of(entry.file_name()) != Kind::Other
+        !entry.file_type().is_dir() && entry.depth() > 0 && Kind::of(entry.file_name(), None) != Kind::Other
     })
 }
 
 /// What is in a folder and in the folders inside it. Links are followed. The order is fixed, since the random choices for an image
 /// depend on its number: the images of a folder come in the order of their names, then its folders in the order of theirs.
-pub(crate) fn images_below(folder: &Path) -> Result<Found> {
-    let mut found = Found::default();
+pub(crate) fn images_below(folder: &Path, bands: Option<Bands>) -> Result<Found> {
+    let mut found = Found { bands, ..Found::default() };
     for entry in walk(folder) {
         match entry {
             Ok(entry) if entry.file_type().is_dir() => found.folder(entry.depth(), entry.into_path())?,
@@ -116,6 +118,8 @@ pub(crate) struct Found {
     pub(crate) unread: Unread,
     /// GIFs, of which only the first picture is read.
     pub(crate) gifs: usize,
+    /// How pictures are read.
+    bands: Option<Bands>,
 }
 
 impl Found {
@@ -145,7 +149,7 @@ impl Found {
 
     /// A file comes between the folders beside it, so its own folder need not be the one that was met last.
     fn file(&mut self, depth: usize, name: &OsStr) {
-        match Kind::of(name) {
+        match Kind::of(name, self.bands) {
             Kind::Image => {
                 self.gifs += usize::from(name.to_ascii_lowercase().as_encoded_bytes().ends_with(b".gif"));
                 self.folders[self.inside[depth - 1]].1.push(name.as_encoded_bytes());

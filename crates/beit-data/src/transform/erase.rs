@@ -19,7 +19,7 @@ impl RandomErasing {
     /// Probability 0.25, area 0.02 to 1/3, aspect 0.3 to 1/0.3: BEiT fine-tuning (`--reprob 0.25`).
     pub const STANDARD: Self = Self { probability: 0.25, area: [0.02, 1.0 / 3.0], aspect: [0.3, 1.0 / 0.3] };
 
-    /// Changes normalised `pixels [3, H, W]` of `size [H, W]`; says which region, if any.
+    /// Changes normalised `pixels [C, H, W]` of `size [H, W]`; says which region, if any.
     pub fn apply(&self, pixels: &mut [f32], size: [usize; 2], rng: &mut SampleRng) -> Option<CropBox> {
         if !chance(rng, self.probability) {
             return None;

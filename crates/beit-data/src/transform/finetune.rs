@@ -23,7 +23,7 @@ pub struct FinetuneTransform {
 }
 
 impl FinetuneTransform {
-    /// `[3, H, W]`, or `[1, H, W]` in grey.
+    /// `[C, H, W]`.
     #[must_use]
     pub fn apply(&self, image: &Image, rng: &mut SampleRng) -> Vec<f32> {
         self.apply_reduced(image, image.size(), rng)

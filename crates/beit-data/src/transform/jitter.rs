@@ -33,7 +33,11 @@ impl ColourJitter {
         Self { brightness: deviation, contrast: deviation, saturation: deviation }
     }
 
-    /// Changes the picture.
+    /// Changes the picture, which is RGB of 8 bits; [`NONE`](Self::NONE) leaves any other as it is. As many numbers are drawn in either case.
+    ///
+    /// # Panics
+    ///
+    /// If another is to be changed.
     pub fn apply(&self, image: &mut Image, rng: &mut SampleRng) {
         for step in self.draw(rng) {
             match step {

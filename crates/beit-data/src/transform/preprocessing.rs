@@ -113,7 +113,7 @@ impl Preprocessing {
         std::array::from_fn(|axis| size[axis].max(sides[axis] * size[axis] / self.size[axis]))
     }
 
-    /// `[3, H, W]`, or `[1, H, W]` of a model that sees grey.
+    /// `[C, H, W]` of the channels that are seen: 3 of colour, 1 of grey.
     #[must_use]
     pub fn apply(&self, image: &Image) -> Vec<f32> {
         self.normalise.planes(&self.view(image))
@@ -191,6 +191,9 @@ impl fmt::Display for Preprocessing {
         match channels {
             Channels::Colour => write!(f, ", {filter:?}, mean {mean:?}, deviation {std:?}"),
             Channels::Grey => write!(f, ", grey, {filter:?}, mean {}, deviation {}", mean[0], std[0]),
+            Channels::Own(bands) => {
+                write!(f, ", {bands} channels as they are, {filter:?}, mean {mean:?}, deviation {std:?}")
+            }
         }
     }
 }
@@ -240,16 +243,13 @@ fn bordered(image: &Image, sides: [usize; 2], preprocessing: &Preprocessing) -> 
     let seen = [sides[0].min(height), sides[1].min(width)];
     let part = image.resize_part(sides, centre(sides, seen), filter);
     let mean = match normalise.channels {
-        Channels::Colour => normalise.mean,
-        Channels::Grey => [normalise.mean[0]; 3],
+        Channels::Colour | Channels::Own(_) => normalise.mean.to_vec(),
+        Channels::Grey => vec![normalise.mean[0]; 3],
     };
-    let fill = mean.map(|mean| (255.0 * mean).round_ties_even() as u8);
-    let mut pixels = fill.repeat(height * width);
-    let (top, left) = ((height - seen[0]) / 2, (width - seen[1]) / 2);
-    for (row, seen_row) in part.pixels().chunks_exact(seen[1] * 3).enumerate() {
-        pixels[((top + row) * width + left) * 3..][..seen[1] * 3].copy_from_slice(seen_row);
-    }
-    Image::new(height, width, pixels)
+    let ground = part.samples().repeated(&mean, height * width);
+    let mut whole = Image::of_channels(height, width, part.channels(), ground);
+    whole.put(&part, [(height - seen[0]) / 2, (width - seen[1]) / 2]);
+    whole
 }
 
 /// The central part of a picture of `outer [H, W]` pixels.

@@ -47,7 +47,7 @@ impl ClassShare {
 }
 
 impl SegmentationTransform {
-    /// Pixels `[3, H, W]`, or `[1, H, W]` in grey, and labels `[H · W]`. Padding has pixels of 0 after normalisation, and is ignored.
+    /// Pixels `[C, H, W]`, and labels `[H · W]`. Padding has pixels of 0 after normalisation, and is ignored.
     ///
     /// # Panics
     ///
@@ -123,7 +123,7 @@ pub struct SegmentationView {
 /// The pixels of a whole picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Planes {
-    /// Normalised, `[3, H, W]`, or `[1, H, W]` in grey.
+    /// Normalised, `[C, H, W]`.
     pub pixels: Vec<f32>,
     /// H.
     pub height: usize,

@@ -15,7 +15,7 @@ pub struct TokenizerTransform {
 }
 
 impl TokenizerTransform {
-    /// Random flip and region, resized (Lanczos) and mapped by [`logit_laplace`]: `[3, h, w]`.
+    /// Random flip and region, resized (Lanczos) and mapped by [`logit_laplace`]: `[C, h, w]`.
     #[must_use]
     pub fn apply(&self, image: Image, rng: &mut SampleRng) -> Vec<f32> {
         let size = image.size();
@@ -41,7 +41,7 @@ impl TokenizerTransform {
         logit_laplace(&region.resize(self.size, Filter::Lanczos))
     }
 
-    /// The whole picture, resized (Lanczos) and mapped by [`logit_laplace`], with nothing random: `[3, h, w]`.
+    /// The whole picture, resized (Lanczos) and mapped by [`logit_laplace`], with nothing random: `[C, h, w]`.
     #[must_use]
     pub fn whole(&self, image: &Image) -> Vec<f32> {
         logit_laplace(&image.resize(self.size, Filter::Lanczos))

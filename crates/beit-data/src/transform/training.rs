@@ -43,7 +43,7 @@ impl Preprocessing {
     }
 
     /// Augmentation of semantic segmentation with the settings of the released code: a base scale of (4 S, S) for pictures of S pixels,
-    /// which is (2048, 512) for 512. Small images are kept near their own size.
+    /// which is (2048, 512) for 512. Small images are kept near their own size. Light and colour of channels that are read as they are stay.
     #[must_use]
     pub const fn segment(&self) -> SegmentationTransform {
         let shorter = if self.size[0] < self.size[1] { self.size[0] } else { self.size[1] };
@@ -52,7 +52,10 @@ impl Preprocessing {
             scale: if self.is_small() { RandomScale::SMALL } else { RandomScale::standard(shorter) },
             class_share: Some(ClassShare::STANDARD),
             flip: FLIP,
-            photometric: Some(PhotometricDistortion::STANDARD),
+            photometric: match self.normalise.channels.bands() {
+                Some(_) => None,
+                None => Some(PhotometricDistortion::STANDARD),
+            },
             normalise: self.normalise,
         }
     }

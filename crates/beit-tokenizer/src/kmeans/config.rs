@@ -6,6 +6,8 @@ use crate::{Codebook, Config, Error};
 /// The extents of a tokenizer by k-means. The fields are public; [`validate`](KMeansConfig::validate) before use.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct KMeansConfig {
+    /// Channels of an image C.
+    pub channels: usize,
     /// Number of visual tokens V.
     pub vocab: usize,
     /// Height and width of a token in pixels: any, for nothing is halved.
@@ -15,22 +17,22 @@ pub struct KMeansConfig {
 }
 
 impl KMeansConfig {
-    /// Tokens of these sides, as many as the small discrete VAE has, at the distance of plain pixels.
+    /// Tokens of these sides in RGB, as many as the small discrete VAE has, at the distance of plain pixels.
     #[must_use]
     pub const fn new(sides: [usize; 2]) -> Self {
-        Self { vocab: Config::small().vocab, sides, mean_weight: 1.0 }
+        Self { channels: Config::small().channels, vocab: Config::small().vocab, sides, mean_weight: 1.0 }
     }
 
     /// How many tokens there are, and how much of an image is one.
     #[must_use]
     pub const fn codebook(&self) -> Codebook {
-        Codebook { vocab: self.vocab, sides: self.sides }
+        Codebook { channels: self.channels, vocab: self.vocab, sides: self.sides }
     }
 
-    /// Numbers of a patch: `3·h·w`.
+    /// Numbers of a patch: `C·h·w`.
     #[must_use]
     pub const fn elements(&self) -> usize {
-        3 * self.sides[0] * self.sides[1]
+        self.channels * self.sides[0] * self.sides[1]
     }
 
     /// Whether there is such a tokenizer.
@@ -42,8 +44,14 @@ impl KMeansConfig {
         if self.vocab > MOST {
             return Err(Error::TooLarge { what: "vocabulary", value: self.vocab, most: MOST });
         }
+        if self.channels > MOST {
+            return Err(Error::TooLarge { what: "number of channels", value: self.channels, most: MOST });
+        }
         if self.vocab == 0 {
             return Err(Error::Zero("vocabulary"));
+        }
+        if self.channels == 0 {
+            return Err(Error::Zero("number of channels"));
         }
         if self.sides.contains(&0) {
             return Err(Error::Zero("side of a token"));
@@ -64,6 +72,7 @@ mod tests {
         let good = KMeansConfig::new([4, 6]);
         assert_eq!(good.validate(), Ok(()));
         assert_eq!(KMeansConfig { vocab: 0, ..good }.validate(), Err(Error::Zero("vocabulary")));
+        assert_eq!(KMeansConfig { channels: 0, ..good }.validate(), Err(Error::Zero("number of channels")));
         assert_eq!(KMeansConfig::new([4, 0]).validate(), Err(Error::Zero("side of a token")));
         for mean_weight in [-1.0, f32::NAN, f32::INFINITY] {
             assert!(KMeansConfig { mean_weight, ..good }.validate().is_err(), "{mean_weight}");

@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 /// count at all.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Features {
-    /// `[3·h·w]`
+    /// `[C·h·w]`
     mean: Vec<f32>,
     /// Pixels of a channel of a patch.
     plane: usize,
@@ -24,10 +24,10 @@ pub struct Features {
 }
 
 impl Features {
-    /// For `patches [M, 3·h·w]`, at least one, of `plane = h·w` pixels a channel.
+    /// For `patches [M, C·h·w]`, at least one, of C channels of `plane = h·w` pixels.
     #[must_use]
-    pub fn new(patches: &[f32], plane: usize, mean_weight: f32) -> Self {
-        let elements = 3 * plane;
+    pub fn new(patches: &[f32], [channels, plane]: [usize; 2], mean_weight: f32) -> Self {
+        let elements = channels * plane;
         let mut sums = vec![0.0f64; elements];
         for patch in patches.chunks_exact(elements) {
             sums.iter_mut().zip(patch).for_each(|(sum, &x)| *sum += f64::from(x));
@@ -37,7 +37,7 @@ impl Features {
         Self { mean, plane, mean_weight }
     }
 
-    /// The features of a patch: `x [3·h·w] -> f(x) [3·h·w]`.
+    /// The features of a patch: `x [C·h·w] -> f(x) [C·h·w]`.
     #[must_use]
     pub fn describe(&self, patch: &[f32]) -> Vec<f32> {
         let mut y: Vec<f32> = patch.iter().zip(&self.mean).map(|(x, mean)| x - mean).collect();

@@ -22,9 +22,9 @@ tree! {
     pub struct KMeans {
         /// The extents that the parameters have.
         config: KMeansConfig = plain,
-        /// `weight [V, 3, h, w]` and `bias [V]` of the logits.
+        /// `weight [V, C, h, w]` and `bias [V]` of the logits.
         pub scores: Linear<T> = tree "scores.",
-        /// `[V, 3, h, w]`: the mean of the patches of each token, in pixels from 0 to 1.
+        /// `[V, C, h, w]`: the mean of the patches of each token, in pixels from 0 to 1.
         pub pictures: T = leaf "pictures" as Weight,
     }
 }
@@ -34,17 +34,17 @@ tree! {
 pub struct Centroids<'a> {
     /// How patches became features.
     pub features: &'a Features,
-    /// `[V, 3·h·w]`, in the space of the features.
+    /// `[V, C·h·w]`, in the space of the features.
     pub centroids: &'a [f32],
-    /// `[V, 3·h·w]`, in pixels from 0 to 1.
+    /// `[V, C·h·w]`, in pixels from 0 to 1.
     pub pictures: &'a [f32],
 }
 
 impl KMeans<Shape> {
     /// The shapes of the parameters.
     pub fn shapes(config: &KMeansConfig) -> Self {
-        let Codebook { vocab, sides: [h, w] } = config.codebook();
-        let patches = Shape::from([vocab, 3, h, w]);
+        let Codebook { channels, vocab, sides: [h, w] } = config.codebook();
+        let patches = Shape::from([vocab, channels, h, w]);
         let scores = Linear { weight: patches, bias: Some(Shape::from([vocab])) };
         Self { config: *config, scores, pictures: patches }
     }
@@ -97,20 +97,21 @@ impl<O: TokenOps + LinearOps + RowOps> VisualTokens<O> for KMeans<O::Tensor> {
         true
     }
     fn pictures(&self, ops: &O, codes: &[u32], grid: [usize; 2]) -> Result<Option<Vec<f32>>, DeviceError> {
-        Ok(Some(lay_out(&ops.read(&self.pictures)?, codes, grid, self.config.sides)))
+        Ok(Some(lay_out(&ops.read(&self.pictures)?, codes, grid, self.config.codebook())))
     }
 }
 
-/// Puts patches in their places: row `codes[i]` of `patches [V, 3·h·w]` becomes patch `i` of the images `[B, 3, height, width]`.
-fn lay_out(patches: &[f32], codes: &[u32], [rows, cols]: [usize; 2], [h, w]: [usize; 2]) -> Vec<f32> {
-    let (elements, width) = (3 * h * w, cols * w);
+/// Puts patches in their places: row `codes[i]` of `patches [V, C·h·w]` becomes patch `i` of the images `[B, C, height, width]`.
+fn lay_out(patches: &[f32], codes: &[u32], [rows, cols]: [usize; 2], codebook: Codebook) -> Vec<f32> {
+    let Codebook { channels, sides: [h, w], .. } = codebook;
+    let (elements, width) = (channels * h * w, cols * w);
     let mut images = vec![0.0; codes.len() * elements];
     for (i, &code) in codes.iter().enumerate() {
         let (image, row, col) = (i / (rows * cols), i / cols % rows, i % cols);
         let patch = &patches[code as usize * elements..][..elements];
         for (line, pixels) in patch.chunks_exact(w).enumerate() {
             let (channel, y) = (line / h, line % h);
-            let top = (image * 3 + channel) * rows * h + row * h + y;
+            let top = (image * channels + channel) * rows * h + row * h + y;
             images[top * width + col * w..][..w].copy_from_slice(pixels);
         }
     }

@@ -20,7 +20,7 @@ fn the_largest_logit_is_the_nearest_centroid() {
     let patches = OPS.patchify(&pixels, SIDES);
     for mean_weight in [1.0, 0.3, 0.0] {
         let config = KMeansConfig { vocab: 7, mean_weight, ..KMeansConfig::new(SIDES) };
-        let features = Features::new(&patches, ELEMENTS / 3, mean_weight);
+        let features = Features::new(&patches, [3, ELEMENTS / 3], mean_weight);
         let centroids = stream.normals(7 * ELEMENTS, 0.2);
         let nearest = |patch: &[f32]| {
             let of_patch = features.describe(patch);
@@ -49,7 +49,7 @@ fn brightness_counts_by_the_square_of_its_weight() {
     let means = difference.chunks_exact(ELEMENTS / 3).map(|channel| channel.iter().sum::<f32>() / n);
     let brightness: f32 = means.map(|mean| mean * mean * n).sum();
     for mean_weight in [1.0f32, 0.5, 0.0] {
-        let features = Features::new(&a, ELEMENTS / 3, mean_weight);
+        let features = Features::new(&a, [3, ELEMENTS / 3], mean_weight);
         let got = squared_distance(&features.describe(&a), &features.describe(&b));
         let want = squared_distance(&a, &b) - (1.0 - mean_weight * mean_weight) * brightness;
         // Thirty rounded squares of numbers below 1.
@@ -60,10 +60,13 @@ fn brightness_counts_by_the_square_of_its_weight() {
 /// Cutting an image into patches, naming each by itself, and putting them back gives the image.
 #[test]
 fn pictures_lie_where_patches_were() {
-    let images: Vec<f32> = (0..2 * 3 * 4 * 10).map(|i| i as f32).collect();
-    let patches = OPS.patchify(&OPS.upload([2, 3, 4, 10], &images), SIDES);
-    let codes: Vec<u32> = (0..8).collect();
-    assert_eq!(lay_out(&patches, &codes, [2, 2], SIDES), images);
+    for channels in [1, 3, 5] {
+        let images: Vec<f32> = (0..2 * channels * 4 * 10).map(|i| i as f32).collect();
+        let patches = OPS.patchify(&OPS.upload([2, channels, 4, 10], &images), SIDES);
+        let codes: Vec<u32> = (0..8).collect();
+        let codebook = KMeansConfig { channels, ..KMeansConfig::new(SIDES) }.codebook();
+        assert_eq!(lay_out(&patches, &codes, [2, 2], codebook), images, "{channels} channels");
+    }
 }
 
 #[test]

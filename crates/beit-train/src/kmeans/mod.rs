@@ -58,7 +58,7 @@ pub struct Course<'a, E> {
     pub progress: &'a mut dyn Progress,
 }
 
-/// Makes a tokenizer of the views `[B, 3, height, width]` of a loader, `image` being height and width.
+/// Makes a tokenizer of the views `[B, C, height, width]` of a loader, `image` being height and width.
 ///
 /// Where there are fewer different patches than tokens, the tokens that are left over are copies of one that is used, and never
 /// occur.
@@ -78,7 +78,8 @@ pub fn cluster_patches<E: From<Error>>(
     if patches.is_empty() {
         return Err(Error::NoImages { number: 0 }.into());
     }
-    let features = Features::new(&patches, config.elements() / 3, config.mean_weight);
+    let features =
+        Features::new(&patches, [config.channels, config.sides[0] * config.sides[1]], config.mean_weight);
     let points = Points::new(&patches, &features, config);
     let found = rounds::run(&points, config.vocab, recipe, course)?;
     let pictures: Vec<f32> = found

@@ -28,7 +28,7 @@ pub(super) struct Clusters {
 }
 
 impl Points {
-    /// Of `patches [M, 3·h·w]`.
+    /// Of `patches [M, C·h·w]`.
     pub(super) fn new(patches: &[f32], features: &Features, config: &KMeansConfig) -> Self {
         let elements = config.elements();
         let rows = (LOGITS / config.vocab).max(1);
@@ -44,13 +44,13 @@ impl Points {
         self.iter().len()
     }
 
-    /// The points, `[3·h·w]` each.
+    /// The points, `[C·h·w]` each.
     pub(super) fn iter(&self) -> std::vec::IntoIter<&[f32]> {
         let rows: Vec<&[f32]> = self.parts.iter().flat_map(|part| part.chunks_exact(self.elements)).collect();
         rows.into_iter()
     }
 
-    /// The clusters of `centroids [V, 3·h·w]`; of equally near ones the first counts.
+    /// The clusters of `centroids [V, C·h·w]`; of equally near ones the first counts.
     pub(super) fn nearest(&self, centroids: &[f32]) -> Clusters {
         let vocab = centroids.len() / self.elements;
         let squares =

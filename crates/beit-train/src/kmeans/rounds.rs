@@ -15,7 +15,7 @@ const LARGEST_POOL: usize = 1 << 15;
 
 /// Where it ends.
 pub(super) struct Found {
-    /// `[V, 3·h·w]`
+    /// `[V, C·h·w]`
     pub(super) centroids: Vec<f32>,
     /// Of all points.
     pub(super) clusters: Clusters,

@@ -14,7 +14,7 @@ const OF_AN_IMAGE: usize = 16;
 /// Passes over few images, each time augmented anew, at most.
 const PASSES: u64 = 4;
 
-/// Patches `[M, 3·h·w]` of the views of a loader, in their order, as many of each.
+/// Patches `[M, C·h·w]` of the views of a loader, in their order, as many of each.
 pub(super) fn patches(
     config: &KMeansConfig,
     recipe: &KMeansRecipe,
@@ -28,7 +28,7 @@ pub(super) fn patches(
     let mut patches = Vec::new();
     for batch in loader.batches(0..PASSES * loader.batches_per_epoch())? {
         let batch = batch?;
-        let views = OPS.upload([batch.indices.len(), 3, image[0], image[1]], &batch.data);
+        let views = OPS.upload([batch.indices.len(), config.channels, image[0], image[1]], &batch.data);
         let all = OPS.patchify(&views, config.sides);
         for (view, &index) in all.chunks_exact(positions * elements).zip(&batch.indices) {
             for position in spread(positions, share, [recipe.seed, batch.epoch, index as u64]) {

@@ -60,7 +60,7 @@ impl<O: Ops, K: VisualTokens<O>> Task<O> for MaskedImages<'_, K> {
         finished: &mut Finished<'_, O::Tensor>,
     ) -> Result<Outcome<O::Tensor>> {
         let (vit, images) = (params.vit.config(), batch.indices.len());
-        let masked = Masked::new(ops, vit, self.tokenizer.codebook().sides, &batch.data, images);
+        let masked = Masked::new(ops, vit, self.tokenizer.codebook(), &batch.data, images);
         let codes = masked.codes(ops, self.tokenizer);
         let drop_path = drop_path(ops, vit, moment.seed, batch.epoch, &batch.indices);
         let input = Input { images: &masked.images, mask: Some(&masked.mask), drop_path: drop_path.as_ref() };

@@ -64,7 +64,7 @@ pub fn tokenizer_divergence<O: Ops>(
     [height, width]: [usize; 2],
     batch: &Batch<Vec<f32>>,
 ) -> Result<f64> {
-    let pixels = ops.upload([batch.indices.len(), 3, height, width], &batch.data);
+    let pixels = ops.upload([batch.indices.len(), encoder.config().channels, height, width], &batch.data);
     let (divergences, _) = ops.posterior_kl(&encoder.logits(ops, &pixels));
     Ok(f64::from(ops.read(&divergences)?[0]))
 }
@@ -125,7 +125,7 @@ impl<O: Ops> Task<O> for Tokenization {
     ) -> Result<Outcome<O::Tensor>> {
         let (images, [height, width]) = (batch.indices.len(), self.image);
         let objective = self.recipe.objective(moment.step);
-        let pixels = ops.upload([images, 3, height, width], &batch.data);
+        let pixels = ops.upload([images, params.config().channels, height, width], &batch.data);
         let noise = GumbelNoise { seed: moment.seed, step: moment.number };
         let (losses, saved) = params.forward(ops, &pixels, noise, &objective);
         if moment.alone {

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::json::read_json;
+use beit_data::{MAX_CHANNELS, PerChannel};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 use std::path::{Path, PathBuf};
@@ -110,17 +111,28 @@ impl Keys {
         })
     }
 
-    /// Means or deviations, a number for each channel or one for all. Of a model of other channels than three the first three are given,
-    /// since it is refused where it meets pictures, which says more.
-    pub(crate) fn statistics(&self, key: &str, channels: usize) -> Result<Option<[f32; 3]>> {
+    /// Means or deviations of so many channels, a number for each or one for all. A model of one channel has three of the same.
+    pub(crate) fn statistics(&self, key: &str, channels: usize) -> Result<Option<PerChannel>> {
         match self.map.get(key) {
             Some(Value::Array(values)) if values.len() == channels && !values.is_empty() => {
-                let read =
+                let mut read =
                     values.iter().map(|value| self.read_as(key, value)).collect::<Result<Vec<f32>>>()?;
-                Ok(Some(std::array::from_fn(|channel| read[channel.min(read.len() - 1)])))
+                if channels == 1 {
+                    read = vec![read[0]; 3];
+                }
+                // A model of more channels than pictures have is refused where it meets them, which says more.
+                Ok(PerChannel::new(&read[..read.len().min(MAX_CHANNELS)]))
             }
-            _ => self.list(key),
+            Some(Value::Array(values)) if values.len() > 1 => {
+                Ok(self.list::<3, f32>(key)?.map(PerChannel::rgb))
+            }
+            _ => Ok(self.list::<1, f32>(key)?.map(|[one]| PerChannel::repeated(one, channels))),
         }
+    }
+
+    /// How long a list is; 0 where there is none.
+    pub(crate) fn count(&self, key: &str) -> usize {
+        self.map.get(key).and_then(Value::as_array).map_or(0, Vec::len)
     }
 
     /// Names in their order: a list, or an object whose keys are numbers. A name that is a number is read as text.

@@ -36,11 +36,14 @@ pub(super) fn limit_eps(path: &Path, eps: f64) -> Result<()> {
 const MEAN: RangeInclusive<f32> = 0.0..=255.0;
 /// Their standard deviations. One near 0 makes pixels of thousands.
 const STD: RangeInclusive<f32> = 1e-3..=255.0;
+/// The least of channels that are read as they are: many use a small part of 16 bits, of which one step is 1.5e-5.
+const LEAST_OF_BANDS: f32 = 1e-6;
 
 /// Refuses statistics that no pictures have; what is wrong with them. `names` are those of the fields.
 pub(crate) fn limit_statistics(names: [&str; 2], normalise: &Normalise) -> Result<(), String> {
     let [mean, std] = names;
-    for (name, found, range) in [(mean, normalise.mean, MEAN), (std, normalise.std, STD)] {
+    let least = if normalise.channels.bands().is_some() { LEAST_OF_BANDS } else { *STD.start() };
+    for (name, found, range) in [(mean, normalise.mean, MEAN), (std, normalise.std, least..=*STD.end())] {
         if !found.iter().all(|value| range.contains(value)) {
             let (least, most) = range.into_inner();
             return Err(format!("`{name}` is {found:?}, expected numbers from {least} to {most}"));

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::{TempDir, tempdir};
 
-const CONFIG: KMeansConfig = KMeansConfig { vocab: 5, sides: [2, 3], mean_weight: 0.5 };
+const CONFIG: KMeansConfig = KMeansConfig { channels: 3, vocab: 5, sides: [2, 3], mean_weight: 0.5 };
 
 fn kmeans(ops: &Device) -> KMeans<Tensor> {
     use beit_ops::Device as _;

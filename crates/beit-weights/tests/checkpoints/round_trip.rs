@@ -1,7 +1,7 @@
 //! What is saved is loaded bit for bit, whatever the layout.
 
 use crate::models::{Device, classifier, classifier_config, distinct, mim, mim_config};
-use beit_data::{Filter, Fit, Normalise, Preprocessing};
+use beit_data::{Bands, Channels, Filter, Fit, Normalise, PerChannel, Preprocessing};
 use beit_heads::{Mim, Pooling};
 use beit_ops::prelude::*;
 use beit_ops::{Shape, Tree};
@@ -105,12 +105,31 @@ fn masks_of_any_type() {
     assert_eq!((file.metadata("step"), file.metadata("format")), (Some("7"), Some("pt")));
 }
 
+/// How pictures are read that have other channels than colours, with statistics of dark pictures of 16 bits.
+#[test]
+fn channels_as_they_are_are_said() {
+    let tmp = tempdir().unwrap();
+    for count in [1, 2, 3, 5, 16] {
+        let numbers = |from: f32| -> Vec<f32> { (0..count).map(|c| from * (c + 1) as f32).collect() };
+        let normalise = Normalise {
+            channels: Channels::Own(Bands::new(count).unwrap()),
+            mean: PerChannel::new(&numbers(2e-3)).unwrap(),
+            std: PerChannel::new(&numbers(1e-4)).unwrap(),
+        };
+        write_preprocessing(tmp.path(), &Preprocessing { normalise, ..Preprocessing::unilm([28; 2]) })
+            .unwrap();
+        let read = read_preprocessing(tmp.path()).unwrap().normalise;
+        assert_eq!(read.channels, normalise.channels);
+        assert_eq!((&read.mean[..count], &read.std[..count]), (&normalise.mean[..], &normalise.std[..]));
+    }
+}
+
 #[test]
 fn preprocessors() {
     let tmp = tempdir().unwrap();
     let cropped = Preprocessing {
         filter: Filter::Bicubic,
-        normalise: Normalise { mean: [0.485, 0.456, 0.406], ..Normalise::HALF },
+        normalise: Normalise { mean: [0.485, 0.456, 0.406].into(), ..Normalise::HALF },
         ..Preprocessing::hugging_face([224, 192]).covering(256)
     };
     for preprocessing in [Preprocessing::hugging_face([224, 160]), cropped] {

@@ -51,7 +51,7 @@ fn sizes_and_crops() {
 #[test]
 fn statistics_and_factors() {
     let with = |mean: [f32; 3], std: [f32; 3]| Preprocessing {
-        normalise: Normalise { mean, std, ..Normalise::HALF },
+        normalise: Normalise { mean: mean.into(), std: std.into(), ..Normalise::HALF },
         ..squashed()
     };
     let rows = [
@@ -66,7 +66,8 @@ fn statistics_and_factors() {
     ];
     for (file, expected) in rows {
         let found = read(file.clone()).unwrap();
-        let near = |a: [f32; 3], b: [f32; 3]| (0..3).all(|c| (a[c] - b[c]).abs() < 1e-6);
+        let near =
+            |a: beit_data::PerChannel, b: beit_data::PerChannel| (0..3).all(|c| (a[c] - b[c]).abs() < 1e-6);
         let (a, b) = (found.normalise, expected.normalise);
         assert!(near(a.mean, b.mean) && near(a.std, b.std), "{file}: {found}");
     }

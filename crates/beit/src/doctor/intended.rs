@@ -9,7 +9,7 @@ use crate::recipe::{Asked, Change, Layered, Recipe, merge};
 use crate::settings::{DataSettings, DeviceSettings, OptimisationSettings, RunSettings, Size};
 use crate::train::{
     FinetuneSettings, FinetunedShape, PretrainSettings, planned_pretraining, pretrained_parameters,
-    pretraining_vocab,
+    pretraining_vocab, seen_by_init,
 };
 use beit_heads::MimConfig;
 use std::path::PathBuf;
@@ -69,6 +69,22 @@ impl Intended {
             (None, Verb::Finetune(_)) => None,
         };
         Ok((Self { verb, published }, device))
+    }
+
+    /// Images are looked at as the model sees them that the run begins with, where that model is here.
+    pub(super) fn see_as_init(&mut self) -> Result<()> {
+        let (init, how, data) = match &mut self.verb {
+            Verb::Pretrain(settings) => {
+                (&settings.init, (&settings.model, &settings.loading), &mut settings.data)
+            }
+            Verb::Finetune(settings) => {
+                (&settings.init, (&settings.model, &settings.loading), &mut settings.data)
+            }
+        };
+        if let Some(init) = init.as_deref().filter(|init| init.exists()) {
+            *data = seen_by_init(init, data, how)?;
+        }
+        Ok(())
     }
 
     pub(super) fn data(&self) -> &DataSettings {
@@ -156,7 +172,7 @@ impl Intended {
     ) -> Result<(u128, usize)> {
         match &self.verb {
             Verb::Pretrain(settings) => {
-                let vit = settings.model.config()?;
+                let vit = settings.model.config_for(&settings.data)?;
                 let masker = settings.mask.masker(vit.grid())?;
                 let config = MimConfig { vocab: vocab(settings, &vit)?, vit };
                 let copies = training.kept(settings.average.decay(), 1);
@@ -199,6 +215,7 @@ fn merged<S: Layered>(
         changes.extend(value.map(|value| Change { path: path.to_owned(), value }));
     };
     flag("data.data", asked.data.clone().map(Into::into));
+    flag("data.channels", asked.channels.and_then(|count| i64::try_from(count).ok()).map(Into::into));
     flag("model.preset", asked.preset.and_then(|preset| toml::Value::try_from(preset).ok()));
     flag("training.batch_size", asked.batch_size.and_then(|size| i64::try_from(size).ok()).map(Into::into));
     flag("run.out", asked.out.as_ref().map(|out| out.to_string_lossy().into_owned().into()));

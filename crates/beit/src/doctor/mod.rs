@@ -75,8 +75,9 @@ impl fmt::Display for Finding {
 ///
 /// Settings that there are not: a recipe or a setting of no such name.
 pub fn examine(settings: &DoctorSettings, device: &DeviceSettings, watch: &Watch) -> Result<Vec<Finding>> {
-    let (intended, device) = Intended::of(settings, device)?;
+    let (mut intended, device) = Intended::of(settings, device)?;
     let mut findings = machine::findings(&machine::Machine::here());
+    findings.extend(intended.see_as_init().err().map(|error| settings::refused(&error)));
     let opened = machine::device(&device, &mut findings);
     let opened = opened.unwrap_or_else(Device::cpu);
     let looked = data::look(intended.data(), settings.sample, watch);

@@ -25,6 +25,9 @@ pub struct DoctorSettings {
     /// Images of the run, as pretrain takes them
     #[cfg_attr(feature = "clap", arg(long, value_name = "SPEC"))]
     pub data: Option<String>,
+    /// Channels of these, where they are read as they are
+    #[cfg_attr(feature = "clap", arg(long, value_name = "N"))]
+    pub channels: Option<usize>,
     /// Size of the model
     #[cfg_attr(feature = "clap", arg(long, alias = "model", value_enum))]
     pub preset: Option<Size>,
@@ -48,6 +51,7 @@ impl Default for DoctorSettings {
             recipe: None,
             changes: Vec::new(),
             data: None,
+            channels: None,
             preset: None,
             batch_size: None,
             out: None,

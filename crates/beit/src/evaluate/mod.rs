@@ -156,7 +156,8 @@ impl Classifier {
         if team.leads() {
             settings.check()?;
         }
-        let source = settings.data.open(settings.split())?;
+        let data = settings.data.seen_by(model, self.preprocessing().normalise.channels)?;
+        let source = data.open(settings.split())?;
         watch.notes_of(source.as_ref());
         let looking = self.clone().with_crops(settings.crops);
         looking.refuse_beyond(settings.batch_size().min(source.len()))?;

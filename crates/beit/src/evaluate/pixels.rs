@@ -87,7 +87,8 @@ impl Segmenter {
             settings.check()?;
         }
         self.check(views)?;
-        let source = settings.data.open_once(settings.split())?;
+        let data = settings.data.seen_by(model, self.channels())?;
+        let source = data.open_once(settings.split())?;
         watch.notes_of(source.as_ref());
         let loading = Loading::new(1, 0, &settings.data, self.device(), watch);
         let job = Job { segmenter: self, settings, views, source, loading, watch };

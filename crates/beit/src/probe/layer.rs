@@ -57,14 +57,17 @@ impl Layer {
 
     /// The pixels, in 0 to 1; one channel where all are grey.
     pub(super) fn of_pixels(sight: &Sight) -> Self {
-        let Sight { size: [height, width], channels, train, test } = sight;
+        let Sight { size: [height, width], channels, greatest, train, test } = sight;
         let plane = height * width;
         let image = channels * plane;
         let grey = is_grey(&train.pixels, image, plane) && is_grey(&test.pixels, image, plane);
         let width = if grey { plane } else { image };
         let kept = |seen: &Seen| {
             let images = seen.pixels.chunks_exact(image);
-            images.flat_map(|image| &image[..width]).map(|&byte| f32::from(byte) / 255.0).collect()
+            images
+                .flat_map(|image| &image[..width])
+                .map(|&level| f32::from(level) / f32::from(*greatest))
+                .collect()
         };
         let (train, test) = (kept(train), kept(test));
         Self { name: "pixels".to_owned(), width, train, test, of_pixels: true }
@@ -104,7 +107,7 @@ impl Layer {
 }
 
 /// Whether the channels of all images, of so many values, are equal planes.
-fn is_grey(pixels: &[u8], image: usize, plane: usize) -> bool {
+fn is_grey(pixels: &[u16], image: usize, plane: usize) -> bool {
     pixels.chunks_exact(image).all(|image| {
         let (red, others) = image.split_at(plane);
         others.chunks_exact(plane).all(|other| other == red)
@@ -115,7 +118,7 @@ fn is_grey(pixels: &[u8], image: usize, plane: usize) -> bool {
 mod tests {
     use super::*;
 
-    fn seen(pixels: &[u8]) -> Seen {
+    fn seen(pixels: &[u16]) -> Seen {
         Seen { pixels: pixels.to_vec(), ..Seen::default() }
     }
 
@@ -123,7 +126,13 @@ mod tests {
     fn grey_pixels_are_kept_once() {
         let (grey, red) = ([0, 255, 0, 255, 0, 255], [0, 255, 0, 255, 0, 51]);
         let pixels = |train, test| {
-            Layer::of_pixels(&Sight { size: [1, 2], channels: 3, train: seen(train), test: seen(test) })
+            Layer::of_pixels(&Sight {
+                size: [1, 2],
+                channels: 3,
+                greatest: 255,
+                train: seen(train),
+                test: seen(test),
+            })
         };
         let layer = pixels(&grey, &grey);
         assert_eq!((layer.width, layer.values(), &layer.test[..]), (2, 2, &[0.0, 1.0][..]));

@@ -20,8 +20,8 @@ use crate::loaders::Loading;
 use crate::progress::Watch;
 use crate::ranks::Team;
 use crate::run::data_stamp;
-use crate::settings::{Batches, DataSettings, HeldOutSettings, OpenSettings, Sides};
-use beit_data::{MAX_DECODED_BYTES, Preprocessing, Split};
+use crate::settings::{Batches, DataSettings, HeldOutSettings, ModelSettings, OpenSettings, Sides};
+use beit_data::{Bands, MAX_DECODED_BYTES, Preprocessing, Split};
 use beit_vit::{Config, Preset};
 use layer::Layer;
 use seen::{Look, LookThrough, Sight};
@@ -31,7 +31,7 @@ use serde::Serialize;
 /// 28x28.
 pub(crate) const MOST_PIXELS: usize = 16_000 * 28 * 28;
 /// Bytes of pixels that a probe keeps at most.
-const MOST_BYTES: usize = 1 << 28;
+const MOST_BYTES: usize = 1 << 29;
 
 /// What is probed, and by which images.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -170,6 +170,11 @@ impl Probe {
         watch: &Watch,
     ) -> Result<Self> {
         let ProbeSettings { data, labels, held_out, pool, batches, seed } = settings;
+        let opened = name.map(|name| Opened::new(name, open, watch)).transpose()?;
+        let data = &match (&opened, name) {
+            (Some(opened), Some(name)) => data.seen_by(name, opened.channels()?)?,
+            _ => data.clone(),
+        };
         let images = Labelled::open(data, *labels, *held_out, *seed, watch)?;
         if images.split == HeldOut::Split(Split::Train) {
             unfit!(
@@ -182,9 +187,9 @@ impl Probe {
         let stamps = sources.each_ref().map(|source| data_stamp(source.as_ref()));
         team.same(&stamps.join("; "), |first, other| format!("its data are {other}, in rank 0 {first}"))?;
         let look = Look { sources, loading: &loading, team, most_bytes: MOST_BYTES };
-        let sight = match name {
-            Some(name) => through_model(name, open, *pool, look, device)?,
-            None => without_model(open, &look)?,
+        let sight = match (&opened, name) {
+            (Some(opened), Some(name)) => through_model(name, opened, *pool, look, device)?,
+            _ => without_model(open, data.bands(), &look)?,
         };
         Ok(Self {
             model: name.map(str::to_owned),
@@ -245,18 +250,17 @@ impl Probed {
 
 fn through_model(
     name: &str,
-    open: &OpenSettings,
+    opened: &Opened<'_>,
     pool: ProbePool,
     look: Look<'_>,
     device: &Device,
 ) -> Result<Sight> {
-    let opened = Opened::new(name, open, &look.loading.watch)?;
     opened.refuse_beyond(device)?;
-    device.run(LookThrough { look, name, opened: &opened, pool })
+    device.run(LookThrough { look, name, opened, pool })
 }
 
 /// Pixels alone, prepared as for a new model.
-fn without_model(open: &OpenSettings, look: &Look<'_>) -> Result<Sight> {
+fn without_model(open: &OpenSettings, bands: Option<Bands>, look: &Look<'_>) -> Result<Sight> {
     let size = open.image_size.map_or(Config::new(Preset::Tiny).image, |Sides(size)| size);
     let bytes = size.iter().try_fold(3_usize, |bytes, &side| bytes.checked_mul(side));
     if bytes.is_none_or(|bytes| bytes == 0 || bytes as u64 > MAX_DECODED_BYTES) {
@@ -265,7 +269,9 @@ fn without_model(open: &OpenSettings, look: &Look<'_>) -> Result<Sight> {
     if open.preprocess.is_some() {
         setting!("--preprocess: expected a --model with it");
     }
-    look.see(Preprocessing::unilm(size), &mut |_| Ok(Vec::new()))
+    let preprocessing =
+        ModelSettings::default().preprocessing(&Config { image: size, ..Config::new(Preset::Tiny) }, bands);
+    look.see(preprocessing, &mut |_| Ok(Vec::new()))
 }
 
 /// The share of the images that judge which logistic regression on the pixels names rightly, having learnt from those that a model is

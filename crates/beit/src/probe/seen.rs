@@ -9,7 +9,7 @@ use crate::loaders::Loading;
 use crate::progress::Task;
 use crate::ranks::Team;
 use crate::settings::Crops;
-use beit_data::{Batch, Normalise, Preprocessing, Source};
+use beit_data::{Batch, Channels, Normalise, Preprocessing, Source};
 use beit_ops::Ops;
 use beit_train::share_batches;
 use beit_vit::{Input, Vit};
@@ -22,8 +22,8 @@ use std::sync::Arc;
 pub(super) struct Seen {
     /// `[images]`
     pub(super) labels: Vec<u32>,
-    /// What the model sees before it is normalised, `[images, 3, H, W]`, if it is kept.
-    pub(super) pixels: Vec<u8>,
+    /// What the model sees before it is normalised, `[images, C, H, W]`, if it is kept.
+    pub(super) pixels: Vec<u16>,
     /// A layer: `[images, width]`.
     pub(super) layers: Vec<Vec<f32>>,
 }
@@ -34,6 +34,8 @@ pub(super) struct Sight {
     pub(super) size: [usize; 2],
     /// Channels of an image.
     pub(super) channels: usize,
+    /// The greatest value of a pixel.
+    pub(super) greatest: u16,
     /// To learn from.
     pub(super) train: Seen,
     /// To judge by.
@@ -58,7 +60,7 @@ pub(super) struct Look<'a> {
     pub(super) most_bytes: usize,
 }
 
-/// Makes the features of all layers of a batch: `[B, 3, H, W]` to `[B, width]` each.
+/// Makes the features of all layers of a batch: `[B, C, H, W]` to `[B, width]` each.
 type Layers<'a> = dyn FnMut(&[f32]) -> Result<Vec<Vec<f32>>> + 'a;
 
 impl Look<'_> {
@@ -66,7 +68,8 @@ impl Look<'_> {
     pub(super) fn see(&self, preprocessing: Preprocessing, layers: &mut Layers<'_>) -> Result<Sight> {
         let (size, [train, test]) = (preprocessing.size, &self.sources);
         let channels = preprocessing.normalise.channels.count();
-        let bytes = (train.len() + test.len()).saturating_mul(size[0] * size[1]).saturating_mul(channels);
+        let pixels = (train.len() + test.len()).saturating_mul(size[0] * size[1]);
+        let bytes = pixels.saturating_mul(channels).saturating_mul(size_of::<u16>());
         let keep = bytes <= self.most_bytes;
         if !keep {
             self.loading.watch.note(&format!("pixels are left out: they would take {bytes} bytes"));
@@ -75,7 +78,8 @@ impl Look<'_> {
             self.see_all(train, preprocessing, keep, layers)?,
             self.see_all(test, preprocessing, keep, layers)?,
         );
-        Ok(Sight { size, channels, train, test })
+        let greatest = greatest(preprocessing.normalise.channels);
+        Ok(Sight { size, channels, greatest, train, test })
     }
 
     fn see_all(
@@ -90,7 +94,7 @@ impl Look<'_> {
         let loader = loading.pixels(source, (preprocessing, Crops::One))?;
         loading.watch.begin(&Task::Images { total: loader.images() as u64 });
         let find = |batch: &Batch<Vec<f32>>| -> Result<Seen> {
-            let pixels = bytes(&batch.data, plane, &preprocessing.normalise);
+            let pixels = levels(&batch.data, plane, &preprocessing.normalise);
             Ok(Seen {
                 labels: batch.indices.iter().filter_map(|&index| source.label(index)).collect(),
                 pixels: if keep_pixels { pixels.collect() } else { Vec::new() },
@@ -111,12 +115,18 @@ impl Look<'_> {
     }
 }
 
-/// The bytes that were normalised, exactly: channels of `plane` values.
-fn bytes(normal: &[f32], plane: usize, normalise: &Normalise) -> impl Iterator<Item = u8> {
+/// The greatest value of a pixel: channels that are read as they are have 16 bits at most.
+fn greatest(channels: Channels) -> u16 {
+    if channels.bands().is_some() { u16::MAX } else { u8::MAX.into() }
+}
+
+/// The bytes that were normalised, exactly, or 16 bits: channels of `plane` values.
+fn levels(normal: &[f32], plane: usize, normalise: &Normalise) -> impl Iterator<Item = u16> {
     let Normalise { channels, mean, std } = *normalise;
+    let greatest = f32::from(greatest(channels));
     normal.iter().enumerate().map(move |(i, x)| {
         let channel = i / plane % channels.count();
-        (255.0 * (x * std[channel] + mean[channel])).round() as u8
+        (greatest * (x * std[channel] + mean[channel])).round() as u16
     })
 }
 
@@ -180,9 +190,12 @@ mod tests {
     fn pixels_come_back_from_normalised_ones() {
         let image = Image::new(16, 16, (0..=255).flat_map(|x| [x, 255 - x, x / 2]).collect());
         for normalise in [Normalise::HALF, Normalise::IMAGENET] {
-            let back: Vec<u8> = bytes(&normalise.planes(&image), 256, &normalise).collect();
+            let back: Vec<u16> = levels(&normalise.planes(&image), 256, &normalise).collect();
             for (pixel, rgb) in image.pixels().chunks_exact(3).enumerate() {
-                assert_eq!([back[pixel], back[256 + pixel], back[512 + pixel]], rgb);
+                assert_eq!(
+                    [back[pixel], back[256 + pixel], back[512 + pixel]],
+                    [0, 1, 2].map(|c| u16::from(rgb[c]))
+                );
             }
         }
     }

@@ -1,14 +1,15 @@
 //! Every setting that can be left out, given: files do not show what is left out.
 
 use crate::settings::{
-    AugmentSettings, AverageSettings, BestMetric, BestSettings, CropSettings, FolderSettings, GuardSettings,
-    HeldOutSettings, LoadSettings, MaskSettings, MixingSettings, ModelSettings, OptimisationSettings,
-    ParametersRule, ReadSettings, RunSettings,
+    AugmentSettings, AverageSettings, BestMetric, BestSettings, CropSettings, DataSettings, FolderSettings,
+    GuardSettings, HeldOutSettings, LoadSettings, MaskSettings, MixingSettings, ModelSettings,
+    OptimisationSettings, ParametersRule, ReadSettings, RunSettings,
 };
 use crate::train::{FinetuneSettings, HeadSettings, PretrainSettings};
 
 pub(super) fn pretrain() -> PretrainSettings {
     PretrainSettings {
+        data: data(),
         init: Some("runs/pretrain-001".into()),
         loading: loading(),
         model: model(),
@@ -33,6 +34,7 @@ pub(super) fn pretrain() -> PretrainSettings {
 
 pub(super) fn finetune() -> FinetuneSettings {
     FinetuneSettings {
+        data: data(),
         init: Some("runs/pretrain-001".into()),
         segmentation: HeadSettings { head_channels: Some(256), ..Default::default() },
         labels: Some(500),
@@ -57,6 +59,10 @@ pub(super) fn finetune() -> FinetuneSettings {
         run: run(),
         ..Default::default()
     }
+}
+
+fn data() -> DataSettings {
+    DataSettings { channels: Some(5), ..Default::default() }
 }
 
 fn loading() -> LoadSettings {

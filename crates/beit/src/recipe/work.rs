@@ -71,7 +71,7 @@ impl Recipe {
 
 fn pretraining(settings: &PretrainSettings, about: &About) -> Result<Work> {
     let training = one_process(&settings.training)?;
-    let vit = settings.model.config()?;
+    let vit = settings.model.config_for(&settings.data)?;
     let masker = settings.mask.masker(vit.grid())?;
     let config = MimConfig { vit, vocab: DALLE_VOCAB };
     let planned = planned_pretraining(&config, &masker, &training, Footprint::default(), 1);

@@ -84,6 +84,11 @@ impl AugmentSettings {
         FinetuneTransform { rand_augment, erase, ..usual }
     }
 
+    /// Whether there are operations on colours.
+    pub(crate) fn changes_colour(self) -> bool {
+        matches!(self.auto_augment, Some(AutoAugment(Some(_))))
+    }
+
     /// How often an image is seen in a row.
     pub(crate) fn copies(self) -> usize {
         self.repeated_aug.unwrap_or(1)

@@ -28,7 +28,7 @@ impl Crops {
         }
     }
 
-    /// `[crops, 3, H, W]`
+    /// `[crops, C, H, W]`
     pub(crate) fn pixels(self, preprocessing: &Preprocessing, image: &Image) -> Vec<f32> {
         match self {
             Self::One => preprocessing.apply(image),

@@ -1,6 +1,6 @@
 use super::number::within;
 use crate::error::{Error, Result, setting};
-use beit_data::{Cached, Indexing, Part, Source, Split, open_with, places};
+use beit_data::{Bands, Cached, Channels, Indexing, MAX_CHANNELS, Part, Source, Split, open_with, places};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
@@ -34,6 +34,10 @@ pub struct DataSettings {
     /// and for masks in colours NAME RED GREEN BLUE. ade:DIR is ADE20K as it is released.
     #[cfg_attr(feature = "clap", arg(long, alias = "data-path", default_value_t = Self::default().data, value_name = "SPEC"))]
     pub data: String,
+    /// Read pictures as they are, with so many channels (1 to 16) of 8 or 16 bits, instead of as RGB: TIFF, PNG and arrays of NumPy (.npy),
+    /// from folder:DIR, tar:SHARDS, parquet:DIR, arrow:DIR and masks:IMAGES,MASKS. Where a model is given, it says that itself
+    #[cfg_attr(feature = "clap", arg(long, value_name = "N"))]
+    pub channels: Option<usize>,
     /// Share of the files that may be undecodable before the run stops
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().max_bad_share, value_name = "SHARE"))]
     pub max_bad_share: f64,
@@ -88,6 +92,7 @@ impl Default for DataSettings {
     fn default() -> Self {
         Self {
             data: "fashion-mnist".to_owned(),
+            channels: None,
             max_bad_share: 0.01,
             fast_decode: false,
             no_index: false,
@@ -103,6 +108,12 @@ impl DataSettings {
         Self { data: data.into(), ..Self::default() }
     }
 
+    /// The same images, with so many channels that are read as they are; `None` for RGB.
+    #[must_use]
+    pub fn with_bands(self, bands: Option<Bands>) -> Self {
+        Self { channels: bands.map(Bands::count), ..self }
+    }
+
     /// The folders and files that images come from.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
         places(&self.data)
@@ -110,7 +121,37 @@ impl DataSettings {
 
     /// Refuses numbers that no data can have.
     pub(crate) fn check(&self) -> Result<()> {
+        if let Some(channels) = self.channels.filter(|&channels| Bands::new(channels).is_none()) {
+            setting!("--channels {channels}: expected 1 to {MAX_CHANNELS}");
+        }
+        if let Some(channels) = self.channels.filter(|_| self.fast_decode) {
+            setting!(
+                "--fast-decode: expected JPEG pictures in RGB; pictures of {channels} channels are read as they are (--channels), and whole: \
+                 leave it out"
+            );
+        }
         within("--max-bad-share", "a share of undecodable files", self.max_bad_share, 0.0..=1.0)
+    }
+
+    /// With how many channels pictures are read as they are; `None` where they are read as RGB.
+    #[must_use]
+    pub fn bands(&self) -> Option<Bands> {
+        self.channels.and_then(Bands::new)
+    }
+
+    /// The same images, read as a model sees them; `model` is what it is called.
+    pub(crate) fn seen_by(&self, model: &str, channels: Channels) -> Result<Self> {
+        let of_model = channels.bands().map(Bands::count);
+        match self.channels {
+            Some(asked) if Some(asked) != of_model => {
+                let sees = match of_model {
+                    Some(count) => format!("{count} channels as they are"),
+                    None => "pictures in RGB of 8 bits".to_owned(),
+                };
+                setting!("--channels {asked}: {model} sees {sees}; leave the flag out, or take another model")
+            }
+            _ => Ok(Self { channels: of_model, ..self.clone() }),
+        }
     }
 
     /// Opens a split.
@@ -130,7 +171,7 @@ impl DataSettings {
     pub fn open_once(&self, split: Split) -> Result<Arc<dyn Source>> {
         self.check()?;
         let indexing = if self.no_index { Indexing::none() } else { Indexing::standard() };
-        let source = open_with(&self.data, split, &indexing)?;
+        let source = open_with(&self.data, split, self.bands(), &indexing)?;
         if self.shuffle == Shuffle::Groups && source.groups().is_none() {
             setting!("--shuffle groups: expected data in groups, parquet:DIR, found {}", self.data);
         }

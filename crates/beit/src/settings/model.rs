@@ -1,7 +1,8 @@
+use super::DataSettings;
 use super::Sides;
 use super::number::within;
 use crate::error::{Place, Result, setting};
-use beit_data::{Normalise, Preprocessing};
+use beit_data::{Bands, Channels, Normalise, PerChannel, Preprocessing};
 use beit_vit::{Config, Preset, RelativePositions};
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +44,22 @@ pub struct ModelSettings {
     /// Normalise with the statistics of ImageNet instead of mean and deviation 0.5
     #[cfg_attr(feature = "clap", arg(long))]
     pub imagenet_default_mean_and_std: bool,
+    /// Mean of each channel, of values in 0 to 1; measured on training images where pictures are read as they are (--channels) and it is not
+    /// given
+    #[cfg_attr(
+        feature = "clap",
+        arg(
+            long,
+            value_delimiter = ',',
+            value_name = "A,B,…",
+            requires = "std",
+            conflicts_with = "imagenet_default_mean_and_std"
+        )
+    )]
+    pub mean: Vec<f32>,
+    /// Standard deviation of each channel, as --mean
+    #[cfg_attr(feature = "clap", arg(long, value_delimiter = ',', value_name = "A,B,…", requires = "mean"))]
+    pub std: Vec<f32>,
 }
 
 /// The sizes of models.
@@ -128,6 +145,11 @@ impl ModelSettings {
         Ok(config)
     }
 
+    /// The same of a transformer that sees these images.
+    pub(crate) fn config_for(&self, data: &DataSettings) -> Result<Config> {
+        Ok(Config { channels: Channels::of_pictures(data.bands()).count(), ..self.config()? })
+    }
+
     /// Takes back what describes a new model, where one goes on that has sizes of its own; returns the names of what had been asked for.
     pub(crate) fn settle_to(&mut self, vit: &Config) -> Vec<&'static str> {
         let preset = Size::of(vit).unwrap_or_default();
@@ -139,13 +161,16 @@ impl ModelSettings {
             ("model.no_rel_pos_bias", self.no_rel_pos_bias),
             ("model.layer_scale_init_value", self.layer_scale_init_value.is_some()),
         ];
-        let Self { image_size, patch_size, drop_path, imagenet_default_mean_and_std, .. } = *self;
+        let Self { image_size, patch_size, drop_path, imagenet_default_mean_and_std, mean, std, .. } =
+            std::mem::take(self);
         *self = Self {
             preset,
             image_size,
             patch_size,
             drop_path,
             imagenet_default_mean_and_std,
+            mean,
+            std,
             ..Self::default()
         };
         asked.into_iter().filter_map(|(name, asked)| asked.then_some(name)).collect()
@@ -185,11 +210,55 @@ impl ModelSettings {
         }
     }
 
-    /// How pictures become the pixels of a new model: the released code's way.
+    /// How pictures become the pixels of a new model: the released code's way, of channels as they are where `bands` says so.
     #[must_use]
-    pub fn preprocessing(&self, config: &Config) -> Preprocessing {
-        let normalise =
-            if self.imagenet_default_mean_and_std { Normalise::IMAGENET } else { Normalise::HALF };
+    pub fn preprocessing(&self, config: &Config, bands: Option<Bands>) -> Preprocessing {
+        let normalise = self.normalise(Channels::of_pictures(bands));
         Preprocessing { normalise, ..Preprocessing::unilm(config.image) }
+    }
+
+    /// The statistics of so many channels: those that are given; else ImageNet's where they are asked for, or mean and deviation 0.5.
+    fn normalise(&self, channels: Channels) -> Normalise {
+        match (self.given_statistics(channels), channels) {
+            (Some(given), _) => given,
+            (None, Channels::Own(bands)) => {
+                let half = PerChannel::repeated(0.5, bands.count());
+                Normalise { channels, mean: half, std: half }
+            }
+            (None, _) if self.imagenet_default_mean_and_std => Normalise::IMAGENET.seeing(channels),
+            (None, _) => Normalise::HALF.seeing(channels),
+        }
+    }
+
+    /// The statistics of `--mean` and `--std`; `None` where they are not given.
+    pub(crate) fn given_statistics(&self, channels: Channels) -> Option<Normalise> {
+        let (mean, std) = (PerChannel::new(&self.mean)?, PerChannel::new(&self.std)?);
+        Some(Normalise { channels, mean, std })
+    }
+
+    /// Refuses statistics that so many channels cannot have.
+    pub(crate) fn check_statistics(&self, channels: Channels) -> Result<()> {
+        for (flag, numbers, least) in [("--mean", &self.mean, 0.0), ("--std", &self.std, 1e-6)] {
+            if !numbers.is_empty() && numbers.len() != channels.count() {
+                setting!(
+                    "{flag}: expected {} numbers, one for each channel, found {}",
+                    channels.count(),
+                    numbers.len()
+                );
+            }
+            numbers.iter().try_for_each(|&number| within(flag, "a number", number, least..=255.0))?;
+        }
+        if self.mean.len() != self.std.len() {
+            setting!("--mean and --std: expected both or neither");
+        }
+        if self.imagenet_default_mean_and_std && !self.mean.is_empty() {
+            setting!("mean and imagenet_default_mean_and_std: expected one of them at most");
+        }
+        if self.imagenet_default_mean_and_std && channels.bands().is_some() {
+            setting!(
+                "--imagenet-default-mean-and-std: expected pictures in RGB, not --channels; give --mean and --std"
+            );
+        }
+        Ok(())
     }
 }

@@ -4,8 +4,8 @@ use crate::error::{Error, Result, unfit};
 use crate::load;
 use crate::locate::{Located, locate};
 use crate::progress::Watch;
-use crate::settings::{LoadSettings, ModelSettings, Sides};
-use beit_data::Normalise;
+use crate::settings::{DataSettings, LoadSettings, ModelSettings, Sides};
+use beit_data::{Channels, Normalise};
 use beit_vit::Config;
 use beit_weights::{Checkpoint, Entry};
 use std::fmt::Display;
@@ -33,14 +33,32 @@ impl Init {
         Ok(Self { path, entry, checkpoint })
     }
 
-    /// The statistics that pixels are normalised with: the checkpoint's, or ImageNet's where they are asked for.
+    /// The statistics that pixels are normalised with: those that are given, ImageNet's where they are asked for, or the checkpoint's.
     pub(super) fn normalise(&self, vit: &Config, model: &ModelSettings) -> Result<Normalise> {
         let of_checkpoint = load::preprocessing(&self.checkpoint, vit)?.normalise;
-        Ok(match model.imagenet_default_mean_and_std {
-            true => Normalise::IMAGENET.seeing(of_checkpoint.channels),
-            false => of_checkpoint,
+        model.check_statistics(of_checkpoint.channels)?;
+        Ok(match model.given_statistics(of_checkpoint.channels) {
+            Some(given) => given,
+            None if model.imagenet_default_mean_and_std => Normalise::IMAGENET.seeing(of_checkpoint.channels),
+            None => of_checkpoint,
         })
     }
+
+    /// The channels that it sees.
+    pub(super) fn channels(&self) -> Result<Channels> {
+        let vit = self.checkpoint.model().vit().ok_or_else(|| no_transformer(&self.path))?;
+        Ok(load::preprocessing(&self.checkpoint, vit)?.normalise.channels)
+    }
+}
+
+/// The images of `data` as the model `name` sees them, which training begins with.
+pub(crate) fn seen_by_init(
+    name: &Path,
+    data: &DataSettings,
+    (model, loading): (&ModelSettings, &LoadSettings),
+) -> Result<DataSettings> {
+    let init = Init::open(name, model, loading, &Watch::silent())?;
+    data.seen_by(&name.to_string_lossy(), init.channels()?)
 }
 
 /// The error of a checkpoint that has no transformer.

@@ -12,7 +12,7 @@ use crate::run::{Recorded, Run, training_stamp};
 use crate::settings::number::{RATE, within};
 use crate::settings::{Batches, DataSettings, MeasureSettings, RunSettings, Sides, TokenizerKind};
 use crate::tokenizer::Tokenizer;
-use beit_data::{Source, Split};
+use beit_data::{Channels, Source, Split};
 use beit_ops::Ops;
 use beit_tokenizer::{Config, KMeansConfig};
 use beit_train::{PixelQuality, Record, Sink, TokenizerQuality};
@@ -149,6 +149,13 @@ impl TokenizerSettings {
         if self.update_freq == Some(0) {
             setting!("--update-freq 0: expected at least 1");
         }
+        self.data.check()?;
+        if self.dalle && self.channels() != Config::dalle().channels {
+            setting!(
+                "--dalle: DALL-E's tokenizer sees pictures of 3 channels, found --channels {}; leave --dalle out",
+                self.channels()
+            );
+        }
         self.lr.map_or(Ok(()), |rate| within("--lr", "a learning rate", rate, RATE))?;
         let most = 0.0..=MOST_WEIGHT;
         let weight = |weight| within("--usage-weight", "a weight", weight, most.clone());
@@ -157,11 +164,17 @@ impl TokenizerSettings {
         self.mean_weight.map_or(Ok(()), weight)
     }
 
+    /// Those of the pictures.
+    fn channels(&self) -> usize {
+        Channels::of_pictures(self.data.bands()).count()
+    }
+
     fn dvae(&self) -> Result<Plan> {
         let small = Config::small();
         let config = match self.dalle {
             true => Config::dalle(),
             false => Config {
+                channels: self.channels(),
                 vocab: self.vocab,
                 hidden: self.hidden.unwrap_or(small.hidden),
                 groups: self.groups.unwrap_or(small.groups),
@@ -179,7 +192,7 @@ impl TokenizerSettings {
         let Sides(sides) = self.token_size.unwrap_or(Sides([Config::small().downsampling(); 2]));
         let usual = KMeansConfig::new(sides);
         let mean_weight = self.mean_weight.unwrap_or(usual.mean_weight);
-        let config = KMeansConfig { vocab: self.vocab, mean_weight, ..usual };
+        let config = KMeansConfig { channels: self.channels(), vocab: self.vocab, mean_weight, ..usual };
         config.validate()?;
         Ok(Plan::KMeans { config, recipe: kmeans_recipe(self.steps, self.seed)? })
     }
@@ -293,6 +306,7 @@ impl Tokenizer {
         watch: &Watch,
     ) -> Result<(TokenizerQuality, Split)> {
         let Sides(size) = sides.into();
+        let data = &self.seen(data)?;
         let (source, split) = data.held_out()?;
         watch.notes_of(source.as_ref());
         let loading = Loading::new(Batches::LARGE, 0, data, device, watch);

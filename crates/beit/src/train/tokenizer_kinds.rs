@@ -72,13 +72,13 @@ pub fn config_for(vit: &beit_vit::Config) -> Result<Config> {
              kmeans, or --tokenizer"
         );
     }
-    Ok(Config { groups: token.ilog2() as usize + 1, ..Config::small() })
+    Ok(Config { channels: vit.channels, groups: token.ilog2() as usize + 1, ..Config::small() })
 }
 
 /// The tokenizer by k-means for a transformer's patches, which may have any sides.
 #[must_use]
 pub fn kmeans_for(vit: &beit_vit::Config) -> KMeansConfig {
-    KMeansConfig::new(vit.patch.map(token_side))
+    KMeansConfig { channels: vit.channels, ..KMeansConfig::new(vit.patch.map(token_side)) }
 }
 
 /// The side of the token of a patch.

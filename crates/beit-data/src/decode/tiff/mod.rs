@@ -1,5 +1,6 @@
 //! TIFF: the first picture of a file, in the kinds that the Python Imaging Library shows too.
 
+mod channels;
 mod colours;
 mod directory;
 mod strips;
@@ -13,6 +14,7 @@ use ::tiff::tags::{CompressionMethod, Tag};
 
 use super::budget::{Budget, Needs};
 use super::{said, upright};
+pub(super) use channels::decode_bands;
 use colours::{Colours, Samples};
 use directory::Directory;
 use strips::Strips;

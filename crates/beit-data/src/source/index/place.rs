@@ -38,9 +38,10 @@ impl Indexing {
         Self { beside: false, cache: None, least_files: usize::MAX }
     }
 
-    /// The index of a file, beside it.
-    pub(crate) fn place_beside(&self, path: &Path) -> Option<PathBuf> {
+    /// The index of a file, beside it; `part` tells several apart.
+    pub(crate) fn place_beside(&self, path: &Path, part: &str) -> Option<PathBuf> {
         let mut name = OsString::from(path.file_name()?);
+        name.push(part);
         name.push(ENDING);
         self.beside.then(|| path.with_file_name(name))
     }

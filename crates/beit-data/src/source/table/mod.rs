@@ -18,6 +18,7 @@ use std::time::SystemTime;
 
 use super::table_spec::Spec;
 use super::{Groups, Source};
+use crate::bands::Bands;
 use crate::decode::MAX_PICTURE_BYTES;
 use crate::error::{Error, Result};
 use crate::image::Image;
@@ -46,6 +47,8 @@ pub struct Table {
     /// Bytes of all groups.
     bytes: u64,
     kept: Kept,
+    /// How pictures are read.
+    bands: Option<Bands>,
 }
 
 /// One file of a table.
@@ -112,6 +115,12 @@ impl Table {
         Self::open(files, &spec, arrow::open)
     }
 
+    /// The same with pictures of so many channels, which are read as they are ([`Image::open_as`]); `None` for RGB.
+    #[must_use]
+    pub fn seen_as(self, bands: Option<Bands>) -> Self {
+        Self { bands, ..self }
+    }
+
     fn open(files: Files, spec: &Spec, open: OpenPart) -> Result<Self> {
         let Files { files, training, note } = files;
         let Opened { parts, labels: own, mut notes } = Opened::all(files, spec, open)?;
@@ -132,7 +141,7 @@ impl Table {
         let groups = (!all.is_empty()).then(|| Groups::new(all.iter().map(|group| group.rows), window(&all)));
         let kept = Kept::new(KEPT_BYTES);
         let bytes = all.iter().map(|group| group.bytes).fold(0, u64::saturating_add);
-        Ok(Self { parts, ends, labels, notes, groups, bytes, kept })
+        Ok(Self { parts, ends, labels, notes, groups, bytes, kept, bands: None })
     }
 
     /// The number of the part and the row in it of picture `index`.
@@ -207,7 +216,7 @@ impl Source for Table {
     }
 
     fn image(&self, index: usize) -> Result<Image> {
-        Image::decode(&self.file(index)?, &self.name(index))
+        Image::decode_as(&self.file(index)?, self.bands, &self.name(index))
     }
 
     fn label(&self, index: usize) -> Option<u32> {
@@ -219,11 +228,11 @@ impl Source for Table {
     }
 
     fn size(&self, index: usize) -> Result<[usize; 2]> {
-        Image::size_in(&self.file(index)?, &self.name(index))
+        Image::size_in_as(&self.file(index)?, self.bands, &self.name(index))
     }
 
     fn encoded(&self, index: usize) -> Result<Option<Vec<u8>>> {
-        self.file(index).map(Some)
+        self.bands.is_none().then(|| self.file(index)).transpose()
     }
 
     fn name(&self, index: usize) -> String {

@@ -15,6 +15,7 @@ use std::time::SystemTime;
 
 use super::Source;
 use super::index::Indexing;
+use crate::bands::Bands;
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::split::Split;
@@ -44,6 +45,8 @@ pub struct Tar {
     len: usize,
     class_names: Vec<String>,
     notes: Vec<String>,
+    /// How pictures are read.
+    bands: Option<Bands>,
     /// Shards that are kept open.
     open: AtomicUsize,
 }
@@ -63,15 +66,25 @@ impl Tar {
     ///
     /// [`Error::Shards`], [`Error::Shard`], [`Error::NoShards`] and [`Error::Read`].
     pub fn open(spec: &str, split: Split, indexing: &Indexing) -> Result<Self> {
+        Self::open_as(spec, split, None, indexing)
+    }
+
+    /// The same with pictures of so many channels, which are read as they are ([`Image::open_as`]); files ending in `npy` are pictures then
+    /// too, and indices are others.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_as(spec: &str, split: Split, bands: Option<Bands>, indexing: &Indexing) -> Result<Self> {
         let found = Shards::find(spec)?;
         let own = found.of(split);
         if own.is_empty() {
             return Err(Error::NoShards { spec: spec.to_owned(), split });
         }
-        let mut shards = open_all(own, indexing)?;
+        let mut shards = open_all(own, bands, indexing)?;
         let classes = match split {
             Split::Test if !found.train.is_empty() && found.train != found.test => {
-                Classes::of(&open_all(&found.train, indexing)?)?
+                Classes::of(&open_all(&found.train, bands, indexing)?)?
             }
             _ => Classes::of(&shards)?,
         };
@@ -81,7 +94,7 @@ impl Tar {
             .into_iter()
             .chain(shards.iter().flat_map(|shard| shard.notes.iter().cloned()))
             .collect();
-        Self::of(shards, classes.names, notes, spec)
+        Ok(Self { bands, ..Self::of(shards, classes.names, notes, spec)? })
     }
 
     fn of(shards: Vec<Shard>, class_names: Vec<String>, notes: Vec<String>, spec: &str) -> Result<Self> {
@@ -94,7 +107,7 @@ impl Tar {
         if len == 0 {
             return Err(Error::Shards(format!("no picture in the shards of `{spec}`{}", said(&notes))));
         }
-        Ok(Self { shards, starts, len, class_names, notes, open: AtomicUsize::new(0) })
+        Ok(Self { shards, starts, len, class_names, notes, bands: None, open: AtomicUsize::new(0) })
     }
 
     /// Bytes that are in use for the places, names and classes of pictures.
@@ -123,14 +136,14 @@ fn said(notes: &[String]) -> String {
 }
 
 /// Opens shards by several threads; the first that cannot be opened is the error.
-fn open_all(paths: &[PathBuf], indexing: &Indexing) -> Result<Vec<Shard>> {
+fn open_all(paths: &[PathBuf], bands: Option<Bands>, indexing: &Indexing) -> Result<Vec<Shard>> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(path) = paths.get(number) else { return done };
-            done.push((number, Shard::open(path, indexing)));
+            done.push((number, Shard::open(path, bands, indexing)));
         }
     };
     let mut all: Vec<(usize, Result<Shard>)> = thread::scope(|scope| {
@@ -147,11 +160,11 @@ impl Source for Tar {
     }
 
     fn image(&self, index: usize) -> Result<Image> {
-        Image::decode(&self.bytes(index)?, &self.name(index))
+        Image::decode_as(&self.bytes(index)?, self.bands, &self.name(index))
     }
 
     fn encoded(&self, index: usize) -> Result<Option<Vec<u8>>> {
-        self.bytes(index).map(Some)
+        self.bands.is_none().then(|| self.bytes(index)).transpose()
     }
 
     fn label(&self, index: usize) -> Option<u32> {
@@ -164,7 +177,7 @@ impl Source for Tar {
     }
 
     fn size(&self, index: usize) -> Result<[usize; 2]> {
-        Image::size_in(&self.bytes(index)?, &self.name(index))
+        Image::size_in_as(&self.bytes(index)?, self.bands, &self.name(index))
     }
 
     fn name(&self, index: usize) -> String {

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::fs::File;
 
 use super::walk::{BLOCK, Entry, Problem, Walk};
+use crate::bands::Bands;
 use crate::decode::MAX_PICTURE_BYTES;
 use crate::files::read_exact_at;
-use crate::source::kinds::{READ, Unread};
+use crate::source::kinds::{Unread, is_read};
 use crate::source::names::Names;
 
 /// No class.
@@ -55,6 +56,8 @@ struct Counts {
 /// Walks through an archive and collects its samples.
 struct Collector<'a> {
     file: &'a File,
+    /// How pictures are read.
+    bands: Option<Bands>,
     samples: Samples,
     numbers: HashMap<String, u32>,
     open: Option<Open>,
@@ -62,10 +65,10 @@ struct Collector<'a> {
 }
 
 /// The samples of an archive of `length` bytes. What follows a place that cannot be read is left out, with a remark.
-pub(super) fn collect(file: &File, length: u64) -> Result<Samples, Problem> {
+pub(super) fn collect(file: &File, length: u64, bands: Option<Bands>) -> Result<Samples, Problem> {
     let mut walk = Walk::new(file, length);
     let (samples, numbers, counts) = (Samples::default(), HashMap::new(), Counts::default());
-    let mut collector = Collector { file, samples, numbers, open: None, counts };
+    let mut collector = Collector { file, bands, samples, numbers, open: None, counts };
     let problem = loop {
         match walk.next() {
             Ok(Some(entry)) => collector.add(entry)?,
@@ -93,7 +96,7 @@ impl Collector<'_> {
                 let class = self.said(&entry, MAX_JSON, label)?;
                 self.set_class(class, false);
             }
-            known if READ.contains(&known) => self.picture(entry),
+            known if is_read(known, self.bands) => self.picture(entry),
             other => self.count(other),
         }
         Ok(())
@@ -114,7 +117,7 @@ impl Collector<'_> {
     /// A file that is neither a picture nor a label.
     fn count(&mut self, ending: &str) {
         use crate::source::kinds::Kind;
-        match Kind::of(format!("x.{ending}").as_ref()) {
+        match Kind::of(format!("x.{ending}").as_ref(), self.bands) {
             Kind::Image => self.counts.compound += 1,
             Kind::Unread(ending) => self.counts.unread.add(ending),
             Kind::Other => {}

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::reading::ShardFile;
 use super::samples::{NONE, Samples, TEXT, collect};
 use super::walk::{BLOCK, Problem};
+use crate::bands::Bands;
 use crate::decode::MAX_PICTURE_BYTES;
 use crate::error::{Error, Result};
 use crate::files::{open_regular, read_exact_at};
@@ -21,17 +22,18 @@ pub(super) struct Shard {
 
 impl Shard {
     /// Reads the index of a shard, or makes it and keeps it for the next time.
-    pub(super) fn open(path: &Path, indexing: &Indexing) -> Result<Self> {
+    pub(super) fn open(path: &Path, bands: Option<Bands>, indexing: &Indexing) -> Result<Self> {
         let error = |source| Error::Read { path: path.to_owned(), source };
         let file = open_regular(path, u64::MAX).map_err(error)?;
         let stamp = file.metadata().and_then(|data| Stamp::of(&data)).map_err(error)?;
-        let places = Places::of(path, indexing);
+        let places = Places::of(path, bands, indexing);
         let (kept, mut notes) = places.read(stamp);
         let samples = match kept {
             Some(samples) => samples,
             None => {
                 refuse_compressed(&file, stamp.length, path)?;
-                let samples = collect(&file, stamp.length).map_err(|problem| unusable(path, problem))?;
+                let samples =
+                    collect(&file, stamp.length, bands).map_err(|problem| unusable(path, problem))?;
                 notes.extend(places.write(stamp, &samples));
                 samples
             }
@@ -88,9 +90,11 @@ struct Places<'a> {
 }
 
 impl<'a> Places<'a> {
-    fn of(shard: &'a Path, indexing: &Indexing) -> Self {
+    /// Which files are pictures depends on whether they are read as they are, so these are two indices.
+    fn of(shard: &'a Path, bands: Option<Bands>, indexing: &Indexing) -> Self {
         let whole = shard.canonicalize().unwrap_or_else(|_| shard.to_owned());
-        let places = [indexing.place_beside(shard), indexing.place_in_cache(&whole, "shard")];
+        let (beside, part) = if bands.is_some() { (".channels", "shard-channels") } else { ("", "shard") };
+        let places = [indexing.place_beside(shard, beside), indexing.place_in_cache(&whole, part)];
         Self { shard, places: places.into_iter().flatten().collect(), whole }
     }
 

@@ -60,7 +60,7 @@ impl Shards {
     /// Folders of splits in a folder; else the shards in it.
     fn of_folder(dir: &Path, spec: &str) -> Result<Self> {
         let mut folders = Vec::new();
-        for folder in entries(dir)?.folders {
+        for folder in entries(dir, None)?.folders {
             let Some((split, place)) = split_of(&folder) else { continue };
             let shards = shards_in(&folder)?;
             if !shards.is_empty() {

@@ -4,14 +4,16 @@ mod filter;
 mod passes;
 mod side;
 mod taps;
+mod value;
 
 pub use filter::Filter;
 
-use crate::image::{CropBox, Image};
+use crate::image::{CropBox, Image, each};
 use side::Side;
+use value::Value;
 
 impl Image {
-    /// Resamples to `[height, width]`, along one side after the other, with 8 bits between: sharp edges overshoot and are cut, so
+    /// Resamples to `[height, width]`, along one side after the other, with as many bits between as the picture has: sharp edges overshoot and are cut, so
     /// that the other order differs by several steps. A side that keeps its length is not resampled.
     ///
     /// What is between takes no more memory than the larger of the two pictures.
@@ -30,19 +32,32 @@ impl Image {
     ///
     /// What is between takes no more memory than the larger of this picture and the part, but for a few rows.
     pub(crate) fn resize_part(&self, size: [usize; 2], part: CropBox, filter: Filter) -> Self {
-        let CropBox { top, left, height, width } = part;
-        let rows = Side::new(self.height(), size[0], top..top + height, filter);
-        let columns = Side::new(self.width(), size[1], left..left + width, filter);
-        let pixels = if columns_first([self.height(), self.width()], size) {
-            let between = rows.down(self.pixels(), self.width());
-            columns.across(&between, self.width()).into_owned()
-        } else {
-            let (needed, stride) = (rows.inputs(), self.width() * 3);
-            let seen = &self.pixels()[needed.start * stride..needed.end * stride];
-            let between = columns.across(seen, self.width());
-            rows.behind(needed.start).down(&between, width).into_owned()
-        };
-        Self::new(height, width, pixels)
+        let (CropBox { height, width, .. }, channels) = (part, self.channels());
+        let from = [self.height(), self.width(), channels];
+        let samples = each!(self.samples(), values => resampled(values, from, size, part, filter).into());
+        Self::of_channels(height, width, channels, samples)
+    }
+}
+
+/// The `part` of what `values [H, W, channels]` become at `size [H, W]`.
+fn resampled<V: Value>(
+    values: &[V],
+    [from_height, from_width, channels]: [usize; 3],
+    size: [usize; 2],
+    CropBox { top, left, height, width }: CropBox,
+    filter: Filter,
+) -> Vec<V> {
+    let rows = Side::<V>::new(from_height, size[0], top..top + height, filter);
+    let columns = Side::<V>::new(from_width, size[1], left..left + width, filter);
+    let stride = from_width * channels;
+    if columns_first([from_height, from_width], size) {
+        let between = rows.down(values, stride);
+        columns.across(&between, from_width, channels).into_owned()
+    } else {
+        let needed = rows.inputs();
+        let between =
+            columns.across(&values[needed.start * stride..needed.end * stride], from_width, channels);
+        rows.behind(needed.start).down(&between, width * channels).into_owned()
     }
 }
 

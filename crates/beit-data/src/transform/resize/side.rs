@@ -6,16 +6,17 @@ use std::borrow::Cow;
 use super::filter::Filter;
 use super::passes;
 use super::taps::Taps;
+use super::value::Value;
 
 /// How a part of the outputs along one side comes about.
-pub(super) enum Side {
+pub(super) enum Side<V: Value> {
     /// The side keeps its length: these inputs are the outputs.
     Kept(Range<usize>),
     /// Each output is a weighted sum of inputs.
-    Resampled(Taps),
+    Resampled(Taps<V>),
 }
 
-impl Side {
+impl<V: Value> Side<V> {
     /// The outputs `part` of the `to` that `from` inputs become.
     pub(super) fn new(from: usize, to: usize, part: Range<usize>, filter: Filter) -> Self {
         if from == to { Self::Kept(part) } else { Self::Resampled(Taps::new(from, to, part, filter)) }
@@ -37,23 +38,23 @@ impl Side {
         }
     }
 
-    /// `pixels [H, width, 3] -> [H, outputs, 3]`
-    pub(super) fn across<'a>(&self, pixels: &'a [u8], width: usize) -> Cow<'a, [u8]> {
+    /// `values [H, width, channels] -> [H, outputs, channels]`
+    pub(super) fn across<'a>(&self, values: &'a [V], width: usize, channels: usize) -> Cow<'a, [V]> {
         match self {
-            Self::Kept(part) if part.len() == width => Cow::Borrowed(pixels),
+            Self::Kept(part) if part.len() == width => Cow::Borrowed(values),
             Self::Kept(part) => {
-                let rows = pixels.chunks_exact(width * 3);
-                rows.flat_map(|row| &row[part.start * 3..part.end * 3]).copied().collect()
+                let rows = values.chunks_exact(width * channels);
+                rows.flat_map(|row| &row[part.start * channels..part.end * channels]).copied().collect()
             }
-            Self::Resampled(taps) => passes::horizontal(pixels, width, taps).into(),
+            Self::Resampled(taps) => passes::horizontal(values, width, channels, taps).into(),
         }
     }
 
-    /// `pixels [H, width, 3] -> [outputs, width, 3]`
-    pub(super) fn down<'a>(&self, pixels: &'a [u8], width: usize) -> Cow<'a, [u8]> {
+    /// `values [H, stride] -> [outputs, stride]`
+    pub(super) fn down<'a>(&self, values: &'a [V], stride: usize) -> Cow<'a, [V]> {
         match self {
-            Self::Kept(part) => Cow::Borrowed(&pixels[part.start * width * 3..part.end * width * 3]),
-            Self::Resampled(taps) => passes::vertical(pixels, width, taps).into(),
+            Self::Kept(part) => Cow::Borrowed(&values[part.start * stride..part.end * stride]),
+            Self::Resampled(taps) => passes::vertical(values, stride, taps).into(),
         }
     }
 }

@@ -1,14 +1,12 @@
 use core::ops::Range;
 
 use super::filter::Filter;
+use super::value::Value;
 
-/// Bits behind the point of a weight: with 8 of a pixel and two for the overshoot of a filter, a sum fits 32.
-pub(super) const PRECISION: u32 = 32 - 8 - 2;
-
-/// What the outputs along one side are made of.
-pub(super) struct Taps {
+/// What the outputs along one side are made of, for samples `V`.
+pub(super) struct Taps<V: Value> {
     windows: Vec<Window>,
-    weights: Vec<i32>,
+    weights: Vec<V::Number>,
 }
 
 /// Where the inputs of one output begin, and where its weights begin and end.
@@ -17,7 +15,7 @@ struct Window {
     weights: Range<usize>,
 }
 
-impl Taps {
+impl<V: Value> Taps<V> {
     /// The outputs `part` of the `to` that `from` inputs become. Output `i` lies at `c = (i + 1/2) scale` and has the weights `f((x + 1/2 - c) / s)`,
     /// `s = max(scale, 1)`, of the inputs `x` within the filter's support of it, divided by their sum.
     pub(super) fn new(from: usize, to: usize, part: Range<usize>, filter: Filter) -> Self {
@@ -38,7 +36,7 @@ impl Taps {
         let weights: Vec<f64> = (first..end).map(weight).collect();
         let sum: f64 = weights.iter().sum();
         let start = self.weights.len();
-        self.weights.extend(weights.iter().map(|weight| fixed(weight / sum)));
+        self.weights.extend(weights.iter().map(|weight| V::weight(weight / sum)));
         self.windows.push(Window { first, weights: start..self.weights.len() });
     }
 
@@ -61,25 +59,21 @@ impl Taps {
     }
 
     /// First input and weights of every output, in order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &[i32])> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &[V::Number])> {
         self.windows.iter().map(|window| (window.first, &self.weights[window.weights.clone()]))
     }
 }
 
-/// To the nearest multiple of `2^-PRECISION`, halves away from zero.
-fn fixed(weight: f64) -> i32 {
-    (weight * f64::from(1 << PRECISION) + 0.5_f64.copysign(weight)) as i32
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::value::PRECISION;
     use super::*;
 
     #[test]
     fn weights_sum_to_one_but_for_their_rounding() {
         for filter in [Filter::Bilinear, Filter::Bicubic, Filter::Lanczos] {
             for (from, to) in [(1, 9), (9, 1), (500, 224), (224, 500), (7, 1000)] {
-                let taps = Taps::new(from, to, 0..to, filter);
+                let taps = Taps::<u8>::new(from, to, 0..to, filter);
                 assert_eq!(taps.len(), to);
                 for (first, weights) in taps.iter() {
                     assert!(!weights.is_empty() && first + weights.len() <= from);
@@ -97,7 +91,7 @@ mod tests {
     fn every_sum_fits_32_bits() {
         // The weights depend on the phase and the scale only; the least sides have the greatest at the borders.
         for (from, to) in (1..40).flat_map(|from| (1..80).map(move |to| (from, to))) {
-            for (_, weights) in Taps::new(from, to, 0..to, Filter::Lanczos).iter() {
+            for (_, weights) in Taps::<u8>::new(from, to, 0..to, Filter::Lanczos).iter() {
                 let size: u64 = weights.iter().map(|weight| u64::from(weight.unsigned_abs())).sum();
                 assert!(size * 255 + (1 << (PRECISION - 1)) < 1 << 31, "{from} to {to}: {size}");
             }

@@ -19,6 +19,7 @@ use crate::device::Device;
 use crate::error::{Result, setting};
 use crate::labelled::Labelled;
 use crate::loaders::Loading;
+use crate::locate::locate;
 use crate::memory;
 use crate::progress::Watch;
 use crate::run::{Recorded, Run, newest, training_stamp};
@@ -29,6 +30,7 @@ use crate::settings::{
     RunSettings,
 };
 use crate::survey::Survey;
+use crate::train::init::seen_by_init;
 use crate::train::replay::{KeptStep, Replay};
 use crate::train::{PlannedRun, recipe};
 use beit_train::{Decay, Hyper, Recipe};
@@ -194,8 +196,22 @@ impl FinetuneSettings {
         Self { init: Some(init.into()), ..Self::default() }
     }
 
+    /// Images are read as the model sees them that training begins with. A run that goes on has written that down.
+    fn see_as_init(&mut self, watch: &Watch) -> Result<()> {
+        let goes_on = self.run.resumed().and_then(newest).is_some();
+        if let Some(init) = self.init.as_ref().filter(|_| !goes_on) {
+            // Whoever watches hears of fetching it now, and of what is in it when training begins.
+            locate(&init.to_string_lossy(), watch)?;
+            self.data = seen_by_init(init, &self.data, (&self.model, &self.loading))?;
+        }
+        Ok(())
+    }
+
     /// Refuses numbers that no run can have.
     pub(crate) fn check(&self) -> Result<()> {
+        if self.data.bands().is_some() && self.augment.changes_colour() {
+            setting!("--auto-augment: expected pictures in RGB of 8 bits, not --channels; leave it out");
+        }
         within("--layer-decay", "a factor", self.layer_decay, SHARE)?;
         within("--smoothing", "a share", self.smoothing, 0.0..1.0)?;
         self.model.check()?;
@@ -251,6 +267,7 @@ impl Finetuning {
     /// Settings that do not fit together, or data that is not there or has no labels.
     pub fn new(mut settings: FinetuneSettings, watch: &Watch) -> Result<Self> {
         settings.run.folder.settle();
+        settings.see_as_init(watch)?;
         settings.training.divide(1)?;
         settings.check()?;
         let data = &settings.data;
@@ -260,6 +277,9 @@ impl Finetuning {
             FinetuneTask::Segment => Labelled::open_masks(data, labels, settings.held_out, seed, watch)?,
         };
         watch.notes_of_training(images.source.as_ref(), data);
+        if settings.init.is_none() {
+            settings.model.settle_statistics(&settings.data, images.source.as_ref(), watch)?;
+        }
         let n = images.indices.len();
         let usual = Usual::of(settings.task, &images)?;
         settings.training.batches = settings.training.batches.or(usual.batch_size).into();

@@ -119,7 +119,7 @@ impl Finetuning {
             let fitted = |image: Image| image.resize(size, beit_data::Filter::Bilinear);
             rows[1].push(fitted(segmenter.shown(&image, &mask)));
             rows[2].push(fitted(found.overlay(&image)));
-            rows[0].push(fitted(image));
+            rows[0].push(fitted(image.shown().into_owned()));
         }
         picture::write_grid(path, &rows)
     }

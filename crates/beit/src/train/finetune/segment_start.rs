@@ -49,11 +49,11 @@ impl Finetuning {
     }
 
     fn segmenter_from_scratch<O: Ops>(&self, ops: &O, device: &Device) -> Result<Start<O::Tensor>> {
-        let FinetuneSettings { model, training, .. } = &self.settings;
+        let FinetuneSettings { model, training, data, .. } = &self.settings;
         let image_size = Some(Sides(self.crop(model.patch())?));
-        let vit = new_vit(&ModelSettings { image_size, ..model.clone() })?;
+        let vit = new_vit(&ModelSettings { image_size, ..model.clone() }, data)?;
         training.check_frozen(vit.depth, None)?;
-        let preprocessing = model.preprocessing(&vit);
+        let preprocessing = model.preprocessing(&vit, data.bands());
         let config = segmenter_on(&self.settings, vit, self.classes())?;
         self.refuse_segmenter_beyond(device, &config)?;
         let params = Segmenter::init(ops, &config, training.seed);
@@ -106,6 +106,7 @@ impl Finetuning {
         if let Some(segmenter) = opened.entry.filter(|entry| entry.task == Task::Segment)
             && let Some(authors) = segmenter.authors_preprocessing(vit.image)
             && !model.imagenet_default_mean_and_std
+            && model.mean.is_empty()
         {
             normalise = authors.normalise.seeing(normalise.channels);
         }

@@ -42,10 +42,10 @@ impl Finetuning {
     }
 
     fn start_from_scratch<O: Ops>(&self, ops: &O, device: &Device) -> Result<Start<O::Tensor>> {
-        let FinetuneSettings { model, training, .. } = &self.settings;
-        let vit = new_vit(model)?;
+        let FinetuneSettings { model, training, data, .. } = &self.settings;
+        let vit = new_vit(model, data)?;
         training.check_frozen(vit.depth, None)?;
-        let preprocessing = model.preprocessing(&vit);
+        let preprocessing = model.preprocessing(&vit, data.bands());
         let config = ClassifierConfig::on(vit, self.classes(), pooling(&self.settings));
         self.refuse_classifier_beyond(device, &config)?;
         let params = Classifier::init(ops, &config, training.seed);
@@ -81,7 +81,7 @@ impl Finetuning {
         let released = Preprocessing { normalise, ..Preprocessing::unilm(vit.image) };
         let authors = entry.and_then(|entry| entry.authors_preprocessing(vit.image));
         let mut preprocessing = authors.unwrap_or(released);
-        if model.imagenet_default_mean_and_std {
+        if model.imagenet_default_mean_and_std || !model.mean.is_empty() {
             preprocessing.normalise = normalise;
         }
         let report = format!("{}: {}", path.display(), loaded.report);

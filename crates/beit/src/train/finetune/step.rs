@@ -3,7 +3,7 @@
 use super::{FinetuneSettings, FinetuneTask};
 use crate::error::{Error, Result};
 use crate::memory::{self, Planned};
-use crate::settings::ModelSettings;
+use crate::settings::{DataSettings, ModelSettings};
 use beit_heads::segmenter::HeadRunning;
 use beit_heads::{Classifier, ClassifierConfig, PixelMean, Pooling, Segmenter, SegmenterConfig};
 use beit_ops::prelude::*;
@@ -47,9 +47,9 @@ pub(crate) enum Shape {
     Segmenter(SegmenterConfig),
 }
 
-/// A new transformer, each of whose blocks has relative positions of its own.
-pub(super) fn new_vit(model: &ModelSettings) -> Result<Config> {
-    let mut vit = model.config()?;
+/// A new transformer for these images, each of whose blocks has relative positions of its own.
+pub(super) fn new_vit(model: &ModelSettings, data: &DataSettings) -> Result<Config> {
+    let mut vit = model.config_for(data)?;
     if vit.relative_positions == RelativePositions::Shared {
         vit.relative_positions = RelativePositions::PerLayer;
     }
@@ -59,7 +59,7 @@ pub(super) fn new_vit(model: &ModelSettings) -> Result<Config> {
 impl Shape {
     /// What these settings fine-tune where it begins with random values, for so many classes.
     pub(crate) fn of(settings: &FinetuneSettings, classes: usize) -> Result<Self> {
-        let vit = new_vit(&settings.model)?;
+        let vit = new_vit(&settings.model, &settings.data)?;
         match settings.task {
             FinetuneTask::Classify => {
                 Ok(Self::Classifier(ClassifierConfig::on(vit, classes, pooling(settings))))

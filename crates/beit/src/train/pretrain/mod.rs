@@ -83,13 +83,17 @@ impl Pretraining {
         let usual = Size::of(&vit).unwrap_or(settings.model.preset).usual_pretraining();
         settings.training.divide(1)?;
         settings.training.settle(usual.batch_size, usual.epochs);
-        settings.colour_jitter.get_or_insert(usual.colour_jitter);
+        let jitter = if settings.data.bands().is_some() { 0.0 } else { usual.colour_jitter };
+        settings.colour_jitter.get_or_insert(jitter);
         settings.run.folder.settle();
         let masker = settings.mask.masker(vit.grid())?;
         settings.check()?;
         settings.training.check_frozen(vit.depth, settings.init.as_deref())?;
         let source = settings.data.open(Split::Train)?;
         watch.notes_of_training(source.as_ref(), &settings.data);
+        if settings.init.is_none() {
+            settings.model.settle_statistics(&settings.data, source.as_ref(), watch)?;
+        }
         let (codebook, tokenizer) = tokens(&settings, &vit, watch)?;
         let start = match (init, &settings.init) {
             (Some(init), Some(name)) => Some(Start::new(init, name, settings.tokenizer.as_deref(), watch)?),
@@ -285,7 +289,7 @@ fn tokens(
     watch: &Watch,
 ) -> Result<(Codebook, Option<TokenizerPlan>)> {
     match &settings.tokenizer {
-        Some(name) => Ok((load::codebook(name, watch)?, None)),
+        Some(name) => Ok((load::codebook_for(name, vit.channels, watch)?, None)),
         None => {
             let PretrainSettings { tokenizer_kind, tokenizer_steps, training, .. } = settings;
             let plan = TokenizerPlan::for_vit(*tokenizer_kind, vit, *tokenizer_steps, training.seed)?;
@@ -307,7 +311,7 @@ pub(crate) fn planned(
         let params = Mim::shapes(config).map(&mut |shape| ops.zeros(*shape));
         let mut kept: Vec<_> = (0..copies).map(|_| params.clone()).collect();
         let masked = masker.config().target * batch;
-        let images = ops.zeros([batch, 3, vit.image[0], vit.image[1]]);
+        let images = ops.zeros(vit.images(batch));
         let mask = ops.zeros([batch, vit.patches()]);
         let rows = ops.upload_ids(&vec![1; masked]);
         let input = beit_vit::Input { images: &images, mask: Some(&mask), drop_path: None };

@@ -25,7 +25,7 @@ impl Work for Rate<'_> {
         let (ops, vit) = (&**ops, &config.vit);
         let params = Mim::init(ops, config, 0);
         let mut grads = params.map(&mut |p| ops.zeros(ops.shape(p)));
-        let images = ops.zeros([batch, 3, vit.image[0], vit.image[1]]);
+        let images = ops.zeros(vit.images(batch));
         let mask = ops.zeros([batch, vit.patches()]);
         let masked = masker.config().target;
         let rows: Vec<u32> =

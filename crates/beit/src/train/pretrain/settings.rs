@@ -1,5 +1,5 @@
 use super::start::Start;
-use crate::error::Result;
+use crate::error::{Result, setting};
 use crate::load;
 use crate::settings::number::within;
 use crate::settings::{
@@ -67,7 +67,7 @@ pub struct PretrainSettings {
     #[cfg_attr(feature = "clap", command(flatten))]
     #[serde(flatten)]
     pub crop: CropSettings,
-    /// Colour jitter of the pre-training views; where not given, 0 for the tiny preset, 0.4 for others
+    /// Colour jitter of the pre-training views; where not given, 0 for the tiny preset and with --channels, 0.4 for others
     #[cfg_attr(feature = "clap", arg(long, alias = "color-jitter"))]
     pub colour_jitter: Option<f64>,
     /// An average of the weights.
@@ -114,7 +114,13 @@ impl PretrainSettings {
         self.average.check()?;
         self.guard.check()?;
         self.best.check("pre-training", &[BestMetric::TokenAccuracy], &self.run)?;
-        within("--colour-jitter", "a jitter", self.colour_jitter.unwrap_or(0.0), 0.0..=10.0)
+        let jitter = self.colour_jitter.unwrap_or(0.0);
+        if jitter != 0.0 && self.data.bands().is_some() {
+            setting!(
+                "--colour-jitter {jitter}: expected pictures in RGB of 8 bits, not --channels; give 0, or leave it out"
+            );
+        }
+        within("--colour-jitter", "a jitter", jitter, 0.0..=10.0)
     }
 
     /// How pictures become pixels. A run that goes on has written that down.
@@ -122,7 +128,7 @@ impl PretrainSettings {
         match (start, self.newest()) {
             (Some(start), _) => start.preprocessing(vit, self),
             (None, Some(own)) if self.init.is_some() => load::preprocessing(&Checkpoint::open(own)?, vit),
-            _ => Ok(self.model.preprocessing(vit)),
+            _ => Ok(self.model.preprocessing(vit, self.data.bands())),
         }
     }
 }

@@ -31,7 +31,9 @@ impl PretrainSettings {
 
     /// The transformer, and the model it is taken from where `--init` names one. A run that goes on needs that model no more.
     pub(super) fn start(&mut self, watch: &Watch) -> Result<(Config, Option<Init>)> {
-        let Some(name) = self.init.clone() else { return Ok((self.model.config()?, None)) };
+        let Some(name) = self.init.clone() else {
+            return Ok((self.model.config_for(&self.data)?, None));
+        };
         self.model.check()?;
         if let Some(own) = self.newest() {
             let checkpoint = Checkpoint::open(&own)?;
@@ -43,6 +45,7 @@ impl PretrainSettings {
         let model = init.checkpoint.model().pretrained(0);
         let mut vit = model.ok_or_else(|| no_transformer(&init.path))?.vit;
         same_patches(&name, self.model.patch_size, vit.patch)?;
+        self.data = self.data.seen_by(&name.to_string_lossy(), init.channels()?)?;
         vit.image = self.loading.options(self.model.image_size).image.unwrap_or(vit.image);
         vit.drop_path = self.model.drop_path.unwrap_or(vit.drop_path);
         vit.validate().map_err(unfit(&init.path))?;
