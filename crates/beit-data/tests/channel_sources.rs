@@ -43,7 +43,9 @@ fn shard() -> (TempDir, String) {
 /// One folder of these files that has not changed for a while.
 fn folder() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    FILES.iter().for_each(|(name, from)| drop(fs::copy(golden(from), dir.path().join(name)).unwrap()));
+    for (name, from) in FILES {
+        fs::copy(golden(from), dir.path().join(name)).unwrap();
+    }
     File::open(dir.path()).unwrap().set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
     dir
 }
