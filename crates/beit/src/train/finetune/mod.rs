@@ -19,7 +19,6 @@ use crate::device::Device;
 use crate::error::{Result, setting};
 use crate::labelled::Labelled;
 use crate::loaders::Loading;
-use crate::locate::locate;
 use crate::memory;
 use crate::progress::Watch;
 use crate::run::{Recorded, Run, newest, training_stamp};
@@ -30,7 +29,6 @@ use crate::settings::{
     RunSettings,
 };
 use crate::survey::Survey;
-use crate::train::init::seen_by_init;
 use crate::train::replay::{KeptStep, Replay};
 use crate::train::{PlannedRun, recipe};
 use beit_train::{Decay, Hyper, Recipe};
@@ -194,17 +192,6 @@ impl FinetuneSettings {
     #[must_use]
     pub fn from_model(init: impl Into<PathBuf>) -> Self {
         Self { init: Some(init.into()), ..Self::default() }
-    }
-
-    /// Images are read as the model sees them that training begins with. A run that goes on has written that down.
-    fn see_as_init(&mut self, watch: &Watch) -> Result<()> {
-        let goes_on = self.run.resumed().and_then(newest).is_some();
-        if let Some(init) = self.init.as_ref().filter(|_| !goes_on) {
-            // Whoever watches hears of fetching it now, and of what is in it when training begins.
-            locate(&init.to_string_lossy(), watch)?;
-            self.data = seen_by_init(init, &self.data, (&self.model, &self.loading))?;
-        }
-        Ok(())
     }
 
     /// Refuses numbers that no run can have.

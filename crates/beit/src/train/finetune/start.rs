@@ -5,8 +5,11 @@ use super::step::{Shape, new_vit, pooling};
 use crate::device::Device;
 use crate::error::{Result, unfit};
 use crate::load;
+use crate::locate::locate;
+use crate::progress::Watch;
+use crate::run::newest;
 use crate::train::FinetuneSettings;
-use crate::train::init::{Init, no_transformer, same_patches, unfit};
+use crate::train::init::{Init, no_transformer, same_patches, seen_by_init, unfit};
 use beit_data::Preprocessing;
 use beit_heads::{Classifier, ClassifierConfig};
 use beit_ops::Ops;
@@ -19,6 +22,19 @@ pub(super) struct Start<T> {
     pub(super) preprocessing: Preprocessing,
     /// What was dropped, copied or new.
     pub(super) report: String,
+}
+
+impl FinetuneSettings {
+    /// Images are read as the model sees them that training begins with. A run that goes on has written that down.
+    pub(super) fn see_as_init(&mut self, watch: &Watch) -> Result<()> {
+        let goes_on = self.run.resumed().and_then(newest).is_some();
+        if let Some(init) = self.init.as_ref().filter(|_| !goes_on) {
+            // Whoever watches hears of fetching it now, and of what is in it when training begins.
+            locate(&init.to_string_lossy(), watch)?;
+            self.data = seen_by_init(init, &self.data, (&self.model, &self.loading))?;
+        }
+        Ok(())
+    }
 }
 
 impl Finetuning {
