@@ -14,7 +14,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let written = [&images, &masks].map(|path| fs::create_dir(path));
     assert!(written.iter().all(Result::is_ok), "room for two folders");
     // A picture of the size that masks of the corpus have.
-    fs::write(images.join("a.png"), include_bytes!("../corpus/image/colour.png")).expect("room for a picture");
+    fs::write(images.join("a.png"), include_bytes!("../corpus/image/colour.png"))
+        .expect("room for a picture");
     fs::write(masks.join("a.png"), mask).expect("room for a mask");
     fs::write(&classes, names).expect("room for names");
     for classes in [None, Some(classes.as_path())] {

@@ -9,7 +9,9 @@ const COLUMNS: [&str; 3] = ["", ",label=name", ",image=raw,label=small"];
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let path = beit_fuzz::file("train.parquet", bytes);
     for columns in COLUMNS {
-        let Ok(table) = Table::parquet(&format!("{}{columns}", path.display()), Split::Train) else { continue };
+        let Ok(table) = Table::parquet(&format!("{}{columns}", path.display()), Split::Train) else {
+            continue;
+        };
         beit_fuzz::read_rows(&table);
         let groups = table.groups().expect("rows of Parquet files lie in groups");
         assert!(groups.of(table.len() - 1) == groups.count() - 1, "groups have all rows");

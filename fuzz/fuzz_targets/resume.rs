@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use beit::{DeviceSettings, FinetuneSettings, PretrainSettings, TokenizerSettings};
 use beit_heads::{Classifier, ClassifierConfig, Pooling};
 use beit_ops::Host;
-use beit_train::{Classification, Evaluation, Hyper, Metrics, Recipe, Decay, Schedule, TRAINING, Trainer};
+use beit_train::{Classification, Decay, Evaluation, Hyper, Metrics, Recipe, Schedule, TRAINING, Trainer};
 use beit_vit::{Config, Preset};
 use tempfile::TempDir;
 
@@ -43,8 +43,15 @@ fn trainer() -> Trainer<'static, Host<f32>, Classification> {
     };
     let params = Classifier::init(&OPS, &ClassifierConfig::on(vit, 2, Pooling::Mean), 3);
     let schedule = Schedule { peak: 0.1, min: 0.0, warmup: 0, total: STEPS, decay: Decay::Cosine };
-    let recipe =
-        Recipe { accumulate: 1, hyper: Hyper::new(schedule), report_every: 1, read_every: 1, seed: 3, ema: None };
+    let recipe = Recipe {
+        accumulate: 1,
+        hyper: Hyper::new(schedule),
+        report_every: 1,
+        read_every: 1,
+        seed: 3,
+        ema: None,
+        spikes: None,
+    };
     Trainer::new(&OPS, Classification { smoothing: 0.1, mixing: None, recompute: false }, recipe, params)
 }
 

@@ -25,7 +25,10 @@ pub fn file(name: &str, bytes: &[u8]) -> PathBuf {
 pub fn read_rows(table: &Table) {
     let classes = table.class_names().len();
     for index in (0..table.len()).take(8).chain(table.len().saturating_sub(1)..table.len()) {
-        assert!(table.label(index).is_none_or(|class| (class as usize) < classes), "a class beyond {classes}");
+        assert!(
+            table.label(index).is_none_or(|class| (class as usize) < classes),
+            "a class beyond {classes}"
+        );
         if let Ok(picture) = table.file(index) {
             assert!(picture.len() as u64 <= MOST, "a picture is longer than any may be");
         }
