@@ -8,7 +8,7 @@ use super::super::budget::Budget;
 use super::super::{CUT_SHORT, said};
 use super::directory::{self, Directory};
 use super::strips::Strips;
-use super::{Reader, as_samples, kept, open};
+use super::{Reader, as_samples, kept, open, walk};
 use crate::bands::Bands;
 use crate::image::{Image, Samples, each};
 
@@ -18,7 +18,7 @@ pub(in super::super) fn decode_bands(
     bands: Bands,
     budget: Budget,
 ) -> Result<(Image, Orientation), String> {
-    let mut reader = open(bytes, budget)?;
+    let mut reader = walk(bytes, budget)?;
     let first = Directory::read(&mut reader)?;
     let orientation = first.orientation;
     let is_stack = first.samples == 1 && bands.count() > 1 && reader.more_images();

@@ -62,6 +62,15 @@ fn open(bytes: &[u8], budget: Budget) -> Result<Reader<'_>, String> {
     Ok(Decoder::new(Cursor::new(bytes)).map_err(said)?.with_limits(limits))
 }
 
+/// A reader that walks from one directory to the next. What a directory claims to have is allocated before it is read, which the decoder
+/// limits by itself in the first only.
+fn walk(bytes: &[u8], budget: Budget) -> Result<Reader<'_>, String> {
+    let mut limits = Limits::default();
+    limits.decoding_buffer_size = budget.metadata().0 as usize;
+    limits.ifd_value_size = budget.metadata().0 as usize;
+    Ok(Decoder::new(Cursor::new(bytes)).map_err(said)?.with_limits(limits))
+}
+
 /// The file as the decoder reads it. It refuses numbers of colours, but not the same bytes where they are called grey; and it
 /// takes differences of neighbours where no codec writes any.
 fn as_samples<'a>(
