@@ -33,7 +33,7 @@ fn a_run_on_shards_has_the_bits_of_one_on_a_folder() {
     shards(&place);
     place.good(&format!("pretrain {SHORT} --out folder"));
     let tar = place.good(&format!("pretrain {} --no-index --out tar", short("tar:shards")));
-    assert!(tar.stderr.contains("by their names 2 training shards and 1 test shards"), "{tar}");
+    assert!(tar.stderr.contains("by their names and folders 2 training shards and 1 test shards"), "{tar}");
     assert_eq!(place.names("shards").len(), 3, "--no-index leaves no index");
     let model = |run: &str| {
         place.contents(&format!("{run}/last/")).remove(std::path::Path::new("model.safetensors")).unwrap()
