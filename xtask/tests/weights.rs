@@ -185,7 +185,11 @@ fn hostile_files() {
     let place = Place::new();
     place.write("evil.pth", b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00echo\x85R.");
     place.bad(1, "weights inspect evil.pth", &["evil.pth", "os.system", "nothing of it was run"]);
-    place.bad(1, "finetune --init evil.pth --data folder:nowhere", &["nowhere"]);
+    place.bad(
+        1,
+        "finetune --init evil.pth --data folder:nowhere",
+        &["evil.pth", "os.system", "nothing of it was run"],
+    );
     place.write("cut.safetensors", [0u8; 7]);
     place.bad(1, "weights inspect cut.safetensors", &["cut.safetensors is damaged"]);
     place.write("claims.safetensors", {
