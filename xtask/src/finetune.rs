@@ -1,14 +1,14 @@
 //! `finetune`: classification and segmentation.
 
+use crate::dry_run::DryRun;
 use crate::output::Output;
 use crate::pretrain::LOOKED_AT;
 use crate::ranks::{self, Member};
 use crate::recipe::Recipes;
 use crate::signals;
 use crate::usage::{Given, usage};
-use beit::{DeviceSettings, FinetuneSettings, Finetuning, PlannedRun, RankSettings, SumSettings, Survey};
+use beit::{DeviceSettings, FinetuneSettings, Finetuning, RankSettings, SumSettings};
 use clap::Args as ClapArgs;
-use serde::Serialize;
 
 /// Fine-tune for classification or segmentation, from a run, a checkpoint, or from scratch
 #[derive(ClapArgs)]
@@ -59,7 +59,7 @@ fn train(mut args: Args, given: &Given, member: &Member) -> anyhow::Result<()> {
         let survey = finetuning.survey(LOOKED_AT);
         member.watch.note(&format!("data: {}", survey.sentence()));
         let plan = finetuning.check(&device)?;
-        let answer = DryRun { plan: &plan, seconds: plan.seconds(), data: &survey };
+        let answer = DryRun { plan: &plan, seconds: plan.seconds(), data: &survey, predicted: &[] };
         return member.answer(args.output, &answer, &format!("everything fits\n{}", plan.sentence()));
     }
     let done = finetuning.run(&device.adding_up(&args.sums, &member.watch)?)?;
@@ -84,13 +84,4 @@ fn start_is_clear(FinetuneSettings { init, from_scratch, run, .. }: &FinetuneSet
         (Some(_), true) => usage!("--init and --from-scratch: expected one of them"),
         _ => Ok(()),
     }
-}
-
-#[derive(Serialize)]
-struct DryRun<'a> {
-    #[serde(flatten)]
-    plan: &'a PlannedRun,
-    /// Of the run, with one process here.
-    seconds: Option<f64>,
-    data: &'a Survey,
 }

@@ -6,6 +6,7 @@ mod bench;
 mod compare;
 mod device;
 mod doctor;
+mod dry_run;
 mod embed;
 mod evaluate;
 mod finetune;

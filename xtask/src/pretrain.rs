@@ -1,16 +1,16 @@
 //! `pretrain`: masked image modelling.
 
+use crate::dry_run::DryRun;
 use crate::output::Output;
 use crate::ranks::{self, Member};
 use crate::recipe::Recipes;
 use crate::signals;
 use crate::usage::Given;
 use beit::{
-    ClusterSettings, Device, DeviceSettings, PlannedRun, Predicted, PretrainSettings, Pretrained,
-    Pretraining, RankSettings, SumSettings, Survey,
+    ClusterSettings, Device, DeviceSettings, Predicted, PretrainSettings, Pretrained, Pretraining,
+    RankSettings, SumSettings,
 };
 use clap::Args as ClapArgs;
-use serde::Serialize;
 
 /// Images that a dry run looks at.
 pub(crate) const LOOKED_AT: usize = 20;
@@ -137,16 +137,4 @@ fn dry_run(pretraining: &Pretraining, imagined: usize, args: &Args, member: &Mem
     }
     let answer = DryRun { plan: &plan, seconds: plan.seconds(), data: &survey, predicted: &predicted };
     member.answer(args.output, &answer, &sentence)
-}
-
-#[derive(Serialize)]
-struct DryRun<'a> {
-    #[serde(flatten)]
-    plan: &'a PlannedRun,
-    /// Of the run, with one process here.
-    seconds: Option<f64>,
-    data: &'a Survey,
-    /// With more and more processes.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    predicted: &'a [Predicted],
 }
