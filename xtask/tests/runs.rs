@@ -303,7 +303,10 @@ fn a_step_that_leaps_is_kept_left_out_and_shown() {
     let place = Place::with_photos();
     let args = "finetune --from-scratch --data folder:photos --steps 80 --batch-size 8 --lr 1 --warmup-steps 40 --layer-decay 1 \
                 --clip-grad 0 --report-every 1 --skip-spikes 1.5 --max-spikes 1 --keep 1";
-    place.bad(1, &format!("{args} --out run"), &["1 steps were left out as spikes", "--max-spikes"]);
+    // What it replaces stays aside, and what was kept of it stays too.
+    place.good(&format!("pretrain {SHORT} --out run"));
+    let says = ["1 steps were left out as spikes", "--max-spikes"];
+    place.bad(1, &format!("{args} --out run --overwrite"), &says);
     let spikes: Vec<_> = metrics(&place, "run").into_iter().filter(|line| line["phase"] == "spike").collect();
     assert_eq!(spikes.len(), 2, "the one that was left out, and the one that ended the run");
     let names = place.names("run/spikes");
@@ -327,8 +330,17 @@ fn a_step_that_leaps_is_kept_left_out_and_shown() {
 
     place.bad(1, &format!("replay run/spikes/{first}"), &["only the newest steps are kept whole"]);
     place.bad(1, "replay photos", &["RUN/spikes/step-N"]);
+    let picture = fs::read(place.path("photos/train/class-0/00.png")).unwrap();
     fs::remove_file(place.path("photos/train/class-0/00.png")).unwrap();
     place.bad(1, &format!("replay run/spikes/{last}"), &["the data was"]);
+
+    // A step that is left out is one after which a checkpoint is due.
+    fs::write(place.path("photos/train/class-0/00.png"), &picture).unwrap();
+    let all = args.replace("--keep 1", "--keep 100");
+    place.bad(1, &format!("{all} --save-every 1 --out saved"), &says);
+    let out = first.strip_prefix("step-").unwrap().parse::<u64>().unwrap();
+    let after = format!("step-{:07}", out + 1);
+    assert!(place.names("saved/checkpoints").contains(&after), "{:?}", place.names("saved/checkpoints"));
 
     // It is a run like any other, and is replaced whole.
     place.good(&format!("pretrain {SHORT} --out run --overwrite"));
