@@ -1,16 +1,13 @@
 //! Looking at every mask, and loading masks beside images.
 
-mod mask_files;
-mod pictures;
-
 use std::sync::Arc;
 
+use crate::mask_files::grey;
+use crate::pictures::{self, write};
 use beit_data::{
     Batch, Error, Image, Item, Loader, LoaderConfig, Mask, Normalise, Preprocessing, RandomScale, Result,
     Sample, SegmentationSample, Source, check_masks,
 };
-use mask_files::grey;
-use pictures::write;
 
 /// Pictures of 4 x 4 pixels whose masks are what each number says.
 struct Made(Vec<Kind>);

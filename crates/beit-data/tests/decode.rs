@@ -1,10 +1,8 @@
 //! Decoding: upright, RGB, and never half a picture.
 
-mod pictures;
-
+use crate::pictures::{encode, jpeg, picture};
 use beit_data::{Error, Image};
 use image::{DynamicImage, ImageFormat, Luma, Rgba};
-use pictures::{encode, jpeg, picture};
 use proptest::prelude::*;
 
 /// A JPEG with an EXIF segment that says how to turn it.

@@ -2,8 +2,6 @@
 // The times of folders are set, which are opened as files for that: only Unix does so.
 #![cfg(unix)]
 
-mod pictures;
-
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};

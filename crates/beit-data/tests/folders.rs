@@ -1,11 +1,9 @@
 //! Folders as people have them: splits by many names, files that are not read, folders that are no classes.
 
-mod pictures;
-
 use std::path::Path;
 
+use crate::pictures::{jpeg, write};
 use beit_data::{Cached, Error, Folder, Part, Source, Split, labels, open, training_labels};
-use pictures::{jpeg, write};
 use tempfile::TempDir;
 
 /// A folder with these files. What is in them is never read.

@@ -1,11 +1,9 @@
 //! Pictures that ask for too much, and files that are none: each is named, none is waited for, and the others stay.
 
-mod pictures;
-
 use std::sync::Arc;
 
+use crate::pictures::{self, jpeg, write};
 use beit_data::{Error, Folder, Image, Item, Loader, LoaderConfig, Preprocessing};
-use pictures::{jpeg, write};
 
 const LONG_EXIF: &[u8] = include_bytes!("hostile/long-exif.webp");
 const LARGE_WEBP: &[u8] = include_bytes!("hostile/large.webp");

@@ -1,16 +1,14 @@
 //! The loader: the same batches from any number of threads and any position, and honest about bad files.
 
-mod pictures;
-
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::pictures::{jpeg, write};
 use beit_data::{
     Batch, Error, Folder, Image, Item, LabelledSample, Loader, LoaderConfig, Result, SampleRng, Shard,
     Source, Split,
 };
-use pictures::{jpeg, write};
 use proptest::prelude::*;
 use rand::Rng;
 

@@ -1,15 +1,12 @@
 //! Sources with masks: what mask files may be, which mask belongs to which image, and what is refused.
 
-mod mask_files;
-mod pictures;
-
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::mask_files::{grey, png, rgb};
+use crate::pictures::{self, encode, picture, write};
 use beit_data::{Cached, Error, Pairs, Part, Source, Split, check_masks, open};
 use image::ImageFormat;
-use mask_files::{grey, png, rgb};
-use pictures::{encode, picture, write};
 use png::{BitDepth, ColorType};
 use tempfile::TempDir;
 

@@ -1,12 +1,10 @@
 //! Opening sources: folders, IDX files, the embedded set, and what is wrong with those that cannot be opened.
 
-mod pictures;
-
 use std::io::Write;
 use std::path::Path;
 
+use crate::pictures::{self, jpeg, write};
 use beit_data::{Cached, Error, Folder, Idx, Source, Split, open, training_labels};
-use pictures::{jpeg, write};
 
 fn class_folders(root: &Path, classes: &[&str]) {
     for (number, class) in (0_u8..).zip(classes) {

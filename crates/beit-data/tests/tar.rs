@@ -1,15 +1,12 @@
 //! Shards in every layout, and their index.
 
-mod archives;
-mod pictures;
-
 use std::fs::{self, File};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use archives::{Index, Place, load, names, numbered, opened, said, shard};
+use crate::archives::{Index, Place, load, names, numbered, opened, said, shard};
+use crate::pictures::{self, jpeg};
 use beit_data::{Indexing, Item, Loader, LoaderConfig, SampleRng, Source, Split, Tar};
-use pictures::jpeg;
 
 #[test]
 fn splits_are_said_by_semicolons_folders_and_names() {

@@ -1,15 +1,12 @@
 //! Shards and indices that are damaged, cut, gone or changed.
 
-mod archives;
-mod pictures;
-
 use std::fs::{self, File};
 use std::path::Path;
 use std::time::SystemTime;
 
-use archives::{Place, load, names, numbered, opened, said};
+use crate::archives::{Place, load, names, numbered, opened, said};
+use crate::pictures::jpeg;
 use beit_data::{Error, Source, Split, Tar};
-use pictures::jpeg;
 
 /// An index of a shard as it is, with a right checksum, of one sample.
 fn forged(shard: &Path, name: &[u8], [block, size, class]: [u32; 3]) -> Vec<u8> {
@@ -213,7 +210,7 @@ fn too_many_open_files_are_no_bad_pictures() {
         let place = Place::new();
         (0..60).for_each(|number| numbered(&place.path(&format!("{number:02}.tar")), &["a"]));
         // The limit is one of a process: this test again, alone in another.
-        let run = "ulimit -n 40 && exec \"$0\" --exact too_many_open_files_are_no_bad_pictures";
+        let run = "ulimit -n 40 && exec \"$0\" --exact tar_faults::too_many_open_files_are_no_bad_pictures";
         let mut shell = std::process::Command::new("sh");
         shell.args(["-c", run]).arg(std::env::current_exe().unwrap()).env(FOLDER, place.path(""));
         let said = shell.output().unwrap();

@@ -1,17 +1,13 @@
 //! Gradients that devices add up among themselves do not travel from host to host, and a run ends as it would if they did.
 
-mod common;
-mod noise;
-mod trained;
-
+use crate::common::{self, Array, reports};
+use crate::trained::{TrainingOf, Visit, alone, recipe, shared, visit_all};
 use beit_data::{Loader, Shard};
 use beit_ops::{Device, Host};
 use beit_train::{
     Communicator, Error, Failure, NoHooks, Ranks, Recipe, Result, Task, TensorSums, Threads, sum_over_ranks,
 };
-use common::{Array, reports};
 use std::time::Duration;
-use trained::{TrainingOf, Visit, alone, recipe, shared, visit_all};
 
 /// Devices that add up in the order in which hosts do.
 struct Devices(Threads);

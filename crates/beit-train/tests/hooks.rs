@@ -1,7 +1,8 @@
 //! Every place where others may join in, used.
 
-mod common;
-
+use crate::common::{
+    Array, Bright, OPS, TASK, Training, bits, loader, loader_of, params, recipe, reports, training,
+};
 use beit_data::{Batch, LabelledSample, LoaderConfig, SampleRng};
 use beit_heads::Classifier;
 use beit_ops::prelude::*;
@@ -9,9 +10,6 @@ use beit_ops::{Host, Tree, tree};
 use beit_train::{
     Changes, Classification, ClassificationSettings, Error, Finished, Hooks, Moment, NoHooks, Outcome,
     Recipe, Result, Sums, Task, Trainer,
-};
-use common::{
-    Array, Bright, OPS, TASK, Training, bits, loader, loader_of, params, recipe, reports, training,
 };
 use rand::RngExt;
 

@@ -1,10 +1,8 @@
 //! The loop on a few made-up images: the guard, accumulation, and going on where a run stopped.
 
-mod common;
-
+use crate::common::{self, Training, bits, loader, recipe, training};
 use beit_ops::{Layer, Tree};
 use beit_train::{Error, Hyper, NoHooks, Recipe, StepReport};
-use common::{Training, bits, loader, recipe, training};
 
 /// Runs up to a step; returns its reports.
 fn reports(training: &mut Training, batch: usize, until: u64) -> Result<Vec<StepReport>, Error> {

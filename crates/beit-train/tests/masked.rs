@@ -1,7 +1,6 @@
 //! Masked image modelling: images with few masked patches and with many.
 
-mod noise;
-
+use crate::noise::{Noise, values};
 use beit_data::{Item, Loader, LoaderConfig, PretrainSample, SampleRng};
 use beit_heads::{Mim, MimConfig};
 use beit_ops::{Host, Tree};
@@ -11,7 +10,6 @@ use beit_train::{
     StepReport, Sums, Trainer,
 };
 use beit_vit::{Config, Preset, RelativePositions};
-use noise::{Noise, values};
 use std::ops::Range;
 use std::sync::Arc;
 

@@ -1,13 +1,11 @@
 //! Training on mixed images: gradients, what is counted as right, and going on.
 
-mod common;
-
+use crate::common::{self, Array, OPS, TASK, Training, bits, loader, params, recipe, reports};
 use beit_data::{Batch, LabelledBatch, LabelledSample};
 use beit_heads::{Classifier, ClassifierConfig, Pooling};
 use beit_ops::{Device, Host, Tree};
 use beit_train::{Changes, Classification, Mixing, Moment, NoHooks, Recipe, Task, Trainer};
 use beit_vit::{Config, Preset};
-use common::{Array, OPS, TASK, Training, bits, loader, params, recipe, reports};
 
 const MIXUP: Mixing = Mixing { cutmix: 0.0, ..Mixing::STANDARD };
 const CUTMIX: Mixing = Mixing { mixup: 0.0, ..Mixing::STANDARD };

@@ -2,7 +2,6 @@
 //!
 //! The first test starts this program again, under `mpirun`; the others are what it does there.
 
-#![cfg(feature = "mpi")]
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,

@@ -1,9 +1,7 @@
 //! One, two, four and eight ranks end with the same bits, whatever is trained.
 
-mod common;
-mod noise;
-mod trained;
-
+use crate::common::{self, Array, Bright, bits, loader, reports, training};
+use crate::trained::{TrainingOf, Visit, alone, recipe, shared, visit_all};
 use beit_data::{Loader, LoaderConfig, Shard};
 use beit_heads::Classifier;
 use beit_ops::{Host, Tree};
@@ -11,8 +9,6 @@ use beit_train::{
     Background, Changes, Classification, Communicator, Error, Hooks, NoHooks, Ranks, Recipe, Result, Sums,
     Task, Threads,
 };
-use common::{Array, Bright, bits, loader, reports, training};
-use trained::{TrainingOf, Visit, alone, recipe, shared, visit_all};
 
 /// As many ranks as `of` says, each with the moments of its parameters that `moments` gives it.
 struct SameBits {

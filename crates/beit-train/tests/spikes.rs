@@ -1,11 +1,9 @@
 //! Steps whose gradients leap: they are refused, left out, counted, computed again, and gone on after.
 
-mod common;
-
+use crate::common::{self, Training, bits, loader, recipe, training};
 use beit_data::{Batch, LabelledSample, SampleRng};
 use beit_ops::Host;
 use beit_train::{Classification, Error, Hooks, NoHooks, Recipe, Schedule, Spike, SpikeGuard};
-use common::{Training, bits, loader, recipe, training};
 
 /// Steps of a run.
 const STEPS: u64 = 30;

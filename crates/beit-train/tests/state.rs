@@ -1,10 +1,8 @@
 //! The state of training: what is no number is neither saved nor taken.
 
-mod common;
-
+use crate::common::{OPS, Training, bits, loader, recipe, reports, training};
 use beit_train::{Error, NoHooks, TRAINING};
 use beit_weights::{TensorFile, TensorWriter};
-use common::{OPS, Training, bits, loader, recipe, reports, training};
 use std::fs;
 use std::path::Path;
 

@@ -1,12 +1,10 @@
 //! The tokenizer's training goes on where it stopped, and may have more than one micro-batch in a step.
 
-mod noise;
-
+use crate::noise::{Noise, values};
 use beit_data::{Item, Loader, LoaderConfig, SampleRng, Shard};
 use beit_ops::{Host, Tree};
 use beit_tokenizer::Config;
 use beit_train::{Hooks, Listeners, NoHooks, Recipe, Record, Silent, StepReport, Tokenization, Trainer};
-use noise::{Noise, values};
 use std::sync::Arc;
 
 const OPS: Host<f32> = Host::new();

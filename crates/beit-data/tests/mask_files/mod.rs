@@ -1,5 +1,4 @@
 //! Small mask files for the tests.
-#![allow(dead_code)] // Each test program uses some of these.
 
 use png::{BitDepth, ColorType};
 

@@ -1,5 +1,4 @@
 //! Small encoded pictures for the tests.
-#![allow(dead_code)] // Each test program uses some of these.
 
 use std::io::Cursor;
 use std::path::Path;
