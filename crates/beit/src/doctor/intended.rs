@@ -6,10 +6,10 @@ use crate::error::Result;
 use crate::locate::known;
 use crate::progress::Watch;
 use crate::recipe::{Asked, Change, Layered, Recipe, merge};
-use crate::settings::{DataSettings, DeviceSettings, OptimisationSettings, RunSettings, Size};
+use crate::settings::{DataSettings, DeviceSettings, ModelSettings, OptimisationSettings, RunSettings, Size};
 use crate::train::{
     FinetuneSettings, FinetunedShape, PretrainSettings, planned_pretraining, pretrained_parameters,
-    pretraining_vocab, seen_by_init,
+    pretraining_vocab, seen_by_init, transformer_of_init,
 };
 use beit_heads::MimConfig;
 use std::path::PathBuf;
@@ -25,6 +25,8 @@ pub(super) struct Intended {
     pub(super) verb: Verb,
     /// Images of a step for which the learning rate was published, and that rate.
     pub(super) published: Option<(u64, f64)>,
+    /// The transformer that it begins with; none where that is a new one, or not here.
+    init: Option<beit_vit::Config>,
 }
 
 /// How large a run is.
@@ -68,10 +70,10 @@ impl Intended {
             (None, Verb::Pretrain(settings)) => released(settings.model.preset),
             (None, Verb::Finetune(_)) => None,
         };
-        Ok((Self { verb, published }, device))
+        Ok((Self { verb, published, init: None }, device))
     }
 
-    /// Images are looked at as the model sees them that the run begins with, where that model is here.
+    /// The model that the run begins with, where it is here, says how large it is, and how images are looked at.
     pub(super) fn see_as_init(&mut self) -> Result<()> {
         let (init, how, data) = match &mut self.verb {
             Verb::Pretrain(settings) => {
@@ -82,6 +84,7 @@ impl Intended {
             }
         };
         if let Some(init) = init.as_deref().filter(|init| init.exists()) {
+            self.init = Some(transformer_of_init(init, how)?);
             *data = seen_by_init(init, data, how)?;
         }
         Ok(())
@@ -163,6 +166,10 @@ impl Intended {
         Ok(Sizes { batch, step: bytes, fitting, checkpoint, keep: self.run().keep })
     }
 
+    fn vit(&self, model: &ModelSettings, data: &DataSettings) -> Result<beit_vit::Config> {
+        self.init.clone().map_or_else(|| model.config_for(data), Ok)
+    }
+
     /// Bytes of a step, and numbers that are trained.
     fn step(
         &self,
@@ -172,7 +179,7 @@ impl Intended {
     ) -> Result<(u128, usize)> {
         match &self.verb {
             Verb::Pretrain(settings) => {
-                let vit = settings.model.config_for(&settings.data)?;
+                let vit = self.vit(&settings.model, &settings.data)?;
                 let masker = settings.mask.masker(vit.grid())?;
                 let config = MimConfig { vocab: vocab(settings, &vit)?, vit };
                 let copies = training.kept(settings.average.decay(), 1);
@@ -182,7 +189,8 @@ impl Intended {
             Verb::Finetune(settings) => {
                 let settings = FinetuneSettings { training: training.clone(), ..settings.clone() };
                 settings.check()?;
-                let shape = FinetunedShape::of(&settings, classes)?;
+                let vit = self.vit(&settings.model, &settings.data)?;
+                let shape = FinetunedShape::on(&settings, vit, classes)?;
                 let copies = training.kept(settings.average.decay(), 1);
                 Ok((shape.planned(&settings, device.footprint(), copies).bytes, shape.parameters()))
             }

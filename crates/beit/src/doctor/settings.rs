@@ -132,8 +132,7 @@ fn length(training: &OptimisationSettings, images: usize, usual_rate: f64) -> Ve
             "lower --batch-size or --global-batch",
         ));
     }
-    let batches = (images / training.batch_size().max(1)).max(1) as u64;
-    match training.hyper(batches, usual_rate, beit_train::Decay::Cosine) {
+    match training.hyper(training.batches_of(images), usual_rate, beit_train::Decay::Cosine) {
         Err(error) => findings.push(refused(&error)),
         Ok(hyper) => {
             let (total, warmup) = (hyper.schedule.total, hyper.schedule.warmup);

@@ -97,9 +97,7 @@ fn one_process(training: &OptimisationSettings) -> Result<OptimisationSettings> 
 
 fn work(training: &OptimisationSettings, about: &About, micro_batch: u64, parameters: usize) -> Work {
     let images_per_step = training.step_size();
-    // As the loader counts: whole micro-batches, and whole steps of these.
-    let batches = about.trained_on.images as u64 / training.batch_size() as u64;
-    let an_epoch = (batches / training.update_freq()).max(1);
-    let steps = training.steps.unwrap_or_else(|| training.epochs.unwrap_or(1) * an_epoch);
+    let batches = training.batches_of(about.trained_on.images);
+    let steps = training.total(batches).unwrap_or_else(|| training.steps_of(batches));
     Work { parameters, steps, images_per_step, flops_per_image: micro_batch / training.batch_size() as u64 }
 }

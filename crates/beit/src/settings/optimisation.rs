@@ -111,6 +111,23 @@ impl OptimisationSettings {
         self.batch_size() as u64 * self.update_freq()
     }
 
+    /// Micro-batches of an epoch of so many images, as the loader counts: whole ones, and one where there are fewer images than it has,
+    /// which are seen several times.
+    pub(crate) fn batches_of(&self, images: usize) -> u64 {
+        (images / self.batch_size().max(1)).max(1) as u64
+    }
+
+    /// Steps of an epoch of so many micro-batches: whole ones, and at least one.
+    pub(crate) fn steps_of(&self, batches_per_epoch: u64) -> u64 {
+        (batches_per_epoch / self.update_freq().max(1)).max(1)
+    }
+
+    /// Steps of the run, where its length is given in steps or in epochs of so many micro-batches.
+    pub(crate) fn total(&self, batches_per_epoch: u64) -> Option<u64> {
+        let epochs = || Some(self.epochs?.saturating_mul(self.steps_of(batches_per_epoch)));
+        self.steps.or_else(epochs)
+    }
+
     /// Divides the images of a step, where these are given, into micro-batches that so many processes can share.
     ///
     /// # Errors
@@ -182,8 +199,7 @@ impl OptimisationSettings {
 
     /// The optimiser for a loader of so many batches in an epoch, with a learning rate for who gave none.
     pub(crate) fn hyper(&self, batches_per_epoch: u64, lr: f64, decay: Decay) -> Result<Hyper> {
-        let steps_per_epoch = (batches_per_epoch / self.update_freq().max(1)).max(1);
-        let total = self.steps.unwrap_or(self.epochs.unwrap_or(0).saturating_mul(steps_per_epoch));
+        let total = self.total(batches_per_epoch).unwrap_or(0);
         let batches = total.checked_mul(self.update_freq());
         let images = batches.and_then(|batches| batches.checked_mul(self.batch_size() as u64));
         if total == 0 || images.is_none() {
@@ -193,7 +209,7 @@ impl OptimisationSettings {
         }
         let warmup = match (self.warmup_steps, self.warmup_epochs) {
             (Some(steps), _) => steps,
-            (None, Some(epochs)) => (epochs * steps_per_epoch as f64).round() as u64,
+            (None, Some(epochs)) => (epochs * self.steps_of(batches_per_epoch) as f64).round() as u64,
             (None, None) => total / 20,
         };
         if warmup >= total {

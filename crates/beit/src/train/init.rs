@@ -44,10 +44,26 @@ impl Init {
         })
     }
 
+    /// Its transformer `vit`, at the size of images that is asked for.
+    pub(super) fn resized(
+        &self,
+        mut vit: Config,
+        model: &ModelSettings,
+        loading: &LoadSettings,
+    ) -> Result<Config> {
+        vit.image = loading.options(model.image_size).image.unwrap_or(vit.image);
+        vit.drop_path = model.drop_path.unwrap_or(vit.drop_path);
+        vit.validate().map_err(unfit(&self.path))?;
+        Ok(vit)
+    }
+
     /// The channels that it sees.
     pub(super) fn channels(&self) -> Result<Channels> {
-        let vit = self.checkpoint.model().vit().ok_or_else(|| no_transformer(&self.path))?;
-        Ok(load::preprocessing(&self.checkpoint, vit)?.normalise.channels)
+        Ok(load::preprocessing(&self.checkpoint, self.vit()?)?.normalise.channels)
+    }
+
+    fn vit(&self) -> Result<&Config> {
+        self.checkpoint.model().vit().ok_or_else(|| no_transformer(&self.path))
     }
 }
 
@@ -59,6 +75,15 @@ pub(crate) fn seen_by_init(
 ) -> Result<DataSettings> {
     let init = Init::open(name, model, loading, &Watch::silent())?;
     data.seen_by(&name.to_string_lossy(), init.channels()?)
+}
+
+/// The transformer of the model `name`, at the size of images at which training would see it.
+pub(crate) fn transformer_of_init(
+    name: &Path,
+    (model, loading): (&ModelSettings, &LoadSettings),
+) -> Result<Config> {
+    let init = Init::open(name, model, loading, &Watch::silent())?;
+    init.resized(init.vit()?.clone(), model, loading)
 }
 
 /// The error of a checkpoint that has no transformer.

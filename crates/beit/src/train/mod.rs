@@ -18,7 +18,7 @@ mod tokenizer_state;
 pub use best::BestCheckpoint;
 pub(crate) use finetune::Shape as FinetunedShape;
 pub use finetune::{FinetuneSettings, FinetuneTask, Finetuned, Finetuning, HeadKind, HeadSettings, Judged};
-pub(crate) use init::seen_by_init;
+pub(crate) use init::{seen_by_init, transformer_of_init};
 pub use planned::PlannedRun;
 pub use pretrain::{PretrainSettings, Pretrained, Pretraining};
 pub(crate) use pretrain::{

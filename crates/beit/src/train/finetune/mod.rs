@@ -272,7 +272,7 @@ impl Finetuning {
         settings.training.batches = settings.training.batches.or(usual.batch_size).into();
         let data = &settings.data;
         let batches = Loading::for_training(&settings.training, data, 1, watch).training(n).batches(n)?;
-        let epochs = EPOCHS.max(usual.steps.div_ceil((batches / settings.training.update_freq()).max(1)));
+        let epochs = EPOCHS.max(usual.steps.div_ceil(settings.training.steps_of(batches)));
         let training = &mut settings.training;
         training.settle(usual.batch_size, epochs);
         let layer_decay = (settings.layer_decay < 1.0).then_some(settings.layer_decay);

@@ -49,17 +49,26 @@ pub(crate) enum Shape {
 
 /// A new transformer for these images, each of whose blocks has relative positions of its own.
 pub(super) fn new_vit(model: &ModelSettings, data: &DataSettings) -> Result<Config> {
-    let mut vit = model.config_for(data)?;
+    Ok(with_own_positions(model.config_for(data)?))
+}
+
+/// The same transformer, each of whose blocks has relative positions of its own.
+fn with_own_positions(mut vit: Config) -> Config {
     if vit.relative_positions == RelativePositions::Shared {
         vit.relative_positions = RelativePositions::PerLayer;
     }
-    Ok(vit)
+    vit
 }
 
 impl Shape {
     /// What these settings fine-tune where it begins with random values, for so many classes.
     pub(crate) fn of(settings: &FinetuneSettings, classes: usize) -> Result<Self> {
-        let vit = new_vit(&settings.model, &settings.data)?;
+        Self::on(settings, settings.model.config_for(&settings.data)?, classes)
+    }
+
+    /// What they fine-tune on a transformer, which was pre-trained or not.
+    pub(crate) fn on(settings: &FinetuneSettings, vit: Config, classes: usize) -> Result<Self> {
+        let vit = with_own_positions(vit);
         match settings.task {
             FinetuneTask::Classify => {
                 Ok(Self::Classifier(ClassifierConfig::on(vit, classes, pooling(settings))))

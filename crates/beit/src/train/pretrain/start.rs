@@ -5,7 +5,7 @@ use crate::error::{Result, setting};
 use crate::load;
 use crate::progress::Watch;
 use crate::run::{newest, run_of, tokenizer_of};
-use crate::train::init::{Init, no_transformer, same_patches, unfit};
+use crate::train::init::{Init, no_transformer, same_patches};
 use beit_data::Preprocessing;
 use beit_heads::Mim;
 use beit_ops::Ops;
@@ -43,12 +43,10 @@ impl PretrainSettings {
         let init = Init::open(&name, &self.model, &self.loading, watch)?;
         // Which tokens it will name is found out later.
         let model = init.checkpoint.model().pretrained(0);
-        let mut vit = model.ok_or_else(|| no_transformer(&init.path))?.vit;
+        let vit = model.ok_or_else(|| no_transformer(&init.path))?.vit;
         same_patches(&name, self.model.patch_size, vit.patch)?;
         self.data = self.data.seen_by(&name.to_string_lossy(), init.channels()?)?;
-        vit.image = self.loading.options(self.model.image_size).image.unwrap_or(vit.image);
-        vit.drop_path = self.model.drop_path.unwrap_or(vit.drop_path);
-        vit.validate().map_err(unfit(&init.path))?;
+        let vit = init.resized(vit, &self.model, &self.loading)?;
         let without_effect = self.model.settle_to(&vit);
         if !without_effect.is_empty() {
             let names = without_effect.join(", ");
