@@ -19,6 +19,7 @@ mod probe;
 mod ranks;
 mod recipe;
 mod replay;
+mod report;
 mod show;
 mod signals;
 mod tokenizer;
@@ -63,6 +64,7 @@ enum Verb {
     Bench(bench::Args),
     Compare(compare::Args),
     Replay(replay::Args),
+    Report(report::Args),
 }
 
 fn main() -> ExitCode {
@@ -85,6 +87,7 @@ fn main() -> ExitCode {
         Verb::Bench(args) => bench::run(&args),
         Verb::Compare(args) => compare::run(&args),
         Verb::Replay(args) => replay::run(&args, &given),
+        Verb::Report(args) => report::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -44,6 +44,11 @@ pub(crate) struct Overwrite {
 }
 
 impl Overwrite {
+    /// The same, or allowed without being asked for.
+    pub(crate) const fn or(self, allowed: bool) -> Self {
+        Self { overwrite: self.overwrite || allowed }
+    }
+
     /// Refuses a file that cannot be written or must not be replaced.
     pub(crate) fn check(self, path: &Path, contents: Contents) -> beit::Result<()> {
         OutFile { path: path.to_owned(), overwrite: self.overwrite }.check(contents)

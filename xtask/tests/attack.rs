@@ -64,12 +64,8 @@ fn same_result(place: &Place, training: &Training, one: &str, other: &str) {
         assert!(one == other, "{}: {part} differs", training.name);
     }
     place.nothing_half_written(other);
-    let text = fs::read_to_string(place.path(other).join("metrics.jsonl")).unwrap();
-    let mut steps = Vec::new();
-    for line in text.lines() {
-        let record: serde_json::Value = serde_json::from_str(line).expect("a whole line");
-        steps.push((record["phase"].to_string(), record["step"].to_string()));
-    }
+    let of = |record: &serde_json::Value| (record["phase"].to_string(), record["step"].to_string());
+    let mut steps: Vec<_> = place.metrics(other).iter().map(of).collect();
     let lines = steps.len();
     steps.sort();
     steps.dedup();

@@ -12,15 +12,13 @@ const CLASSES: &str = "finetune --from-scratch --preset tiny --image-size 16 --d
 
 /// What was measured of checkpoints: steps, values, and which was the best then.
 fn measured(place: &Place, run: &str) -> Vec<(u64, f64, u64)> {
-    let text = fs::read_to_string(place.path(run).join("metrics.jsonl")).unwrap();
-    let records = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a whole line"));
     let of = |record: Value| -> Option<(u64, f64, u64)> {
         (record["phase"] == "checkpoint").then(|| {
             let number = |key: &str| record[key].as_u64().unwrap();
             (number("step"), record["value"].as_f64().unwrap(), number("best"))
         })
     };
-    records.filter_map(of).collect()
+    place.metrics(run).into_iter().filter_map(of).collect()
 }
 
 /// Whether `best` leads to the first of the best, which is kept beside the newest.

@@ -5,7 +5,6 @@ mod common;
 
 use common::ranks::wait_for;
 use common::{Outcome, Place};
-use serde_json::Value;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::{Child, Command, Stdio};
@@ -20,13 +19,6 @@ fn limited(place: &Place, args: &str, bytes: u64) -> Outcome {
     Outcome::of(args, command.output().unwrap())
 }
 
-/// What was measured, without what depends on the clock.
-fn measured(place: &Place, run: &str) -> Vec<[Value; 3]> {
-    let text = fs::read_to_string(place.path(run).join("metrics.jsonl")).unwrap();
-    let records = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a whole line"));
-    records.map(|record| ["phase", "step", "loss"].map(|key| record[key].clone())).collect()
-}
-
 fn assert_same(place: &Place, one: &str, other: &str) {
     for part in ["last/", "tokenizer/"] {
         assert!(
@@ -34,7 +26,7 @@ fn assert_same(place: &Place, one: &str, other: &str) {
             "{part}"
         );
     }
-    assert_eq!(measured(place, one), measured(place, other));
+    assert_eq!(place.losses(one), place.losses(other));
     place.nothing_half_written(other);
 }
 
@@ -74,7 +66,7 @@ fn a_disk_fills_while_a_tokenizer_is_saved() {
         assert!(place.contents("run/tokenizer-training") == before);
         place.good("tokenizer train --resume --out run");
         assert_eq!(place.contents("run/tokenizer"), place.contents("whole/tokenizer"));
-        assert_eq!(measured(&place, "run"), measured(&place, "whole"));
+        assert_eq!(place.losses("run"), place.losses("whole"));
         place.nothing_half_written("run");
 
         // Before anything was saved.

@@ -15,11 +15,6 @@ fn sides(path: &Path) -> [u32; 2] {
     [image.height(), image.width()]
 }
 
-fn metrics(place: &Place, run: &str) -> Vec<Value> {
-    let text = fs::read_to_string(place.path(run).join("metrics.jsonl")).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
 /// The steps that a phase reported.
 fn reported(lines: &[Value], phase: &str) -> Vec<u64> {
     let of_phase = lines.iter().filter(|line| line["phase"] == phase && line.get("step").is_some());
@@ -42,7 +37,7 @@ fn from_images_to_a_classifier() {
         (&tuned["labels"], &tuned["images"], &tuned["split"]),
         (&40.into(), &24.into(), &"test".into())
     );
-    assert_eq!(reported(&metrics(&place, "tuned"), "finetune"), [2, 4]);
+    assert_eq!(reported(&place.metrics("tuned"), "finetune"), [2, 4]);
 
     // By the link, and by the folder that it points to.
     for model in ["tuned", "tuned/checkpoints/step-0000004"] {
@@ -64,12 +59,21 @@ fn from_images_to_a_classifier() {
 }
 
 fn pre_training_left_a_run(place: &Place, lines: &[Value]) {
-    let names = ["checkpoints", "last", "metrics.jsonl", "pictures", "run.toml", "tokenizer"];
+    let names = [
+        "checkpoints",
+        "last",
+        "metrics.jsonl",
+        "pictures",
+        "report.html",
+        "run.toml",
+        "tensorboard",
+        "tokenizer",
+    ];
     assert_eq!(place.names("run"), names);
     let [.., answer] = lines else { panic!("no answer") };
     assert_eq!(answer["checkpoint"], "run/checkpoints/step-0000006");
     assert_eq!(answer["patches"].as_u64().map(|patches| patches > 0), Some(true));
-    for lines in [lines, &metrics(place, "run")] {
+    for lines in [lines, &place.metrics("run")] {
         assert_eq!(reported(lines, "tokenizer"), [2, 4]);
         assert_eq!(reported(lines, "pretrain"), [2, 4, 6]);
         assert!(lines.iter().filter_map(|line| line.get("loss")).all(|loss| loss.as_f64().is_some()));
@@ -121,9 +125,12 @@ fn from_images_to_visual_tokens_and_back() {
     let run = place.good(&format!("tokenizer train {TOKENIZER} --report-every 2 --out tokens --json"));
     assert_eq!(reported(&run.json(), "tokenizer"), [2, 4, 6]);
     assert_eq!(run.answer()["quality"]["vocab"], 16);
-    assert_eq!(place.names("tokens"), ["metrics.jsonl", "pictures", "run.toml", "tokenizer"]);
+    assert_eq!(
+        place.names("tokens"),
+        ["metrics.jsonl", "pictures", "report.html", "run.toml", "tensorboard", "tokenizer"]
+    );
     assert_eq!(sides(&place.path("tokens/pictures/tokenizer.png")), [4 + 2 * 88, 4 + 8 * 88]);
-    assert_eq!(reported(&metrics(&place, "tokens"), "tokenizer"), [2, 4, 6]);
+    assert_eq!(reported(&place.metrics("tokens"), "tokenizer"), [2, 4, 6]);
 
     let use_it = "--tokenizer tokens --data folder:photos";
     let answer = place.good(&format!("tokenizer encode {use_it} --images 10 --out codes.st --json")).answer();
@@ -165,7 +172,10 @@ fn visual_tokens_by_k_means() {
     assert_eq!(quality["vocab"], 16);
     // Few images that were held out need not show every typical patch of the others.
     assert!(quality["used"].as_u64() > Some(8), "{quality}");
-    assert_eq!(place.names("tokens"), ["metrics.jsonl", "pictures", "run.toml", "tokenizer"]);
+    assert_eq!(
+        place.names("tokens"),
+        ["metrics.jsonl", "pictures", "report.html", "run.toml", "tensorboard", "tokenizer"]
+    );
     assert_eq!(place.names("tokens/tokenizer"), ["config.json", "model.safetensors"]);
     assert_eq!(sides(&place.path("tokens/pictures/tokenizer.png")), [4 + 2 * 88, 4 + 8 * 88]);
     place.good(&format!("{train} --threads 1 --out alone"));

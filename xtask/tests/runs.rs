@@ -27,11 +27,6 @@ fn wait_for(place: &Place, child: &mut Child, name: &str) {
     }
 }
 
-fn metrics(place: &Place, run: &str) -> Vec<Value> {
-    let text = fs::read_to_string(place.path(run).join("metrics.jsonl")).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
 #[test]
 fn a_run_is_replaced_when_there_is_something_in_its_place() {
     let place = Place::with_photos();
@@ -205,16 +200,10 @@ fn metrics_hold_each_step_once() {
     text.push_str("{\"phase\":\"pre");
     fs::write(&path, text).unwrap();
     place.good("pretrain --resume --out run");
-    let bare = |run: &str| -> Vec<(Value, Value, Value)> {
-        metrics(&place, run)
-            .iter()
-            .map(|line| (line["phase"].clone(), line["step"].clone(), line["loss"].clone()))
-            .collect()
-    };
-    assert_eq!(bare("run"), bare("whole"));
+    assert_eq!(place.losses("run"), place.losses("whole"));
     // At its end, too.
     place.good("pretrain --resume --out run");
-    assert_eq!(bare("run"), bare("whole"));
+    assert_eq!(place.losses("run"), place.losses("whole"));
 }
 
 /// Killed at moments in which something is half done.
@@ -307,7 +296,7 @@ fn a_step_that_leaps_is_kept_left_out_and_shown() {
     place.good(&format!("pretrain {SHORT} --out run"));
     let says = ["1 steps were left out as spikes", "--max-spikes"];
     place.bad(1, &format!("{args} --out run --overwrite"), &says);
-    let spikes: Vec<_> = metrics(&place, "run").into_iter().filter(|line| line["phase"] == "spike").collect();
+    let spikes: Vec<_> = place.metrics("run").into_iter().filter(|line| line["phase"] == "spike").collect();
     assert_eq!(spikes.len(), 2, "the one that was left out, and the one that ended the run");
     let names = place.names("run/spikes");
     let kept = |spike: &Value| format!("step-{:07}", spike["spike"]["step"].as_u64().unwrap());

@@ -5,8 +5,8 @@
 
 mod common;
 
-use common::Place;
 use common::random::Random;
+use common::{Place, measured};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -33,8 +33,7 @@ const TIMES: [&str; 5] = ["images_per_second", "data_wait", "batches_ready", "ex
 
 /// What was measured.
 fn metrics(run: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();
-    let mut records: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let mut records = measured(run).unwrap_or_default().records;
     for record in records.iter_mut().filter_map(Value::as_object_mut) {
         TIMES.iter().for_each(|time| drop(record.remove(*time)));
     }

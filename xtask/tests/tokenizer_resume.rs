@@ -5,7 +5,6 @@ mod common;
 
 use common::ranks::{signal, wait_for};
 use common::{Outcome, Place};
-use serde_json::Value;
 use std::fs;
 use std::process::Stdio;
 
@@ -22,18 +21,11 @@ fn stopped(place: &Place, args: &str, run: &str, name: &str) -> Outcome {
     Outcome::of(args, child.wait_with_output().unwrap())
 }
 
-/// Phase, step and loss of all that was measured.
-fn metrics(place: &Place, run: &str) -> Vec<[Value; 3]> {
-    let text = fs::read_to_string(place.path(run).join("metrics.jsonl")).unwrap();
-    let records = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a whole line"));
-    records.map(|record| ["phase", "step", "loss"].map(|key| record[key].clone())).collect()
-}
-
 fn assert_same(place: &Place, one: &str, other: &str) {
     let [whole, found] = [one, other].map(|run| place.contents(&format!("{run}/tokenizer")));
     assert!(whole.len() >= 2, "{:?}", whole.keys());
     assert!(whole == found, "{other}");
-    assert_eq!(metrics(place, one), metrics(place, other));
+    assert_eq!(place.losses(one), place.losses(other));
     assert!(!place.path(other).join("tokenizer-training").exists());
     place.nothing_half_written(other);
 }

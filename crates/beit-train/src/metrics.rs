@@ -81,15 +81,30 @@ impl Sink for Metrics {
     }
 }
 
-/// The lines of a metrics file. A last line that was cut off is left out.
+/// What stands in a metrics file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Measured {
+    /// The lines that are whole.
+    pub records: Vec<Value>,
+    /// The numbers, counted from 1, of those that are not: cut off by a full disk or by a kill, or damaged.
+    pub broken: Vec<usize>,
+}
+
+/// Reads a metrics file.
 ///
 /// # Errors
 ///
 /// [`Error::Read`].
-pub fn read_metrics(path: &Path) -> Result<Vec<serde_json::Value>> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+pub fn read_metrics(path: &Path) -> Result<Measured> {
+    let text = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let mut measured = Measured::default();
+    for (index, line) in text.split_inclusive(|&byte| byte == b'\n').enumerate() {
+        match serde_json::from_slice(line) {
+            Ok(Value::Object(record)) => measured.records.push(Value::Object(record)),
+            _ => measured.broken.push(index + 1),
+        }
+    }
+    Ok(measured)
 }
 
 #[cfg(test)]
@@ -121,7 +136,8 @@ mod tests {
         let mut metrics = Metrics::resume(&path, "pretrain", 4).expect("it can be written");
         let report = StepReport { phase: "pretrain", step: 6, ..Default::default() };
         metrics.record(&Record::Step(&report)).expect("the disk has room");
-        assert_eq!(read_metrics(&path).expect("it is there").len(), 5);
+        let measured = read_metrics(&path).expect("it is there");
+        assert_eq!((measured.records.len(), measured.broken), (5, vec![]));
         Metrics::resume(&path, "pretrain", 0).expect("it can be written");
         assert_eq!(std::fs::read_to_string(&path).expect("it is there"), line("tokenizer", 9));
     }
@@ -167,6 +183,16 @@ mod tests {
         ];
         let found = std::fs::read_to_string(&path).expect("it was written");
         assert_eq!(found.lines().collect::<Vec<_>>(), want);
-        assert_eq!(read_metrics(&path).expect("it was written").len(), 5);
+        assert_eq!(read_metrics(&path).expect("it was written").records.len(), 5);
+    }
+
+    #[test]
+    fn broken_lines_are_numbered() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("metrics.jsonl");
+        std::fs::write(&path, b"{\"step\":1}\n\xff\n[3]\n\n{\"step\":5}\n{\"st").expect("a file");
+        let measured = read_metrics(&path).expect("it is there");
+        assert_eq!(measured.records, [serde_json::json!({ "step": 1 }), serde_json::json!({ "step": 5 })]);
+        assert_eq!(measured.broken, [2, 3, 4, 6]);
     }
 }

@@ -3,6 +3,7 @@
 mod common;
 mod device_sums;
 mod evaluation;
+mod events;
 mod hooks;
 mod loops;
 mod masked;

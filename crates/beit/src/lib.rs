@@ -27,6 +27,7 @@ pub mod probe;
 mod progress;
 mod ranks;
 pub mod recipe;
+pub mod report;
 mod run;
 mod segmenter;
 pub mod settings;

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result, setting};
 use crate::picture;
+use crate::report::GENERATOR;
 use beit_weights::{TensorFile, check_writable};
 use std::fs::File;
 use std::io::Read;
@@ -16,6 +17,8 @@ pub enum Contents {
     Array,
     /// A PNG that this program drew.
     Picture,
+    /// A page that shows runs.
+    Page,
 }
 
 impl Contents {
@@ -28,6 +31,7 @@ impl Contents {
             }),
             Self::Array => begins(path, 6).starts_with(b"\x93NUMPY"),
             Self::Picture => picture::is_drawn(&begins(path, 128)),
+            Self::Page => String::from_utf8_lossy(&begins(path, 128)).contains(GENERATOR),
         }
     }
 }

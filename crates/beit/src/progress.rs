@@ -113,7 +113,8 @@ impl Watch {
         }
     }
 
-    fn note_once(&self, note: &str) {
+    /// Tells something once, however often it happens.
+    pub(crate) fn note_once(&self, note: &str) {
         let new = self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(note.to_owned());
         if new {
             self.note(note);

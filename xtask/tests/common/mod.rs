@@ -5,6 +5,7 @@ pub(crate) mod random;
 #[cfg(unix)]
 pub(crate) mod ranks;
 
+use beit_train::{Measured, read_metrics};
 use image::{Rgb, RgbImage};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -73,6 +74,19 @@ impl Place {
         assert!(status.unwrap().success());
     }
 
+    /// What a run measured, every line of it whole.
+    pub(crate) fn metrics(&self, run: &str) -> Vec<Value> {
+        let Measured { records, broken } = measured(&self.path(run)).unwrap();
+        assert!(broken.is_empty(), "broken lines of {run}: {broken:?}");
+        records
+    }
+
+    /// Phase, step and loss of what a run measured: nothing that depends on the clock.
+    pub(crate) fn losses(&self, run: &str) -> Vec<[Value; 3]> {
+        let of = |record: &Value| ["phase", "step", "loss"].map(|key| record[key].clone());
+        self.metrics(run).iter().map(of).collect()
+    }
+
     /// Every file and link below a folder, by its path in that folder, with what is in it.
     pub(crate) fn contents(&self, name: &str) -> BTreeMap<PathBuf, Vec<u8>> {
         let (top, mut all) = (self.path(name), BTreeMap::new());
@@ -122,6 +136,11 @@ impl Place {
     pub(crate) fn bad(&self, code: i32, args: &str, says: &[&str]) {
         self.run(args).fails(code, says);
     }
+}
+
+/// What the folder of a run has of its metrics, also while it goes on.
+pub(crate) fn measured(run: &Path) -> beit_train::Result<Measured> {
+    read_metrics(&run.join("metrics.jsonl"))
 }
 
 fn collect(top: &Path, path: &Path, all: &mut BTreeMap<PathBuf, Vec<u8>>) {

@@ -1,9 +1,11 @@
-//! A run is a folder: `run.toml`, `metrics.jsonl`, `pictures/`, `checkpoints/`, `logs/` of several processes, `last`, a link to the newest
-//! checkpoint, and `best`, one to the best where that is kept.
+//! A run is a folder: `run.toml`, `metrics.jsonl`, `tensorboard/`, `report.html`, `pictures/`, `checkpoints/`, `logs/` of several processes,
+//! `last`, a link to the newest checkpoint, and `best`, one to the best where that is kept.
 
 mod checkpoints;
 mod lock;
+mod machine;
 mod parts;
+mod paths;
 mod place;
 mod record;
 mod replaced;
@@ -11,7 +13,7 @@ mod replaced;
 pub(crate) use checkpoints::{checkpoint_of, newest};
 pub use lock::FolderLock;
 pub(crate) use lock::Lock;
-pub(crate) use parts::LOGS;
+pub(crate) use parts::{LOGS, METRICS, PICTURES, REPORT, SETTINGS};
 pub use record::merged;
 pub(crate) use record::{Recorded, data_stamp, training_stamp};
 
@@ -34,6 +36,8 @@ pub(crate) struct Run {
     lock: Option<Lock>,
     /// Whether another process writes to it, and this one must not.
     follows: bool,
+    /// Whether event files are written.
+    has_events: bool,
 }
 
 impl Run {
@@ -89,7 +93,8 @@ impl Run {
     ) -> Result<Self> {
         Self::same_settings(team, recorded)?;
         if team.leads() {
-            let run = Self::begin_or_resume(settings, verb, inputs, recorded, watch)?;
+            let mut run = Self::begin_or_resume(settings, verb, inputs, recorded, watch)?;
+            run.has_events = !settings.folder.no_tensorboard;
             team.told(&Place { dir: run.dir.clone(), newest: run.newest() }.written())?;
             Ok(run)
         } else {
@@ -108,7 +113,7 @@ impl Run {
     /// The folder of a run to which rank 0 writes.
     fn follow(team: &Team, Place { dir, newest }: Place, watch: &Watch) -> Result<Self> {
         watch.folder(&dir);
-        let run = Self { dir, made: false, replaces: false, lock: None, follows: true };
+        let run = Self { dir, made: false, replaces: false, lock: None, follows: true, has_events: false };
         if run.newest() != newest {
             unfit!(
                 "rank {} does not see the checkpoint {} that rank 0 goes on with: the folder of a run must be the same on all machines",
@@ -194,7 +199,7 @@ impl Run {
 
     fn locked(dir: PathBuf, made: bool) -> Result<Self> {
         let lock = Some(Lock::take(&dir)?);
-        Ok(Self { dir, made, replaces: false, lock, follows: false })
+        Ok(Self { dir, made, replaces: false, lock, follows: false, has_events: false })
     }
 
     /// Mends what a process left that was killed.
@@ -259,33 +264,14 @@ impl Run {
         parts::has_tokenizer(&self.dir)
     }
 
-    /// The folder of the tokenizer.
-    pub(crate) fn tokenizer(&self) -> PathBuf {
-        self.path(parts::TOKENIZER)
-    }
-
-    /// The folder of the tokenizer while it is trained.
-    pub(crate) fn tokenizer_training(&self) -> PathBuf {
-        self.path(parts::TOKENIZER_TRAINING)
-    }
-
     /// Deletes what is of no use once the tokenizer is there.
     pub(crate) fn end_tokenizer_training(&self) -> Result<()> {
         parts::remove(&self.tokenizer_training())
     }
 
-    pub(crate) fn path(&self, part: &str) -> PathBuf {
-        self.dir.join(part)
-    }
-
     /// The newest checkpoint that is whole.
     pub(crate) fn newest(&self) -> Option<PathBuf> {
         checkpoints::newest(&self.dir)
-    }
-
-    /// The folder of the checkpoint after `step` steps.
-    pub(crate) fn checkpoint(&self, step: u64) -> PathBuf {
-        self.path(parts::CHECKPOINTS).join(checkpoints::name_of(step))
     }
 
     /// Refuses to go on with other settings than those of the run; of a new one they are written down again, with what was found since it
@@ -315,19 +301,9 @@ impl Run {
         checkpoints::delete_old(&self.path(parts::CHECKPOINTS), keep, &spared)
     }
 
-    /// The folder of what stood before step `step`, which was not taken.
-    pub(crate) fn spike(&self, step: u64) -> PathBuf {
-        self.path(parts::SPIKES).join(checkpoints::name_of(step))
-    }
-
     /// Deletes older steps that were not taken beyond the newest `keep`.
     pub(crate) fn keep_spikes(&self, newest: &Path, keep: usize) -> Result<()> {
         checkpoints::delete_old(&self.path(parts::SPIKES), keep, &[newest])
-    }
-
-    /// The folder for pictures.
-    pub(crate) fn pictures(&self) -> PathBuf {
-        self.path(parts::PICTURES)
     }
 }
 

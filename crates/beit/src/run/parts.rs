@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The settings: the first thing that a run writes.
-pub(super) const SETTINGS: &str = "run.toml";
+pub(crate) const SETTINGS: &str = "run.toml";
 pub(super) const CHECKPOINTS: &str = "checkpoints";
-pub(super) const PICTURES: &str = "pictures";
+pub(crate) const PICTURES: &str = "pictures";
 pub(super) const TOKENIZER: &str = "tokenizer";
 /// Steps that were not taken, each a checkpoint before it.
 pub(super) const SPIKES: &str = "spikes";
@@ -19,11 +19,17 @@ pub(super) const BEST: &str = "best";
 pub(super) const NEW_BEST: &str = "best.new";
 /// Of processes that are not rank 0: a file each.
 pub(crate) const LOGS: &str = "logs";
-const METRICS: &str = "metrics.jsonl";
+pub(crate) const METRICS: &str = "metrics.jsonl";
+/// What TensorBoard reads: a folder for each phase.
+pub(super) const TENSORBOARD: &str = "tensorboard";
+/// A page that shows the run.
+pub(crate) const REPORT: &str = "report.html";
 /// Everything.
-pub(super) const ALL: [&str; 12] = [
+pub(super) const ALL: [&str; 14] = [
     SETTINGS,
     METRICS,
+    TENSORBOARD,
+    REPORT,
     PICTURES,
     CHECKPOINTS,
     SPIKES,
@@ -115,6 +121,12 @@ pub(super) fn foreign(dir: &Path) -> Result<Option<PathBuf>> {
     if let Some(path) = find(dir.join(PICTURES), &picture)? {
         return Ok(Some(path));
     }
+    for phase in entries(&dir.join(TENSORBOARD))? {
+        let found = if phase.is_dir() { find(phase, &beit_train::is_event_file)? } else { Some(phase) };
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
     let log = |name: &str| name.starts_with("rank-") && name.ends_with(".log");
     if let Some(path) = find(dir.join(LOGS), &log)? {
         return Ok(Some(path));
@@ -139,6 +151,26 @@ pub(super) fn foreign(dir: &Path) -> Result<Option<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn other_files_among_those_of_tensorboard_are_foreign() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let write = |name: &str| {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().expect("it is in a folder")).expect("a folder");
+            fs::write(&path, "").expect("a file");
+            path
+        };
+        write("run.toml");
+        write("tensorboard/pretrain/events.out.tfevents.1700000000.beit");
+        assert_eq!(foreign(dir.path()).expect("it can be read"), None);
+        for name in ["tensorboard/notes.txt", "tensorboard/pretrain/events.out.tfevents.1700000000.host.1.0"]
+        {
+            let other = write(name);
+            assert_eq!(foreign(dir.path()).expect("it can be read").as_ref(), Some(&other));
+            fs::remove_file(other).expect("it is there");
+        }
+    }
 
     #[test]
     fn names() {

@@ -31,14 +31,18 @@ struct Computed {
     /// On a CPU, what multiplies: kernels of other instructions round otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     kernel: Option<String>,
+    /// The machine, for whoever looks at the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    machine: Option<String>,
 }
 
 /// Settings that change no number of a step: a run may go on with others. The name of a tokenizer may change as long as its
 /// parameters, whose checksum is compared, do not.
-const FREE: [&str; 17] = [
+const FREE: [&str; 19] = [
     "out",
     "overwrite",
     "report_every",
+    "no_tensorboard",
     "resume",
     "save_every",
     "keep",
@@ -52,10 +56,11 @@ const FREE: [&str; 17] = [
     "tokenizer",
     "device",
     "kernel",
+    "machine",
     "lenient",
 ];
 /// Settings that may differ between processes that train together: where each reads, computes and would write.
-const OWN: [&str; 4] = ["out", "tokenizer", "device", "kernel"];
+const OWN: [&str; 5] = ["out", "tokenizer", "device", "kernel", "machine"];
 /// What is not a flag.
 const FOUND: &str = "found";
 
@@ -65,6 +70,7 @@ impl<'a, S: Serialize + Default> Recorded<'a, S> {
             device: device.flag().to_owned(),
             precision: device.precision().to_owned(),
             kernel: device.kernel().map(str::to_owned),
+            machine: Some(super::machine::sentence()),
         };
         Self { settings, device, found: BTreeMap::new() }
     }
@@ -255,7 +261,8 @@ mod tests {
     }
 
     fn recorded(settings: &PretrainSettings) -> Recorded<'_, PretrainSettings> {
-        let device = Computed { device: "cpu".to_owned(), precision: "f32".to_owned(), kernel: None };
+        let device =
+            Computed { device: "cpu".to_owned(), precision: "f32".to_owned(), kernel: None, machine: None };
         Recorded { settings, device, found: [("data", "3 images, 00000000".to_owned())].into() }
     }
 

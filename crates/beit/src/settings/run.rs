@@ -19,6 +19,9 @@ pub struct FolderSettings {
     /// Steps between two reports; 50 where not given
     #[cfg_attr(feature = "clap", arg(long))]
     pub report_every: Option<u64>,
+    /// Write no event files for TensorBoard
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub no_tensorboard: bool,
     /// The command that asked for the run, if one did: the first line of `run.toml`
     #[cfg_attr(feature = "clap", arg(skip))]
     #[serde(skip)]

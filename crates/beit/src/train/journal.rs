@@ -3,16 +3,18 @@
 //! Of several processes each goes through all of it, and rank 0 alone writes.
 
 use super::best::{Best, Standing};
+use super::recorder::Recorder;
 use crate::checksum;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::progress::Watch;
 use crate::ranks::Team;
+use crate::report::Page;
 use crate::run::Run;
 use crate::settings::RunSettings;
 use beit_data::Loader;
 use beit_ops::Ops;
-use beit_train::{Hooks, Listeners, Metrics, Ranks, Task, Trainer};
+use beit_train::{Hooks, Listeners, Ranks, Task, Trainer};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -20,9 +22,10 @@ use std::time::{Duration, Instant};
 pub(super) struct Journal<'a> {
     pub(super) run: &'a mut Run,
     /// None where another process writes.
-    pub(super) metrics: Option<Metrics>,
+    pub(super) metrics: Option<Recorder>,
     pub(super) watch: &'a Watch,
     pub(super) team: &'a Team,
+    page: Page,
 }
 
 /// Checkpoints that are due by time are at least so far apart.
@@ -67,16 +70,21 @@ impl<'a> Journal<'a> {
         phase: &str,
         step: u64,
     ) -> Result<Self> {
-        let metrics = metrics(run, phase, step)?;
-        Ok(Self { run, metrics, watch, team })
+        let metrics = Recorder::open(run, watch, phase, step)?;
+        Ok(Self { run, metrics, watch, team, page: Page::default() })
     }
 
     /// Takes out what was measured of a phase that begins again.
     pub(super) fn begin_again(&mut self, phase: &str) -> Result<()> {
         // Closed before it is opened again.
         self.metrics = None;
-        self.metrics = metrics(self.run, phase, 0)?;
+        self.metrics = Recorder::open(self.run, self.watch, phase, 0)?;
         Ok(())
+    }
+
+    /// Draws the page of the run with what was measured so far, where that was not done just now.
+    pub(super) fn draw(&mut self) {
+        self.page.draw_if_due(self.run, self.watch);
     }
 
     /// The end of a run that whoever watches stopped: what of it is saved, and where.
@@ -224,6 +232,7 @@ impl<'a> Journal<'a> {
             save(trainer, best.standing.as_ref(), &checkpoint)?;
             let best = best.step().map(|step| self.run.checkpoint(step));
             self.run.set_last(&checkpoint, best.as_deref(), settings.keep)?;
+            self.draw();
         }
         Ok(checkpoint)
     }
@@ -275,10 +284,4 @@ impl<'a> Journal<'a> {
             }
         }
     }
-}
-
-/// Where what is measured goes, after `step` steps of `phase`.
-fn metrics(run: &Run, phase: &str, step: u64) -> Result<Option<Metrics>> {
-    let path = run.path("metrics.jsonl");
-    Ok(if run.follows() { None } else { Some(Metrics::resume(&path, phase, step)?) })
 }

@@ -8,6 +8,7 @@ mod journal;
 mod planned;
 mod pretrain;
 mod rate;
+mod recorder;
 mod replay;
 mod spikes;
 mod statistics;

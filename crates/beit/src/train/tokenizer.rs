@@ -8,6 +8,7 @@ use crate::files;
 use crate::loaders::Loading;
 use crate::memory;
 use crate::progress::Watch;
+use crate::report;
 use crate::run::{Recorded, Run, training_stamp};
 use crate::settings::number::{RATE, within};
 use crate::settings::{Batches, DataSettings, MeasureSettings, RunSettings, Sides, TokenizerKind};
@@ -286,6 +287,7 @@ impl TokenizerTraining {
         }
         let split = split.to_string();
         journal.metrics.record(&Record::Tokenizer { split: &split, quality: &quality })?;
+        report::draw(journal.run, watch);
         Ok(TrainedTokenizer { tokenizer: folder, quality, split })
     }
 }

@@ -4,18 +4,20 @@ use super::{Finetuned, Finetuning, Judged};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::progress::Task as Begun;
+use crate::report;
 use crate::run::Run;
 use crate::train::Journal;
 use crate::train::best::{Best, BestCheckpoint, Judging, Standing};
+use crate::train::recorder::Recorder;
 use beit_data::Loader;
 use beit_ops::Ops;
-use beit_train::{Metrics, Task, Trainer};
+use beit_train::{Task, Trainer};
 use std::path::{Path, PathBuf};
 
 /// A run that was trained to its end.
 pub(super) struct Trained {
     pub(super) run: Run,
-    pub(super) metrics: Option<Metrics>,
+    pub(super) metrics: Option<Recorder>,
     /// The last one.
     pub(super) checkpoint: PathBuf,
     best: Option<BestCheckpoint>,
@@ -82,9 +84,10 @@ impl Finetuning {
         if device.team().any(self.watch.stops())? { Err(trained.stopped()) } else { Ok(()) }
     }
 
-    /// The answer.
+    /// The answer, after the last of the page was drawn.
     pub(super) fn finetuned(&self, trained: Trained, split: String, judged: Judged) -> Finetuned {
         let Trained { run, checkpoint, best, .. } = trained;
+        report::draw(&run, &self.watch);
         let labels = self.images.indices.len();
         Finetuned { run: run.dir.clone(), checkpoint, best, labels, split, judged }
     }

@@ -8,6 +8,7 @@ use crate::files;
 use crate::load::{self, MimModel};
 use crate::loaders::Loading;
 use crate::masked::{MaskedModel, write_masks};
+use crate::report;
 use crate::run::{Recorded, Run, training_stamp};
 use crate::tokenizer::Tokenizer;
 use crate::train::advice::duration_sentence;
@@ -271,6 +272,7 @@ impl Job<'_> {
         if !journal.run.follows() {
             self.draw(ops, device, (params, tokenizer), &held_out, &pictures)?;
         }
+        report::draw(journal.run, watch);
         Ok(Pretrained { run: journal.run.dir.clone(), checkpoint, best, tokens, split, pictures })
     }
 
