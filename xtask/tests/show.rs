@@ -1,0 +1,105 @@
+//! `show`: pictures of what was learnt.
+
+mod common;
+
+use common::{Outcome, Place, SHORT};
+use serde_json::Value;
+
+/// Height of a row of images of the tiny preset, and width of a column.
+const CELL: u32 = 88;
+/// A line of words.
+const LINE: u32 = 12;
+
+/// Height and width of a picture that was drawn.
+fn sides(place: &Place, name: &str) -> [u32; 2] {
+    let picture = image::open(place.path(name)).unwrap();
+    [picture.height(), picture.width()]
+}
+
+/// Left of the first column, where words of so many letters stand beside the rows.
+fn beside(letters: u32) -> u32 {
+    8 + 6 * letters
+}
+
+fn share(value: &Value, outcome: &Outcome) -> f64 {
+    let share = value.as_f64().unwrap();
+    assert!((0.0..=1.0 + 1e-6).contains(&share), "{share}\n{outcome}");
+    share
+}
+
+fn trained() -> Place {
+    let place = Place::with_photos();
+    place.good(&format!("pretrain {SHORT} --out run"));
+    place
+}
+
+#[test]
+fn attention_of_every_head_is_drawn() {
+    let place = trained();
+    let model = "show attention --model run";
+    let outcome = place.good(&format!("{model} --data folder:photos --json"));
+    let answer = outcome.answer();
+    assert_eq!(
+        (&answer["block"], &answer["heads"], &answer["out"]),
+        (&4.into(), &4.into(), &"attention.png".into())
+    );
+    let queries = answer["queries"].as_array().unwrap();
+    // Two images of the three classes, two rows of two points each.
+    assert_eq!(queries.len(), 8, "{outcome}");
+    assert_eq!(queries[1]["point"], serde_json::json!([0.25, 0.75]));
+    assert_eq!(queries[1]["patch"], serde_json::json!([1, 5]));
+    assert_eq!((&queries[0]["image"], &queries[4]["image"]), (&"class-0".into(), &"class-1".into()));
+    for query in queries {
+        assert!(share(&query["cls"], &outcome) + share(&query["most_probability"], &outcome) <= 1.0 + 1e-6);
+    }
+    let row = CELL + LINE;
+    assert_eq!(sides(&place, "attention.png"), [4 + LINE + 8 * row, beside(6) + 6 * CELL]);
+
+    // Files, a block and points of their own; and a model that was fine-tuned.
+    place.good("finetune --init run --data folder:photos --steps 1 --batch-size 8 --out tuned");
+    let files = "photos/test/class-2/03.png photos/test/class-0";
+    let outcome = place.good(&format!(
+        "show attention {files} --model tuned --block 2 --points 0,0;1,0.5 --images 3 --out two.png --json"
+    ));
+    assert_eq!(outcome.answer()["block"], 2);
+    let queries = outcome.answer()["queries"].as_array().unwrap().clone();
+    assert_eq!(
+        queries.iter().map(|query| query["patch"].clone()).collect::<Vec<_>>()[..2],
+        [serde_json::json!([0, 0]), serde_json::json!([6, 3])]
+    );
+    assert_eq!((queries.len(), &queries[0]["image"]), (6, &"03".into()));
+    assert_eq!(sides(&place, "two.png"), [4 + LINE + 6 * row, beside(6) + 6 * CELL]);
+    let run = place.good(&format!("{model} --data folder:photos --grid 1 --images 1 --overwrite"));
+    assert_eq!(run.stdout, "attention of block 4, 4 heads, 1 queries: attention.png\n");
+}
+
+#[test]
+fn what_cannot_be_shown() {
+    let place = trained();
+    place.good(
+        "tokenizer train --data folder:photos --steps 1 --hidden 8 --vocab 16 --batch-size 8 --out tokens",
+    );
+    place.write("own.png", "mine");
+    place.write("broken/a.png", "no picture");
+    let rows: &[(i32, &str, &[&str])] = &[
+        (2, "attention --model run --data folder:photos --block 5", &["--block 5", "1 to 4"]),
+        (2, "attention --model run --data folder:photos --block 0", &["--block 0", "1 to 4"]),
+        (2, "attention --model run --data folder:photos --grid 8", &["--grid 8", "1 to 7", "7x7 patches"]),
+        (1, "attention --model tokens --data folder:photos", &["tokens", "a tokenizer has no layers"]),
+        (2, "attention photos/test --model run --data folder:photos", &["--data", "leave it out"]),
+        (1, "attention broken --model run", &["a picture of no images"]),
+        (2, "attention missing.png --model run --channels 2", &["--channels 2", "RGB"]),
+        (
+            2,
+            "attention --model run --data folder:photos --out own.png --overwrite",
+            &["own.png", "not replaced"],
+        ),
+    ];
+    for (code, flags, says) in rows {
+        place.bad(*code, &format!("show {flags}"), says);
+    }
+    place
+        .run("show attention --model run --points 0.5 --data folder:photos")
+        .is_refused(&["--points", "expected y,x from 0 to 1"]);
+    assert!(!place.path("attention.png").exists());
+}
