@@ -74,6 +74,32 @@ fn attention_of_every_head_is_drawn() {
 }
 
 #[test]
+fn components_are_fitted_over_all_images() {
+    let place = trained();
+    let outcome = place.good("show pca --model run --data folder:photos --images 5 --json");
+    let answer = outcome.answer();
+    let images = answer["images"].as_array().unwrap();
+    assert_eq!(images.len(), 5);
+    let foreground: Vec<f64> = images.iter().map(|image| share(&image["foreground"], &outcome)).collect();
+    let mean = foreground.iter().sum::<f64>() / 5.0;
+    assert!(mean > 0.0 && mean < 1.0, "something is foreground, something is not: {outcome}");
+    let shares = answer["components"].as_array().unwrap();
+    let shares: Vec<f64> = shares.iter().map(|value| share(value, &outcome)).collect();
+    assert!(
+        shares.len() == 3 && shares.is_sorted_by(|a, b| a >= b) && shares.iter().sum::<f64>() <= 1.0 + 1e-6
+    );
+    share(&answer["first"], &outcome);
+    assert_eq!(sides(&place, "pca.png"), [4 + 3 * CELL + LINE, beside(12) + 5 * CELL]);
+
+    let all =
+        place.good("show pca photos/test --model run --layer 1 --all-patches --out all.png --json").answer();
+    assert_eq!(all["images"].as_array().unwrap().len(), 24);
+    assert!(all["images"].as_array().unwrap().iter().all(|image| image["foreground"] == 1.0));
+    let [first, same] = [&all["first"], &all["components"][0]].map(|share| share.as_f64().unwrap());
+    assert!((first - same).abs() < 1e-9, "both were fitted on the same: {first} {same}");
+}
+
+#[test]
 fn what_cannot_be_shown() {
     let place = trained();
     place.good(
@@ -94,6 +120,8 @@ fn what_cannot_be_shown() {
             "attention --model run --data folder:photos --out own.png --overwrite",
             &["own.png", "not replaced"],
         ),
+        (2, "pca --model run --data folder:photos --layer 9", &["--layer 9", "1 to 4"]),
+        (2, "pca photos/test --model run --data folder:photos", &["--data", "leave it out"]),
     ];
     for (code, flags, says) in rows {
         place.bad(*code, &format!("show {flags}"), says);

@@ -1,6 +1,7 @@
 //! `show`: pictures of masks, and of what was learnt.
 
 mod attention;
+mod pca;
 
 use crate::device;
 use crate::model::ModelArgs;
@@ -21,6 +22,7 @@ pub(crate) enum Verb {
     Masks(MasksArgs),
     Reconstruction(ReconstructionArgs),
     Attention(attention::Args),
+    Pca(pca::Args),
 }
 
 /// Masks over images
@@ -116,6 +118,7 @@ pub(crate) fn run(verb: Verb, given: &Given) -> anyhow::Result<()> {
         Verb::Masks(args) => masks(&args),
         Verb::Reconstruction(args) => reconstruction(&args),
         Verb::Attention(args) => attention::run(&args, given),
+        Verb::Pca(args) => pca::run(&args, given),
     }
 }
 

@@ -30,6 +30,20 @@ pub(crate) fn coloured(image: &Image, shares: &[f32], [rows, cols]: [usize; 2]) 
     painted
 }
 
+/// An image of `[height, width]` pixels of the colours of a grid's cells; those without one are white.
+pub(crate) fn mosaic(
+    [height, width]: [usize; 2],
+    colours: &[Option<[u8; 3]>],
+    [rows, cols]: [usize; 2],
+) -> Image {
+    let cell = |at: usize| at / width * rows / height * cols + at % width * cols / width;
+    Image::new(
+        height,
+        width,
+        (0..height * width).flat_map(|at| colours[cell(at)].unwrap_or([255; 3])).collect(),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,9 +67,12 @@ mod tests {
         let painted = coloured(&image, &shares, [2, 3]);
         for (cell, &share) in shares.iter().enumerate() {
             let want = colour(share).map(|over| (0.6 * f32::from(over) + 0.4 * 100.0).round() as u8);
+            let tile = mosaic([4, 6], &shares.map(|share| (share < 1.0).then(|| colour(share))), [2, 3]);
             for (y, x) in [(0, 0), (1, 1)] {
                 let at = (cell / 3 * 2 + y) * 6 + cell % 3 * 2 + x;
                 assert_eq!(painted.pixels()[at * 3..][..3], want, "cell {cell}");
+                let whole = if share < 1.0 { colour(share) } else { [255; 3] };
+                assert_eq!(tile.pixels()[at * 3..][..3], whole, "cell {cell}");
             }
         }
     }

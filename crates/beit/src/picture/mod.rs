@@ -5,7 +5,7 @@ mod colours;
 mod grid;
 
 pub use colours::colour;
-pub(crate) use colours::coloured;
+pub(crate) use colours::{coloured, mosaic};
 pub use grid::{Cell, Grid};
 
 use crate::error::{Error, Result};
