@@ -100,6 +100,41 @@ fn components_are_fitted_over_all_images() {
 }
 
 #[test]
+fn a_codebook_is_sorted_by_use() {
+    let place = Place::with_photos();
+    let train = "tokenizer train --data folder:photos --steps 2 --image-size 28";
+    place.good(&format!("{train} --kind kmeans --vocab 16 --token-size 4 --out kmeans"));
+    place.good(&format!("{train} --batch-size 8 --vocab 32 --hidden 8 --out dvae"));
+    for (flags, vocab, drawn) in [
+        ("--tokenizer kmeans", 16, true),
+        ("--tokenizer dvae", 32, true),
+        ("--tokenizer dvae --means", 32, false),
+    ] {
+        let command = format!("show codebook {flags} --data folder:photos --tokens 10 --overwrite --json");
+        let outcome = place.good(&command);
+        let answer = outcome.answer();
+        assert_eq!(
+            (&answer["vocab"], &answer["drawn"], &answer["images"]),
+            (&vocab.into(), &drawn.into(), &24.into())
+        );
+        let used = answer["used"].as_u64().unwrap();
+        let perplexity = answer["perplexity"].as_f64().unwrap();
+        assert!(perplexity >= 1.0 && perplexity <= used as f64 + 1e-9, "{outcome}");
+        let tokens = answer["tokens"].as_array().unwrap();
+        let shares: Vec<f64> = tokens.iter().map(|token| share(&token["share"], &outcome)).collect();
+        assert_eq!(shares.len() as u64, used.min(10));
+        assert!(shares.is_sorted_by(|a, b| a >= b) && *shares.last().unwrap() > 0.0, "{outcome}");
+        if used <= 10 {
+            assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{outcome}");
+        }
+        assert_eq!(sides(&place, "codebook.png"), [4 + CELL + 2 * LINE, 4 + tokens.len() as u32 * CELL]);
+    }
+    let some =
+        place.good("show codebook --tokenizer kmeans --data folder:photos --measure-images 6 --out six.png");
+    assert!(some.stdout.starts_with("on 6 test images "), "{some}");
+}
+
+#[test]
 fn what_cannot_be_shown() {
     let place = trained();
     place.good(
@@ -122,6 +157,9 @@ fn what_cannot_be_shown() {
         ),
         (2, "pca --model run --data folder:photos --layer 9", &["--layer 9", "1 to 4"]),
         (2, "pca photos/test --model run --data folder:photos", &["--data", "leave it out"]),
+        (2, "codebook --tokenizer tokens --data folder:photos --tokens 0", &["--tokens 0"]),
+        (1, "codebook --tokenizer none --data folder:photos", &["none", "no such file or folder"]),
+        (2, "codebook --tokenizer tokens --data folder:photos --image-size 30", &["30"]),
     ];
     for (code, flags, says) in rows {
         place.bad(*code, &format!("show {flags}"), says);

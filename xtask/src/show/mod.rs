@@ -1,6 +1,7 @@
 //! `show`: pictures of masks, and of what was learnt.
 
 mod attention;
+mod codebook;
 mod pca;
 
 use crate::device;
@@ -23,6 +24,7 @@ pub(crate) enum Verb {
     Reconstruction(ReconstructionArgs),
     Attention(attention::Args),
     Pca(pca::Args),
+    Codebook(codebook::Args),
 }
 
 /// Masks over images
@@ -119,6 +121,7 @@ pub(crate) fn run(verb: Verb, given: &Given) -> anyhow::Result<()> {
         Verb::Reconstruction(args) => reconstruction(&args),
         Verb::Attention(args) => attention::run(&args, given),
         Verb::Pca(args) => pca::run(&args, given),
+        Verb::Codebook(args) => codebook::run(&args),
     }
 }
 

@@ -1,10 +1,12 @@
 //! Pictures of what a model has learnt, over the images that it is shown.
 
 mod attention;
+mod codebook;
 mod components;
 mod pca;
 
 pub use attention::{Attended, AttentionMaps, ShownAttention, ShownQuery};
+pub use codebook::{CodebookSettings, ShownCodebook, ShownToken};
 pub use components::Components;
 pub use pca::{PatchColours, PcaSettings, ShownComponents, ShownPca, patch_colours, write_pca};
 
