@@ -135,6 +135,42 @@ fn a_codebook_is_sorted_by_use() {
 }
 
 #[test]
+fn neighbours_are_training_images() {
+    let place = trained();
+    let outcome = place.good("show neighbours --model run --data folder:photos --images 4 --k 3 --json");
+    let answer = outcome.answer();
+    assert_eq!(answer["gallery"], 48);
+    share(&answer["same_class"], &outcome);
+    for query in answer["queries"].as_array().unwrap() {
+        assert!(query["image"].as_str().unwrap().contains("test"), "{outcome}");
+        let near = query["neighbours"].as_array().unwrap();
+        assert!(near.iter().all(|near| near["image"].as_str().unwrap().contains("train")), "{outcome}");
+        let cosines: Vec<f64> = near.iter().map(|near| near["cosine"].as_f64().unwrap()).collect();
+        assert!(cosines.len() == 3 && cosines.is_sorted_by(|a, b| a >= b), "{outcome}");
+    }
+    assert_eq!(sides(&place, "neighbours.png"), [4 + LINE + 4 * (CELL + 2 * LINE), 4 + 4 * CELL]);
+
+    // An image is its own nearest neighbour, with a cosine of one.
+    let itself = "show neighbours photos/train/class-1/05.png --model run --data folder:photos --k 1 --pool cls --layer 2";
+    let outcome = place.good(&format!("{itself} --out one.png --json"));
+    let near = &outcome.answer()["queries"][0]["neighbours"][0];
+    assert!(near["image"].as_str().unwrap().ends_with("train/class-1/05.png"), "{outcome}");
+    assert!((near["cosine"].as_f64().unwrap() - 1.0).abs() < 1e-5, "{outcome}");
+    assert!(outcome.answer()["same_class"].is_null());
+
+    // Where there are training images alone, what is shown is not among its own neighbours.
+    place.copy("photos/train", "unsplit");
+    let outcome = place
+        .good("show neighbours --model run --data folder:unsplit --images 2 --k 46 --out alone.png --json");
+    assert_eq!(outcome.answer()["gallery"], 46);
+    for query in outcome.answer()["queries"].as_array().unwrap() {
+        let near = query["neighbours"].as_array().unwrap();
+        assert!(near.iter().all(|near| near["image"] != query["image"]), "{outcome}");
+    }
+    assert!(outcome.stderr.contains("no test images"), "{outcome}");
+}
+
+#[test]
 fn what_cannot_be_shown() {
     let place = trained();
     place.good(
@@ -160,6 +196,10 @@ fn what_cannot_be_shown() {
         (2, "codebook --tokenizer tokens --data folder:photos --tokens 0", &["--tokens 0"]),
         (1, "codebook --tokenizer none --data folder:photos", &["none", "no such file or folder"]),
         (2, "codebook --tokenizer tokens --data folder:photos --image-size 30", &["30"]),
+        (2, "neighbours --model run --data folder:photos --pool none", &["--pool none"]),
+        (2, "neighbours --model run --data folder:photos --gallery 0", &["--gallery 0"]),
+        (1, "neighbours --model run --data folder:photos --k 49", &["--k 49", "1 to 48"]),
+        (1, "neighbours --model run --data folder:photos --k 0", &["--k 0", "1 to 48"]),
     ];
     for (code, flags, says) in rows {
         place.bad(*code, &format!("show {flags}"), says);
@@ -167,5 +207,5 @@ fn what_cannot_be_shown() {
     place
         .run("show attention --model run --points 0.5 --data folder:photos")
         .is_refused(&["--points", "expected y,x from 0 to 1"]);
-    assert!(!place.path("attention.png").exists());
+    assert!(!place.path("attention.png").exists() && !place.path("neighbours.png").exists());
 }

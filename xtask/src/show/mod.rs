@@ -2,6 +2,7 @@
 
 mod attention;
 mod codebook;
+mod neighbours;
 mod pca;
 
 use crate::device;
@@ -25,6 +26,7 @@ pub(crate) enum Verb {
     Attention(attention::Args),
     Pca(pca::Args),
     Codebook(codebook::Args),
+    Neighbours(neighbours::Args),
 }
 
 /// Masks over images
@@ -122,6 +124,7 @@ pub(crate) fn run(verb: Verb, given: &Given) -> anyhow::Result<()> {
         Verb::Attention(args) => attention::run(&args, given),
         Verb::Pca(args) => pca::run(&args, given),
         Verb::Codebook(args) => codebook::run(&args),
+        Verb::Neighbours(args) => neighbours::run(&args),
     }
 }
 

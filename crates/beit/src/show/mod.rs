@@ -3,11 +3,15 @@
 mod attention;
 mod codebook;
 mod components;
+mod neighbours;
 mod pca;
 
 pub use attention::{Attended, AttentionMaps, ShownAttention, ShownQuery};
 pub use codebook::{CodebookSettings, ShownCodebook, ShownToken};
 pub use components::Components;
+pub use neighbours::{
+    NeighbourSettings, ShownNeighbour, ShownNeighbours, ShownQueriedImage, write_neighbours,
+};
 pub use pca::{PatchColours, PcaSettings, ShownComponents, ShownPca, patch_colours, write_pca};
 
 use crate::loaders::decodable;
