@@ -81,7 +81,7 @@ fn main() -> ExitCode {
         Verb::Embed(args) => embed::run(&args),
         Verb::Probe(verb) => probe::run(&verb),
         Verb::Tokenizer(verb) => tokenizer::run(verb, &given),
-        Verb::Show(verb) => show::run(verb),
+        Verb::Show(verb) => show::run(verb, &given),
         Verb::Infer(args) => infer::run(&args),
         Verb::Weights(verb) => weights::run(verb),
         Verb::Bench(args) => bench::run(&args),

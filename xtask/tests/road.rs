@@ -53,7 +53,8 @@ fn from_images_to_a_classifier() {
     raw_tensors(&place);
 
     place.good("show reconstruction --model run --data folder:photos --images 3 --seed 18446744073709551615 --out r.png");
-    assert_eq!(sides(&place.path("r.png")), [4 + 5 * 88, 4 + 3 * 88]);
+    // Words of up to eleven letters stand beside the rows.
+    assert_eq!(sides(&place.path("r.png")), [4 + 5 * 88, 8 + 11 * 6 + 3 * 88]);
     let inspected = place.good("tokenizer inspect --tokenizer run --data folder:photos --json").answer();
     assert_eq!(inspected["images"], 24);
 }
@@ -85,7 +86,7 @@ fn pre_training_left_a_run(place: &Place, lines: &[Value]) {
 
     assert_eq!(place.names("run/pictures"), ["masks.png", "reconstruction.png"]);
     assert_eq!(sides(&place.path("run/pictures/masks.png")), [4 + 3 * 88, 4 + 8 * 88]);
-    assert_eq!(sides(&place.path("run/pictures/reconstruction.png")), [4 + 5 * 88, 4 + 8 * 88]);
+    assert_eq!(sides(&place.path("run/pictures/reconstruction.png")), [4 + 5 * 88, 8 + 11 * 6 + 8 * 88]);
     assert_eq!(place.names("run/checkpoints"), ["step-0000006"]);
     let files = ["config.json", "model.safetensors", "preprocessor_config.json", "training"];
     assert_eq!(place.names("run/last"), files);

@@ -14,6 +14,7 @@ mod ops;
 pub mod params;
 pub mod philox;
 pub mod plan;
+mod probabilities;
 mod relative;
 mod shape;
 mod taps;
@@ -31,6 +32,7 @@ pub use ops::{
 };
 pub use params::{Conv2d, ConvTranspose2, Linear, Norm, Running};
 pub use plan::{Footprint, Plan};
+pub use probabilities::attention_probabilities;
 pub use relative::{relative_position_index, relative_position_rows};
 pub use shape::Shape;
 pub use taps::Taps;

@@ -241,7 +241,7 @@ impl<T> Mlp<T> {
 }
 
 impl<T> Attention<T> {
-    fn bias<'a>(&'a self, shared: Option<&'a T>) -> QkvBias<'a, T> {
+    pub(crate) fn bias<'a>(&'a self, shared: Option<&'a T>) -> QkvBias<'a, T> {
         let table = self.relative_position_bias_table.as_ref();
         QkvBias { q: &self.q_bias, v: &self.v_bias, table, shared }
     }

@@ -11,6 +11,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod attention;
 mod block;
 mod config;
 mod init;

@@ -327,14 +327,14 @@ impl<T: Clone> Vit<T> {
     }
 
     /// Returns the tokens and the patches `[B·N, 3·h·w]`.
-    fn embed<O: TransformerOps<Tensor = T>>(&self, ops: &O, input: &Input<'_, T>) -> (T, T) {
+    pub(crate) fn embed<O: TransformerOps<Tensor = T>>(&self, ops: &O, input: &Input<'_, T>) -> (T, T) {
         let patches = ops.patchify(input.images, self.config.patch);
         let embedded = ops.linear(&patches, &self.patch_embed);
         let tokens = ops.embed(&embedded, &self.embeddings, input.mask, self.config.tokens());
         (tokens, patches)
     }
 
-    fn context<'a>(&'a self, input: &Input<'a, T>, i: usize) -> Context<'a, T> {
+    pub(crate) fn context<'a>(&'a self, input: &Input<'a, T>, i: usize) -> Context<'a, T> {
         let config = &self.config;
         let shape = AttentionShape { heads: config.heads, tokens: config.tokens(), window: config.grid() };
         let keep = [0, 1].map(|branch| input.drop_path.map(|DropPath(keep)| &keep[i][branch]));

@@ -11,7 +11,7 @@ use crate::on::On;
 use crate::progress::{Task, Watch};
 use crate::run::data_stamp;
 use crate::settings::{Batches, Crops, DataSettings, OpenSettings};
-use beit_data::{Bands, Batch, Image, Preprocessing, Source};
+use beit_data::{Bands, Batch, Channels, Image, Preprocessing, Source};
 use beit_heads::{Pooling, patch_rows};
 use beit_ops::{Norm, Ops};
 use beit_train::share_batches;
@@ -237,6 +237,21 @@ impl Embedder {
     #[must_use]
     pub fn bands(&self) -> Option<Bands> {
         self.preprocessing.normalise.channels.bands()
+    }
+
+    /// How it reads the channels of pictures.
+    pub(crate) fn channels(&self) -> Channels {
+        self.preprocessing.normalise.channels
+    }
+
+    /// Rows and columns of patches.
+    pub(crate) fn grid(&self) -> [usize; 2] {
+        self.config.grid()
+    }
+
+    /// What the model sees of an image, before it is normalised.
+    pub(crate) fn view(&self, image: &Image) -> Image {
+        self.preprocessing.view(image)
     }
 
     /// One image: `[C]`, of all patches `[N, C]`.

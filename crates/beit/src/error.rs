@@ -44,7 +44,7 @@ pub enum Error {
         model: String,
         /// The image, by its name or its number.
         image: String,
-        /// Logits or features.
+        /// Logits, features or attention maps.
         what: &'static str,
     },
     /// The device.

@@ -31,6 +31,7 @@ pub mod report;
 mod run;
 mod segmenter;
 pub mod settings;
+pub mod show;
 mod survey;
 pub mod tensors;
 mod tokenizer;
@@ -58,9 +59,9 @@ pub use settings::{
     AugmentSettings, AutoAugment, AverageSettings, Batches, BestMetric, BestSettings, ClusterSettings,
     CropSettings, Crops, DataSettings, DeviceSettings, FolderSettings, GpuSums, GuardSettings,
     HeldOutSettings, LoadSettings, MaskKind, MaskSettings, MeasureSettings, MixingSettings, ModelSettings,
-    OpenSettings, OptimisationSettings, ParametersRule, Precision, PreprocessingRule, RankSettings,
-    ReadSettings, ResizingRule, Resume, RunSettings, Shuffle, Sides, Size, SumSettings, TapsRule,
-    TokenizerKind,
+    OpenSettings, OptimisationSettings, ParametersRule, PointSettings, Points, Precision, PreprocessingRule,
+    RankSettings, ReadSettings, ResizingRule, Resume, RunSettings, ShownSettings, Shuffle, Sides, Size,
+    SumSettings, TapsRule, TokenizerKind,
 };
 pub use survey::Survey;
 pub use tokenizer::{Tokenizer, Tokens};

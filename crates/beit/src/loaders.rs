@@ -211,6 +211,13 @@ fn all(source: &Arc<dyn Source>) -> Vec<usize> {
     (0..source.len()).collect()
 }
 
+/// `count` of so many images, at least one, at even distances, so that those of a sorted set are not all of its first class; the seed says
+/// which is the first.
+pub(crate) fn spread(images: usize, count: usize, seed: u64) -> impl Iterator<Item = usize> {
+    let (count, first) = (count.clamp(1, images.max(1)), seed.checked_rem(images as u64).unwrap_or(0));
+    (0..count.min(images)).map(move |i| (i * images / count + first as usize) % images)
+}
+
 /// The pictures among `indices` that can be decoded, with their indices; the others are named.
 pub(crate) fn decodable(
     source: &Arc<dyn Source>,

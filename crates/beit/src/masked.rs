@@ -3,9 +3,9 @@
 use crate::device::{Device, Work};
 use crate::error::{Result, unfit};
 use crate::load::{MimModel, Opened};
-use crate::loaders::decodable;
+use crate::loaders::{decodable, spread};
 use crate::on::On;
-use crate::picture::{greyed, write_grid};
+use crate::picture::{Grid, greyed, write_grid};
 use crate::progress::Watch;
 use crate::settings::{DataSettings, MaskSettings, OpenSettings};
 use crate::tokenizer::{Tokenizer, Tokens};
@@ -36,6 +36,10 @@ pub struct MaskedModel {
     config: MimConfig,
     preprocessing: Preprocessing,
 }
+
+/// What stands beside the rows of a picture of [`Reconstruction`]s.
+const RECONSTRUCTION: [&str; 5] =
+    ["original", "masked", "drawn from\nits tokens", "masked from\nneighbours", "masked as\npredicted"];
 
 /// What a model makes of one masked image.
 #[derive(Clone, Debug)]
@@ -183,17 +187,13 @@ impl MaskedModel {
     ) -> Result<()> {
         self.check(tokenizer)?;
         let masker = mask.masker(self.config.vit.grid())?;
-        let count = count.clamp(1, source.len());
-        let first = seed % source.len() as u64;
-        // Spread over the source, so that a sorted one shows more than its first class.
-        let spread = |i| (i * source.len() / count + first as usize) % source.len();
         let mut rows: [Vec<Image>; 5] = Default::default();
-        for (index, image) in decodable(source, (0..count).map(spread), watch) {
+        for (index, image) in decodable(source, spread(source.len(), count, seed), watch) {
             let seen = self.reconstruct(&image, &draw(&masker, seed, index as u64), tokenizer)?;
             let columns = [seen.original, seen.masked, seen.tokenized, seen.nearest, seen.predicted];
             rows.iter_mut().zip(columns).for_each(|(row, image)| row.push(image));
         }
-        write_grid(path, &rows)
+        Grid::new(rows).beside(RECONSTRUCTION).write(path)
     }
 
     fn check(&self, tokenizer: &Tokenizer) -> Result<()> {

@@ -8,7 +8,7 @@ use crate::loaders::{Loading, decodable};
 use crate::memory;
 use crate::on::On;
 use crate::picture;
-use crate::progress::Watch;
+use crate::progress::{Task, Watch};
 use crate::settings::{DataSettings, Sides, TokenizerKind};
 use beit_data::{
     Bands, Channels, Filter, Image, Loader, MAX_CHANNELS, Preprocessing, Source, Stretch, TokenizerTransform,
@@ -284,6 +284,36 @@ impl Tokenizer {
         self.refuse_beyond(size, loading.batch_size.min(source.len()))?;
         let quality = self.engine.quality(size, &loading.token_views(source, transform(size))?);
         quality.map_err(|error| self.named(error, |index| source.name(index)))
+    }
+
+    /// Every image of a source: `seen` gets of a batch the mapped pixels `[B, C, h, w]` and the visual tokens `[B · rows · columns]`.
+    pub(crate) fn each_batch(
+        &self,
+        size: [usize; 2],
+        source: &Arc<dyn Source>,
+        loading: &Loading,
+        seen: &mut dyn FnMut(&[f32], &[u32]),
+    ) -> Result<()> {
+        self.codebook.grid(size)?;
+        self.refuse_beyond(size, loading.batch_size.min(source.len()))?;
+        let loader = loading.token_views(source, transform(size))?;
+        loading.watch.begin(&Task::Images { total: loader.images() as u64 });
+        let mut done = 0;
+        for batch in loader.epoch(0)? {
+            let batch = batch?;
+            let name = |row: usize| source.name(batch.indices[row]);
+            let codes = self.engine.codes(&batch.data, size).map_err(|error| self.named(error, name))?;
+            seen(&batch.data, &codes);
+            done += batch.indices.len();
+            loading.watch.done(done as u64);
+        }
+        loading.watch.end();
+        Ok(())
+    }
+
+    /// Channels of a picture.
+    pub(crate) fn channels(&self) -> usize {
+        self.codebook.channels
     }
 
     /// The error, with the names of tokenizer and image where logits are not finite.

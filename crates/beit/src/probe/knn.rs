@@ -20,21 +20,26 @@ const MOST_HELD: usize = 1 << 24;
 /// A `k` of 0 or above the number of training rows, or rows and labels that do not fit together.
 pub fn knn(train: Rows<'_>, labels: &[u32], test: Rows<'_>, k: usize) -> Result<Vec<u32>> {
     train.check(labels, Some(test))?;
+    let classes = labels.iter().max().map_or(0, |&greatest| greatest as usize + 1);
+    let vote = |near: Vec<(usize, f32)>| vote(near.into_iter().map(|(row, _)| row), labels, classes);
+    Ok(neighbours(train, test, k)?.into_iter().map(vote).collect())
+}
+
+/// For each row of `test` the numbers of its `k` nearest rows of `train`, nearest first, and how near they are, as in [`knn`].
+pub(crate) fn neighbours(train: Rows<'_>, test: Rows<'_>, k: usize) -> Result<Vec<Vec<(usize, f32)>>> {
     let (n, width) = (train.images(), train.width());
     if !(1..=n).contains(&k) {
-        unfit!("--k {k}: expected 1 to {n} neighbours, of so many images with labels");
+        unfit!("--k {k}: expected 1 to {n} neighbours, of so many training images");
     }
     let host = Host::<f32>::new();
     let train = Linear { weight: host.upload([n, width], &unit_rows(train.values(), width)), bias: None };
-    let classes = labels.iter().max().map_or(0, |&greatest| greatest as usize + 1);
-    let class_of = |similarities: &[f32]| vote(&nearest(similarities, k), labels, classes);
-    let mut named = Vec::with_capacity(test.images());
+    let mut found = Vec::with_capacity(test.images());
     for some in test.values().chunks(width * (MOST_HELD / n).max(1)) {
         let queries = host.upload([some.len() / width, width], &unit_rows(some, width));
         let similarities = host.linear(&queries, &train);
-        named.par_extend(similarities.par_chunks(n).map(class_of));
+        found.par_extend(similarities.par_chunks(n).map(|similarities| nearest(similarities, k)));
     }
-    Ok(named)
+    Ok(found)
 }
 
 /// Rows of length 1; a row of zeros stays one.
@@ -49,8 +54,8 @@ fn unit_rows(values: &[f32], width: usize) -> Vec<f32> {
     unit
 }
 
-/// The numbers of the `k` greatest, greatest first; of equal ones the first.
-fn nearest(similarities: &[f32], k: usize) -> Vec<usize> {
+/// The numbers of the `k` greatest, greatest first, and these; of equal ones the first.
+fn nearest(similarities: &[f32], k: usize) -> Vec<(usize, f32)> {
     let mut best: Vec<(f32, usize)> = Vec::with_capacity(k + 1);
     for (index, &similarity) in similarities.iter().enumerate() {
         if best.len() == k && similarity <= best[k - 1].0 {
@@ -60,13 +65,13 @@ fn nearest(similarities: &[f32], k: usize) -> Vec<usize> {
         best.insert(place, (similarity, index));
         best.truncate(k);
     }
-    best.into_iter().map(|(_, index)| index).collect()
+    best.into_iter().map(|(similarity, index)| (index, similarity)).collect()
 }
 
 /// The commonest class of some rows, the smallest of equally common ones.
-fn vote(rows: &[usize], labels: &[u32], classes: usize) -> u32 {
+fn vote(rows: impl IntoIterator<Item = usize>, labels: &[u32], classes: usize) -> u32 {
     let mut votes = vec![0_usize; classes];
-    rows.iter().for_each(|&row| votes[labels[row] as usize] += 1);
+    rows.into_iter().for_each(|row| votes[labels[row] as usize] += 1);
     // The last of equal ones is what `max_by_key` returns.
     (0..classes).rev().max_by_key(|&class| votes[class]).unwrap_or(0) as u32
 }
@@ -77,8 +82,8 @@ mod tests {
 
     #[test]
     fn ties_go_to_the_first_row_and_the_smallest_class() {
-        assert_eq!(nearest(&[0.5, 0.9, 0.5, 0.9, 0.1], 3), [1, 3, 0]);
-        assert_eq!(vote(&[0, 1, 2, 3], &[2, 1, 1, 2], 4), 1);
+        assert_eq!(nearest(&[0.5, 0.9, 0.5, 0.9, 0.1], 3), [(1, 0.9), (3, 0.9), (0, 0.5)]);
+        assert_eq!(vote([0, 1, 2, 3], &[2, 1, 1, 2], 4), 1);
         let train = [1.0, 0.0, 0.0, 2.0, 3.0, 0.1];
         let train = Rows::new(&train, 2).unwrap();
         let test = [5.0, 0.0, 0.0, 0.1, 0.0, 0.0];

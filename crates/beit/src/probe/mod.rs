@@ -8,6 +8,7 @@ mod rows;
 mod seen;
 
 pub use knn::knn;
+pub(crate) use knn::neighbours;
 pub use layer::ProbedLayer;
 pub use logistic::{LogisticRegression, LogisticSettings};
 pub use rows::{Rows, standardise};

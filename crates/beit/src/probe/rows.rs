@@ -41,7 +41,7 @@ impl<'a> Rows<'a> {
     }
 
     /// The mean row, `[width]`; zeros where there is none.
-    pub(super) fn mean(&self) -> Vec<f64> {
+    pub(crate) fn mean(&self) -> Vec<f64> {
         let mut mean = vec![0.0; self.width];
         for row in self.values.chunks_exact(self.width) {
             mean.iter_mut().zip(row).for_each(|(sum, &x)| *sum += f64::from(x) / self.images() as f64);

@@ -16,9 +16,11 @@ mod model;
 pub(crate) mod number;
 mod open;
 mod optimisation;
+mod points;
 mod ranks;
 mod resume;
 mod run;
+mod shown;
 mod sides;
 mod tokenizer;
 mod usual;
@@ -39,9 +41,11 @@ pub use open::{
     LoadSettings, OpenSettings, ParametersRule, PreprocessingRule, ReadSettings, ResizingRule, TapsRule,
 };
 pub use optimisation::OptimisationSettings;
+pub use points::{PointSettings, Points};
 pub use ranks::{GpuSums, RankSettings, SumSettings};
 pub use resume::Resume;
 pub use run::{FolderSettings, RunSettings};
+pub use shown::ShownSettings;
 pub use sides::Sides;
 pub use tokenizer::TokenizerKind;
 pub use usual::UsualPretraining;

@@ -1,22 +1,32 @@
-//! `show`: pictures of masks and of reconstructions.
+//! `show`: pictures of masks, and of what was learnt.
+
+mod attention;
+mod codebook;
+mod neighbours;
+mod pca;
 
 use crate::device;
 use crate::model::ModelArgs;
 use crate::output::{Output, Overwrite};
-use crate::usage::usage;
+use crate::usage::{Given, usage};
 use beit::{
-    Contents, DataSettings, DeviceSettings, MaskSettings, MaskedModel, ModelSettings, Tokenizer,
-    tokenizer_of, write_masks,
+    Contents, DataSettings, Device, DeviceSettings, MaskSettings, MaskedModel, ModelSettings, ShownSettings,
+    Tokenizer, Watch, tokenizer_of, write_masks,
 };
 use clap::{Args as ClapArgs, Subcommand};
+use serde::Serialize;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
-/// Pictures: masks on images, and what a model makes of masked images
+/// Pictures: masks on images, what a model makes of masked images, attention, features of patches, visual tokens, images that are alike
 #[derive(Subcommand)]
 pub(crate) enum Verb {
     Masks(MasksArgs),
     Reconstruction(ReconstructionArgs),
+    Attention(attention::Args),
+    Pca(pca::Args),
+    Codebook(codebook::Args),
+    Neighbours(neighbours::Args),
 }
 
 /// Masks over images
@@ -63,6 +73,13 @@ pub(crate) struct ReconstructionArgs {
     #[arg(long, default_value = "reconstruction.png", value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
+    common: Common,
+}
+
+/// Where a picture goes, what draws it, and how the verb answers.
+#[derive(ClapArgs)]
+struct Common {
+    #[command(flatten)]
     overwrite: Overwrite,
     #[command(flatten)]
     device: DeviceSettings,
@@ -70,10 +87,44 @@ pub(crate) struct ReconstructionArgs {
     output: Output,
 }
 
-pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
+impl Common {
+    /// Refuses a picture that must not be written, then opens the device.
+    fn begin(&self, out: &Path) -> anyhow::Result<(Device, Watch)> {
+        self.overwrite.check(out, Contents::Picture)?;
+        let watch = self.output.watch();
+        Ok((device::open(&self.device, &watch)?, watch))
+    }
+
+    /// What the picture shows, as JSON with its name, or in a sentence before its name.
+    fn end(&self, out: &Path, shows: &impl Serialize, sentence: &str) -> anyhow::Result<()> {
+        let answer = Answer { out, shows };
+        self.output.answer(&answer, &format!("{sentence}: {}", out.display()))
+    }
+}
+
+/// Refuses `--data` beside images that are named, where one of them would be read for nothing.
+fn one_of(shown: &ShownSettings, given: &Given) -> anyhow::Result<()> {
+    match shown.files.is_empty() {
+        true => Ok(()),
+        false => given.refuse(&["data"], "a picture of a data set, not of images that are named"),
+    }
+}
+
+#[derive(Serialize)]
+struct Answer<'a, S> {
+    out: &'a Path,
+    #[serde(flatten)]
+    shows: &'a S,
+}
+
+pub(crate) fn run(verb: Verb, given: &Given) -> anyhow::Result<()> {
     match verb {
         Verb::Masks(args) => masks(&args),
         Verb::Reconstruction(args) => reconstruction(&args),
+        Verb::Attention(args) => attention::run(&args, given),
+        Verb::Pca(args) => pca::run(&args, given),
+        Verb::Codebook(args) => codebook::run(&args),
+        Verb::Neighbours(args) => neighbours::run(&args),
     }
 }
 
@@ -88,10 +139,8 @@ fn masks(args: &MasksArgs) -> anyhow::Result<()> {
 }
 
 fn reconstruction(args: &ReconstructionArgs) -> anyhow::Result<()> {
-    let ReconstructionArgs { model, data, mask, images, seed, out, output, .. } = args;
-    args.overwrite.check(out, Contents::Picture)?;
-    let watch = output.watch();
-    let device = device::open(&args.device, &watch)?;
+    let ReconstructionArgs { model, data, mask, images, seed, out, common, .. } = args;
+    let (device, watch) = common.begin(out)?;
     let masked = MaskedModel::open_with(&model.model, &model.open, &device, &watch)?;
     let name = Path::new(&model.model);
     let Some(tokenizer) = args.tokenizer.clone().or_else(|| tokenizer_of(name)) else {
@@ -101,5 +150,5 @@ fn reconstruction(args: &ReconstructionArgs) -> anyhow::Result<()> {
     let (source, _) = masked.seen(&model.model, data)?.held_out()?;
     watch.notes_of(source.as_ref());
     masked.write_reconstructions(out, &source, &tokenizer, mask, *images, *seed, &watch)?;
-    output.answer(&json!({ "out": out }), &format!("reconstruction: {}", out.display()))
+    common.end(out, &json!({}), "reconstruction")
 }

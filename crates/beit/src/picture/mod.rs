@@ -1,49 +1,36 @@
-//! Small images in a grid, as a PNG.
+//! Small images in a grid, as a PNG, with words and colours.
+
+mod canvas;
+mod colours;
+mod grid;
+
+pub use colours::colour;
+pub(crate) use colours::{coloured, mosaic};
+pub use grid::{Cell, Grid};
 
 use crate::error::{Error, Result};
 use crate::files;
 use beit_data::{Image, Samples};
+use canvas::Canvas;
 use flate2::Crc;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use std::path::Path;
 
-/// Pixels between two images.
-const GAP: usize = 4;
-/// Images are enlarged by a whole factor until their height reaches this.
-const HEIGHT: usize = 84;
-/// White.
-const BACKGROUND: u8 = 255;
-
-/// Writes rows of images of one size, as they are [shown](Image::shown); each pixel of a small image becomes a square.
+/// Writes rows of images, as they are [shown](Image::shown), without words.
 ///
 /// # Errors
 ///
-/// No images, or a file that cannot be written.
+/// As [`Grid::write`].
 pub fn write_grid(path: &Path, rows: &[Vec<Image>]) -> Result<()> {
-    let no_images = || Error::Unfit("a picture of no images".to_owned());
-    let first = rows.first().and_then(|row| row.first()).ok_or_else(no_images)?;
-    let (h, w) = (first.height(), first.width());
-    let zoom = HEIGHT.div_ceil(h).max(1);
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let (cell_h, cell_w) = (h * zoom + GAP, w * zoom + GAP);
-    let (height, width) = (rows.len() * cell_h + GAP, columns * cell_w + GAP);
-    let rows: Vec<Vec<_>> = rows.iter().map(|row| row.iter().map(Image::shown).collect()).collect();
-    let mut canvas = vec![BACKGROUND; height * width * 3];
-    for (i, row) in rows.iter().enumerate() {
-        for (j, image) in row.iter().enumerate() {
-            let (top, left) = (GAP + i * cell_h, GAP + j * cell_w);
-            for y in 0..h * zoom {
-                for x in 0..w * zoom {
-                    let from = &image.pixels()[(y / zoom * w + x / zoom) * 3..][..3];
-                    canvas[((top + y) * width + left + x) * 3..][..3].copy_from_slice(from);
-                }
-            }
-        }
-    }
+    Grid::new(rows.iter().cloned()).write(path)
+}
+
+fn write_png(path: &Path, image: &Image) -> Result<()> {
     let mut bytes = Vec::new();
+    let (width, height) = (image.width() as u32, image.height() as u32);
     PngEncoder::new(&mut bytes)
-        .write_image(&canvas, width as u32, height as u32, ExtendedColorType::Rgb8)
+        .write_image(image.pixels(), width, height, ExtendedColorType::Rgb8)
         .map_err(|error| Error::file("write", path)(std::io::Error::other(error)))?;
     files::write(path, &signed(&bytes))
 }
@@ -98,6 +85,19 @@ pub(crate) fn greyed(image: &Image, mask: &[bool], [rows, cols]: [usize; 2]) -> 
     painted
 }
 
+/// The image as large as a [`Grid`] shows it, with a white frame in a black one around one cell of a `[rows, cols]` grid.
+pub(crate) fn framed(image: &Image, cell: usize, [rows, cols]: [usize; 2]) -> Image {
+    let zoom = grid::zoom(image);
+    let mut canvas = Canvas::of(image, zoom);
+    let (height, width) = (image.height() * zoom, image.width() * zoom);
+    let [top, left] = [cell / cols * height / rows, cell % cols * width / cols];
+    let [bottom, right] = [(cell / cols + 1) * height / rows, (cell % cols + 1) * width / cols];
+    let sides = [bottom - top, right - left];
+    canvas.frame([top, left], sides, [0; 3]);
+    canvas.frame([top + 1, left + 1], sides.map(|side| side.saturating_sub(2)), [255; 3]);
+    canvas.into_image()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,7 +111,18 @@ mod tests {
         assert!(is_drawn(&bytes));
         // The checksum of the text is right: a strict reader takes it.
         let read = Image::open(&path).expect("a PNG");
-        assert_eq!(read.pixels()[..3], [BACKGROUND; 3]);
+        assert_eq!(read.pixels()[..3], [canvas::BACKGROUND; 3]);
         assert!(!is_drawn(b"\x89PNG"));
+    }
+
+    #[test]
+    fn a_cell_is_framed() {
+        let framed = framed(&Image::from_grey(28, 28, &[128; 784]), 3, [2, 2]);
+        assert_eq!(framed.size(), [84, 84]);
+        let at = |y: usize, x: usize| framed.pixels()[(y * 84 + x) * 3];
+        assert_eq!(
+            [at(42, 42), at(83, 83), at(43, 43), at(82, 50), at(44, 44), at(41, 41)],
+            [0, 0, 255, 255, 128, 128]
+        );
     }
 }
