@@ -57,7 +57,7 @@ pub fn attention_probabilities(
 }
 
 fn softmax(mut row: Vec<f64>) -> impl Iterator<Item = f32> {
-    // NaN is carried on: where all are NaN so is what is taken off.
+    // `max` passes over NaN, but the sum does not: where one score is NaN, all of the row is.
     let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     row.iter_mut().for_each(|score| *score = libm::exp(*score - largest));
     let total: f64 = row.iter().sum();

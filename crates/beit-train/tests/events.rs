@@ -11,14 +11,14 @@ fn crc(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc, &byte| {
         (0..8).fold(
             crc ^ u32::from(byte),
-            |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 },
+            |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 },
         )
     })
 }
 
 fn unmasked(bytes: &[u8]) -> u32 {
     let value = u32::from_le_bytes(bytes.try_into().unwrap()).wrapping_sub(0xa282_ead8);
-    value >> 17 | value << 15
+    value.rotate_left(15)
 }
 
 /// The records of a file, each of which is whole.

@@ -22,11 +22,17 @@ pub fn knn(train: Rows<'_>, labels: &[u32], test: Rows<'_>, k: usize) -> Result<
     train.check(labels, Some(test))?;
     let classes = labels.iter().max().map_or(0, |&greatest| greatest as usize + 1);
     let vote = |near: Vec<(usize, f32)>| vote(near.into_iter().map(|(row, _)| row), labels, classes);
-    Ok(neighbours(train, test, k)?.into_iter().map(vote).collect())
+    neighbours(train, test, k, vote)
 }
 
-/// For each row of `test` the numbers of its `k` nearest rows of `train`, nearest first, and how near they are, as in [`knn`].
-pub(crate) fn neighbours(train: Rows<'_>, test: Rows<'_>, k: usize) -> Result<Vec<Vec<(usize, f32)>>> {
+/// What `of` makes, for each row of `test`, of its `k` nearest rows of `train`: their numbers, nearest first, and how near they are, as in
+/// [`knn`].
+pub(crate) fn neighbours<T: Send>(
+    train: Rows<'_>,
+    test: Rows<'_>,
+    k: usize,
+    of: impl Fn(Vec<(usize, f32)>) -> T + Sync,
+) -> Result<Vec<T>> {
     let (n, width) = (train.images(), train.width());
     if !(1..=n).contains(&k) {
         unfit!("--k {k}: expected 1 to {n} neighbours, of so many training images");
@@ -37,7 +43,7 @@ pub(crate) fn neighbours(train: Rows<'_>, test: Rows<'_>, k: usize) -> Result<Ve
     for some in test.values().chunks(width * (MOST_HELD / n).max(1)) {
         let queries = host.upload([some.len() / width, width], &unit_rows(some, width));
         let similarities = host.linear(&queries, &train);
-        found.par_extend(similarities.par_chunks(n).map(|similarities| nearest(similarities, k)));
+        found.par_extend(similarities.par_chunks(n).map(|similarities| of(nearest(similarities, k))));
     }
     Ok(found)
 }

@@ -101,7 +101,8 @@ pub fn write_neighbours(
     let embedded = |source| embedder.embed_source(source, &data, settings.batches, watch);
     let (asked, among) = (embedded(&queries)?, embedded(&gallery)?);
     let width = embedder.width();
-    let found = neighbours(Rows::new(&among.values, width)?, Rows::new(&asked.values, width)?, settings.k)?;
+    let (asked_rows, gallery_rows) = (Rows::new(&asked.values, width)?, Rows::new(&among.values, width)?);
+    let found = neighbours(gallery_rows, asked_rows, settings.k, |near| near)?;
     let (mut drawn, mut shown) = (Vec::new(), Vec::new());
     for (&query, near) in asked.indices.iter().zip(found) {
         let near: Vec<_> = near.into_iter().map(|(row, cosine)| (among.indices[row], cosine)).collect();
