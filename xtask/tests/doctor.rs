@@ -76,6 +76,6 @@ fn a_run_that_begins_with_a_model_is_as_large_as_that() {
         found.split(" of ").take(2).collect::<Vec<_>>().join(" of ")
     };
     let [new, own] = ["", "--set init=run"].map(step);
-    assert!(new.starts_with("a step of 4 images needs") && new.contains("GB"), "{new}");
-    assert!(own.starts_with("a step of 4 images needs") && own.contains("MB"), "{own}");
+    assert!(new.starts_with("a step of 4 images needs") && new.contains("GiB"), "{new}");
+    assert!(own.starts_with("a step of 4 images needs") && own.contains("MiB"), "{own}");
 }

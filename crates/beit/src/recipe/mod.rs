@@ -23,9 +23,9 @@ use toml::{Table, Value};
 
 /// More than any settings take.
 const MOST_BYTES: u64 = 1 << 20;
-/// Parts of a run's `run.toml` that belong to that run alone: its folder, and what its processor had.
-const OF_ONE_RUN: [[&str; 2]; 4] =
-    [["run", "out"], ["run", "overwrite"], ["run", "resume"], ["device", "kernel"]];
+/// Parts of a run's `run.toml` that belong to that run alone: its folder and its machine.
+const OF_ONE_RUN: [[&str; 2]; 5] =
+    [["run", "out"], ["run", "overwrite"], ["run", "resume"], ["device", "kernel"], ["device", "machine"]];
 /// What is beside the settings in `run.toml`.
 const FOUND: &str = "found";
 /// What is beside the settings in a recipe.
