@@ -221,11 +221,9 @@ fn whoever_is_asked_to_end_all_save_and_leave() {
         goes_on(&place, 20);
     }
     // The process that started them passes it on.
-    let mut parent =
-        start(&place, &format!("{LONG} --steps 100000 --out run --overwrite --ranks 2"), Vec::new());
-    std::thread::sleep(Duration::from_millis(300));
-    wait_for(&place, &mut parent, "run/logs/rank-1.log");
-    wait_for(&place, &mut parent, "run/last/model.safetensors");
+    let mut parent = start(&place, &format!("{LONG} --steps 100000 --out passed --ranks 2"), Vec::new());
+    wait_for(&place, &mut parent, "passed/logs/rank-1.log");
+    wait_for(&place, &mut parent, "passed/last/model.safetensors");
     signal(&parent, "TERM");
     let outcome = Outcome::of("", parent.wait_with_output().unwrap());
     outcome.fails(143, &["stopped: ", "of 100000 steps of pretrain are saved"]);

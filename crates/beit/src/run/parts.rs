@@ -121,7 +121,11 @@ pub(super) fn foreign(dir: &Path) -> Result<Option<PathBuf>> {
     if let Some(path) = find(dir.join(PICTURES), &picture)? {
         return Ok(Some(path));
     }
-    for phase in entries(&dir.join(TENSORBOARD))? {
+    let events = dir.join(TENSORBOARD);
+    if events.exists() && !events.is_dir() {
+        return Ok(Some(events));
+    }
+    for phase in entries(&events)? {
         let found = if phase.is_dir() { find(phase, &beit_train::is_event_file)? } else { Some(phase) };
         if found.is_some() {
             return Ok(found);
@@ -170,6 +174,9 @@ mod tests {
             assert_eq!(foreign(dir.path()).expect("it can be read").as_ref(), Some(&other));
             fs::remove_file(other).expect("it is there");
         }
+        fs::remove_dir_all(dir.path().join("tensorboard")).expect("it is there");
+        let file = write("tensorboard");
+        assert_eq!(foreign(dir.path()).expect("it can be read"), Some(file));
     }
 
     #[test]
