@@ -5,6 +5,7 @@ mod common;
 
 use common::ranks::{
     LONG, SHORT, STEPS, assert_same_end, ended, free_port, last, pair, signal, start, torchrun, wait_for,
+    wait_until_saved,
 };
 use common::{Outcome, Place};
 use std::fs;
@@ -165,7 +166,7 @@ fn a_process_that_hangs_is_named() {
     {
         let _ = fs::remove_dir_all(place.path("run"));
         let mut children = pair(&place, [&args, &args], torchrun);
-        wait_for(&place, &mut children[0], "run/last/model.safetensors");
+        wait_until_saved(&place, &mut children[0], "run");
         signal(&children[hangs], "STOP");
         let other = &mut children[1 - hangs];
         let begun = Instant::now();
@@ -190,7 +191,7 @@ fn the_process_that_hangs_is_named_not_one_that_waits() {
     let args = format!("{LONG} --steps 100000 --out run --rank-timeout 4");
     let port = free_port();
     let mut children = [0, 1, 2, 3].map(|rank| start(&place, &args, torchrun(rank, 4, port)));
-    wait_for(&place, &mut children[0], "run/last/model.safetensors");
+    wait_until_saved(&place, &mut children[0], "run");
     signal(&children[3], "STOP");
     let begun = Instant::now();
     while children[0].try_wait().unwrap().is_none() {
@@ -210,7 +211,7 @@ fn whoever_is_asked_to_end_all_save_and_leave() {
         let _ = fs::remove_dir_all(place.path("run"));
         let args = format!("{LONG} --steps 20 --out run");
         let mut children = pair(&place, [&args, &args], torchrun);
-        wait_for(&place, &mut children[0], "run/last/model.safetensors");
+        wait_until_saved(&place, &mut children[0], "run");
         signal(&children[asked], "TERM");
         let [first, second] = ended(children);
         assert_eq!((first.code, second.code), (Some(143), Some(143)), "{first}\n{second}");
@@ -223,14 +224,14 @@ fn whoever_is_asked_to_end_all_save_and_leave() {
     // The process that started them passes it on.
     let mut parent = start(&place, &format!("{LONG} --steps 100000 --out passed --ranks 2"), Vec::new());
     wait_for(&place, &mut parent, "passed/logs/rank-1.log");
-    wait_for(&place, &mut parent, "passed/last/model.safetensors");
+    wait_until_saved(&place, &mut parent, "passed");
     signal(&parent, "TERM");
     let outcome = Outcome::of("", parent.wait_with_output().unwrap());
     outcome.fails(143, &["stopped: ", "of 100000 steps of pretrain are saved"]);
 
     // Where it is killed, they do not go on without it.
     let mut parent = start(&place, &format!("{LONG} --steps 100000 --out gone --ranks 2"), Vec::new());
-    wait_for(&place, &mut parent, "gone/last/model.safetensors");
+    wait_until_saved(&place, &mut parent, "gone");
     parent.kill().unwrap();
     let begun = Instant::now();
     while cfg!(target_os = "linux") && place.path("gone/run.lock").exists() {

@@ -98,6 +98,12 @@ pub(crate) fn wait_for(place: &Place, child: &mut Child, name: &str) {
     }
 }
 
+/// Until a run has saved a checkpoint, and drawn its page, which comes after that: a process that is killed in between leaves half of one.
+pub(crate) fn wait_until_saved(place: &Place, child: &mut Child, run: &str) {
+    wait_for(place, child, &format!("{run}/last/model.safetensors"));
+    wait_for(place, child, &format!("{run}/report.html"));
+}
+
 /// The last line that a process said.
 pub(crate) fn last(outcome: &Outcome) -> &str {
     outcome.stderr.lines().last().unwrap_or_default()
