@@ -65,8 +65,13 @@ fn beyond(record: &Value, phase: &str, step: u64) -> bool {
     let of = record["phase"].as_str().unwrap_or_default();
     of.starts_with("evaluate")
         || (of == "tokenizer_quality" && step == 0)
-        || (["spike", "checkpoint", phase].contains(&of)
-            && record["step"].as_u64().is_none_or(|of| of > step))
+        || (is_of_a_step(of, phase) && record["step"].as_u64().is_none_or(|of| of > step))
+}
+
+/// Whether records `of` this name are of the steps of `phase`, as those of the phase itself, so that a run that goes on makes the later
+/// ones again.
+pub(crate) fn is_of_a_step(of: &str, phase: &str) -> bool {
+    ["spike", "checkpoint", phase].contains(&of)
 }
 
 /// Writes one line; the error is [`Error::Write`].

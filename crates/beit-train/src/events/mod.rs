@@ -6,6 +6,7 @@ mod message;
 pub use file::is_event_file;
 
 use crate::error::Result;
+use crate::metrics::is_of_a_step;
 use crate::record::Record;
 use crate::scalars::Scalars;
 use crate::sink::Sink;
@@ -54,8 +55,7 @@ impl Events {
     /// The first step that is written anew: of the phase that goes on the one after those that are done, of others all. It is the rule
     /// of [`Metrics::resume`](crate::Metrics::resume).
     fn first_new(&self, phase: &str) -> u64 {
-        let goes_on = phase == self.phase || ["spike", "checkpoint"].contains(&phase);
-        if goes_on { self.begun + 1 } else { 0 }
+        if is_of_a_step(phase, &self.phase) { self.begun + 1 } else { 0 }
     }
 
     fn file(&mut self, phase: String) -> Result<&mut EventFile> {
