@@ -77,22 +77,10 @@ fn train(mut args: Args, given: &Given, member: &Member) -> anyhow::Result<()> {
 }
 
 fn sentence(done: &Pretrained) -> String {
-    let Pretrained { run, checkpoint, best, tokens, split, pictures } = done;
+    let Pretrained { run, checkpoint, best, recovered, split, pictures } = done;
     format!(
-        "masked-token accuracy on {} patches of {split} images: {:.3}, which is {:.3} of the way from {:.3} to 1\n\
-         without a model: always the commonest token {:.3}, the commonest at that position {:.3}, that of the nearest visible patch {:.3}\n\
-         on the {} that are not background: {:.3}, commonest token: {:.3}\n\
-         checkpoint: {}\n{}pictures: {}\nnext: cargo xtask finetune --init {}",
-        tokens.patches,
-        tokens.accuracy,
-        tokens.share_of_gap(),
-        tokens.baseline(),
-        tokens.majority,
-        tokens.position_majority,
-        tokens.nearest_visible,
-        tokens.content_patches,
-        tokens.content_accuracy,
-        tokens.content_majority,
+        "{}\ncheckpoint: {}\n{}pictures: {}\nnext: cargo xtask finetune --init {}",
+        recovered.sentence(split),
         checkpoint.display(),
         best.as_ref().map(|best| best.sentence() + "\n").unwrap_or_default(),
         pictures.display(),

@@ -7,9 +7,13 @@ extern crate alloc;
 extern crate std;
 
 pub mod classifier;
+pub mod masked_pixels;
 pub mod mim;
+mod on_rows;
 pub mod segmenter;
 
 pub use classifier::{Classifier, ClassifierConfig, Pooling, initial_head};
-pub use mim::{Mim, MimConfig, initial_token_head, masked_rows, patch_rows};
+pub use masked_pixels::{PixelMim, patch_values};
+pub use mim::{Mim, MimConfig, masked_rows, patch_rows};
+pub use on_rows::Saved;
 pub use segmenter::{Auxiliary, HeadConfig, PixelMean, Pixels, Segmenter, SegmenterConfig, pixel_loss};

@@ -1,9 +1,9 @@
 //! Masked image modelling: the visual tokens of masked patches (paper §2.3).
 
+use crate::on_rows::{self, Saved};
 use alloc::vec::Vec;
-use beit_ops::init::Stream;
-use beit_ops::{Device, Linear, Norm, Ops, Shape, TransformerOps, tree};
-use beit_vit::{Block, Config, Init, Input, Keep, Saved as VitSaved, Vit};
+use beit_ops::{Device, Linear, Ops, Shape, TransformerOps, tree};
+use beit_vit::{Block, Config, Init, Input, Keep, Vit};
 
 /// What a model for masked image modelling looks like.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,24 +29,9 @@ tree! {
 impl Mim<Shape> {
     /// The definition of the parameters.
     pub fn shapes(config: &MimConfig) -> Self {
-        let weight = Shape::from([config.vocab, config.vit.width]);
-        let lm_head = Linear { weight, bias: Some(Shape::from([config.vocab])) };
+        let lm_head = on_rows::shapes(config.vocab, config.vit.width);
         Self { vocab: config.vocab, vit: Vit::<Shape>::shapes(&config.vit), lm_head }
     }
-}
-
-/// The initial weight `[V, C]` of the layer that names visual tokens.
-pub fn initial_token_head(config: &MimConfig, seed: u64) -> Vec<f32> {
-    let (v, c) = (config.vocab, config.vit.width);
-    Init::Pretraining.weights(c, v * c, &mut Stream::new(seed, 0))
-}
-
-/// What `forward` keeps for `backward`.
-pub struct Saved<O: Ops> {
-    vit: VitSaved<O>,
-    rows: O::Ids,
-    gathered: O::Tensor,
-    normed: Option<(O::Tensor, O::Stats)>,
 }
 
 impl<T> Mim<T> {
@@ -59,12 +44,10 @@ impl<T> Mim<T> {
 impl<T: Clone> Mim<T> {
     /// Draws the initial values of the pre-training model.
     pub fn init<O: Device<Tensor = T>>(ops: &O, config: &MimConfig, seed: u64) -> Self {
-        let (v, c) = (config.vocab, config.vit.width);
-        let weight = initial_token_head(config, seed);
         Self {
-            vocab: v,
+            vocab: config.vocab,
             vit: beit_vit::init(ops, &config.vit, Init::Pretraining, seed),
-            lm_head: Linear { weight: ops.upload([v, c], &weight), bias: Some(ops.zeros([v])) },
+            lm_head: on_rows::init(ops, config.vocab, config.vit.width, seed),
         }
     }
 
@@ -76,14 +59,7 @@ impl<T: Clone> Mim<T> {
         rows: &O::Ids,
         keep: Keep,
     ) -> (T, Saved<O>) {
-        let (tokens, vit) = self.vit.forward_rows(ops, input, keep, Some(rows));
-        // The norm works row by row, so gathering first gives the same numbers for less work.
-        let gathered = ops.gather_rows(&tokens, rows);
-        let eps = self.vit.config().layer_norm_eps;
-        let normed = self.vit.norm.as_ref().map(|norm| ops.layer_norm_forward(&gathered, norm, eps));
-        let features = normed.as_ref().map_or(&gathered, |(normed, _)| normed);
-        let logits = ops.linear(features, &self.lm_head);
-        (logits, Saved { vit, rows: rows.clone(), gathered, normed })
+        on_rows::forward(ops, (&self.vit, &self.lm_head), input, rows, keep)
     }
 
     /// `d_logits [rows, V]`; adds to `grads`.
@@ -109,25 +85,13 @@ impl<T: Clone> Mim<T> {
         grads: &mut Self,
         finished: &mut dyn FnMut(&Block<T>),
     ) {
-        let Saved { vit, rows, gathered, normed } = saved;
-        let features = normed.as_ref().map_or(&gathered, |(normed, _)| normed);
-        let mut d_rows = ops.linear_backward(d_logits, features, &self.lm_head, &mut grads.lm_head);
-        if let (Some(norm), Some(d_norm), Some((_, stats))) = (&self.vit.norm, &mut grads.vit.norm, &normed) {
-            d_rows = ops.layer_norm_backward(&d_rows, &gathered, norm, stats, d_norm);
-        }
-        let batch = ops.shape(input.images)[0];
-        let d_tokens = ops.gather_rows_backward(&d_rows, &rows, batch * self.vit.config().tokens());
-        self.vit.backward_watched(ops, input, d_tokens, vit, &mut grads.vit, finished);
+        let grads = (&mut grads.vit, &mut grads.lm_head);
+        on_rows::backward(ops, (&self.vit, &self.lm_head), input, (d_logits, saved), grads, finished);
     }
 
     /// `images -> logits [rows, V]`, keeping nothing.
     pub fn infer<O: TransformerOps<Tensor = T>>(&self, ops: &O, input: &Input<'_, T>, rows: &O::Ids) -> T {
-        let tokens = self.vit.infer_rows(ops, input, Some(rows), &mut |_, _| {});
-        let gathered = ops.gather_rows(&tokens, rows);
-        let eps = self.vit.config().layer_norm_eps;
-        let norm = |norm: &Norm<T>| ops.layer_norm(&gathered, norm, eps);
-        let normed = self.vit.norm.as_ref().map(norm);
-        ops.linear(normed.as_ref().unwrap_or(&gathered), &self.lm_head)
+        on_rows::infer(ops, (&self.vit, &self.lm_head), input, rows)
     }
 }
 

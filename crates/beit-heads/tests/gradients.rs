@@ -2,8 +2,8 @@
 //! poolings, and both segmentation heads.
 
 use beit_heads::{
-    Auxiliary, Classifier, ClassifierConfig, HeadConfig, Mim, MimConfig, PixelMean, Pixels, Pooling,
-    Segmenter, SegmenterConfig, masked_rows, pixel_loss,
+    Auxiliary, Classifier, ClassifierConfig, HeadConfig, Mim, MimConfig, PixelMean, PixelMim, Pixels,
+    Pooling, Segmenter, SegmenterConfig, masked_rows, patch_values, pixel_loss,
 };
 use beit_ops::init::Stream;
 use beit_ops::prelude::*;
@@ -93,6 +93,29 @@ fn check_mim(vit: Config) {
 
     let inferred = params.infer(&OPS, &input, &rows);
     assert_eq!(inferred, logits, "infer and forward are one wiring");
+}
+
+#[test]
+fn pixels_of_masked_patches() {
+    let vit = Config { channels: 2, ..small(RelativePositions::PerLayer, Some(0.1), true) };
+    let params = randomised(&PixelMim::shapes(&vit));
+    let images = random([2, 2, 4, 6], 1);
+    let masks = [0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 1, 0].map(|m| m == 1);
+    let rows = OPS.upload_ids(&masked_rows(&masks, 6));
+    let mask = OPS.upload([2, 6], &masks.map(f32::from));
+    let input = Input { images: &images, mask: Some(&mask), drop_path: None };
+    let targets = random([4, patch_values(&vit)], 3);
+
+    let loss = |params: &PixelMim<Array>| {
+        let (pixels, _) = params.forward(&OPS, &input, &rows, Keep::ALL);
+        OPS.squared_error(&pixels, &targets)[0]
+    };
+    let (pixels, saved) = params.forward(&OPS, &input, &rows, Keep::ALL);
+    let d_pixels = OPS.squared_error_backward(&pixels, &targets, 1.0);
+    let mut grads = params.map(&mut |p: &Array| OPS.zeros(OPS.shape(p)));
+    params.backward_watched(&OPS, &input, &d_pixels, saved, &mut grads, &mut |_| {});
+    check(&params, &grads, &loss);
+    assert_eq!(params.infer(&OPS, &input, &rows), pixels, "infer and forward are one wiring");
 }
 
 #[test]

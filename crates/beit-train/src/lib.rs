@@ -17,6 +17,7 @@ mod meter;
 mod metrics;
 mod mixing;
 mod optimiser;
+mod pixel_error;
 mod position_usage;
 mod progress;
 mod ranks;
@@ -44,9 +45,11 @@ pub use guard::broken_row;
 pub use hooks::{Hooks, NoHooks, Sums};
 pub use kmeans::{Clustering, Course as KMeansCourse, KMeansRecipe, Rounds as KMeansRounds, cluster_patches};
 pub use listeners::Listeners;
+pub use masked::Recover;
 pub use metrics::{Measured, Metrics, read_metrics};
 pub use mixing::Mixing;
 pub use optimiser::{Hyper, Optimiser, layer_scale};
+pub use pixel_error::{PixelError, evaluate_pixel_errors};
 pub use progress::{Progress, Silent, StepReport};
 #[cfg(feature = "mpi")]
 pub use ranks::Mpi;
@@ -64,7 +67,7 @@ pub use sink::Sink;
 pub use spikes::{Spike, SpikeGuard};
 pub use task::{Changes, Finished, Moment, Outcome, Task};
 pub use tasks::{
-    Classification, ClassificationSettings, MaskedImages, MaskedImagesSettings, Segmentation,
+    Classification, ClassificationSettings, MaskedImages, MaskedImagesSettings, MaskedPixels, Segmentation,
     SegmentationSettings, Tokenization, TokenizationSettings, tokenizer_divergence,
 };
 pub use token_accuracy::{TokenAccuracy, evaluate_tokens, nearest_visible, share_of_gap, token_baselines};

@@ -1,6 +1,7 @@
 //! What a run measures, in one type.
 
 use crate::evaluation::Accuracy;
+use crate::pixel_error::PixelError;
 use crate::progress::StepReport;
 use crate::segmentation::PixelAccuracy;
 use crate::spikes::Spike;
@@ -23,6 +24,13 @@ pub enum Record<'a> {
         split: &'a str,
         /// How it did.
         tokens: &'a TokenAccuracy,
+    },
+    /// The pixels of masked patches of images that were held out: `evaluate_pixels`.
+    MaskedPixels {
+        /// Which images.
+        split: &'a str,
+        /// How it did.
+        pixels: &'a PixelError,
     },
     /// A checkpoint, measured on images that were held out to choose one by: `checkpoint`.
     Checkpoint {
@@ -83,6 +91,9 @@ impl Serialize for Record<'_> {
             }
             Self::Tokens { split, tokens } => {
                 json!({ "phase": "evaluate_tokens", "split": split, "tokens": tokens })
+            }
+            Self::MaskedPixels { split, pixels } => {
+                json!({ "phase": "evaluate_pixels", "split": split, "pixels": pixels })
             }
             Self::Checkpoint { of, step, split, metric, value, best } => json!({
                 "phase": "checkpoint", "of": of, "step": step, "split": split, "metric": metric, "value": value, "best": best

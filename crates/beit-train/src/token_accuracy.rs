@@ -1,14 +1,13 @@
 //! Accuracy of the tokens named for masked patches.
 
 use crate::error::{Error, Result};
-use crate::masked::Masked;
+use crate::masked::{Masked, Recover, token_view};
 use crate::position_usage::PositionUsage;
 use crate::ranks::{Communicator, share_batches};
 use beit_data::{Batch, Loader, PretrainSample};
 use beit_heads::Mim;
 use beit_ops::{Ops, Targets};
 use beit_tokenizer::{Usage, VisualTokens};
-use beit_vit::Input;
 use serde::{Deserialize, Serialize};
 
 /// How well the tokens of masked patches were named, beside what needs no model. Each baseline is a share of the same patches.
@@ -70,8 +69,7 @@ pub fn evaluate_tokens<O: Ops>(
 ) -> Result<TokenAccuracy> {
     tally(ranks, ops, &params.config().vit, tokenizer, loader, |masked, wanted| {
         let ids = ops.upload_ids(wanted);
-        let input = Input { images: &masked.images, mask: Some(&masked.mask), drop_path: None };
-        let logits = params.infer(ops, &input, &masked.rows);
+        let logits = params.infer(ops, &masked.input(None), &masked.rows);
         let (metrics, _) = ops.cross_entropy(&logits, &Targets::Classes { ids: &ids, smoothing: 0.0 });
         let loss = f64::from(ops.read(&metrics)?[0]) * wanted.len() as f64;
         Ok(Some(Named { loss, tokens: ops.read_ids(&ops.argmax_rows(&logits))? }))
@@ -126,11 +124,13 @@ fn tally<O: Ops>(
     let codebook = tokenizer.codebook();
     let mut tally = Tally::new(codebook.vocab, vit.grid());
     let find = |batch: &Batch<PretrainSample>| {
-        let masked = Masked::new(ops, vit, codebook, &batch.data, batch.indices.len());
-        let codes = ops.read_ids(&tokenizer.codes(ops, &masked.token_pixels))?;
+        let images = batch.indices.len();
+        let masked = Masked::new(ops, vit, &batch.data, images, Recover::Masked);
+        let view = token_view(ops, vit, codebook, &batch.data, images);
+        let codes = ops.read_ids(&tokenizer.codes(ops, &view))?;
         let wanted: Vec<u32> = masked.positions.iter().map(|&position| codes[position]).collect();
         let named = name(&masked, &wanted)?;
-        let size = ops.shape(&masked.token_pixels);
+        let size = ops.shape(&view);
         let flat = FlatPatches {
             pixels: &batch.data.token_pixels,
             channels: codebook.channels,

@@ -6,7 +6,7 @@ use beit_heads::{Mim, MimConfig};
 use beit_ops::{Host, Tree};
 use beit_tokenizer::Encoder;
 use beit_train::{
-    Changes, Decay, Hooks, Hyper, Listeners, MaskedImages, Recipe, Record, Result, Schedule, Silent,
+    Changes, Decay, Hooks, Hyper, Listeners, MaskedImages, Recipe, Record, Recover, Result, Schedule, Silent,
     StepReport, Sums, Trainer,
 };
 use beit_vit::{Config, Preset, RelativePositions};
@@ -35,6 +35,8 @@ fn loader(images: Range<usize>, batch: usize) -> Loader<PretrainSample> {
 struct Look {
     grads: Vec<f32>,
     rows: usize,
+    /// The largest of the mask token.
+    mask_token: f32,
 }
 
 impl<'a> Hooks<Host<f32>, MaskedImages<'a, Encoder<Array>>> for Look {
@@ -46,12 +48,22 @@ impl<'a> Hooks<Host<f32>, MaskedImages<'a, Encoder<Array>>> for Look {
     ) -> Result<()> {
         self.grads = sum.grads.leaves().into_iter().flatten().copied().collect();
         self.rows = sums.rows();
+        let named = sum.grads.named();
+        let (_, mask_token) = named.iter().find(|(name, _)| name == "mask_token").expect("it has one");
+        self.mask_token = mask_token.iter().fold(0.0, |max, g| max.max(g.abs()));
         Ok(())
     }
 }
 
 /// Gradients of the mean over masked patches, and the report, of one step on some of the images.
 fn step(images: Range<usize>, batch: usize, accumulate: u64) -> (Vec<f32>, StepReport) {
+    let (look, report) = recovering(Recover::Masked, images, batch, accumulate);
+    let rows = if accumulate == 1 { 1.0 } else { look.rows as f32 };
+    (look.grads.iter().map(|g| g / rows).collect(), report)
+}
+
+/// One step on some of the images, as it was seen and as it was reported.
+fn recovering(recover: Recover, images: Range<usize>, batch: usize, accumulate: u64) -> (Look, StepReport) {
     let tokens = beit_tokenizer::Config {
         groups: 3,
         blocks_per_group: 1,
@@ -76,7 +88,7 @@ fn step(images: Range<usize>, batch: usize, accumulate: u64) -> (Vec<f32>, StepR
     let recipe =
         Recipe { accumulate, hyper, report_every: 1, read_every: 1, seed: 3, ema: None, spikes: None };
     let params = Mim::init(&OPS, &MimConfig { vit, vocab: 16 }, 3);
-    let task = MaskedImages { tokenizer: &tokenizer, recompute: false, baseline: 0.0 };
+    let task = MaskedImages { tokenizer: &tokenizer, recompute: false, recover, baseline: 0.0 };
     let mut training = Trainer::new(&OPS, task, recipe, params);
 
     let (mut look, mut report) = (Look::default(), None);
@@ -86,8 +98,7 @@ fn step(images: Range<usize>, batch: usize, accumulate: u64) -> (Vec<f32>, StepR
     };
     let mut listeners = Listeners { progress: &mut Silent, sinks: &mut keep };
     training.run(&loader(images, batch), 1, &mut look, &mut listeners).expect("training works");
-    let rows = if accumulate == 1 { 1.0 } else { look.rows as f32 };
-    (look.grads.iter().map(|g| g / rows).collect(), report.expect("every step is reported"))
+    (look, report.expect("every step is reported"))
 }
 
 /// Largest difference, as a share of the largest number.
@@ -111,4 +122,18 @@ fn every_masked_patch_weighs_the_same() {
     let [first, second] = [0..2, 2..4].map(|images| step(images, 2, 1).0);
     let mean_of_means: Vec<_> = first.iter().zip(&second).map(|(a, b)| (a + b) / 2.0).collect();
     assert!(difference(&mean_of_means, &want) > 1e-2, "{}", difference(&mean_of_means, &want));
+}
+
+#[test]
+fn what_is_recovered() {
+    let [masked, all, unmasked] =
+        [Recover::Masked, Recover::All, Recover::Unmasked].map(|recover| recovering(recover, 0..4, 4, 1));
+    // Of sixteen patches 1 + 2 + 3 + 4 are masked.
+    assert_eq!([masked.0.rows, all.0.rows, unmasked.0.rows], [10, 16, 16]);
+    // Where nothing is masked nothing is learnt of the token that masks.
+    assert!(masked.0.mask_token > 0.0 && all.0.mask_token > 0.0);
+    assert_eq!(unmasked.0.mask_token, 0.0);
+    // The baseline is one of masked patches.
+    let gap = |report: &StepReport| report.extra.contains_key("gap");
+    assert!(gap(&masked.1) && !gap(&all.1) && !gap(&unmasked.1));
 }

@@ -2,13 +2,14 @@
 
 use crate::config::{CONFIG, Described, Inferred, Labelled, Model, Origin, Taps, decoder_init, unnamed};
 use crate::error::{Error, Result};
+use crate::finetune::is_pixel_head;
 use crate::labels::for_classes;
 use crate::load::{Allowance, LoadOptions, Source, initial};
 use crate::names::Parameters;
 use crate::report::Report;
 use crate::weights::Weights;
 use beit_data::Preprocessing;
-use beit_heads::{Classifier, Mim};
+use beit_heads::{Classifier, Mim, PixelMim};
 use beit_ops::{Device, Shape, Tree};
 use beit_tokenizer::{Decoder, Encoder, KMeans, Tokenizer};
 use beit_vit::Vit;
@@ -189,13 +190,15 @@ impl Checkpoint {
         Ok(Loaded { params, report })
     }
 
-    /// The transformer of a checkpoint without a head. A norm after pooling, which it may have kept of a head, stays in the file.
+    /// The transformer of a checkpoint without a head. A norm after pooling, which it may have kept of a head, stays in the file, and
+    /// so does the layer that draws pixels.
     ///
     /// # Errors
     ///
     /// When this is something else, or file and configuration do not fit.
     pub fn transformer<O: Device>(&self, ops: &O, options: LoadOptions) -> Result<Loaded<Vit<O::Tensor>>> {
-        const NORM: Allowance = Allowance { new: |_| false, dropped: |name| name.starts_with("fc_norm.") };
+        const NORM: Allowance =
+            Allowance { new: |_| false, dropped: |name| name.starts_with("fc_norm.") || is_pixel_head(name) };
         let Model::Encoder(mut vit) = self.model.clone() else {
             return Err(self.wrong_kind("a transformer without a head"));
         };
@@ -203,6 +206,27 @@ impl Checkpoint {
         let mut source = Source::new(&self.weights, options, windows);
         let params = source.params(ops, &Vit::<Shape>::shapes(&vit), &NORM, &mut initial)?;
         Ok(Loaded { params, report: source.report() })
+    }
+
+    /// The model that draws the pixels of masked patches: a transformer beside which its file has that layer.
+    ///
+    /// # Errors
+    ///
+    /// When this is something else, or file and configuration do not fit.
+    pub fn pixel_mim<O: Device>(&self, ops: &O, options: LoadOptions) -> Result<Loaded<PixelMim<O::Tensor>>> {
+        let mut vit = match &self.model {
+            Model::Encoder(vit) if self.draws_pixels() => vit.clone(),
+            _ => return Err(self.wrong_kind("a model that was pre-trained to draw pixels")),
+        };
+        let windows = resize(&self.path, &mut vit, options)?;
+        let (params, report) = self.strict(ops, &PixelMim::<Shape>::shapes(&vit), options, windows)?;
+        Ok(Loaded { params, report })
+    }
+
+    /// Whether it was pre-trained to draw the pixels of masked patches.
+    #[must_use]
+    pub fn draws_pixels(&self) -> bool {
+        self.weights.names().any(is_pixel_head)
     }
 
     /// The half of a tokenizer that names visual tokens; `FlavaImageCodebook` of transformers has no other.
@@ -341,6 +365,15 @@ fn locate(path: &Path) -> Result<(Option<PathBuf>, PathBuf)> {
 /// See there.
 pub fn load_mim<O: Device>(ops: &O, path: impl AsRef<Path>) -> Result<Loaded<Mim<O::Tensor>>> {
     Checkpoint::open(path)?.mim(ops, LoadOptions::default())
+}
+
+/// Loads a model that draws pixels; see [`Checkpoint::pixel_mim`].
+///
+/// # Errors
+///
+/// See there.
+pub fn load_pixel_mim<O: Device>(ops: &O, path: impl AsRef<Path>) -> Result<Loaded<PixelMim<O::Tensor>>> {
+    Checkpoint::open(path)?.pixel_mim(ops, LoadOptions::default())
 }
 
 /// Loads a classifier; see [`Checkpoint::classifier`].

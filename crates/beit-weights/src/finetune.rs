@@ -8,8 +8,8 @@ use crate::names::is_of_segmentation;
 use crate::segmenter::WholeSegmenter;
 use beit_heads::segmenter::initial_segmentation_head;
 use beit_heads::{
-    Classifier, ClassifierConfig, HeadConfig, Mim, MimConfig, Pooling, SegmenterConfig, initial_head,
-    initial_token_head,
+    Classifier, ClassifierConfig, HeadConfig, Mim, MimConfig, PixelMim, Pooling, SegmenterConfig,
+    initial_head,
 };
 use beit_ops::init::Stream;
 use beit_ops::{Device, Layer, Leaf, Role, Shape, Start, Tree};
@@ -148,17 +148,27 @@ impl Checkpoint {
         if !same_tokens {
             source = source.passing_over(is_token_head);
         }
-        let shapes = Mim::<Shape>::shapes(config);
-        let mut fresh = |leaf: &Leaf, shape: &Shape| match leaf.role.start() {
-            Start::Drawn if leaf.layer == Layer::Top => initial_token_head(config, seed),
-            // The mask token.
-            Start::Drawn => {
-                let stream = &mut Stream::new(seed, 1);
-                Init::Pretraining.weights(config.vit.width, shape.elements(), stream)
-            }
-            _ => initial(leaf, shape),
-        };
-        let params = source.params(ops, &shapes, &PRETRAINING, &mut fresh)?;
+        let mut fresh =
+            |leaf: &Leaf, shape: &Shape| fresh_for_pretraining(config.vit.width, seed, leaf, shape);
+        let params = source.params(ops, &Mim::<Shape>::shapes(config), &PRETRAINING, &mut fresh)?;
+        Ok(Loaded { params, report: source.report() })
+    }
+
+    /// The same for a model that draws the pixels of patches, whose head is taken where the checkpoint has one.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`load_for_finetuning`].
+    pub fn pretrained_pixels<O: Device>(
+        &self,
+        ops: &O,
+        vit: &Config,
+        options: LoadOptions,
+        seed: u64,
+    ) -> Result<Loaded<PixelMim<O::Tensor>>> {
+        let mut source = self.starting(vit, options)?;
+        let mut fresh = |leaf: &Leaf, shape: &Shape| fresh_for_pretraining(vit.width, seed, leaf, shape);
+        let params = source.params(ops, &PixelMim::<Shape>::shapes(vit), &PRETRAINING, &mut fresh)?;
         Ok(Loaded { params, report: source.report() })
     }
 
@@ -170,6 +180,17 @@ impl Checkpoint {
             return Err(Error::Start { path: self.path().to_owned(), fields });
         }
         Ok(Source::new(self.weights(), options, [found.grid(), vit.grid()]))
+    }
+}
+
+/// What masked image modelling begins with where a checkpoint has nothing of it.
+fn fresh_for_pretraining(width: usize, seed: u64, leaf: &Leaf, shape: &Shape) -> Vec<f32> {
+    let drawn = |stream| Init::Pretraining.weights(width, shape.elements(), &mut Stream::new(seed, stream));
+    match leaf.role.start() {
+        Start::Drawn if leaf.layer == Layer::Top => drawn(0),
+        // The mask token.
+        Start::Drawn => drawn(1),
+        _ => initial(leaf, shape),
     }
 }
 
@@ -198,18 +219,33 @@ const HEAD: Allowance = Allowance { new: |leaf| is_of_segmentation(&leaf.name), 
 
 /// What masked image modelling draws anew: what a checkpoint of another task lacks.
 const PRETRAINING: Allowance = Allowance {
-    new: |leaf| leaf.name == "mask_token" || leaf.name.starts_with("norm.") || is_token_head(&leaf.name),
+    new: |leaf| {
+        leaf.name == "mask_token" || leaf.name.starts_with("norm.") || is_pretraining_head(&leaf.name)
+    },
     dropped: is_left_behind,
 };
+
+/// The layer that draws the pixels of a patch.
+pub(crate) const PIXEL_HEAD: &str = "pixel_head.";
 
 /// Whether a parameter is of the layer that names visual tokens.
 fn is_token_head(name: &str) -> bool {
     name.starts_with("lm_head.")
 }
 
+/// Whether a parameter is of a layer that masked image modelling trains beside the transformer.
+fn is_pretraining_head(name: &str) -> bool {
+    is_token_head(name) || is_pixel_head(name)
+}
+
+/// Whether a parameter is of the layer that draws the pixels of a patch.
+pub(crate) fn is_pixel_head(name: &str) -> bool {
+    name.starts_with(PIXEL_HEAD)
+}
+
 /// What may stay in the file: heads, and the norms and the mask token that belong to their tasks.
 fn is_left_behind(name: &str) -> bool {
-    let heads = ["head.", "fc_norm.", "norm.", "lm_head."];
+    let heads = ["head.", "fc_norm.", "norm.", "lm_head.", PIXEL_HEAD];
     name == "mask_token" || is_of_segmentation(name) || heads.iter().any(|head| name.starts_with(head))
 }
 

@@ -27,7 +27,7 @@ mod weights;
 pub use catalogue::{Entry, catalogue};
 pub use checkpoint::{
     Checkpoint, Loaded, OpenOptions, has_weights, load_classifier, load_encoder, load_kmeans, load_mim,
-    load_tokenizer,
+    load_pixel_mim, load_tokenizer,
 };
 pub use config::{CONFIG, Labelled, Model, Origin, Segmenter, Taps};
 pub use convert::{Converted, Target};
@@ -44,7 +44,7 @@ pub use names::{Kind, Layout, Parameters};
 pub use preprocessor::{PREPROCESSOR, read_preprocessing, write_preprocessing};
 pub use report::{Report, Resized, compact};
 pub use resize::{PositionResize, Resizing, TableResize, resize_positions, resize_relative_table};
-pub use save::{save_classifier, save_kmeans, save_mim, save_params, save_tokenizer};
+pub use save::{save_classifier, save_kmeans, save_mim, save_params, save_pixel_mim, save_tokenizer};
 pub use segmenter::{WholeSegmenter, load_segmenter, save_segmenter};
 pub use tensors::{TensorFile, TensorWriter};
 pub use weights::Weights;

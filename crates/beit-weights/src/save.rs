@@ -7,7 +7,7 @@ use crate::folder::replace_folder;
 use crate::load::part;
 use crate::names::{Kind, Layout};
 use crate::tensors::TensorWriter;
-use beit_heads::{Classifier, Mim};
+use beit_heads::{Classifier, Mim, PixelMim};
 use beit_ops::{Device, Tree};
 use beit_tokenizer::{KMeans, Tokenizer};
 use std::path::Path;
@@ -27,6 +27,26 @@ pub fn save_mim<O: Device, E: From<Error>>(
     replace_folder(folder, |folder| {
         Model::Mim(params.config()).write(folder)?;
         save_file(ops, &folder.join(WEIGHTS[0]), params, Layout::Transformers, Kind::Mim)?;
+        more(folder)
+    })
+}
+
+/// Saves a model that draws the pixels of masked patches in one step; see [`replace_folder`]. `more` may add files. Others read it as
+/// a transformer without a head.
+///
+/// # Errors
+///
+/// When the device or the disk fails, or a parameter is NaN or infinite, and whatever `more` returns. What was there before then
+/// stays.
+pub fn save_pixel_mim<O: Device, E: From<Error>>(
+    ops: &O,
+    folder: impl AsRef<Path>,
+    params: &PixelMim<O::Tensor>,
+    more: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
+    replace_folder(folder, |folder| {
+        Model::Encoder(params.vit.config().clone()).write(folder)?;
+        save_file(ops, &folder.join(WEIGHTS[0]), params, Layout::Transformers, Kind::Encoder)?;
         more(folder)
     })
 }

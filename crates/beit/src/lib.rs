@@ -18,6 +18,7 @@ mod load;
 mod loaders;
 mod locate;
 mod masked;
+mod masked_pixels;
 mod memory;
 mod npy;
 mod on;
@@ -48,6 +49,7 @@ pub use files::Files;
 pub use fine_tuned::FineTuned;
 pub use locate::{Located, locate};
 pub use masked::{MaskedModel, Reconstruction, write_masks};
+pub use masked_pixels::DrawingModel;
 pub use out_file::{Contents, OutFile};
 pub use probe::{Judge, Probe, ProbeSettings, Probed};
 pub use progress::{Progress, Task, Watch};
@@ -59,16 +61,17 @@ pub use settings::{
     AugmentSettings, AutoAugment, AverageSettings, Batches, BestMetric, BestSettings, ClusterSettings,
     CropSettings, Crops, DataSettings, DeviceSettings, FolderSettings, GpuSums, GuardSettings,
     HeldOutSettings, LoadSettings, MaskKind, MaskSettings, MeasureSettings, MixingSettings, ModelSettings,
-    OpenSettings, OptimisationSettings, ParametersRule, PointSettings, Points, Precision, PreprocessingRule,
-    RankSettings, ReadSettings, ResizingRule, Resume, RunSettings, ShownSettings, Shuffle, Sides, Size,
-    SumSettings, TapsRule, TokenizerKind,
+    ObjectiveSettings, OpenSettings, OptimisationSettings, ParametersRule, PointSettings, Points, Precision,
+    PreprocessingRule, RankSettings, ReadSettings, RecoverRule, ResizingRule, Resume, RunSettings,
+    ShownSettings, Shuffle, Sides, Size, SumSettings, TapsRule, TargetKind, TokenizerKind,
 };
 pub use survey::Survey;
 pub use tokenizer::{Tokenizer, Tokens};
 pub use train::{
     BestCheckpoint, FinetuneSettings, FinetuneTask, Finetuned, Finetuning, HeadKind, HeadSettings, Judged,
-    PlannedRun, PretrainSettings, Pretrained, Pretraining, Replay, ReplayedImage, ReplayedTensor, Replaying,
-    TokenizerSettings, TokenizerTraining, TrainedTokenizer, kmeans_for, quality_sentence, tokenizer_for,
+    PlannedRun, PretrainSettings, Pretrained, Pretraining, Recovered, Replay, ReplayedImage, ReplayedTensor,
+    Replaying, TokenizerSettings, TokenizerTraining, TrainedTokenizer, kmeans_for, quality_sentence,
+    tokenizer_for,
 };
 pub use verify::{Check, Verified, verify};
 

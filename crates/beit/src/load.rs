@@ -9,7 +9,7 @@ use crate::progress::Watch;
 use crate::settings::{OpenSettings, PreprocessingRule};
 use beit_data::{Channels, MAX_CHANNELS, Normalise, PerChannel, Preprocessing};
 use beit_heads::segmenter::HeadRunning;
-use beit_heads::{Classifier, Mim};
+use beit_heads::{Classifier, Mim, PixelMim};
 use beit_ops::Ops;
 use beit_tokenizer::Codebook;
 use beit_vit::Vit;
@@ -20,6 +20,12 @@ use std::path::Path;
 /// A model for masked image modelling.
 pub(crate) struct MimModel<T> {
     pub(crate) params: Mim<T>,
+    pub(crate) preprocessing: Preprocessing,
+}
+
+/// A model that draws the pixels of masked patches.
+pub(crate) struct PixelModel<T> {
+    pub(crate) params: PixelMim<T>,
     pub(crate) preprocessing: Preprocessing,
 }
 
@@ -109,6 +115,13 @@ impl<'a> Opened<'a> {
         self.describe(&report);
         let preprocessing = self.preprocessing(params.vit.config())?;
         Ok(MimModel { params, preprocessing })
+    }
+
+    pub(crate) fn pixel_mim<O: Ops>(&self, ops: &O) -> Result<PixelModel<O::Tensor>> {
+        let Loaded { params, report } = self.checkpoint.pixel_mim(ops, self.options())?;
+        self.describe(&report);
+        let preprocessing = self.preprocessing(params.vit.config())?;
+        Ok(PixelModel { params, preprocessing })
     }
 
     pub(crate) fn classifier<O: Ops>(&self, ops: &O) -> Result<ClassifierModel<O::Tensor>> {

@@ -229,7 +229,7 @@ pub fn write_masks(
 }
 
 /// The mask of image `index` of a source.
-fn draw(masker: &Masker, seed: u64, index: u64) -> Vec<bool> {
+pub(crate) fn draw(masker: &Masker, seed: u64, index: u64) -> Vec<bool> {
     let mut mask = vec![false; masker.cells()];
     masker.fill(&mut sample_rng(seed, 0, index, Purpose::Sample), &mut mask);
     mask

@@ -223,7 +223,7 @@ impl Tokenizer {
             pictures.extend(
                 decoded
                     .chunks_exact(self.codebook.channels * size[0] * size[1])
-                    .map(|planes| drawn(planes, size)),
+                    .map(|planes| picture::from_planes(planes, size, |v| v)),
             );
         }
         Ok(pictures)
@@ -348,11 +348,6 @@ impl Tokenizer {
         let drawn = self.decode_all(&codes, grid)?.into_iter().zip(&originals).map(alike).collect();
         picture::write_grid(path, &[originals, drawn])
     }
-}
-
-/// Pixels in 0 to 1 as a picture.
-fn drawn(planes: &[f32], size: [usize; 2]) -> Image {
-    picture::from_planes(planes, size, |v| v)
 }
 
 /// The views of the tokenizer: random regions to train on, the whole image to look at.

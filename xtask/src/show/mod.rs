@@ -10,8 +10,8 @@ use crate::model::ModelArgs;
 use crate::output::{Output, Overwrite};
 use crate::usage::{Given, usage};
 use beit::{
-    Contents, DataSettings, Device, DeviceSettings, MaskSettings, MaskedModel, ModelSettings, ShownSettings,
-    Tokenizer, Watch, tokenizer_of, write_masks,
+    Contents, DataSettings, Device, DeviceSettings, DrawingModel, MaskSettings, MaskedModel, ModelSettings,
+    ShownSettings, Tokenizer, Watch, tokenizer_of, write_masks,
 };
 use clap::{Args as ClapArgs, Subcommand};
 use serde::Serialize;
@@ -141,6 +141,9 @@ fn masks(args: &MasksArgs) -> anyhow::Result<()> {
 fn reconstruction(args: &ReconstructionArgs) -> anyhow::Result<()> {
     let ReconstructionArgs { model, data, mask, images, seed, out, common, .. } = args;
     let (device, watch) = common.begin(out)?;
+    if DrawingModel::is_one(&model.model, &model.open, &watch)? {
+        return drawn(args, &device, &watch);
+    }
     let masked = MaskedModel::open_with(&model.model, &model.open, &device, &watch)?;
     let name = Path::new(&model.model);
     let Some(tokenizer) = args.tokenizer.clone().or_else(|| tokenizer_of(name)) else {
@@ -150,5 +153,18 @@ fn reconstruction(args: &ReconstructionArgs) -> anyhow::Result<()> {
     let (source, _) = masked.seen(&model.model, data)?.held_out()?;
     watch.notes_of(source.as_ref());
     masked.write_reconstructions(out, &source, &tokenizer, mask, *images, *seed, &watch)?;
+    common.end(out, &json!({}), "reconstruction")
+}
+
+/// The same, of a model that draws pixels and has no tokens.
+fn drawn(args: &ReconstructionArgs, device: &Device, watch: &Watch) -> anyhow::Result<()> {
+    let ReconstructionArgs { model, tokenizer, data, mask, images, seed, out, common } = args;
+    if let Some(tokenizer) = tokenizer {
+        usage!("--tokenizer {}: {} draws pixels and names no tokens", tokenizer.display(), model.model);
+    }
+    let drawing = DrawingModel::open_with(&model.model, &model.open, device, watch)?;
+    let (source, _) = drawing.seen(&model.model, data)?.held_out()?;
+    watch.notes_of(source.as_ref());
+    drawing.write_reconstructions(out, &source, mask, *images, *seed, watch)?;
     common.end(out, &json!({}), "reconstruction")
 }

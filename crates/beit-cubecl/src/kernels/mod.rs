@@ -62,5 +62,6 @@ mod resample;
 pub(crate) mod residual;
 pub(crate) mod residual_norm;
 pub(crate) mod rows;
+pub(crate) mod squared_error;
 pub(crate) mod sums;
 pub(crate) mod tile;

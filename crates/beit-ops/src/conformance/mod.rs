@@ -25,6 +25,7 @@ mod reference;
 mod report;
 mod residual;
 mod rows;
+mod squared_error;
 mod tokens;
 
 pub use report::{Report, Tolerance};
@@ -54,6 +55,7 @@ pub fn run_named<O: Ops>(ops: &O, tolerance: Tolerance, wanted: &dyn Fn(&str) ->
     batch_norm::train(&mut check);
     cross_entropy::train(&mut check);
     elbo::train(&mut check);
+    squared_error::train(&mut check);
     optimiser::train(&mut check);
     nan::train(&mut check);
     check.report

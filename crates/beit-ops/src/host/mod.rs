@@ -42,6 +42,7 @@ mod reduce;
 mod resample;
 mod residual;
 mod rows;
+mod squared_error;
 
 pub use array::Array;
 pub(crate) use conv::packed_elements;

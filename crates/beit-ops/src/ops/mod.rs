@@ -24,6 +24,7 @@ mod maps;
 mod optimiser;
 mod residual;
 mod rows;
+mod squared_error;
 mod tokens;
 
 pub use attention::{AttentionOps, AttentionShape, AttentionTraining, QkvBias, QkvBiasGrad};
@@ -38,6 +39,7 @@ pub use maps::{Corners, MapOps, MapTraining};
 pub use optimiser::{AdamW, OptimiserOps};
 pub use residual::{Residual, ResidualOps, ResidualTraining};
 pub use rows::{RowOps, RowTraining};
+pub use squared_error::SquaredErrorOps;
 pub use tokens::{Embeddings, TokenOps, TokenTraining};
 
 /// Everything that inference with the transformer needs.
@@ -80,6 +82,7 @@ pub trait Ops:
     + BatchNormTraining
     + CrossEntropyOps
     + ElboOps
+    + SquaredErrorOps
     + OptimiserOps
 {
 }
@@ -98,6 +101,7 @@ impl<D> Ops for D where
         + BatchNormTraining
         + CrossEntropyOps
         + ElboOps
+        + SquaredErrorOps
         + OptimiserOps
 {
 }
@@ -111,6 +115,7 @@ pub mod prelude {
     pub use super::{CrossEntropyOps as _, Device as _, ElboOps as _, GradientOps as _};
     pub use super::{LinearOps as _, LinearTraining as _, OptimiserOps as _, ResidualOps as _};
     pub use super::{
-        ResidualTraining as _, RowOps as _, RowTraining as _, TokenOps as _, TokenTraining as _,
+        ResidualTraining as _, RowOps as _, RowTraining as _, SquaredErrorOps as _, TokenOps as _,
+        TokenTraining as _,
     };
 }

@@ -2,11 +2,13 @@
 
 mod classification;
 mod masked_images;
+mod masked_pixels;
 mod segmentation;
 mod tokenization;
 
 pub use classification::{Classification, ClassificationSettings};
 pub use masked_images::{MaskedImages, MaskedImagesSettings};
+pub use masked_pixels::MaskedPixels;
 pub use segmentation::{Segmentation, SegmentationSettings};
 pub use tokenization::{Tokenization, TokenizationSettings, tokenizer_divergence};
 

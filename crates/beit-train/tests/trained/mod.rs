@@ -4,12 +4,12 @@ use super::common::{self, Array, OPS, bits, loader, reports, training};
 use super::noise::{Noise, values};
 use beit_data::{Item, Loader, LoaderConfig, PretrainSample, SampleRng, SegmentationSample};
 use beit_heads::segmenter::HeadRunning;
-use beit_heads::{HeadConfig, Mim, MimConfig, PixelMean, Segmenter, SegmenterConfig};
+use beit_heads::{HeadConfig, Mim, MimConfig, PixelMean, PixelMim, Segmenter, SegmenterConfig};
 use beit_ops::Host;
 use beit_tokenizer::Encoder;
 use beit_train::{
-    Classification, Communicator, MaskedImages, Mixing, NoHooks, Ranks, Recipe, Result, Segmentation,
-    StepReport, Task, TensorSums, Tokenization, Trainer,
+    Classification, Communicator, MaskedImages, MaskedPixels, Mixing, NoHooks, Ranks, Recipe, Recover,
+    Result, Segmentation, StepReport, Task, TensorSums, Tokenization, Trainer,
 };
 use beit_vit::{Config, Preset, RelativePositions};
 use rand::RngExt;
@@ -77,7 +77,7 @@ pub(crate) trait Visit {
     );
 }
 
-/// Classification with stochastic depth, of mixed images too, masked images, segmentation, and a tokenizer.
+/// Classification with stochastic depth, of mixed images too, masked images by tokens and by pixels, segmentation, and a tokenizer.
 pub(crate) fn visit_all(visit: &mut impl Visit) {
     visit.visit("classification", training, || loader(2));
     visit.visit("classification of mixed images", mixing, || loader(2));
@@ -129,18 +129,24 @@ fn masked_images(visit: &mut impl Visit) {
     let tokenizer: &'static Encoder<Array> =
         Box::leak(Box::new(beit_tokenizer::init(&OPS, &tokens(), 1).encoder));
     let make = |recipe| {
-        let task = MaskedImages { tokenizer, recompute: false, baseline: 0.0 };
+        let task = MaskedImages { tokenizer, recompute: false, recover: Recover::Masked, baseline: 0.0 };
         let params = Mim::init(&OPS, &MimConfig { vit: vit(), vocab: 16 }, 3);
         Trainer::new(&OPS, task, recipe, params)
     };
-    let masked = || {
-        noise(1, |item, _| PretrainSample {
-            pixels: values(&item.image, -1.0, 1.0),
-            token_pixels: values(&item.image, 0.1, 0.9),
-            mask: (0..4).map(|patch| patch <= item.index % 4).collect(),
-        })
-    };
     visit.visit("masked images", make, masked);
+    let make = |recipe| {
+        let task = MaskedPixels { recompute: false, recover: Recover::Masked };
+        Trainer::new(&OPS, task, recipe, PixelMim::init(&OPS, &vit(), 3))
+    };
+    visit.visit("pixels of masked images", make, masked);
+}
+
+fn masked() -> Loader<PretrainSample> {
+    noise(1, |item, _| PretrainSample {
+        pixels: values(&item.image, -1.0, 1.0),
+        token_pixels: values(&item.image, 0.1, 0.9),
+        mask: (0..4).map(|patch| patch <= item.index % 4).collect(),
+    })
 }
 
 /// Each micro-batch has batch statistics of its own.

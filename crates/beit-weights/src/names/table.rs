@@ -93,6 +93,8 @@ pub(super) const BEIT: &[Row] = &[
     norm("layernorm.*", |kind| matches!(kind, Kind::Mim)),
     norm("beit.layernorm.*", |kind| !matches!(kind, Kind::Mim)),
     same("lm_head.*", "lm_head.*"),
+    // Ours: the ablation that draws pixels.
+    same("pixel_head.*", "pixel_head.*"),
     same("fc_norm.*", "beit.pooler.layernorm.*"),
     same("head.*", "classifier.*"),
     // UPerNet: mmsegmentation's names, which transformers keeps on disk but for the last layer.

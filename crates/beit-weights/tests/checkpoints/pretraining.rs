@@ -1,10 +1,11 @@
 //! Masked image modelling that goes on from a checkpoint.
 
 use crate::models::{Device, Tensor, classifier, classifier_config, mim, mim_config};
-use beit_heads::{Mim, MimConfig, Pooling};
+use beit_heads::{Mim, MimConfig, PixelMim, Pooling};
 use beit_vit::{Config, RelativePositions};
 use beit_weights::{
-    Checkpoint, Labelled, LoadOptions, Loaded, Model, load_mim, no_more_files, save_classifier, save_mim,
+    Checkpoint, Labelled, LoadOptions, Loaded, Model, load_mim, load_pixel_mim, no_more_files,
+    save_classifier, save_mim, save_pixel_mim,
 };
 use std::path::{Path, PathBuf};
 use tempfile::{TempDir, tempdir};
@@ -81,4 +82,38 @@ fn larger_images_resize_the_positions() {
     let Loaded { params, report } = start(&folder, &larger, true);
     assert_eq!(params.config(), larger);
     assert!(!report.resized.is_empty() && report.new.is_empty(), "{report}");
+}
+
+#[test]
+fn what_draws_pixels_comes_back_and_is_a_transformer_to_others() {
+    let (ops, tmp) = (Device::new(), tempdir().unwrap());
+    let (folder, vit) = (tmp.path().join("pixels"), mim_config().vit);
+    let before = PixelMim::init(&ops, &vit, 3);
+    save_pixel_mim(&ops, &folder, &before, no_more_files).unwrap();
+    let Loaded { params, report } = load_pixel_mim(&ops, &folder).unwrap();
+    assert_eq!(params, before);
+    assert!(report.new.is_empty() && report.dropped.is_empty(), "{report}");
+
+    let checkpoint = Checkpoint::open(&folder).unwrap();
+    assert_eq!(checkpoint.model(), &Model::Encoder(vit.clone()));
+    let as_encoder = checkpoint.transformer(&ops, LoadOptions::default()).unwrap();
+    assert_eq!(as_encoder.params, before.vit);
+    // Going on, towards pixels or towards tokens.
+    let pixels = checkpoint.pretrained_pixels(&ops, &vit, LoadOptions::default(), 5).unwrap();
+    assert_eq!(pixels.params, before);
+    let tokens = start(&folder, &mim_config(), false);
+    assert_eq!(tokens.params.vit, before.vit);
+    assert_eq!(tokens.report.dropped, ["pixel_head.bias", "pixel_head.weight"]);
+}
+
+#[test]
+fn a_model_that_names_tokens_does_not_draw_pixels() {
+    let (_tmp, folder) = saved_mim();
+    let error = load_pixel_mim(&Device::new(), &folder).expect_err("it has no such layer").to_string();
+    assert!(error.contains("expected a model that was pre-trained to draw pixels"), "{error}");
+    let checkpoint = Checkpoint::open(&folder).unwrap();
+    let options = LoadOptions::default();
+    let started = checkpoint.pretrained_pixels(&Device::new(), &mim_config().vit, options, 5).unwrap();
+    assert_eq!(started.report.new, ["pixel_head.weight", "pixel_head.bias"]);
+    assert_eq!(started.report.dropped, ["lm_head.bias", "lm_head.weight"]);
 }

@@ -9,7 +9,7 @@ use crate::recipe::{Asked, Change, Layered, Recipe, merge};
 use crate::settings::{DataSettings, DeviceSettings, ModelSettings, OptimisationSettings, RunSettings, Size};
 use crate::train::{
     FinetuneSettings, FinetunedShape, PretrainSettings, planned_pretraining, pretrained_parameters,
-    pretraining_vocab, seen_by_init, transformer_of_init,
+    pretraining_outputs, seen_by_init, transformer_of_init,
 };
 use beit_heads::MimConfig;
 use std::path::PathBuf;
@@ -181,9 +181,10 @@ impl Intended {
             Verb::Pretrain(settings) => {
                 let vit = self.vit(&settings.model, &settings.data)?;
                 let masker = settings.mask.masker(vit.grid())?;
-                let config = MimConfig { vocab: vocab(settings, &vit)?, vit };
+                let predicted = settings.predicted(&vit, &masker);
+                let config = MimConfig { vocab: head_width(settings, &vit)?, vit };
                 let copies = training.kept(settings.average.decay(), 1);
-                let planned = planned_pretraining(&config, &masker, training, device.footprint(), copies);
+                let planned = planned_pretraining(&config, predicted, training, device.footprint(), copies);
                 Ok((planned.bytes, pretrained_parameters(&config)))
             }
             Verb::Finetune(settings) => {
@@ -198,12 +199,12 @@ impl Intended {
     }
 }
 
-/// Visual tokens; of a tokenizer that would have to be fetched to be asked, DALL-E's number.
-fn vocab(settings: &PretrainSettings, vit: &beit_vit::Config) -> Result<usize> {
+/// Numbers that are predicted of a patch; of a tokenizer that would have to be fetched to be asked, DALL-E's number of tokens.
+fn head_width(settings: &PretrainSettings, vit: &beit_vit::Config) -> Result<usize> {
     const DALLE: usize = beit_tokenizer::Config::dalle().vocab;
     match &settings.tokenizer {
         Some(name) if !name.exists() && known(name).is_none() => Ok(DALLE),
-        _ => pretraining_vocab(settings, vit, &Watch::silent()),
+        _ => pretraining_outputs(settings, vit, &Watch::silent()),
     }
 }
 

@@ -73,8 +73,9 @@ fn pretraining(settings: &PretrainSettings, about: &About) -> Result<Work> {
     let training = one_process(&settings.training)?;
     let vit = settings.model.config_for(&settings.data)?;
     let masker = settings.mask.masker(vit.grid())?;
+    let predicted = settings.predicted(&vit, &masker);
     let config = MimConfig { vit, vocab: DALLE_VOCAB };
-    let planned = planned_pretraining(&config, &masker, &training, Footprint::default(), 1);
+    let planned = planned_pretraining(&config, predicted, &training, Footprint::default(), 1);
     Ok(work(&training, about, planned.flops, pretrained_parameters(&config)))
 }
 

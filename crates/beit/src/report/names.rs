@@ -14,11 +14,12 @@ pub(super) struct Named {
 pub(super) const HIDDEN: [&str; 2] = ["epoch", "best"];
 
 /// Key, title, what it is, and what stands at the axis, in the order of the page.
-const MEASURES: [(&str, &str, &str, &str); 12] = [
+const MEASURES: [(&str, &str, &str, &str); 13] = [
     ("loss", "Loss", "mean since the last report", "loss"),
     ("accuracy", "Accuracy", "share of predictions that are right", "share"),
     ("miou", "Mean intersection over union", "", "share"),
     ("token-accuracy", "Accuracy of masked tokens", "", "share"),
+    ("pixel-error", "Error of masked pixels", "mean squared difference", "error"),
     ("baseline", "Baseline", "accuracy that needs no model", "share"),
     ("gap", "Gap", "share of the way from the baseline to 1", "share"),
     ("lr", "Learning rate", "of the last step", "rate"),
@@ -42,7 +43,7 @@ pub(super) fn named(name: &str) -> Named {
 }
 
 /// Key and title, in the order of the page.
-const PHASES: [(&str, &str); 8] = [
+const PHASES: [(&str, &str); 9] = [
     ("tokenizer", "Training of the tokenizer"),
     ("pretrain", "Pre-training"),
     ("finetune", "Fine-tuning"),
@@ -50,6 +51,7 @@ const PHASES: [(&str, &str); 8] = [
     ("spike", "Steps that were left out"),
     ("tokenizer_quality", "Tokenizer"),
     ("evaluate_tokens", "Masked tokens"),
+    ("evaluate_pixels", "Masked pixels"),
     ("evaluate", "Evaluation"),
 ];
 

@@ -27,6 +27,8 @@ pub enum BestMetric {
     Miou,
     /// The share of masked tokens that are named rightly (pre-training)
     TokenAccuracy,
+    /// The squared error of masked pixels; the lowest is the best (pre-training with --predict pixels)
+    PixelError,
 }
 
 impl BestMetric {
@@ -34,7 +36,7 @@ impl BestMetric {
     #[must_use]
     pub fn is_better(self, value: f64, than: f64) -> bool {
         match self {
-            Self::Loss => value < than,
+            Self::Loss | Self::PixelError => value < than,
             Self::Accuracy | Self::Miou | Self::TokenAccuracy => value > than,
         }
     }
@@ -47,6 +49,7 @@ impl BestMetric {
             Self::Loss => "loss",
             Self::Miou => "miou",
             Self::TokenAccuracy => "token-accuracy",
+            Self::PixelError => "pixel-error",
         }
     }
 }
@@ -80,9 +83,10 @@ mod tests {
 
     #[test]
     fn ties_are_not_better() {
-        for metric in [BestMetric::Accuracy, BestMetric::Loss, BestMetric::Miou, BestMetric::TokenAccuracy] {
+        use BestMetric::{Accuracy, Loss, Miou, PixelError, TokenAccuracy};
+        for metric in [Accuracy, Loss, Miou, TokenAccuracy, PixelError] {
             assert!(!metric.is_better(0.5, 0.5) && !metric.is_better(f64::NAN, 0.5), "{metric}");
-            assert_eq!(metric.is_better(0.6, 0.5), metric != BestMetric::Loss, "{metric}");
+            assert_eq!(metric.is_better(0.6, 0.5), !matches!(metric, Loss | PixelError), "{metric}");
             let name = serde_json::to_string(&metric).expect("it is JSON");
             assert_eq!(name, format!("\"{metric}\""));
         }

@@ -14,6 +14,7 @@ mod mask;
 mod mixing;
 mod model;
 pub(crate) mod number;
+mod objective;
 mod open;
 mod optimisation;
 mod points;
@@ -37,6 +38,7 @@ pub use guard::GuardSettings;
 pub use mask::{MaskKind, MaskSettings};
 pub use mixing::MixingSettings;
 pub use model::{ModelSettings, Size};
+pub use objective::{ObjectiveSettings, RecoverRule, TargetKind};
 pub use open::{
     LoadSettings, OpenSettings, ParametersRule, PreprocessingRule, ReadSettings, ResizingRule, TapsRule,
 };

@@ -21,9 +21,9 @@ pub(crate) use finetune::Shape as FinetunedShape;
 pub use finetune::{FinetuneSettings, FinetuneTask, Finetuned, Finetuning, HeadKind, HeadSettings, Judged};
 pub(crate) use init::{seen_by_init, transformer_of_init};
 pub use planned::PlannedRun;
-pub use pretrain::{PretrainSettings, Pretrained, Pretraining};
+pub use pretrain::{PretrainSettings, Pretrained, Pretraining, Recovered};
 pub(crate) use pretrain::{
-    parameters as pretrained_parameters, planned as planned_pretraining, vocab as pretraining_vocab,
+    outputs as pretraining_outputs, parameters as pretrained_parameters, planned as planned_pretraining,
 };
 pub use replay::{Replay, ReplayedImage, ReplayedTensor, Replaying};
 pub use tokenizer::{TokenizerSettings, TokenizerTraining, TrainedTokenizer, sentence as quality_sentence};

@@ -2,7 +2,7 @@
 
 use super::super::check::Check;
 use super::{broken, sound, wanted};
-use crate::{CrossEntropyOps, ElboOps, GumbelNoise, Norm, Ops, RowOps, Targets};
+use crate::{CrossEntropyOps, ElboOps, GumbelNoise, Norm, Ops, RowOps, SquaredErrorOps, Targets};
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -22,6 +22,7 @@ pub(in super::super) fn train<O: Ops>(check: &mut Check<'_, O>) {
         }
     }
     logit_laplace(check);
+    squared_error(check);
     clip_factor(check);
 }
 
@@ -153,6 +154,22 @@ fn logit_laplace<O: ElboOps>(check: &mut Check<'_, O>) {
         let mean = at / (2 * c) * 2 * c + at % c;
         let d_params = check.ops.logit_laplace_backward(&params, &x);
         check.carried(&format!("{name}, gradient at {at}"), &d_params, [mean, mean + c]);
+    }
+}
+
+/// Of either side; the gradient of that element alone.
+fn squared_error<O: SquaredErrorOps>(check: &mut Check<'_, O>) {
+    let Some(name) = wanted(check, "squared_error") else { return };
+    let shape = [2, 5];
+    for at in [0, 4, 9] {
+        for (y, target) in [
+            (broken(check.ops, shape, 134, at), sound(check.ops, shape, 135)),
+            (sound(check.ops, shape, 134), broken(check.ops, shape, 135, at)),
+        ] {
+            check.carried(&name, &check.ops.squared_error(&y, &target), [0]);
+            let dy = check.ops.squared_error_backward(&y, &target, 1.0);
+            check.carried(&format!("{name}, gradient at {at}"), &dy, [at]);
+        }
     }
 }
 

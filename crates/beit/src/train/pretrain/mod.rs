@@ -1,10 +1,16 @@
 //! Masked image modelling.
 
+mod course;
+mod goal;
 mod job;
+mod pixels;
 mod rate;
+mod recovered;
 mod settings;
 mod start;
+mod tokens;
 
+pub use recovered::Recovered;
 pub use settings::PretrainSettings;
 
 use super::PlannedRun;
@@ -21,27 +27,32 @@ use crate::progress::Watch;
 use crate::ranks::Predicted;
 use crate::ranks::cluster::Step;
 use crate::run::Run;
-use crate::settings::{ClusterSettings, OptimisationSettings, Size};
+use crate::settings::{ClusterSettings, OptimisationSettings, Size, TargetKind};
 use crate::survey::Survey;
 use beit_data::{ColourJitter, Loader, Preprocessing, PretrainSample, PretrainTransform, Source, Split};
-use beit_heads::{Mim, MimConfig};
+use beit_heads::{Mim, MimConfig, patch_values};
 use beit_mask::Masker;
 use beit_ops::prelude::*;
 use beit_ops::{Footprint, Tree};
 use beit_tokenizer::Codebook;
-use beit_train::{Decay, Hyper, TokenAccuracy};
+use beit_train::{Decay, Hyper};
 use serde::Serialize;
 use start::Start;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// Images augmented and masked.
+type Samples = Loader<PretrainSample>;
+
 /// A run of masked image modelling of which everything is checked that can be without a device.
 pub struct Pretraining {
     settings: PretrainSettings,
+    /// The transformer and the width of the head on it, whatever that predicts.
     config: MimConfig,
     /// The model that it goes on with; none where values are random, or the run's own.
     start: Option<Start>,
-    codebook: Codebook,
+    /// The visual tokens that are named; none where pixels are predicted.
+    codebook: Option<Codebook>,
     /// The tokenizer that is trained first; none where one was given.
     tokenizer: Option<TokenizerPlan>,
     preprocessing: Preprocessing,
@@ -61,9 +72,9 @@ pub struct Pretrained {
     /// The best, where that is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub best: Option<BestCheckpoint>,
-    /// How it names the tokens of masked patches of images that were held out.
+    /// How it recovers masked patches of images that were held out.
     #[serde(flatten)]
-    pub tokens: TokenAccuracy,
+    pub recovered: Recovered,
     /// Which images these are.
     #[serde(skip)]
     pub split: String,
@@ -96,11 +107,12 @@ impl Pretraining {
         }
         let (codebook, tokenizer) = tokens(&settings, &vit, watch)?;
         let start = match (init, &settings.init) {
+            (Some(init), Some(_)) if codebook.is_none() => Some(Start::towards_pixels(init)),
             (Some(init), Some(name)) => Some(Start::new(init, name, settings.tokenizer.as_deref(), watch)?),
             _ => None,
         };
         let preprocessing = settings.preprocessing(&vit, start.as_ref())?;
-        let config = MimConfig { vit, vocab: codebook.vocab };
+        let config = MimConfig { vocab: width_of_head(codebook, &vit), vit };
         let loading = Loading::for_training(&settings.training, &settings.data, 1, watch);
         let hyper = settings.training.hyper(
             loading.training(source.len()).batches(source.len())?,
@@ -194,7 +206,7 @@ impl Pretraining {
             images_to_measure(self.planned(device.footprint(), 1), self.settings.training.batch_size());
         let mut few = self.settings.training.clone();
         few.batches = images.into();
-        let planned = planned(&self.config, &self.masker, &few, device.footprint(), 1);
+        let planned = planned(&self.config, self.predicted(), &few, device.footprint(), 1);
         let what = format!("measuring with {images} images");
         memory::refuse_beyond(device, &what, planned.bytes, "--image-size or --preset, or give --rate")?;
         device.run(rate::Rate { job: self, images })
@@ -222,7 +234,7 @@ impl Pretraining {
     /// One micro-batch of one of so many processes, without numbers.
     fn planned(&self, footprint: Footprint, ranks: usize) -> Planned {
         let copies = self.settings.training.kept(self.settings.average.decay(), ranks);
-        planned(&self.config, &self.masker, &self.settings.training, footprint, copies)
+        planned(&self.config, self.predicted(), &self.settings.training, footprint, copies)
     }
 
     /// Refuses what the machine has no memory for.
@@ -252,18 +264,19 @@ impl Pretraining {
         tokenizer.iter().chain(init).cloned().chain(data.paths()).collect()
     }
 
-    /// Height and width of what the tokenizer sees.
+    /// Patches of an image that are predicted.
+    fn predicted(&self) -> usize {
+        self.settings.predicted(&self.config.vit, &self.masker)
+    }
+
+    /// Height and width of what the tokenizer sees: a pixel a patch where there is none.
     fn token_size(&self) -> [usize; 2] {
-        self.codebook.image(self.config.vit.grid())
+        let grid = self.config.vit.grid();
+        self.codebook.map_or(grid, |codebook| codebook.image(grid))
     }
 
     /// Images augmented and masked, to train on or to be measured on.
-    fn loader(
-        &self,
-        source: &Arc<dyn Source>,
-        loading: &Loading,
-        train: bool,
-    ) -> Result<Loader<PretrainSample>> {
+    fn loader(&self, source: &Arc<dyn Source>, loading: &Loading, train: bool) -> Result<Samples> {
         let jitter = ColourJitter::even(self.settings.colour_jitter.unwrap_or(0.0));
         let usual = self.preprocessing.pretrain(self.token_size(), jitter);
         let transform = PretrainTransform { crop: self.settings.crop.or(usual.crop), ..usual };
@@ -277,9 +290,13 @@ pub(crate) fn parameters(config: &MimConfig) -> usize {
     Mim::shapes(config).leaves().iter().map(|shape| shape.elements()).sum()
 }
 
-/// How many visual tokens there are to name.
-pub(crate) fn vocab(settings: &PretrainSettings, vit: &beit_vit::Config, watch: &Watch) -> Result<usize> {
-    Ok(tokens(settings, vit, watch)?.0.vocab)
+/// Numbers that are predicted of a patch: a score of each visual token, or pixels.
+pub(crate) fn outputs(settings: &PretrainSettings, vit: &beit_vit::Config, watch: &Watch) -> Result<usize> {
+    Ok(width_of_head(tokens(settings, vit, watch)?.0, vit))
+}
+
+fn width_of_head(codebook: Option<Codebook>, vit: &beit_vit::Config) -> usize {
+    codebook.map_or_else(|| patch_values(vit), |codebook| codebook.vocab)
 }
 
 /// The visual tokens that are named, and the tokenizer that is trained first where none is given.
@@ -287,21 +304,23 @@ fn tokens(
     settings: &PretrainSettings,
     vit: &beit_vit::Config,
     watch: &Watch,
-) -> Result<(Codebook, Option<TokenizerPlan>)> {
-    match &settings.tokenizer {
-        Some(name) => Ok((load::codebook_for(name, vit.channels, watch)?, None)),
+) -> Result<(Option<Codebook>, Option<TokenizerPlan>)> {
+    let PretrainSettings { tokenizer, tokenizer_kind, tokenizer_steps, training, objective, .. } = settings;
+    match tokenizer {
+        _ if objective.predict == TargetKind::Pixels => Ok((None, None)),
+        Some(name) => Ok((Some(load::codebook_for(name, vit.channels, watch)?), None)),
         None => {
-            let PretrainSettings { tokenizer_kind, tokenizer_steps, training, .. } = settings;
             let plan = TokenizerPlan::for_vit(*tokenizer_kind, vit, *tokenizer_steps, training.seed)?;
-            Ok((plan.codebook(), Some(plan)))
+            Ok((Some(plan.codebook()), Some(plan)))
         }
     }
 }
 
-/// A micro-batch, without numbers, where so many copies of the parameters are kept besides them.
+/// A micro-batch, without numbers, where so many patches of an image are predicted and so many copies of the parameters are kept
+/// besides them.
 pub(crate) fn planned(
     config: &MimConfig,
-    masker: &Masker,
+    predicted: usize,
     training: &OptimisationSettings,
     footprint: Footprint,
     copies: usize,
@@ -310,10 +329,9 @@ pub(crate) fn planned(
     memory::plan(footprint, training.batch_size(), |ops, batch| {
         let params = Mim::shapes(config).map(&mut |shape| ops.zeros(*shape));
         let mut kept: Vec<_> = (0..copies).map(|_| params.clone()).collect();
-        let masked = masker.config().target * batch;
         let images = ops.zeros(vit.images(batch));
         let mask = ops.zeros([batch, vit.patches()]);
-        let rows = ops.upload_ids(&vec![1; masked]);
+        let rows = ops.upload_ids(&vec![1; predicted * batch]);
         let input = beit_vit::Input { images: &images, mask: Some(&mask), drop_path: None };
         let (logits, saved) = params.forward(ops, &input, &rows, training.keep());
         params.backward(ops, &input, &logits, saved, &mut kept[0]);

@@ -21,15 +21,16 @@ impl Work for Rate<'_> {
     type Output = f64;
 
     fn run<O: Ops + 'static>(self, ops: &Rc<O>, _: &Device) -> Result<f64> {
-        let Self { job: Pretraining { settings, config, masker, .. }, images: batch } = self;
+        let Self { job, images: batch } = self;
+        let Pretraining { settings, config, .. } = job;
         let (ops, vit) = (&**ops, &config.vit);
         let params = Mim::init(ops, config, 0);
         let mut grads = params.map(&mut |p| ops.zeros(ops.shape(p)));
         let images = ops.zeros(vit.images(batch));
         let mask = ops.zeros([batch, vit.patches()]);
-        let masked = masker.config().target;
+        let predicted = job.predicted();
         let rows: Vec<u32> =
-            (0..batch * masked).map(|i| (i / masked * vit.patches() + i % masked) as u32).collect();
+            (0..batch * predicted).map(|i| (i / predicted * vit.patches() + i % predicted) as u32).collect();
         let rows = ops.upload_ids(&rows);
         let input = Input { images: &images, mask: Some(&mask), drop_path: None };
         timed(ops, batch, &mut grads, |grads| {

@@ -4,9 +4,12 @@ use crate::load;
 use crate::settings::number::within;
 use crate::settings::{
     AverageSettings, BestMetric, BestSettings, CropSettings, DataSettings, GuardSettings, LoadSettings,
-    MaskSettings, MeasureSettings, ModelSettings, OptimisationSettings, RunSettings, TokenizerKind,
+    MaskSettings, MeasureSettings, ModelSettings, ObjectiveSettings, OptimisationSettings, RunSettings,
+    TargetKind, TokenizerKind,
 };
 use beit_data::Preprocessing;
+use beit_mask::Masker;
+use beit_train::Recover;
 use beit_vit::Config;
 use beit_weights::Checkpoint;
 use serde::{Deserialize, Serialize};
@@ -33,6 +36,10 @@ pub struct PretrainSettings {
     /// The masks.
     #[cfg_attr(feature = "clap", command(flatten))]
     pub mask: MaskSettings,
+    /// What is predicted.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    #[serde(flatten)]
+    pub objective: ObjectiveSettings,
     /// The optimiser.
     #[cfg_attr(feature = "clap", command(flatten))]
     pub training: OptimisationSettings,
@@ -88,6 +95,7 @@ impl Default for PretrainSettings {
             loading: LoadSettings::default(),
             model: ModelSettings::default(),
             mask: MaskSettings::default(),
+            objective: ObjectiveSettings::default(),
             training: OptimisationSettings::default(),
             run: RunSettings::default(),
             tokenizer: None,
@@ -113,7 +121,12 @@ impl PretrainSettings {
         self.crop.check()?;
         self.average.check()?;
         self.guard.check()?;
-        self.best.check("pre-training", &[BestMetric::TokenAccuracy], &self.run)?;
+        let measured = match self.objective.predict {
+            TargetKind::Tokens => BestMetric::TokenAccuracy,
+            TargetKind::Pixels => BestMetric::PixelError,
+        };
+        self.best.check("such pre-training", &[measured], &self.run)?;
+        self.check_tokenizer()?;
         let jitter = self.colour_jitter.unwrap_or(0.0);
         if jitter != 0.0 && self.data.bands().is_some() {
             setting!(
@@ -121,6 +134,24 @@ impl PretrainSettings {
             );
         }
         within("--colour-jitter", "a jitter", jitter, 0.0..=10.0)
+    }
+
+    /// Refuses a tokenizer where none is used.
+    fn check_tokenizer(&self) -> Result<()> {
+        let Self { tokenizer, new_tokenizer, tokenizer_steps, .. } = self;
+        if self.objective.predict == TargetKind::Pixels
+            && (tokenizer.is_some() || *new_tokenizer || tokenizer_steps.is_some())
+        {
+            setting!(
+                "--predict pixels uses no tokenizer: leave out --tokenizer, --new-tokenizer and --tokenizer-steps"
+            );
+        }
+        Ok(())
+    }
+
+    /// Patches of an image that are predicted, where so many of them are masked.
+    pub(crate) fn predicted(&self, vit: &Config, masker: &Masker) -> usize {
+        Recover::from(self.objective.recover).predicted(vit.patches(), masker.config().target)
     }
 
     /// How pictures become pixels. A run that goes on has written that down.

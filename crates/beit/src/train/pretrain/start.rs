@@ -5,9 +5,10 @@ use crate::error::{Result, setting};
 use crate::load;
 use crate::progress::Watch;
 use crate::run::{newest, run_of, tokenizer_of};
+use crate::settings::TargetKind;
 use crate::train::init::{Init, no_transformer, same_patches};
 use beit_data::Preprocessing;
-use beit_heads::Mim;
+use beit_heads::{Mim, PixelMim};
 use beit_ops::Ops;
 use beit_tokenizer::Config as TokenizerConfig;
 use beit_vit::Config;
@@ -19,8 +20,8 @@ pub(super) struct Start {
     init: Init,
     /// Whether its head was trained for the tokens that are to be named.
     same_tokens: bool,
-    /// What there is to say of its tokens.
-    tokens: String,
+    /// What there is to say of its head.
+    head: String,
 }
 
 impl PretrainSettings {
@@ -58,8 +59,8 @@ impl PretrainSettings {
 
     /// Takes the tokenizer of the run that `--init` is from, unless one is given or a new one is asked for.
     fn take_tokenizer(&mut self, init: &Path) -> Result<()> {
-        let Some(own) = own_tokenizer(init).filter(|_| !self.new_tokenizer && self.tokenizer.is_none())
-        else {
+        let wanted = self.objective.predict == TargetKind::Tokens && !self.new_tokenizer;
+        let Some(own) = own_tokenizer(init).filter(|_| wanted && self.tokenizer.is_none()) else {
             return Ok(());
         };
         if self.tokenizer_steps.is_some() || self.tokenizer_kind != Self::default().tokenizer_kind {
@@ -75,10 +76,19 @@ impl PretrainSettings {
 }
 
 impl Start {
+    /// Going on with a model, towards pixels.
+    pub(super) fn towards_pixels(init: Init) -> Self {
+        let head = match init.checkpoint.draws_pixels() {
+            true => "its head goes on to draw pixels",
+            false => "it draws no pixels yet: the head for these is new",
+        };
+        Self { init, same_tokens: false, head: head.to_owned() }
+    }
+
     /// Going on with a model, towards the tokens of the tokenizer of this name; none where one is trained first.
     pub(super) fn new(init: Init, name: &Path, tokenizer: Option<&Path>, watch: &Watch) -> Result<Self> {
         let names_tokens = matches!(init.checkpoint.model(), Model::Mim(_));
-        let (same_tokens, tokens) = match (tokenizer, own_tokenizer(name)) {
+        let (same_tokens, head) = match (tokenizer, own_tokenizer(name)) {
             _ if !names_tokens => {
                 (false, "it names no visual tokens yet: the head for these is new".to_owned())
             }
@@ -95,7 +105,7 @@ impl Start {
             }
             (None, own) => (false, of_new_tokens(own.is_some())),
         };
-        Ok(Self { init, same_tokens, tokens })
+        Ok(Self { init, same_tokens, head })
     }
 
     /// How the pixels of its pictures are made: with its statistics, in the released code's way.
@@ -106,17 +116,31 @@ impl Start {
 
     /// Its parameters, with what it lacks drawn anew.
     pub(super) fn params<O: Ops>(&self, ops: &O, job: &Pretraining) -> Result<Mim<O::Tensor>> {
-        let Pretraining { settings, config, watch, .. } = job;
+        let Pretraining { settings, config, .. } = job;
         let options = settings.loading.options(settings.model.image_size);
-        let (seed, Init { path, checkpoint, .. }) = (settings.training.seed, &self.init);
-        let Loaded { mut params, report } =
-            checkpoint.pretrained(ops, config, options, self.same_tokens, seed)?;
-        params.vit.set_drop_path(config.vit.drop_path);
-        let path = path.display();
+        let (seed, checkpoint) = (settings.training.seed, &self.init.checkpoint);
+        let mut loaded = checkpoint.pretrained(ops, config, options, self.same_tokens, seed)?;
+        loaded.params.vit.set_drop_path(config.vit.drop_path);
+        Ok(self.described(loaded, &job.watch))
+    }
+
+    /// The same, of a model that draws pixels.
+    pub(super) fn pixel_params<O: Ops>(&self, ops: &O, job: &Pretraining) -> Result<PixelMim<O::Tensor>> {
+        let Pretraining { settings, config, .. } = job;
+        let options = settings.loading.options(settings.model.image_size);
+        let checkpoint = &self.init.checkpoint;
+        let mut loaded = checkpoint.pretrained_pixels(ops, &config.vit, options, settings.training.seed)?;
+        loaded.params.vit.set_drop_path(config.vit.drop_path);
+        Ok(self.described(loaded, &job.watch))
+    }
+
+    /// Says what was taken and what is new.
+    fn described<P>(&self, Loaded { params, report }: Loaded<P>, watch: &Watch) -> P {
+        let path = self.init.path.display();
         watch.note(&format!("{path}: {report}"));
-        watch.note(&format!("{path}: {}", self.tokens));
+        watch.note(&format!("{path}: {}", self.head));
         watch.note(&format!("{path}: the moments of the optimiser begin at zero, as in every new run"));
-        Ok(params)
+        params
     }
 }
 
