@@ -9,7 +9,11 @@ pub use features::Features;
 use crate::{Codebook, VisualTokens};
 use alloc::vec;
 use alloc::vec::Vec;
+use beit_ops::init::Stream;
 use beit_ops::{Device, DeviceError, Linear, LinearOps, RowOps, Shape, TokenOps, tree};
+
+/// The stream of random directions.
+const RANDOM_TOKENS: u64 = 0x7261_6e64;
 
 tree! {
     /// Typical patches, as k-means finds them: a patch becomes the token whose centroid `a_k` is nearest to its
@@ -63,6 +67,26 @@ impl KMeans<Vec<f32>> {
         }
         let scores = Linear { weight, bias: Some(bias) };
         Self { config: *config, scores, pictures: found.pictures.to_vec() }
+    }
+
+    /// Tokens that nothing is learnt for, the control of an ablation: V random directions of equal length, of which a patch becomes the
+    /// one that its difference from grey points along most (a random projection quantiser, arXiv 2202.01855, §3.1, without its
+    /// projection). The pictures are steps from grey into the directions.
+    #[must_use]
+    pub fn random(config: &KMeansConfig, seed: u64) -> Self {
+        const GREY: f32 = 0.5;
+        let elements = config.elements();
+        let plane = [config.channels, config.sides[0] * config.sides[1]];
+        let features = Features::new(&vec![GREY; elements], plane, config.mean_weight);
+        let mut stream = Stream::new(seed, RANDOM_TOKENS);
+        let mut centroids = stream.normals(config.vocab * elements, 1.0);
+        for centroid in centroids.chunks_exact_mut(elements) {
+            let length = libm::sqrtf(centroid.iter().map(|x| x * x).sum());
+            centroid.iter_mut().for_each(|x| *x /= length.max(f32::MIN_POSITIVE));
+        }
+        let step = |x: &f32| (GREY + x).clamp(0.0, 1.0);
+        let pictures: Vec<f32> = centroids.iter().map(step).collect();
+        Self::new(config, Centroids { features: &features, centroids: &centroids, pictures: &pictures })
     }
 
     /// The same parameters on a device.

@@ -77,3 +77,25 @@ fn names_and_shapes() {
         [("scores.weight", vec![256, 3, 4, 6]), ("scores.bias", vec![256]), ("pictures", vec![256, 3, 4, 6])];
     assert_eq!(named, wanted.map(|(name, shape)| (String::from(name), shape)));
 }
+
+/// Whatever the contrast of a patch, its token stays: only the direction counts. And different patches have different tokens.
+#[test]
+fn random_tokens_go_by_direction() {
+    let config = KMeansConfig { vocab: 64, ..KMeansConfig::new(SIDES) };
+    let kmeans = KMeans::random(&config, 3);
+    assert_eq!(kmeans, KMeans::random(&config, 3));
+    assert_ne!(kmeans, KMeans::random(&config, 4));
+    assert!(kmeans.pictures.iter().all(|x| (0.0..=1.0).contains(x)));
+    let kmeans = kmeans.upload(&OPS);
+    let mut stream = Stream::new(5, 0);
+    let offsets: Vec<f32> = (0..2 * 3 * 20 * 50).map(|_| 0.3 * (stream.uniform() - 0.5)).collect();
+    let codes = |contrast: f32| {
+        let pixels: Vec<f32> = offsets.iter().map(|x| 0.5 + contrast * x).collect();
+        kmeans.codes(&OPS, &OPS.upload([2, 3, 20, 50], &pixels))
+    };
+    assert_eq!(codes(1.0), codes(0.25));
+    let mut used = codes(1.0);
+    used.sort_unstable();
+    used.dedup();
+    assert!(used.len() > 50, "{} of 64 tokens name 200 random patches", used.len());
+}

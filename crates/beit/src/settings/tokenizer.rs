@@ -11,6 +11,8 @@ pub enum TokenizerKind {
     /// The nearest of many typical patches, found by k-means in seconds
     #[cfg_attr(feature = "clap", value(name = "kmeans"))]
     KMeans,
+    /// The nearest of random directions, which nothing is learnt for: a control for experiments
+    Random,
 }
 
 /// As a flag has it.
@@ -19,6 +21,7 @@ impl std::fmt::Display for TokenizerKind {
         f.write_str(match self {
             Self::Dvae => "dvae",
             Self::KMeans => "kmeans",
+            Self::Random => "random",
         })
     }
 }

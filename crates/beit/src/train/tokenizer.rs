@@ -120,7 +120,7 @@ impl TokenizerSettings {
             TokenizerKind::Dvae => {
                 vec![("token-size", self.token_size.is_some()), ("mean-weight", self.mean_weight.is_some())]
             }
-            TokenizerKind::KMeans => vec![
+            TokenizerKind::KMeans | TokenizerKind::Random => vec![
                 ("hidden", self.hidden.is_some()),
                 ("groups", self.groups.is_some()),
                 ("blocks-per-group", self.blocks_per_group.is_some()),
@@ -189,13 +189,13 @@ impl TokenizerSettings {
         Ok(Plan::Dvae { config, recipe })
     }
 
-    fn kmeans(&self) -> Result<Plan> {
+    fn patches(&self) -> Result<KMeansConfig> {
         let Sides(sides) = self.token_size.unwrap_or(Sides([Config::small().downsampling(); 2]));
         let usual = KMeansConfig::new(sides);
         let mean_weight = self.mean_weight.unwrap_or(usual.mean_weight);
         let config = KMeansConfig { channels: self.channels(), vocab: self.vocab, mean_weight, ..usual };
         config.validate()?;
-        Ok(Plan::KMeans { config, recipe: kmeans_recipe(self.steps, self.seed)? })
+        Ok(config)
     }
 }
 
@@ -230,7 +230,11 @@ impl TokenizerTraining {
         settings.check()?;
         let plan = match settings.kind {
             TokenizerKind::Dvae => settings.dvae()?,
-            TokenizerKind::KMeans => settings.kmeans()?,
+            TokenizerKind::KMeans => {
+                let recipe = kmeans_recipe(settings.steps, settings.seed)?;
+                Plan::KMeans { config: settings.patches()?, recipe }
+            }
+            TokenizerKind::Random => Plan::random(settings.patches()?, settings.steps, settings.seed)?,
         };
         plan.codebook().grid(settings.image_size.0)?;
         if let Plan::Dvae { recipe, .. } = plan {

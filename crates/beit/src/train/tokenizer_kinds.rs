@@ -1,4 +1,4 @@
-//! Making a tokenizer of either kind.
+//! Making a tokenizer of any kind.
 
 use super::Journal;
 use super::journal::Occasion;
@@ -20,6 +20,7 @@ use std::sync::Arc;
 pub(super) enum Plan {
     Dvae { config: Config, recipe: Recipe },
     KMeans { config: KMeansConfig, recipe: KMeansRecipe },
+    Random { config: KMeansConfig, seed: u64 },
 }
 
 impl Plan {
@@ -38,21 +39,32 @@ impl Plan {
             TokenizerKind::KMeans => {
                 Self::KMeans { config: kmeans_for(vit), recipe: kmeans_recipe(steps, seed)? }
             }
+            TokenizerKind::Random => Self::random(kmeans_for(vit), steps, seed)?,
         })
+    }
+
+    /// Random directions, for which there are no steps.
+    pub(super) fn random(config: KMeansConfig, steps: Option<u64>, seed: u64) -> Result<Self> {
+        if let Some(steps) = steps {
+            setting!(
+                "{steps} steps of training random tokens: nothing is learnt for these, leave the steps out"
+            );
+        }
+        Ok(Self::Random { config, seed })
     }
 
     /// The width of the first layer; 0 where there is none.
     pub(super) fn hidden(&self) -> usize {
         match self {
             Self::Dvae { config, .. } => config.hidden,
-            Self::KMeans { .. } => 0,
+            Self::KMeans { .. } | Self::Random { .. } => 0,
         }
     }
 
     pub(super) fn codebook(&self) -> Codebook {
         match self {
             Self::Dvae { config, .. } => config.codebook(),
-            Self::KMeans { config, .. } => config.codebook(),
+            Self::KMeans { config, .. } | Self::Random { config, .. } => config.codebook(),
         }
     }
 }
@@ -168,6 +180,9 @@ impl Job<'_> {
             Plan::KMeans { config, recipe } => {
                 let params = self.kmeans(images, journal, (config, recipe))?.upload(ops);
                 AnyTokenizer::KMeans(Box::new(params))
+            }
+            Plan::Random { config, seed } => {
+                AnyTokenizer::KMeans(Box::new(KMeans::random(config, *seed).upload(ops)))
             }
         };
         if !journal.run.follows() {
