@@ -17,6 +17,7 @@ mod meter;
 mod metrics;
 mod mixing;
 mod optimiser;
+mod peak;
 mod position_usage;
 mod progress;
 mod ranks;
@@ -47,6 +48,7 @@ pub use listeners::Listeners;
 pub use metrics::{Measured, Metrics, read_metrics};
 pub use mixing::Mixing;
 pub use optimiser::{Hyper, Optimiser, layer_scale};
+pub use peak::Peak;
 pub use progress::{Progress, Silent, StepReport};
 #[cfg(feature = "mpi")]
 pub use ranks::Mpi;

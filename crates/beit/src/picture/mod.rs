@@ -1,6 +1,7 @@
 //! Small images in a grid, as a PNG, with words and colours.
 
 mod canvas;
+pub(crate) mod chart;
 mod colours;
 mod grid;
 
@@ -35,6 +36,8 @@ fn write_png(path: &Path, image: &Image) -> Result<()> {
     files::write(path, &signed(&bytes))
 }
 
+/// By which files are known to be written here.
+pub(crate) const GENERATOR: &str = "BEiT in Rust";
 /// The text of a PNG by which it is known to be drawn here: key and value.
 const SOFTWARE: &[u8] = b"Software\0BEiT in Rust";
 /// Where the first chunk of a PNG ends, which has the sizes.

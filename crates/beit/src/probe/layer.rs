@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 const C_OF_PIXELS: f64 = 0.05;
 const C_OF_FEATURES: f64 = 1.0;
 
+/// What pixels are called among features.
+pub(super) const PIXELS: &str = "pixels";
+
 /// Features of the images to learn from and of those that judge.
 pub(super) struct Layer {
     name: String,
@@ -70,7 +73,7 @@ impl Layer {
                 .collect()
         };
         let (train, test) = (kept(train), kept(test));
-        Self { name: "pixels".to_owned(), width, train, test, of_pixels: true }
+        Self { name: PIXELS.to_owned(), width, train, test, of_pixels: true }
     }
 
     fn standardised(mut self) -> Result<Self> {

@@ -1,5 +1,6 @@
 //! What features are worth: judges that learn from frozen features and labels, on every layer of a model and on the pixels.
 
+mod curve;
 mod knn;
 mod layer;
 mod lbfgs;
@@ -13,6 +14,8 @@ pub use layer::ProbedLayer;
 pub use logistic::{LogisticRegression, LogisticSettings};
 pub use rows::{Rows, standardise};
 
+pub use beit_train::Peak;
+
 use crate::device::Device;
 use crate::error::{Result, setting, unfit};
 use crate::labelled::{HeldOut, Labelled};
@@ -24,6 +27,7 @@ use crate::run::data_stamp;
 use crate::settings::{Batches, DataSettings, HeldOutSettings, ModelSettings, OpenSettings, Sides};
 use beit_data::{Bands, MAX_DECODED_BYTES, Preprocessing, Split};
 use beit_vit::{Config, Preset};
+use beit_weights::Model;
 use layer::Layer;
 use seen::{Look, LookThrough, Sight};
 use serde::Serialize;
@@ -89,6 +93,14 @@ pub enum Judge {
 }
 
 impl Judge {
+    /// What a person calls it.
+    fn name(&self) -> String {
+        match self {
+            Self::Knn { k } => format!("{k} nearest neighbours"),
+            Self::Linear { .. } => "logistic regression".to_owned(),
+        }
+    }
+
     /// Refuses numbers that no judge can have.
     ///
     /// # Errors
@@ -115,6 +127,7 @@ impl Judge {
 /// ```
 pub struct Probe {
     model: Option<String>,
+    names_tokens: bool,
     data: String,
     split: HeldOut,
     pool: ProbePool,
@@ -130,6 +143,8 @@ pub struct Probe {
 pub struct Probed {
     /// The model's name, if one was looked through.
     pub model: Option<String>,
+    /// Whether it was trained to name the tokens of masked patches, and nothing after that.
+    pub names_tokens: bool,
     /// The source.
     pub data: String,
     /// Who judged.
@@ -194,6 +209,7 @@ impl Probe {
         };
         Ok(Self {
             model: name.map(str::to_owned),
+            names_tokens: opened.is_some_and(|opened| matches!(opened.checkpoint.model(), Model::Mim(_))),
             data: data.data.clone(),
             split: images.split,
             pool: *pool,
@@ -219,6 +235,7 @@ impl Probe {
         }
         Ok(Probed {
             model: self.model.clone(),
+            names_tokens: self.names_tokens,
             data: self.data.clone(),
             judge: *judge,
             pool: self.pool,
@@ -231,20 +248,17 @@ impl Probe {
 }
 
 impl Probed {
-    /// A heading and a line each for pixels and blocks, for a person.
+    /// A heading, a line each for pixels and blocks, and what the blocks' accuracies say, for a person.
     #[must_use]
     pub fn table(&self) -> String {
-        let judge = match self.judge {
-            Judge::Knn { k } => format!("{k} nearest neighbours"),
-            Judge::Linear { .. } => "logistic regression".to_owned(),
-        };
-        let (labels, split, images) = (self.labels, &self.split, self.images);
+        let (judge, labels, split, images) = (self.judge.name(), self.labels, &self.split, self.images);
         let mut text = format!(
             "{judge}, {labels} labels, {split} accuracy on {images} images\nfeatures   width  accuracy"
         );
         for ProbedLayer { features, width, accuracy, .. } in &self.layers {
             text += &format!("\n{features:9} {width:6}    {accuracy:.4}");
         }
+        self.explained().into_iter().for_each(|sentence| text += &format!("\n{sentence}"));
         text
     }
 }

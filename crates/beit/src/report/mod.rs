@@ -1,6 +1,5 @@
 //! A page that shows a run, or several beside one another: one file of HTML with everything in it.
 
-mod chart;
 mod history;
 mod in_run;
 mod names;
@@ -11,15 +10,13 @@ pub(crate) use in_run::{Page, draw};
 
 use crate::error::{Result, setting, unfit};
 use crate::files;
+use crate::picture::chart::COLOURS;
 use crate::run::{REPORT, SETTINGS};
 use history::History;
 use std::path::{Path, PathBuf};
 
-/// By which a page is known to be written here.
-pub(crate) const GENERATOR: &str = "BEiT in Rust";
-
 /// As many runs as there are colours that everybody can tell apart.
-pub const MOST_RUNS: usize = chart::COLOURS.len();
+pub const MOST_RUNS: usize = COLOURS.len();
 
 /// Where the page of these runs is written if no place is named: into a run, or of several to the present folder. A run writes it by
 /// itself, so that it may be replaced there.

@@ -1,8 +1,9 @@
 //! The page. Whatever comes from a file is escaped by the macro that writes it.
 
-use super::chart::{self, Axes, COLOURS};
 use super::history::History;
 use super::names::{self, Named};
+use crate::picture::GENERATOR;
+use crate::picture::chart::{self, Axes, COLOURS, Curve};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use std::collections::BTreeSet;
 
@@ -19,7 +20,7 @@ pub(super) fn page(runs: &[History]) -> String {
         html lang="en" {
             head {
                 meta charset="utf-8";
-                meta name="generator" content=(super::GENERATOR);
+                meta name="generator" content=(GENERATOR);
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (title) }
                 style { (PreEscaped(STYLE)) }
@@ -112,14 +113,16 @@ fn curves(runs: &[History]) -> Markup {
     }
 }
 
-fn curve(runs: &[History], of: &(String, String)) -> Markup {
+fn curve<'r>(runs: &'r [History], of: &(String, String)) -> Markup {
     let Named { title, about, unit } = names::named(&of.1);
-    let curves: Vec<_> =
-        runs.iter().enumerate().filter_map(|(i, run)| Some((i, run.curves.get(of)?.as_slice()))).collect();
+    let curve = |(colour, run): (usize, &'r History)| {
+        Some(Curve { colour, points: run.curves.get(of)?, ..Curve::default() })
+    };
+    let curves: Vec<_> = runs.iter().enumerate().filter_map(curve).collect();
     html! {
         figure {
             figcaption { (title) @if !about.is_empty() { " " small { (about) } } }
-            @match chart::draw(&Axes { x: "steps", y: unit }, &curves) {
+            @match chart::draw(&Axes { x: "steps", y: unit, ..Axes::default() }, &curves) {
                 Some(svg) => (PreEscaped(svg)),
                 None => p { "No value of it is finite." },
             }
@@ -130,11 +133,12 @@ fn curve(runs: &[History], of: &(String, String)) -> Markup {
 
 /// How evenly visual tokens are used: the share of each, commonest first.
 fn codebook(runs: &[History]) -> Markup {
-    let shares: Vec<(usize, Vec<(f64, f64)>)> =
-        runs.iter().enumerate().map(|(i, run)| (i, shares(&run.tokens))).collect();
-    let curves: Vec<_> = shares.iter().map(|(i, shares)| (*i, shares.as_slice())).collect();
+    let shares: Vec<Vec<(f64, f64)>> = runs.iter().map(|run| shares(&run.tokens)).collect();
+    let of = |(colour, points)| Curve { colour, points, ..Curve::default() };
+    let curves: Vec<_> = shares.iter().map(Vec::as_slice).enumerate().map(of).collect();
+    let axes = Axes { x: "visual tokens, commonest first", y: "share of patches", ..Axes::default() };
     html! {
-        @if let Some(svg) = chart::draw(&Axes { x: "visual tokens, commonest first", y: "share of patches" }, &curves) {
+        @if let Some(svg) = chart::draw(&axes, &curves) {
             h2 { "Use of the codebook" }
             div.charts {
                 figure {
