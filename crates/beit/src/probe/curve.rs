@@ -58,7 +58,7 @@ impl Probed {
             setting!("--picture {}: accuracy over layers, expected a --model with it", path.display());
         };
         let features: Vec<_> = (1..).map(f64::from).zip(self.blocks().map(|layer| layer.accuracy)).collect();
-        let pixels = self.layers.iter().find(|layer| layer.features == PIXELS);
+        let pixels = self.layers.iter().find(|layer| layer.is_of_pixels());
         let level = pixels.map(|pixels| [1.0, blocks as f64].map(|block| (block, pixels.accuracy)));
         let mut curves = vec![Curve { points: &features, name: "frozen features", ..Curve::default() }];
         if let Some(points) = &level {
@@ -69,7 +69,7 @@ impl Probed {
     }
 
     fn blocks(&self) -> impl Iterator<Item = &ProbedLayer> {
-        self.layers.iter().filter(|layer| layer.features != PIXELS)
+        self.layers.iter().filter(|layer| !layer.is_of_pixels())
     }
 }
 

@@ -42,6 +42,13 @@ pub struct ProbedLayer {
     pub converged: Option<bool>,
 }
 
+impl ProbedLayer {
+    /// Or of a block.
+    pub(crate) fn is_of_pixels(&self) -> bool {
+        self.features == PIXELS
+    }
+}
+
 impl Layer {
     /// The pixels, if they were kept, and every block.
     pub(super) fn all(sight: Sight) -> Result<Vec<Self>> {

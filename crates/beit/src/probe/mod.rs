@@ -1,5 +1,6 @@
 //! What features are worth: judges that learn from frozen features and labels, on every layer of a model and on the pixels.
 
+mod again;
 mod curve;
 mod knn;
 mod layer;
@@ -8,6 +9,7 @@ mod logistic;
 mod rows;
 mod seen;
 
+pub(crate) use again::{Again, Few};
 pub use knn::knn;
 pub(crate) use knn::neighbours;
 pub use layer::ProbedLayer;
@@ -202,7 +204,7 @@ impl Probe {
         let (team, sources) = (device.team(), images.sources());
         let stamps = sources.each_ref().map(|source| data_stamp(source.as_ref()));
         team.same(&stamps.join("; "), |first, other| format!("its data are {other}, in rank 0 {first}"))?;
-        let look = Look { sources, loading: &loading, team, most_bytes: MOST_BYTES };
+        let look = Look { sources, loading: &loading, team, most_bytes: Some(MOST_BYTES) };
         let sight = match (&opened, name) {
             (Some(opened), Some(name)) => through_model(name, opened, *pool, look, device)?,
             _ => without_model(open, data.bands(), &look)?,
@@ -305,7 +307,7 @@ pub(crate) fn pixels_baseline(
     let loading = Loading { watch: Watch::silent(), ..loading.clone() };
     // It is done by one process.
     let team = &Team::alone();
-    let look = Look { sources, loading: &loading, team, most_bytes: usize::MAX };
+    let look = Look { sources, loading: &loading, team, most_bytes: Some(usize::MAX) };
     let sight = look.see(preprocessing, &mut |_| Ok(Vec::new()))?;
     let labels = sight.labels();
     let pixels = Layer::of_pixels(&sight);

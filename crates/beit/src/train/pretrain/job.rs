@@ -1,5 +1,6 @@
 //! A run of masked image modelling on a device.
 
+use super::features::Features;
 use super::{PretrainSettings, Pretrained, Pretraining};
 use crate::any_tokenizer::AnyTokenizer;
 use crate::device::{Device, Work};
@@ -8,6 +9,8 @@ use crate::files;
 use crate::load::{self, MimModel};
 use crate::loaders::Loading;
 use crate::masked::{MaskedModel, write_masks};
+use crate::probe::Again;
+use crate::ranks::Team;
 use crate::report;
 use crate::run::{Recorded, Run, training_stamp};
 use crate::tokenizer::Tokenizer;
@@ -28,6 +31,7 @@ use beit_weights::{save_mim, write_preprocessing};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(super) struct Job<'a>(pub(super) &'a Pretraining);
 
@@ -80,11 +84,16 @@ impl Work for Job<'_> {
             resume(&mut trainer, newest)?;
         }
         let left = trainer.recipe.hyper.schedule.total.saturating_sub(trainer.optimiser.steps());
+        let mut step = None;
         if left > 0 {
-            let step = trainer.step_time(&loader)? / u32::try_from(team.shard().of).unwrap_or(u32::MAX);
-            watch.note(&duration_sentence(left, step));
+            let took = trainer.step_time(&loader)? / u32::try_from(team.shard().of).unwrap_or(u32::MAX);
+            watch.note(&duration_sentence(left, took));
+            step = Some(took);
         }
-        let ended = self.to_the_end(device, &mut trainer, (&loader, &loading), &mut journal)?;
+        let seen = newest.is_some().then(|| trainer.optimiser.steps());
+        let mut features = job.features(&loading, team, seen, step);
+        let looking = (&mut journal, &mut features);
+        let ended = self.to_the_end(device, &mut trainer, (&loader, &loading), looking)?;
         let (params, ()) = trainer.into_model();
         self.finish(ops, device, (params, &tokenizer), (&loading, &mut journal), ended)
     }
@@ -103,6 +112,19 @@ impl Pretraining {
         let recipe = recipe((training, average, guard), run, self.hyper, device);
         let task = MaskedImages { tokenizer, recompute: training.recompute, baseline };
         Trainer::new(ops, task, recipe, params).sharded(training.moments(device.team().shard()))
+    }
+
+    /// What judges features, where that is asked for, of a run that goes on after `seen` steps or begins; `step` is what one takes.
+    fn features<'a>(
+        &'a self,
+        loading: &Loading,
+        team: &'a Team,
+        seen: Option<u64>,
+        step: Option<Duration>,
+    ) -> Option<Features<'a>> {
+        let (every, few) = self.settings.probe_every.zip(self.few.as_ref())?;
+        let again = Again::new(few, self.preprocessing, loading, team);
+        Some(Features::new(every, few, again, seen, step))
     }
 
     /// Computes the step again before which a checkpoint of the run was kept.
@@ -146,7 +168,7 @@ impl Job<'_> {
         device: &Device,
         trainer: &mut Trainer<'_, O, PretrainTask<'_, O>>,
         (loader, loading): (&Loader<PretrainSample>, &Loading),
-        journal: &mut Journal<'_>,
+        (journal, features): (&mut Journal<'_>, &mut Option<Features<'_>>),
     ) -> Result<(PathBuf, Option<BestCheckpoint>)> {
         let Self(job) = self;
         let (settings, watch) = (&job.settings, &job.watch);
@@ -161,7 +183,7 @@ impl Job<'_> {
         };
         let mut best = Best::new(settings.best, (journal.run, watch), split.to_string(), &mut judge)?;
         let kept = (&settings.run, &mut best);
-        let checkpoint = journal.train_to_the_end(trainer, loader, kept, save)?;
+        let checkpoint = journal.train_to_the_end(trainer, loader, (kept, features), save)?;
         Ok((checkpoint, best.answer(journal.run)))
     }
 
@@ -309,7 +331,7 @@ fn checksum<O: Ops>(ops: &O, tokenizer: &AnyTokenizer<O::Tensor>) -> Result<Stri
 }
 
 /// The task of a run, whatever the kind of its tokenizer.
-type PretrainTask<'a, O> = MaskedImages<'a, AnyTokenizer<<O as beit_ops::Device>::Tensor>>;
+pub(super) type PretrainTask<'a, O> = MaskedImages<'a, AnyTokenizer<<O as beit_ops::Device>::Tensor>>;
 
 /// Refuses the tokenizer of a run that began with other flags.
 fn same_tokens(folder: &Path, found: Codebook, expected: Codebook) -> Result<()> {
