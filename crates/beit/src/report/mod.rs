@@ -1,5 +1,6 @@
 //! A page that shows a run, or several beside one another: one file of HTML with everything in it.
 
+mod features;
 mod history;
 mod in_run;
 mod names;
@@ -85,6 +86,7 @@ mod tests {
             json!({ "phase": HOSTILE, "step": 2, HOSTILE: 0.5, "loss": 2.5 }).to_string(),
             "{\"phase\":".to_owned(),
             json!({ "phase": HOSTILE, "step": 4, HOSTILE: 1e308, "loss": 1.5 }).to_string(),
+            json!({ "phase": "features", "step": 0, "best_layer": 0.5, "blocks": { "block_1": 0.5, HOSTILE: 0.25 } }).to_string(),
             json!({ "phase": "evaluate", "accuracy": { HOSTILE: 0.25 } }).to_string(),
             json!({ "phase": "tokenizer_quality", "quality": { "counts": [3, 0, 5] } }).to_string(),
         ];
@@ -92,6 +94,7 @@ mod tests {
         fs::write(run.join("pictures").join(format!("{HOSTILE}.png")), "no picture").expect("a file");
         let picture = image::RgbImage::new(3, 2);
         picture.save(run.join("pictures/reconstruction.png")).expect("a picture");
+        picture.save(run.join("pictures/step-0000020.png")).expect("a picture");
         run
     }
 
@@ -106,11 +109,15 @@ mod tests {
             assert!(!page.contains("<b>") && !page.contains("&\""), "{page}");
             assert!(page.matches("&lt;b&gt;&amp;&quot;").count() >= 8, "{page}");
             assert!(
-                page.contains("metrics.jsonl: 1 of 5 lines are not whole") && page.contains("line 2"),
+                page.contains("metrics.jsonl: 1 of 6 lines are not whole") && page.contains("line 2"),
                 "{page}"
             );
             assert!(page.contains(".png is not shown") && page.contains("data:image/png;base64,"), "{page}");
-            assert!(page.contains("Use of the codebook") && page.matches("<svg ").count() == 3, "{page}");
+            assert!(page.contains("Use of the codebook") && page.matches("<svg ").count() == 5, "{page}");
+            // On its own a run has what is judged on one chart; of several each measure has one.
+            let alone = page.contains(">Accuracy over blocks") && page.contains("best block");
+            assert!(alone == (runs.len() == 1) && page.contains("judged on the way"), "{page}");
+            assert!(page.contains("While it learnt") && page.contains("after 20 steps"), "{page}");
             assert!(
                 !page.contains("<script") && !page.replace("http://www.w3.org/2000/svg", "").contains("http")
             );

@@ -154,7 +154,10 @@ impl<'a> Journal<'a> {
         let mut all = |journal: &mut Self| {
             journal.train_to(total, trainer, loader, (settings, &mut *onlooker), &mut keep)?;
             trainer.collect(&mut *journal.team.ranks())?;
-            keep(journal, trainer, Occasion::Due)
+            let saved = keep(journal, trainer, Occasion::Due)?;
+            onlooker.saved(journal, trainer);
+            journal.draw();
+            Ok(saved)
         };
         let ended = all(self);
         self.told(ended)
@@ -211,6 +214,8 @@ impl<'a> Journal<'a> {
             let saving = Instant::now();
             trainer.collect(&mut *self.team.ranks())?;
             let saved = keep(self, trainer, Occasion::Due)?;
+            onlooker.saved(self, trainer);
+            self.draw();
             between = LEAST_BETWEEN.max(saving.elapsed() * COSTS);
             (saved_at, due) = (step, Instant::now() + between);
             if self.stops()? {
@@ -231,7 +236,6 @@ impl<'a> Journal<'a> {
             save(trainer, best.standing.as_ref(), &checkpoint)?;
             let best = best.step().map(|step| self.run.checkpoint(step));
             self.run.set_last(&checkpoint, best.as_deref(), settings.keep)?;
-            self.draw();
         }
         Ok(checkpoint)
     }
@@ -274,6 +278,7 @@ impl<'a> Journal<'a> {
             match keep(self, trainer, Occasion::Failure) {
                 Ok(saved) => {
                     self.run.stays();
+                    self.draw();
                     let saved = saved.display();
                     self.watch.note(&format!(
                         "saved before it ends: {saved}; --resume --out {dir} goes on from there"

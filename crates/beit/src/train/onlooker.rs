@@ -16,6 +16,9 @@ pub(super) trait Onlooker<O: Ops, K: Task<O>> {
     ///
     /// Whatever ends the run.
     fn look(&mut self, journal: &mut Journal<'_>, trainer: &Trainer<'_, O, K>) -> Result<()>;
+
+    /// A checkpoint was saved. What goes wrong here ends no run.
+    fn saved(&mut self, journal: &Journal<'_>, trainer: &Trainer<'_, O, K>);
 }
 
 /// Nobody.
@@ -27,4 +30,6 @@ impl<O: Ops, K: Task<O>> Onlooker<O, K> for () {
     fn look(&mut self, _: &mut Journal<'_>, _: &Trainer<'_, O, K>) -> Result<()> {
         Ok(())
     }
+
+    fn saved(&mut self, _: &Journal<'_>, _: &Trainer<'_, O, K>) {}
 }

@@ -1,10 +1,12 @@
 //! Frozen features of the model, judged while it is trained.
 
+use super::Pretraining;
 use super::job::PretrainTask;
 use crate::error::Result;
+use crate::loaders::Loading;
 use crate::probe::{Again, Few};
+use crate::ranks::Team;
 use crate::train::Journal;
-use crate::train::onlooker::Onlooker;
 use beit_ops::Ops;
 use beit_train::{FeatureReport, Peak, Record, Sink, Task, Trainer};
 use std::time::{Duration, Instant};
@@ -23,15 +25,16 @@ pub(super) struct Features<'a> {
 }
 
 impl<'a> Features<'a> {
-    /// Of a run that goes on after `seen` steps, if it does.
-    pub(super) fn new(
-        every: u64,
-        few: &'a Few,
-        again: Again<'a>,
-        seen: Option<u64>,
-        step: Option<Duration>,
-    ) -> Self {
-        Self { every, few, again, seen, step, said: false }
+    /// Where that is asked for, of a run that goes on after `seen` steps or begins; `step` is what one takes, where it is known.
+    pub(super) fn asked_for(
+        job: &'a Pretraining,
+        loading: &Loading,
+        team: &'a Team,
+        (seen, step): (Option<u64>, Option<Duration>),
+    ) -> Option<Self> {
+        let (every, few) = job.settings.probe_every.zip(job.few.as_ref())?;
+        let again = Again::new(few, job.preprocessing, loading, team);
+        Some(Self { every, few, again, seen, step, said: false })
     }
 
     fn is_due(&self, step: u64, total: u64) -> bool {
@@ -58,8 +61,8 @@ impl<'a> Features<'a> {
 
     /// Says once, of a judging that is like all to come, what share of the run it takes.
     fn say_costs(&mut self, journal: &Journal<'_>, report: &FeatureReport) {
-        let first = self.seen.is_none_or(|seen| seen == 0) && report.step == 0;
-        let Some(step) = self.step.filter(|_| !self.said && !first) else { return };
+        // The first one judges the pixels as well.
+        let Some(step) = self.step.filter(|_| !self.said && report.step > 0) else { return };
         self.said = true;
         let between = step.as_secs_f64() * self.every as f64;
         journal.watch.note(&format!(
@@ -69,27 +72,26 @@ impl<'a> Features<'a> {
             100.0 * report.seconds / (between + report.seconds)
         ));
     }
-}
 
-impl<O: Ops> Onlooker<O, PretrainTask<'_, O>> for Option<Features<'_>> {
-    fn next(&self, step: u64) -> Option<u64> {
-        let Features { every, .. } = self.as_ref()?;
-        Some((step / every + 1).saturating_mul(*every))
+    /// The first step after so many at which they are judged.
+    pub(super) fn next(&self, step: u64) -> u64 {
+        (step / self.every + 1).saturating_mul(self.every)
     }
 
-    fn look(
+    /// Judges them, where it is time to.
+    pub(super) fn look<O: Ops>(
         &mut self,
         journal: &mut Journal<'_>,
         trainer: &Trainer<'_, O, PretrainTask<'_, O>>,
     ) -> Result<()> {
         let (step, total) = (trainer.optimiser.steps(), trainer.recipe.hyper.schedule.total);
-        let Some(features) = self.as_mut().filter(|features| features.is_due(step, total)) else {
+        if !self.is_due(step, total) {
             return Ok(());
-        };
-        let report = features.judged(trainer)?;
-        journal.watch.note(&sentence(&report, features.few.neighbours()));
-        features.say_costs(journal, &report);
-        features.seen = Some(step);
+        }
+        let report = self.judged(trainer)?;
+        journal.watch.note(&sentence(&report, self.few.neighbours()));
+        self.say_costs(journal, &report);
+        self.seen = Some(step);
         journal.metrics.record(&Record::Features(&report))?;
         journal.draw();
         Ok(())

@@ -1,6 +1,6 @@
 //! A run of masked image modelling on a device.
 
-use super::features::Features;
+use super::course::Course;
 use super::{PretrainSettings, Pretrained, Pretraining};
 use crate::any_tokenizer::AnyTokenizer;
 use crate::device::{Device, Work};
@@ -9,8 +9,6 @@ use crate::files;
 use crate::load::{self, MimModel};
 use crate::loaders::Loading;
 use crate::masked::{MaskedModel, write_masks};
-use crate::probe::Again;
-use crate::ranks::Team;
 use crate::report;
 use crate::run::{Recorded, Run, training_stamp};
 use crate::tokenizer::Tokenizer;
@@ -31,7 +29,6 @@ use beit_weights::{save_mim, write_preprocessing};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 pub(super) struct Job<'a>(pub(super) &'a Pretraining);
 
@@ -91,8 +88,9 @@ impl Work for Job<'_> {
             step = Some(took);
         }
         let seen = newest.is_some().then(|| trainer.optimiser.steps());
-        let mut features = job.features(&loading, team, seen, step);
-        let looking = (&mut journal, &mut features);
+        let (here, folder) = ((ops, device), (&*journal.run, &loading));
+        let mut course = Course::new(job, here, &tokenizer, folder, (seen, step))?;
+        let looking = (&mut journal, &mut course);
         let ended = self.to_the_end(device, &mut trainer, (&loader, &loading), looking)?;
         let (params, ()) = trainer.into_model();
         self.finish(ops, device, (params, &tokenizer), (&loading, &mut journal), ended)
@@ -112,19 +110,6 @@ impl Pretraining {
         let recipe = recipe((training, average, guard), run, self.hyper, device);
         let task = MaskedImages { tokenizer, recompute: training.recompute, baseline };
         Trainer::new(ops, task, recipe, params).sharded(training.moments(device.team().shard()))
-    }
-
-    /// What judges features, where that is asked for, of a run that goes on after `seen` steps or begins; `step` is what one takes.
-    fn features<'a>(
-        &'a self,
-        loading: &Loading,
-        team: &'a Team,
-        seen: Option<u64>,
-        step: Option<Duration>,
-    ) -> Option<Features<'a>> {
-        let (every, few) = self.settings.probe_every.zip(self.few.as_ref())?;
-        let again = Again::new(few, self.preprocessing, loading, team);
-        Some(Features::new(every, few, again, seen, step))
     }
 
     /// Computes the step again before which a checkpoint of the run was kept.
@@ -168,7 +153,7 @@ impl Job<'_> {
         device: &Device,
         trainer: &mut Trainer<'_, O, PretrainTask<'_, O>>,
         (loader, loading): (&Loader<PretrainSample>, &Loading),
-        (journal, features): (&mut Journal<'_>, &mut Option<Features<'_>>),
+        (journal, course): (&mut Journal<'_>, &mut Course<'_, O>),
     ) -> Result<(PathBuf, Option<BestCheckpoint>)> {
         let Self(job) = self;
         let (settings, watch) = (&job.settings, &job.watch);
@@ -183,7 +168,7 @@ impl Job<'_> {
         };
         let mut best = Best::new(settings.best, (journal.run, watch), split.to_string(), &mut judge)?;
         let kept = (&settings.run, &mut best);
-        let checkpoint = journal.train_to_the_end(trainer, loader, (kept, features), save)?;
+        let checkpoint = journal.train_to_the_end(trainer, loader, (kept, course), save)?;
         Ok((checkpoint, best.answer(journal.run)))
     }
 

@@ -1,9 +1,11 @@
 //! Masked image modelling.
 
+mod course;
 mod features;
 mod job;
 mod rate;
 mod settings;
+mod snapshots;
 mod start;
 
 pub use settings::PretrainSettings;
