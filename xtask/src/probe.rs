@@ -1,9 +1,11 @@
 //! `probe`: what frozen features are worth.
 
-use crate::output::Output;
+use crate::output::{Output, Overwrite};
 use crate::ranks;
-use beit::{DeviceSettings, Judge, OpenSettings, Probe, ProbeSettings, RankSettings};
+use crate::usage::usage;
+use beit::{Contents, DeviceSettings, Judge, OpenSettings, Probe, ProbeSettings, RankSettings};
 use clap::{Args as ClapArgs, Subcommand};
+use std::path::{Path, PathBuf};
 
 /// How well a simple judge classifies with the frozen features of every layer, and with the pixels
 ///
@@ -21,6 +23,7 @@ pub(crate) enum Verb {
 #[derive(ClapArgs)]
 #[command(after_help = "Examples:
   cargo xtask probe knn --model runs/pretrain-001
+  cargo xtask probe knn --model runs/pretrain-001 --picture layers.svg
   cargo xtask probe knn --model runs/pretrain-001 --labels 2000 --validation 0.2 --pool cls-mean")]
 pub(crate) struct Knn {
     /// Nearest training images that vote
@@ -54,6 +57,11 @@ struct Args {
     open: OpenSettings,
     #[command(flatten)]
     settings: ProbeSettings,
+    /// Draw accuracy over the blocks, with that of the pixels as a level: an SVG
+    #[arg(long, value_name = "FILE.svg", requires = "model")]
+    picture: Option<PathBuf>,
+    #[command(flatten)]
+    overwrite: Overwrite,
     #[command(flatten)]
     device: DeviceSettings,
     #[command(flatten)]
@@ -68,11 +76,26 @@ pub(crate) fn run(verb: &Verb) -> anyhow::Result<()> {
         Verb::Linear(Linear { c, args }) => (Judge::Linear { c: *c }, args),
     };
     judge.check()?;
-    let Args { model, open, settings, device, ranks, output } = args;
+    let Args { model, open, settings, picture, overwrite, device, ranks, output } = args;
     ranks::run(ranks, *output, |member| {
+        if let Some(picture) = picture.as_deref().filter(|_| member.team.leads()) {
+            is_svg(picture)?;
+            overwrite.check(picture, Contents::Curves)?;
+        }
         let device = member.open(device)?;
         let probe = Probe::open_with(model.as_deref(), open, settings, &device, &member.watch)?;
         let probed = probe.judged(&judge, &member.watch)?;
+        if let Some(picture) = picture.as_deref().filter(|_| member.team.leads()) {
+            probed.draw(picture)?;
+            member.watch.note(&format!("accuracy over layers: {}", picture.display()));
+        }
         member.answer(*output, &probed, &probed.table())
     })
+}
+
+fn is_svg(picture: &Path) -> anyhow::Result<()> {
+    if picture.extension().is_none_or(|ending| ending != "svg") {
+        usage!("--picture {}: expected a name that ends in .svg", picture.display());
+    }
+    Ok(())
 }

@@ -47,7 +47,35 @@ fn every_layer_and_the_pixels_are_judged() {
         lines[2].starts_with("pixels      2352    0.") || lines[2].starts_with("pixels      2352    1."),
         "{table}"
     );
-    assert_eq!(lines.len(), 7, "{table}");
+    // What the blocks say, after a line each.
+    assert_eq!(lines.len(), 8, "{table}");
+    assert!(lines[7].contains("is the best, "), "{table}");
+}
+
+#[test]
+fn accuracy_over_layers_is_drawn() {
+    let place = Place::with_photos();
+    place.good(&format!("pretrain {SHORT} --out run"));
+    let probe = "probe knn --k 3 --model run --data folder:photos --picture layers.svg";
+    let outcome = place.good(probe);
+    assert!(outcome.stderr.contains("accuracy over layers: layers.svg"), "{outcome}");
+    let svg = fs::read_to_string(place.path("layers.svg")).unwrap();
+    let words = ["frozen features", "pixels", "block", "accuracy", "1", "2", "3", "4"];
+    words
+        .iter()
+        .for_each(|word| assert!(svg.lines().any(|line| line == *word), "expected `{word}` in {svg}"));
+    place.bad(2, probe, &["layers.svg is there already", "--overwrite"]);
+    place.good(&format!("{probe} --overwrite"));
+    place.write("other.svg", "<svg/>");
+    let knn = "probe knn --model run --data folder:photos";
+    place.bad(
+        2,
+        &format!("{knn} --picture other.svg --overwrite"),
+        &["other.svg is not what is written here"],
+    );
+    place.bad(2, &format!("{knn} --picture layers.png"), &["layers.png", "ends in .svg"]);
+    place.run("probe knn --data folder:photos --picture new.svg").is_refused(&["--model"]);
+    assert!(!place.path("layers.png").exists() && !place.path("new.svg").exists());
 }
 
 #[test]

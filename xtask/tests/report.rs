@@ -30,6 +30,10 @@ fn a_run_can_be_followed() {
     ];
     says.iter().for_each(|part| assert!(page.contains(part), "expected `{part}` in the page"));
     assert!(!page.contains("not whole"));
+    let drawn = ["masks.png", "reconstruction.png", "step-0000000.png", "step-0000002.png"];
+    assert_eq!(place.names("run/pictures"), drawn);
+    let on_the_way = ["While it learnt", "after 0 steps", "after 2 steps"];
+    on_the_way.iter().for_each(|part| assert!(page.contains(part), "expected `{part}` in the page"));
 
     place.good(&format!("{FINETUNE} tuned"));
     cut_short(&place, "tuned");
@@ -56,6 +60,29 @@ fn a_run_can_be_followed() {
     place.bad(1, "report nowhere", &["nowhere: no run"]);
     place.good(&format!("{FINETUNE} tuned --overwrite"));
     assert_eq!(files(), 1, "what is replaced goes as a whole");
+}
+
+/// A folder in the way stands for a disk that fails; what was drawn of later steps is drawn again.
+#[test]
+fn pictures_on_the_way_cannot_end_a_run() {
+    let place = Place::with_photos();
+    place.good(&format!("pretrain {SHORT} --out run"));
+    let last = place.contents("run/last/");
+    for part in ["checkpoints", "last", "pictures/step-0000000.png"] {
+        let path = place.path("run").join(part);
+        if path.is_dir() && !path.is_symlink() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+            .unwrap();
+    }
+    fs::create_dir(place.path("run/pictures/step-0000000.png")).unwrap();
+    place.write("run/pictures/step-0000002.png", "of the steps that come again");
+    let outcome = place.good("pretrain --resume --out run");
+    let said = outcome
+        .stderr
+        .matches("pictures on the way are not drawn, and the run goes on: cannot write")
+        .count();
+    assert_eq!(said, 1, "{outcome}");
+    assert!(place.contents("run/last/") == last, "training is the same");
+    assert!(fs::read(place.path("run/pictures/step-0000002.png")).unwrap().starts_with(b"\x89PNG"));
 }
 
 /// A file and a folder in the way stand for a disk that fails.

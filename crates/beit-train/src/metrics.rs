@@ -1,6 +1,7 @@
 //! `metrics.jsonl`: one JSON object a line.
 
 use crate::error::{Error, Result};
+use crate::features::FEATURES;
 use crate::record::Record;
 use crate::sink::Sink;
 use beit_weights::write_file;
@@ -60,18 +61,18 @@ fn kept(text: &[u8], phase: &str, step: u64) -> usize {
 }
 
 /// Whether a record was made after these steps: of a later one, or of the model at the end. Before its first checkpoint a run
-/// measures its tokenizer again.
+/// measures its tokenizer again, and the features of the model that it begins with.
 fn beyond(record: &Value, phase: &str, step: u64) -> bool {
     let of = record["phase"].as_str().unwrap_or_default();
     of.starts_with("evaluate")
-        || (of == "tokenizer_quality" && step == 0)
+        || (["tokenizer_quality", FEATURES].contains(&of) && step == 0)
         || (is_of_a_step(of, phase) && record["step"].as_u64().is_none_or(|of| of > step))
 }
 
 /// Whether records `of` this name are of the steps of `phase`, as those of the phase itself, so that a run that goes on makes the later
 /// ones again.
 pub(crate) fn is_of_a_step(of: &str, phase: &str) -> bool {
-    ["spike", "checkpoint", phase].contains(&of)
+    ["spike", "checkpoint", FEATURES, phase].contains(&of)
 }
 
 /// Writes one line; the error is [`Error::Write`].
@@ -115,7 +116,7 @@ pub fn read_metrics(path: &Path) -> Result<Measured> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Accuracy, PixelQuality, StepReport, TokenAccuracy, TokenizerQuality};
+    use crate::{Accuracy, FeatureReport, PixelQuality, StepReport, TokenAccuracy, TokenizerQuality};
     use beit_tokenizer::Usage;
 
     #[test]
@@ -123,12 +124,20 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("metrics.jsonl");
         let line = |phase: &str, step: u64| format!("{{\"phase\":\"{phase}\",\"step\":{step}}}\n");
-        let before =
-            [line("tokenizer", 9), line("checkpoint", 2), line("pretrain", 4), line("checkpoint", 4)]
-                .concat();
+        let before = [
+            ("tokenizer", 9),
+            ("features", 0),
+            ("checkpoint", 2),
+            ("pretrain", 4),
+            ("features", 4),
+            ("checkpoint", 4),
+        ]
+        .map(|(phase, step)| line(phase, step))
+        .concat();
         let after = [
             line("checkpoint", 6),
             line("pretrain", 6),
+            line("features", 6),
             line("evaluate_tokens", 0),
             "{\"phase\":\"pre".to_owned(),
         ]
@@ -142,7 +151,7 @@ mod tests {
         let report = StepReport { phase: "pretrain", step: 6, ..Default::default() };
         metrics.record(&Record::Step(&report)).expect("the disk has room");
         let measured = read_metrics(&path).expect("it is there");
-        assert_eq!((measured.records.len(), measured.broken), (5, vec![]));
+        assert_eq!((measured.records.len(), measured.broken), (7, vec![]));
         Metrics::resume(&path, "pretrain", 0).expect("it can be written");
         assert_eq!(std::fs::read_to_string(&path).expect("it is there"), line("tokenizer", 9));
     }
@@ -163,8 +172,18 @@ mod tests {
             repeated: 0.25,
             pixels: Some(pixels),
         };
+        let features = FeatureReport {
+            of: "pretrain",
+            step: 3,
+            images: [8, 4],
+            pixels: Some(0.25),
+            blocks: vec![0.5, 0.75, 0.5],
+            average: Some(vec![0.25]),
+            seconds: 2.0,
+        };
         let records = [
             Record::Step(&report),
+            Record::Features(&features),
             Record::Tokens { split: "test", tokens: &TokenAccuracy::default() },
             Record::Checkpoint {
                 of: "finetune",
@@ -181,6 +200,7 @@ mod tests {
         records.iter().try_for_each(|record| metrics.record(record)).expect("the disk has room");
         let want = [
             r#"{"phase":"finetune","step":3,"total":0,"epoch":0,"loss":0.0,"lr":0.0,"images_per_second":0.0,"data_wait":0.0,"kl":0.5}"#,
+            r#"{"average_best_block":1,"average_best_layer":0.25,"average_blocks":{"average_block_1":0.25},"average_last_layer":0.25,"best_block":2,"best_layer":0.75,"blocks":{"block_1":0.5,"block_2":0.75,"block_3":0.5},"images":[8,4],"last_layer":0.5,"of":"pretrain","phase":"features","pixels":0.25,"seconds":2.0,"step":3}"#,
             r#"{"phase":"evaluate_tokens","split":"test","tokens":{"accuracy":0.0,"content_accuracy":0.0,"content_majority":0.0,"content_patches":0,"loss":0.0,"majority":0.0,"nearest_visible":0.0,"patches":0,"position_majority":0.0}}"#,
             r#"{"best":2,"metric":"loss","of":"finetune","phase":"checkpoint","split":"validation","step":3,"value":0.5}"#,
             r#"{"phase":"tokenizer_quality","quality":{"counts":[2,0,2],"explained_by_position":0.5,"explained_variance":0.75,"images":2,"majority":0.5,"mean_absolute_error":0.25,"perplexity":2.0,"position_majority":0.5,"repeated":0.25,"used":2,"vocab":3},"split":"test"}"#,
@@ -188,7 +208,7 @@ mod tests {
         ];
         let found = std::fs::read_to_string(&path).expect("it was written");
         assert_eq!(found.lines().collect::<Vec<_>>(), want);
-        assert_eq!(read_metrics(&path).expect("it was written").records.len(), 5);
+        assert_eq!(read_metrics(&path).expect("it was written").records.len(), 6);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a run measures, in one type.
 
 use crate::evaluation::Accuracy;
+use crate::features::FeatureReport;
 use crate::pixel_error::PixelError;
 use crate::progress::StepReport;
 use crate::segmentation::PixelAccuracy;
@@ -18,6 +19,8 @@ pub enum Record<'a> {
     Step(&'a StepReport),
     /// A step that was not taken: `spike`.
     Spike(&'a Spike),
+    /// Frozen features of the model in training: `features`.
+    Features(&'a FeatureReport),
     /// Masked image modelling on images that were held out: `evaluate_tokens`.
     Tokens {
         /// Which images.
@@ -89,6 +92,7 @@ impl Serialize for Record<'_> {
                 // By the steps that are done when it is left out, as reports count them.
                 json!({ "phase": "spike", "step": spike.step + 1, "of": spike.phase, "spike": spike })
             }
+            Self::Features(report) => report.line(),
             Self::Tokens { split, tokens } => {
                 json!({ "phase": "evaluate_tokens", "split": split, "tokens": tokens })
             }

@@ -138,6 +138,28 @@ impl Labelled {
         Ok(Self { source, indices, held_out, split })
     }
 
+    /// Some training images to learn from and some others to judge by, at most so many, equally many of each class and drawn by the seed.
+    /// Those that judge are of the images that `validation` holds out.
+    ///
+    /// # Errors
+    ///
+    /// Images without labels, or too few of them.
+    pub(crate) fn few(
+        source: &Arc<dyn Source>,
+        [learnt, judging]: [usize; 2],
+        validation_share: f64,
+        seed: u64,
+    ) -> Result<[Vec<usize>; 2]> {
+        let all = training_labels(source.as_ref())?;
+        let Validation { train, held_out } = validation(&all, validation_share)?;
+        let drawn = |from: Vec<usize>, most: usize| -> Result<Vec<usize>> {
+            let labels: Vec<u32> = from.iter().map(|&index| all[index]).collect();
+            let some = stratified_subset(&labels, most.min(from.len()), seed)?;
+            Ok(some.into_iter().map(|i| from[i]).collect())
+        };
+        Ok([drawn(train, learnt)?, drawn(held_out, judging)?])
+    }
+
     /// The images that are learnt from, and those that judge.
     pub(crate) fn sources(&self) -> [Arc<dyn Source>; 2] {
         let train = Part::new(Arc::clone(&self.source), self.indices.clone());

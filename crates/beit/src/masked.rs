@@ -131,7 +131,7 @@ impl MaskedModel {
     ///
     /// Settings that no mask can follow.
     pub fn draw_mask(&self, settings: &MaskSettings, seed: u64) -> Result<Vec<bool>> {
-        Ok(draw(&settings.masker(self.config.vit.grid())?, seed, 0))
+        Ok(mask_of(&settings.masker(self.config.vit.grid())?, seed, 0))
     }
 
     /// Masks an image and draws what the model makes of it.
@@ -189,7 +189,7 @@ impl MaskedModel {
         let masker = mask.masker(self.config.vit.grid())?;
         let mut rows: [Vec<Image>; 5] = Default::default();
         for (index, image) in decodable(source, spread(source.len(), count, seed), watch) {
-            let seen = self.reconstruct(&image, &draw(&masker, seed, index as u64), tokenizer)?;
+            let seen = self.reconstruct(&image, &mask_of(&masker, seed, index as u64), tokenizer)?;
             let columns = [seen.original, seen.masked, seen.tokenized, seen.nearest, seen.predicted];
             rows.iter_mut().zip(columns).for_each(|(row, image)| row.push(image));
         }
@@ -223,13 +223,13 @@ pub fn write_masks(
     let masker = mask.masker(grid)?;
     let images = decodable(source, 0..source.len(), watch).take(32);
     let masked = images
-        .map(|(index, image)| greyed(&preprocessing.view(&image), &draw(&masker, 0, index as u64), grid));
+        .map(|(index, image)| greyed(&preprocessing.view(&image), &mask_of(&masker, 0, index as u64), grid));
     let masked: Vec<Image> = masked.collect();
     write_grid(path, &masked.chunks(8).map(<[_]>::to_vec).collect::<Vec<_>>())
 }
 
 /// The mask of image `index` of a source.
-pub(crate) fn draw(masker: &Masker, seed: u64, index: u64) -> Vec<bool> {
+pub(crate) fn mask_of(masker: &Masker, seed: u64, index: u64) -> Vec<bool> {
     let mut mask = vec![false; masker.cells()];
     masker.fill(&mut sample_rng(seed, 0, index, Purpose::Sample), &mut mask);
     mask

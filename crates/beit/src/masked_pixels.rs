@@ -4,7 +4,7 @@ use crate::device::{Device, Work};
 use crate::error::{Result, unfit};
 use crate::load::{Opened, PixelModel};
 use crate::loaders::{decodable, spread};
-use crate::masked::draw;
+use crate::masked::mask_of;
 use crate::on::On;
 use crate::picture::{Grid, from_planes, greyed};
 use crate::progress::Watch;
@@ -116,7 +116,7 @@ impl DrawingModel {
     ///
     /// Settings that no mask can follow.
     pub fn draw_mask(&self, settings: &MaskSettings, seed: u64) -> Result<Vec<bool>> {
-        Ok(draw(&settings.masker(self.config.grid())?, seed, 0))
+        Ok(mask_of(&settings.masker(self.config.grid())?, seed, 0))
     }
 
     /// Masks an image: what the model would see without a mask, the same with its masked patches grey, with each of them a copy of the
@@ -187,7 +187,7 @@ impl DrawingModel {
         let masker = mask.masker(self.config.grid())?;
         let mut rows: [Vec<Image>; 4] = Default::default();
         for (index, image) in decodable(source, spread(source.len(), count, seed), watch) {
-            let seen = self.reconstruct(&image, &draw(&masker, seed, index as u64))?;
+            let seen = self.reconstruct(&image, &mask_of(&masker, seed, index as u64))?;
             rows.iter_mut().zip(seen).for_each(|(row, image)| row.push(image));
         }
         Grid::new(rows).beside(RECONSTRUCTION).write(path)

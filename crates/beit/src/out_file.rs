@@ -1,8 +1,7 @@
 //! Files that a user names to be written: nothing is replaced that was not asked for, or that this program does not write there.
 
 use crate::error::{Error, Result, setting};
-use crate::picture;
-use crate::report::GENERATOR;
+use crate::picture::{self, GENERATOR};
 use beit_weights::{TensorFile, check_writable};
 use std::fs::File;
 use std::io::Read;
@@ -17,6 +16,8 @@ pub enum Contents {
     Array,
     /// A PNG that this program drew.
     Picture,
+    /// Curves that this program drew, as SVG.
+    Curves,
     /// A page that shows runs.
     Page,
 }
@@ -31,6 +32,7 @@ impl Contents {
             }),
             Self::Array => begins(path, 6).starts_with(b"\x93NUMPY"),
             Self::Picture => picture::is_drawn(&begins(path, 128)),
+            Self::Curves => begins(path, 128).starts_with(format!("<!-- {GENERATOR} -->").as_bytes()),
             Self::Page => String::from_utf8_lossy(&begins(path, 128)).contains(GENERATOR),
         }
     }

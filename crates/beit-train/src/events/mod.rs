@@ -52,10 +52,10 @@ impl Events {
         }
     }
 
-    /// The first step that is written anew: of the phase that goes on the one after those that are done, of others all. It is the rule
-    /// of [`Metrics::resume`](crate::Metrics::resume).
+    /// The first step that is written anew: of the phase that goes on the one after those that are done, of one that begins and of others
+    /// all. It is the rule of [`Metrics::resume`](crate::Metrics::resume).
     fn first_new(&self, phase: &str) -> u64 {
-        if is_of_a_step(phase, &self.phase) { self.begun + 1 } else { 0 }
+        if self.begun > 0 && is_of_a_step(phase, &self.phase) { self.begun + 1 } else { 0 }
     }
 
     fn file(&mut self, phase: String) -> Result<&mut EventFile> {

@@ -1,6 +1,7 @@
 //! Small images in a grid, as a PNG, with words and colours.
 
 mod canvas;
+pub(crate) mod chart;
 mod colours;
 mod grid;
 
@@ -10,11 +11,12 @@ pub use grid::{Cell, Grid};
 
 use crate::error::{Error, Result};
 use crate::files;
-use beit_data::{Image, Samples};
+use beit_data::{Filter, Image, Samples};
 use canvas::Canvas;
 use flate2::Crc;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
+use std::borrow::Cow;
 use std::path::Path;
 
 /// Writes rows of images, as they are [shown](Image::shown), without words.
@@ -35,6 +37,8 @@ fn write_png(path: &Path, image: &Image) -> Result<()> {
     files::write(path, &signed(&bytes))
 }
 
+/// By which files are known to be written here.
+pub(crate) const GENERATOR: &str = "BEiT in Rust";
 /// The text of a PNG by which it is known to be drawn here: key and value.
 const SOFTWARE: &[u8] = b"Software\0BEiT in Rust";
 /// Where the first chunk of a PNG ends, which has the sizes.
@@ -68,6 +72,17 @@ pub(crate) fn from_planes(planes: &[f32], [height, width]: [usize; 2], share: im
         _ => (0..shown * area).map(|i| value(i, 65_535.0) as u16).collect::<Vec<_>>().into(),
     };
     Image::of_channels(height, width, shown, samples)
+}
+
+/// An image whose longer side has at most so many pixels.
+pub(crate) fn at_most(image: &Image, side: usize) -> Cow<'_, Image> {
+    let [height, width] = image.size();
+    let longer = height.max(width);
+    if longer <= side {
+        return Cow::Borrowed(image);
+    }
+    let smaller = |of: usize| (of * side).div_ceil(longer);
+    Cow::Owned(image.resize([smaller(height), smaller(width)], Filter::Bicubic))
 }
 
 /// Paints the masked patches of a `[rows, cols]` grid grey.
@@ -113,6 +128,13 @@ mod tests {
         let read = Image::open(&path).expect("a PNG");
         assert_eq!(read.pixels()[..3], [canvas::BACKGROUND; 3]);
         assert!(!is_drawn(b"\x89PNG"));
+    }
+
+    #[test]
+    fn large_images_become_smaller() {
+        let image = Image::from_grey(30, 200, &[9; 6000]);
+        assert_eq!(at_most(&image, 100).size(), [15, 100]);
+        assert!(matches!(at_most(&image, 200), Cow::Borrowed(_)));
     }
 
     #[test]

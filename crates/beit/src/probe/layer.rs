@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 const C_OF_PIXELS: f64 = 0.05;
 const C_OF_FEATURES: f64 = 1.0;
 
+/// What pixels are called among features.
+pub(super) const PIXELS: &str = "pixels";
+
 /// Features of the images to learn from and of those that judge.
 pub(super) struct Layer {
     name: String,
@@ -37,6 +40,13 @@ pub struct ProbedLayer {
     /// Whether it came to its end, of a logistic regression.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub converged: Option<bool>,
+}
+
+impl ProbedLayer {
+    /// Or of a block.
+    pub(crate) fn is_of_pixels(&self) -> bool {
+        self.features == PIXELS
+    }
 }
 
 impl Layer {
@@ -70,7 +80,7 @@ impl Layer {
                 .collect()
         };
         let (train, test) = (kept(train), kept(test));
-        Self { name: "pixels".to_owned(), width, train, test, of_pixels: true }
+        Self { name: PIXELS.to_owned(), width, train, test, of_pixels: true }
     }
 
     fn standardised(mut self) -> Result<Self> {

@@ -1,5 +1,7 @@
 //! What features are worth: judges that learn from frozen features and labels, on every layer of a model and on the pixels.
 
+mod again;
+mod curve;
 mod knn;
 mod layer;
 mod lbfgs;
@@ -7,11 +9,14 @@ mod logistic;
 mod rows;
 mod seen;
 
+pub(crate) use again::{Again, Few};
 pub use knn::knn;
 pub(crate) use knn::neighbours;
 pub use layer::ProbedLayer;
 pub use logistic::{LogisticRegression, LogisticSettings};
 pub use rows::{Rows, standardise};
+
+pub use beit_train::Peak;
 
 use crate::device::Device;
 use crate::error::{Result, setting, unfit};
@@ -24,6 +29,7 @@ use crate::run::data_stamp;
 use crate::settings::{Batches, DataSettings, HeldOutSettings, ModelSettings, OpenSettings, Sides};
 use beit_data::{Bands, MAX_DECODED_BYTES, Preprocessing, Split};
 use beit_vit::{Config, Preset};
+use beit_weights::Model;
 use layer::Layer;
 use seen::{Look, LookThrough, Sight};
 use serde::Serialize;
@@ -89,6 +95,14 @@ pub enum Judge {
 }
 
 impl Judge {
+    /// What a person calls it.
+    fn name(&self) -> String {
+        match self {
+            Self::Knn { k } => format!("{k} nearest neighbours"),
+            Self::Linear { .. } => "logistic regression".to_owned(),
+        }
+    }
+
     /// Refuses numbers that no judge can have.
     ///
     /// # Errors
@@ -115,6 +129,7 @@ impl Judge {
 /// ```
 pub struct Probe {
     model: Option<String>,
+    names_tokens: bool,
     data: String,
     split: HeldOut,
     pool: ProbePool,
@@ -130,6 +145,8 @@ pub struct Probe {
 pub struct Probed {
     /// The model's name, if one was looked through.
     pub model: Option<String>,
+    /// Whether it was trained to name the tokens of masked patches, and nothing after that.
+    pub names_tokens: bool,
     /// The source.
     pub data: String,
     /// Who judged.
@@ -187,13 +204,14 @@ impl Probe {
         let (team, sources) = (device.team(), images.sources());
         let stamps = sources.each_ref().map(|source| data_stamp(source.as_ref()));
         team.same(&stamps.join("; "), |first, other| format!("its data are {other}, in rank 0 {first}"))?;
-        let look = Look { sources, loading: &loading, team, most_bytes: MOST_BYTES };
+        let look = Look { sources, loading: &loading, team, most_bytes: Some(MOST_BYTES) };
         let sight = match (&opened, name) {
             (Some(opened), Some(name)) => through_model(name, opened, *pool, look, device)?,
             _ => without_model(open, data.bands(), &look)?,
         };
         Ok(Self {
             model: name.map(str::to_owned),
+            names_tokens: opened.is_some_and(|opened| matches!(opened.checkpoint.model(), Model::Mim(_))),
             data: data.data.clone(),
             split: images.split,
             pool: *pool,
@@ -219,6 +237,7 @@ impl Probe {
         }
         Ok(Probed {
             model: self.model.clone(),
+            names_tokens: self.names_tokens,
             data: self.data.clone(),
             judge: *judge,
             pool: self.pool,
@@ -231,20 +250,17 @@ impl Probe {
 }
 
 impl Probed {
-    /// A heading and a line each for pixels and blocks, for a person.
+    /// A heading, a line each for pixels and blocks, and what the blocks' accuracies say, for a person.
     #[must_use]
     pub fn table(&self) -> String {
-        let judge = match self.judge {
-            Judge::Knn { k } => format!("{k} nearest neighbours"),
-            Judge::Linear { .. } => "logistic regression".to_owned(),
-        };
-        let (labels, split, images) = (self.labels, &self.split, self.images);
+        let (judge, labels, split, images) = (self.judge.name(), self.labels, &self.split, self.images);
         let mut text = format!(
             "{judge}, {labels} labels, {split} accuracy on {images} images\nfeatures   width  accuracy"
         );
         for ProbedLayer { features, width, accuracy, .. } in &self.layers {
             text += &format!("\n{features:9} {width:6}    {accuracy:.4}");
         }
+        self.explained().into_iter().for_each(|sentence| text += &format!("\n{sentence}"));
         text
     }
 }
@@ -291,7 +307,7 @@ pub(crate) fn pixels_baseline(
     let loading = Loading { watch: Watch::silent(), ..loading.clone() };
     // It is done by one process.
     let team = &Team::alone();
-    let look = Look { sources, loading: &loading, team, most_bytes: usize::MAX };
+    let look = Look { sources, loading: &loading, team, most_bytes: Some(usize::MAX) };
     let sight = look.see(preprocessing, &mut |_| Ok(Vec::new()))?;
     let labels = sight.labels();
     let pixels = Layer::of_pixels(&sight);

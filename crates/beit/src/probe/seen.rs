@@ -56,22 +56,39 @@ pub(super) struct Look<'a> {
     pub(super) loading: &'a Loading,
     /// Who shares the images, batch by batch.
     pub(super) team: &'a Team,
-    /// Bytes of pixels that may be kept.
-    pub(super) most_bytes: usize,
+    /// Bytes of pixels that may be kept; nothing where none are wanted.
+    pub(super) most_bytes: Option<usize>,
 }
 
 /// Makes the features of all layers of a batch: `[B, C, H, W]` to `[B, width]` each.
 type Layers<'a> = dyn FnMut(&[f32]) -> Result<Vec<Vec<f32>>> + 'a;
 
 impl Look<'_> {
+    /// Every image once, through a model of this name.
+    pub(super) fn through<O: Ops>(
+        &self,
+        ops: &O,
+        vit: &Vit<O::Tensor>,
+        (name, pool): (&str, ProbePool),
+        preprocessing: Preprocessing,
+    ) -> Result<Sight> {
+        let width = if pool == ProbePool::ClsMean { 2 } else { 1 } * vit.config().width;
+        self.see(preprocessing, &mut |pixels| {
+            let features = layers(ops, vit, pool, pixels)?;
+            let image = |row| format!("image {} of a batch", row + 1);
+            features.iter().try_for_each(|x| Error::unless_finite(name, "features", x, width, image))?;
+            Ok(features)
+        })
+    }
+
     /// Every image once.
     pub(super) fn see(&self, preprocessing: Preprocessing, layers: &mut Layers<'_>) -> Result<Sight> {
         let (size, [train, test]) = (preprocessing.size, &self.sources);
         let channels = preprocessing.normalise.channels.count();
         let pixels = (train.len() + test.len()).saturating_mul(size[0] * size[1]);
         let bytes = pixels.saturating_mul(channels).saturating_mul(size_of::<u16>());
-        let keep = bytes <= self.most_bytes;
-        if !keep {
+        let keep = self.most_bytes.is_some_and(|most| bytes <= most);
+        if !keep && self.most_bytes.is_some() {
             self.loading.watch.note(&format!("pixels are left out: they would take {bytes} bytes"));
         }
         let (train, test) = (
@@ -147,13 +164,7 @@ impl Work for LookThrough<'_> {
         look.loading.watch.note(&format!("preprocessing: {preprocessing}"));
         let model = format!("{} seen as {preprocessing}", crate::checksum::parameters(&**ops, &vit)?);
         look.team.same(&model, |first, other| format!("its model is {other}, in rank 0 {first}"))?;
-        look.see(preprocessing, &mut |pixels| {
-            let features = layers(&**ops, &vit, pool, pixels)?;
-            let width = if pool == ProbePool::ClsMean { 2 } else { 1 } * vit.config().width;
-            let image = |row| format!("image {} of a batch", row + 1);
-            features.iter().try_for_each(|x| Error::unless_finite(name, "features", x, width, image))?;
-            Ok(features)
-        })
+        look.through(&**ops, &vit, (name, pool), preprocessing)
     }
 }
 

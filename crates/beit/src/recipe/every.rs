@@ -28,6 +28,7 @@ pub(super) fn pretrain() -> PretrainSettings {
         average: average(),
         guard: guard(),
         best: BestSettings { keep_best: Some(BestMetric::TokenAccuracy) },
+        probe_every: Some(1000),
         ..Default::default()
     }
 }

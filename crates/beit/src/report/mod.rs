@@ -1,6 +1,6 @@
 //! A page that shows a run, or several beside one another: one file of HTML with everything in it.
 
-mod chart;
+mod features;
 mod history;
 mod in_run;
 mod names;
@@ -11,15 +11,13 @@ pub(crate) use in_run::{Page, draw};
 
 use crate::error::{Result, setting, unfit};
 use crate::files;
+use crate::picture::chart::COLOURS;
 use crate::run::{REPORT, SETTINGS};
 use history::History;
 use std::path::{Path, PathBuf};
 
-/// By which a page is known to be written here.
-pub(crate) const GENERATOR: &str = "BEiT in Rust";
-
 /// As many runs as there are colours that everybody can tell apart.
-pub const MOST_RUNS: usize = chart::COLOURS.len();
+pub const MOST_RUNS: usize = COLOURS.len();
 
 /// Where the page of these runs is written if no place is named: into a run, or of several to the present folder. A run writes it by
 /// itself, so that it may be replaced there.
@@ -88,6 +86,7 @@ mod tests {
             json!({ "phase": HOSTILE, "step": 2, HOSTILE: 0.5, "loss": 2.5 }).to_string(),
             "{\"phase\":".to_owned(),
             json!({ "phase": HOSTILE, "step": 4, HOSTILE: 1e308, "loss": 1.5 }).to_string(),
+            json!({ "phase": "features", "step": 0, "best_layer": 0.5, "blocks": { "block_1": 0.5, HOSTILE: 0.25 } }).to_string(),
             json!({ "phase": "evaluate", "accuracy": { HOSTILE: 0.25 } }).to_string(),
             json!({ "phase": "tokenizer_quality", "quality": { "counts": [3, 0, 5] } }).to_string(),
         ];
@@ -95,6 +94,7 @@ mod tests {
         fs::write(run.join("pictures").join(format!("{HOSTILE}.png")), "no picture").expect("a file");
         let picture = image::RgbImage::new(3, 2);
         picture.save(run.join("pictures/reconstruction.png")).expect("a picture");
+        picture.save(run.join("pictures/step-0000020.png")).expect("a picture");
         run
     }
 
@@ -109,11 +109,15 @@ mod tests {
             assert!(!page.contains("<b>") && !page.contains("&\""), "{page}");
             assert!(page.matches("&lt;b&gt;&amp;&quot;").count() >= 8, "{page}");
             assert!(
-                page.contains("metrics.jsonl: 1 of 5 lines are not whole") && page.contains("line 2"),
+                page.contains("metrics.jsonl: 1 of 6 lines are not whole") && page.contains("line 2"),
                 "{page}"
             );
             assert!(page.contains(".png is not shown") && page.contains("data:image/png;base64,"), "{page}");
-            assert!(page.contains("Use of the codebook") && page.matches("<svg ").count() == 3, "{page}");
+            assert!(page.contains("Use of the codebook") && page.matches("<svg ").count() == 5, "{page}");
+            // On its own a run has what is judged on one chart; of several each measure has one.
+            let alone = page.contains(">Accuracy over blocks") && page.contains("best block");
+            assert!(alone == (runs.len() == 1) && page.contains("judged on the way"), "{page}");
+            assert!(page.contains("While it learnt") && page.contains("after 20 steps"), "{page}");
             assert!(
                 !page.contains("<script") && !page.replace("http://www.w3.org/2000/svg", "").contains("http")
             );

@@ -14,7 +14,7 @@ pub(super) struct Named {
 pub(super) const HIDDEN: [&str; 2] = ["epoch", "best"];
 
 /// Key, title, what it is, and what stands at the axis, in the order of the page.
-const MEASURES: [(&str, &str, &str, &str); 13] = [
+const MEASURES: [(&str, &str, &str, &str); 16] = [
     ("loss", "Loss", "mean since the last report", "loss"),
     ("accuracy", "Accuracy", "share of predictions that are right", "share"),
     ("miou", "Mean intersection over union", "", "share"),
@@ -22,6 +22,9 @@ const MEASURES: [(&str, &str, &str, &str); 13] = [
     ("pixel-error", "Error of masked pixels", "mean squared difference", "error"),
     ("baseline", "Baseline", "accuracy that needs no model", "share"),
     ("gap", "Gap", "share of the way from the baseline to 1", "share"),
+    ("best_layer", "Best block", "accuracy with its frozen features", "share"),
+    ("last_layer", "Last block", "accuracy with its frozen features", "share"),
+    ("pixels", "Pixels", "accuracy without a model", "share"),
     ("lr", "Learning rate", "of the last step", "rate"),
     ("grad_norm", "Norm of the gradients", "before clipping", "norm"),
     ("images_per_second", "Throughput", "", "images a second"),
@@ -43,9 +46,10 @@ pub(super) fn named(name: &str) -> Named {
 }
 
 /// Key and title, in the order of the page.
-const PHASES: [(&str, &str); 9] = [
+const PHASES: [(&str, &str); 10] = [
     ("tokenizer", "Training of the tokenizer"),
     ("pretrain", "Pre-training"),
+    ("features", "What is learnt, judged on the way"),
     ("finetune", "Fine-tuning"),
     ("checkpoint", "Checkpoints, on images that were held out"),
     ("spike", "Steps that were left out"),

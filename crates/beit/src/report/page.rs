@@ -1,8 +1,11 @@
 //! The page. Whatever comes from a file is escaped by the macro that writes it.
 
-use super::chart::{self, Axes, COLOURS};
+use super::features;
 use super::history::History;
 use super::names::{self, Named};
+use super::picture::Picture;
+use crate::picture::GENERATOR;
+use crate::picture::chart::{self, Axes, COLOURS, Curve};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use std::collections::BTreeSet;
 
@@ -19,7 +22,7 @@ pub(super) fn page(runs: &[History]) -> String {
         html lang="en" {
             head {
                 meta charset="utf-8";
-                meta name="generator" content=(super::GENERATOR);
+                meta name="generator" content=(GENERATOR);
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (title) }
                 style { (PreEscaped(STYLE)) }
@@ -100,48 +103,59 @@ fn results(runs: &[History]) -> Markup {
 fn curves(runs: &[History]) -> Markup {
     let mut all: Vec<_> =
         runs.iter().flat_map(|run| run.curves.keys()).collect::<BTreeSet<_>>().into_iter().collect();
-    all.retain(|(_, name)| !names::HIDDEN.contains(&name.as_str()));
+    all.retain(|(phase, name)| {
+        !names::HIDDEN.contains(&name.as_str()) && (phase != features::PHASE || !features::is_hidden(name))
+    });
     all.sort_by_key(|(phase, name)| {
         (names::phase_order(phase), phase.as_str(), names::order(name), name.as_str())
     });
     html! {
         @for of_phase in all.chunk_by(|one, next| one.0 == next.0) {
             h2 { (names::phase(&of_phase[0].0)) }
-            div.charts { @for of in of_phase { (curve(runs, of)) } }
+            @match runs {
+                [run] if of_phase[0].0 == features::PHASE => (features::charts(run)),
+                _ => div.charts { @for of in of_phase { (curve(runs, of)) } },
+            }
         }
     }
 }
 
-fn curve(runs: &[History], of: &(String, String)) -> Markup {
+fn curve<'r>(runs: &'r [History], of: &(String, String)) -> Markup {
     let Named { title, about, unit } = names::named(&of.1);
-    let curves: Vec<_> =
-        runs.iter().enumerate().filter_map(|(i, run)| Some((i, run.curves.get(of)?.as_slice()))).collect();
+    let curve = |(colour, run): (usize, &'r History)| {
+        Some(Curve { colour, points: run.curves.get(of)?, ..Curve::default() })
+    };
+    let curves: Vec<_> = runs.iter().enumerate().filter_map(curve).collect();
+    let svg = chart::draw(&Axes { x: "steps", y: unit, ..Axes::default() }, &curves);
+    figure(&title, about, svg, (runs.len() > 1).then(|| key(runs)))
+}
+
+/// A chart, its title, what it is, and which colour is which run.
+pub(super) fn figure(title: &str, about: &str, svg: Option<String>, key: Option<Markup>) -> Markup {
     html! {
         figure {
             figcaption { (title) @if !about.is_empty() { " " small { (about) } } }
-            @match chart::draw(&Axes { x: "steps", y: unit }, &curves) {
+            @match svg {
                 Some(svg) => (PreEscaped(svg)),
                 None => p { "No value of it is finite." },
             }
-            @if runs.len() > 1 { (key(runs)) }
+            @if let Some(key) = key { (key) }
         }
     }
 }
 
 /// How evenly visual tokens are used: the share of each, commonest first.
 fn codebook(runs: &[History]) -> Markup {
-    let shares: Vec<(usize, Vec<(f64, f64)>)> =
-        runs.iter().enumerate().map(|(i, run)| (i, shares(&run.tokens))).collect();
-    let curves: Vec<_> = shares.iter().map(|(i, shares)| (*i, shares.as_slice())).collect();
+    let shares: Vec<Vec<(f64, f64)>> = runs.iter().map(|run| shares(&run.tokens)).collect();
+    let of = |(colour, points)| Curve { colour, points, ..Curve::default() };
+    let curves: Vec<_> = shares.iter().map(Vec::as_slice).enumerate().map(of).collect();
+    let axes = Axes { x: "visual tokens, commonest first", y: "share of patches", ..Axes::default() };
+    let about = "on images that were held out; tokens that do not occur are left out";
     html! {
-        @if let Some(svg) = chart::draw(&Axes { x: "visual tokens, commonest first", y: "share of patches" }, &curves) {
+        @if let Some(svg) = chart::draw(&axes, &curves) {
             h2 { "Use of the codebook" }
             div.charts {
-                figure {
-                    figcaption { "Share of each visual token " small { "on images that were held out; tokens that do not occur are left out" } }
-                    (PreEscaped(svg))
-                    @if runs.len() > 1 { (key(runs)) }
-                }
+                (figure("Share of each visual token", about, Some(svg), (runs.len() > 1).then(|| key(runs))))
             }
         }
     }
@@ -153,15 +167,27 @@ fn shares(counts: &[u64]) -> Vec<(f64, f64)> {
 }
 
 fn pictures(run: &History, named: bool) -> Markup {
+    let (on_the_way, others): (Vec<_>, Vec<_>) =
+        run.pictures.iter().partition(|picture| picture.after.is_some());
     html! {
-        @if !run.pictures.is_empty() {
-            h2 { "Pictures" @if named { " of " (run.name) } }
-            @for picture in &run.pictures {
-                figure {
-                    figcaption { (picture.name) }
-                    img alt=(format!("{} of the run", picture.name)) width=(picture.width) height=(picture.height) src=(picture.data);
-                }
+        @for (heading, pictures) in [("While it learnt", on_the_way), ("Pictures", others)] {
+            @if !pictures.is_empty() {
+                h2 { (heading) @if named { " of " (run.name) } }
+                div.pictures { @for shown in pictures { (picture(shown)) } }
             }
+        }
+    }
+}
+
+fn picture(picture: &Picture) -> Markup {
+    let title = match picture.after {
+        Some(step) => format!("after {step} steps"),
+        None => picture.name.clone(),
+    };
+    html! {
+        figure {
+            figcaption { (title) }
+            img alt=(format!("{} of the run", picture.name)) width=(picture.width) height=(picture.height) src=(picture.data);
         }
     }
 }

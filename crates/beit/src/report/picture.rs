@@ -1,5 +1,6 @@
 //! The pictures of a run, as they stand within a page.
 
+use crate::run::step_of;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use image::{ImageFormat, ImageReader};
@@ -13,6 +14,8 @@ const LARGEST: u64 = 8 << 20;
 pub(super) struct Picture {
     /// The name of its file, without the ending.
     pub(super) name: String,
+    /// Steps that were done, of one that was drawn on the way.
+    pub(super) after: Option<u64>,
     pub(super) width: u32,
     pub(super) height: u32,
     /// The whole file, as an address.
@@ -47,6 +50,6 @@ impl Picture {
         let reader = ImageReader::with_format(Cursor::new(&bytes), ImageFormat::Png);
         let (width, height) = reader.into_dimensions().map_err(|error| error.to_string())?;
         let data = format!("data:image/png;base64,{}", STANDARD.encode(&bytes));
-        Ok(Self { name: name.to_owned(), width, height, data })
+        Ok(Self { name: name.to_owned(), after: step_of(path), width, height, data })
     }
 }

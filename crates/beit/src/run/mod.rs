@@ -4,6 +4,7 @@
 mod checkpoints;
 mod lock;
 mod machine;
+mod on_the_way;
 mod parts;
 mod paths;
 mod place;
@@ -13,6 +14,7 @@ mod replaced;
 pub(crate) use checkpoints::{checkpoint_of, newest};
 pub use lock::FolderLock;
 pub(crate) use lock::Lock;
+pub(crate) use on_the_way::step_of;
 pub(crate) use parts::{LOGS, METRICS, PICTURES, REPORT, SETTINGS};
 pub use record::merged;
 pub(crate) use record::{Recorded, data_stamp, training_stamp};

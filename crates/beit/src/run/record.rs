@@ -38,7 +38,7 @@ struct Computed {
 
 /// Settings that change no number of a step: a run may go on with others. The name of a tokenizer may change as long as its
 /// parameters, whose checksum is compared, do not.
-const FREE: [&str; 19] = [
+const FREE: [&str; 20] = [
     "out",
     "overwrite",
     "report_every",
@@ -53,6 +53,7 @@ const FREE: [&str; 19] = [
     "shard_optimiser",
     "accept_tokenizer",
     "measure_images",
+    "probe_every",
     "tokenizer",
     "device",
     "kernel",

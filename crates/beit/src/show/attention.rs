@@ -7,7 +7,7 @@ use crate::error::{Error, Result, setting};
 use crate::load::Opened;
 use crate::memory;
 use crate::on::On;
-use crate::picture::{Cell, Grid, coloured, framed};
+use crate::picture::{Cell, Grid, at_most, coloured, framed};
 use crate::progress::Watch;
 use crate::settings::{OpenSettings, PointSettings, ShownSettings};
 use beit_data::{Image, Preprocessing};
@@ -134,6 +134,17 @@ impl AttentionMaps {
         Ok(maps)
     }
 
+    /// The last block of a transformer that is on a device already.
+    pub(crate) fn on<O: Ops + 'static>(
+        ops: &Rc<O>,
+        vit: Vit<O::Tensor>,
+        (preprocessing, device): (Preprocessing, &Device),
+    ) -> Self {
+        let (block, config) = (vit.blocks.len(), vit.config().clone());
+        let engine = Rc::new(On::new(ops, vit));
+        Self { engine, name: "the model".into(), config, block, preprocessing, device: device.clone() }
+    }
+
     /// Rows and columns of patches.
     #[must_use]
     pub fn grid(&self) -> [usize; 2] {
@@ -159,6 +170,14 @@ impl AttentionMaps {
         let of =
             |(query, &patch)| Attended { patch, heads: (0..heads).map(|head| row(head, query)).collect() };
         Ok(patches.iter().enumerate().map(of).collect())
+    }
+
+    /// What one patch, in a frame, looks at, by the mean over the heads, over the image in grey: of at most so many pixels a side.
+    pub(crate) fn map(&self, image: &Image, patch: usize, side: usize) -> Result<Image> {
+        let view = self.preprocessing.view(image);
+        let attended = &self.attend(image, &[patch])?[0];
+        let map = mapped(&at_most(&view, side), &attended.mean(), self.grid()).image;
+        Ok(framed(&map, patch, self.grid()))
     }
 
     /// Writes a picture, a row for each query: the image with the patch of the query in a frame, and over the image in grey what it looks
@@ -218,14 +237,16 @@ impl ShownQuery {
 
 /// The framed image, the mean, every head.
 fn row(view: &Image, query: Image, caption: &str, attended: &Attended, grid: [usize; 2]) -> Vec<Cell> {
-    let map = |probabilities: &[f32]| {
-        let patches = &probabilities[1..];
-        let most = patches.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
-        let shares: Vec<f32> = patches.iter().map(|p| p / most).collect();
-        Cell::new(coloured(view, &shares, grid), format!("to {most:.3}"))
-    };
-    let heads = attended.heads.iter().map(|head| map(head));
-    [Cell::new(query, caption), map(&attended.mean())].into_iter().chain(heads).collect()
+    let heads = attended.heads.iter().map(|head| mapped(view, head, grid));
+    [Cell::new(query, caption), mapped(view, &attended.mean(), grid)].into_iter().chain(heads).collect()
+}
+
+/// Probabilities `[T]` over an image, stretched to the greatest of a patch.
+fn mapped(view: &Image, probabilities: &[f32], grid: [usize; 2]) -> Cell {
+    let patches = &probabilities[1..];
+    let most = patches.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
+    let shares: Vec<f32> = patches.iter().map(|p| p / most).collect();
+    Cell::new(coloured(view, &shares, grid), format!("to {most:.3}"))
 }
 
 struct Open<'a> {
@@ -247,8 +268,6 @@ impl Work for Open<'_> {
         }
         // What comes after it would be work for nothing.
         vit.blocks.truncate(block);
-        let config = vit.config().clone();
-        let engine = Rc::new(On::new(ops, vit));
-        Ok(AttentionMaps { engine, name: name.into(), config, block, preprocessing, device: device.clone() })
+        Ok(AttentionMaps { name: name.into(), ..AttentionMaps::on(ops, vit, (preprocessing, device)) })
     }
 }

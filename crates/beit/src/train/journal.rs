@@ -3,6 +3,7 @@
 //! Of several processes each goes through all of it, and rank 0 alone writes.
 
 use super::best::{Best, Standing};
+use super::onlooker::Onlooker;
 use super::recorder::Recorder;
 use crate::checksum;
 use crate::error::{Error, Result};
@@ -47,6 +48,9 @@ pub(super) enum Occasion {
 /// Saves what a trainer has, and says where.
 pub(super) type Keep<'k, 'j, O, K> =
     dyn FnMut(&mut Journal<'j>, &Trainer<'_, O, K>, Occasion) -> Result<PathBuf> + 'k;
+
+/// How a run saves, and what is kept.
+type Kept<'k, 'b, O, K> = (&'k RunSettings, &'k mut Best<'b, O, K>);
 
 /// When a run returns from its steps.
 struct Pauses<'a> {
@@ -133,7 +137,7 @@ impl<'a> Journal<'a> {
         &mut self,
         trainer: &mut Trainer<'_, O, K>,
         loader: &Loader<K::Sample>,
-        (settings, best): (&RunSettings, &mut Best<'_, O, K>),
+        ((settings, best), onlooker): (Kept<'_, '_, O, K>, &mut dyn Onlooker<O, K>),
         save: impl Fn(&Trainer<'_, O, K>, Option<&Standing>, &Path) -> Result<()>,
     ) -> Result<PathBuf> {
         let total = trainer.recipe.hyper.schedule.total;
@@ -148,9 +152,12 @@ impl<'a> Journal<'a> {
             }
         };
         let mut all = |journal: &mut Self| {
-            journal.train_to(total, trainer, loader, settings, &mut keep)?;
+            journal.train_to(total, trainer, loader, (settings, &mut *onlooker), &mut keep)?;
             trainer.collect(&mut *journal.team.ranks())?;
-            keep(journal, trainer, Occasion::Due)
+            let saved = keep(journal, trainer, Occasion::Due)?;
+            onlooker.saved(journal, trainer);
+            journal.draw();
+            Ok(saved)
         };
         let ended = all(self);
         self.told(ended)
@@ -170,13 +177,13 @@ impl<'a> Journal<'a> {
     }
 
     /// Trains up to step `end`, and has `keep` save on the way: after so many steps where that is asked for, else by time; also when it
-    /// is to stop, and when the data fail.
+    /// is to stop, and when the data fail. The onlooker looks before that, so that what it measured belongs to what is saved.
     pub(super) fn train_to<O: Ops + 'static, K: Task<O>>(
         &mut self,
         end: u64,
         trainer: &mut Trainer<'_, O, K>,
         loader: &Loader<K::Sample>,
-        settings: &RunSettings,
+        (settings, onlooker): (&RunSettings, &mut dyn Onlooker<O, K>),
         keep: &mut Keep<'_, 'a, O, K>,
     ) -> Result<()> {
         let (phase, total) = (trainer.task.phase(), trainer.recipe.hyper.schedule.total);
@@ -184,25 +191,20 @@ impl<'a> Journal<'a> {
         self.same_model(trainer)?;
         let (mut between, mut saved_at) = (LEAST_BETWEEN, trainer.optimiser.steps());
         let mut due = Instant::now() + between;
+        onlooker.look(self, trainer)?;
         loop {
-            let until = settings.next_stop(saved_at, end);
-            let ended = self.steps(trainer, loader, until, by_time.then_some(due));
-            let left_out = match ended {
-                Ok(()) => false,
-                Err(error) => {
-                    if !self.leaves_out(trainer, loader, keep, &error)? {
-                        self.rescue(trainer, saved_at, keep, &error);
-                        return Err(error);
-                    }
-                    true
-                }
-            };
+            let save_at = settings.next_stop(saved_at, end);
+            let until = onlooker.next(trainer.optimiser.steps()).map_or(save_at, |next| next.min(save_at));
+            if let Err(error) = self.steps(trainer, loader, until, by_time.then_some(due))
+                && !self.leaves_out(trainer, loader, keep, &error)?
+            {
+                self.rescue(trainer, saved_at, keep, &error);
+                return Err(error);
+            }
+            onlooker.look(self, trainer)?;
             let step = trainer.optimiser.steps();
             // A step that was left out counts like one that was taken, and may be the one after which something is due.
-            if left_out
-                && step < until
-                && !self.team.any(self.watch.stops() || by_time && Instant::now() >= due)?
-            {
+            if step < save_at && !self.team.any(self.watch.stops() || by_time && Instant::now() >= due)? {
                 continue;
             }
             self.same_model(trainer)?;
@@ -212,6 +214,8 @@ impl<'a> Journal<'a> {
             let saving = Instant::now();
             trainer.collect(&mut *self.team.ranks())?;
             let saved = keep(self, trainer, Occasion::Due)?;
+            onlooker.saved(self, trainer);
+            self.draw();
             between = LEAST_BETWEEN.max(saving.elapsed() * COSTS);
             (saved_at, due) = (step, Instant::now() + between);
             if self.stops()? {
@@ -232,7 +236,6 @@ impl<'a> Journal<'a> {
             save(trainer, best.standing.as_ref(), &checkpoint)?;
             let best = best.step().map(|step| self.run.checkpoint(step));
             self.run.set_last(&checkpoint, best.as_deref(), settings.keep)?;
-            self.draw();
         }
         Ok(checkpoint)
     }
@@ -275,6 +278,7 @@ impl<'a> Journal<'a> {
             match keep(self, trainer, Occasion::Failure) {
                 Ok(saved) => {
                     self.run.stays();
+                    self.draw();
                     let saved = saved.display();
                     self.watch.note(&format!(
                         "saved before it ends: {saved}; --resume --out {dir} goes on from there"

@@ -5,6 +5,7 @@ mod best;
 mod finetune;
 mod init;
 mod journal;
+mod onlooker;
 mod planned;
 mod pretrain;
 mod rate;

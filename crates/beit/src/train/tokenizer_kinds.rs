@@ -212,13 +212,13 @@ impl Job<'_> {
         }
         // Beyond these steps it was found to go somewhere.
         if attempt == Attempt::First && trainer.optimiser.steps() <= early {
-            journal.train_to(early, &mut trainer, &loader, self.run, &mut attempt.keep())?;
+            journal.train_to(early, &mut trainer, &loader, (self.run, &mut ()), &mut attempt.keep())?;
             if self.is_uniform(&trainer, &loader)? {
                 attempt = Attempt::Slower;
                 trainer = self.begin_again(ops, device, (config, recipe), journal)?;
             }
         }
-        journal.train_to(total, &mut trainer, &loader, self.run, &mut attempt.keep())?;
+        journal.train_to(total, &mut trainer, &loader, (self.run, &mut ()), &mut attempt.keep())?;
         Ok(trainer.params)
     }
 

@@ -70,7 +70,6 @@ impl Attempt {
                     let text = serde_json::to_vec(&self).map_err(std::io::Error::other);
                     text.and_then(|text| std::fs::write(&path, text)).map_err(Error::file("write", &path))
                 })?;
-                journal.draw();
             }
             Ok(folder)
         }

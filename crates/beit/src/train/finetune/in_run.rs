@@ -55,7 +55,7 @@ impl Finetuning {
         let mut journal = Journal::open(&mut run, watch, team, "finetune", trainer.optimiser.steps())?;
         let mut best = Best::new(settings.best, (journal.run, watch), self.images.split.to_string(), judge)?;
         let kept = (&settings.run, &mut best);
-        let checkpoint = journal.train_to_the_end(trainer, loader, kept, save)?;
+        let checkpoint = journal.train_to_the_end(trainer, loader, (kept, &mut ()), save)?;
         let (best, metrics) = (best.answer(journal.run), journal.metrics);
         Ok(Trained { run, metrics, checkpoint, best })
     }

@@ -1,5 +1,6 @@
 //! The course of a run, whatever its goal.
 
+use super::glances::Glances;
 use super::goal::Goal;
 use super::{Pretrained, Pretraining, Samples};
 use crate::device::Device;
@@ -41,12 +42,17 @@ impl<'a, O: Ops + 'static, G: Goal<O>> Course<'a, O, G> {
             self.resume(&mut trainer, newest)?;
         }
         let left = trainer.recipe.hyper.schedule.total.saturating_sub(trainer.optimiser.steps());
+        let mut step = None;
         if left > 0 {
             let of = device.team().shard().of;
-            let step = trainer.step_time(loader)? / u32::try_from(of).unwrap_or(u32::MAX);
-            job.watch.note(&duration_sentence(left, step));
+            let took = trainer.step_time(loader)? / u32::try_from(of).unwrap_or(u32::MAX);
+            job.watch.note(&duration_sentence(left, took));
+            step = Some(took);
         }
-        let ended = self.to_the_end(&mut trainer, journal)?;
+        let seen = newest.is_some().then(|| trainer.optimiser.steps());
+        let here = (&*journal.run, self.loading);
+        let mut glances = Glances::new(job, (self.ops, device), self.goal, here, (seen, step))?;
+        let ended = self.to_the_end(&mut trainer, journal, &mut glances)?;
         let (params, ()) = trainer.into_model();
         self.finish(params, journal, ended)
     }
@@ -71,6 +77,7 @@ impl<'a, O: Ops + 'static, G: Goal<O>> Course<'a, O, G> {
         &self,
         trainer: &mut Trainer<'a, O, G::Task<'a>>,
         journal: &mut Journal<'_>,
+        glances: &mut Glances<'_, O, G>,
     ) -> Result<(PathBuf, Option<BestCheckpoint>)> {
         let Self { job, device, goal, loader, loading, .. } = *self;
         let (settings, watch) = (&job.settings, &job.watch);
@@ -89,7 +96,7 @@ impl<'a, O: Ops + 'static, G: Goal<O>> Course<'a, O, G> {
         };
         let mut best = Best::new(settings.best, (journal.run, watch), split.to_string(), &mut judge)?;
         let kept = (&settings.run, &mut best);
-        let checkpoint = journal.train_to_the_end(trainer, loader, kept, save)?;
+        let checkpoint = journal.train_to_the_end(trainer, loader, (kept, glances), save)?;
         Ok((checkpoint, best.answer(journal.run)))
     }
 

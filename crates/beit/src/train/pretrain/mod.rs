@@ -1,12 +1,15 @@
 //! Masked image modelling.
 
 mod course;
+mod features;
+mod glances;
 mod goal;
 mod job;
 mod pixels;
 mod rate;
 mod recovered;
 mod settings;
+mod snapshots;
 mod start;
 mod tokens;
 
@@ -23,6 +26,7 @@ use crate::error::Result;
 use crate::load;
 use crate::loaders::Loading;
 use crate::memory::{self, Planned};
+use crate::probe::Few;
 use crate::progress::Watch;
 use crate::ranks::Predicted;
 use crate::ranks::cluster::Step;
@@ -59,6 +63,8 @@ pub struct Pretraining {
     masker: Masker,
     hyper: Hyper,
     source: Arc<dyn Source>,
+    /// By which features are judged, where that is asked for.
+    few: Option<Few>,
     watch: Watch,
 }
 
@@ -102,6 +108,7 @@ impl Pretraining {
         settings.training.check_frozen(vit.depth, settings.init.as_deref())?;
         let source = settings.data.open(Split::Train)?;
         watch.notes_of_training(source.as_ref(), &settings.data);
+        let few = settings.few(&source, watch)?;
         if settings.init.is_none() {
             settings.model.settle_statistics(&settings.data, source.as_ref(), watch)?;
         }
@@ -123,7 +130,19 @@ impl Pretraining {
             advise(&settings.model, source.as_ref(), watch);
         }
         let watch = watch.clone();
-        Ok(Self { settings, config, start, codebook, tokenizer, preprocessing, masker, hyper, source, watch })
+        Ok(Self {
+            settings,
+            config,
+            start,
+            codebook,
+            tokenizer,
+            preprocessing,
+            masker,
+            hyper,
+            source,
+            few,
+            watch,
+        })
     }
 
     /// One sentence about model, data and length, for a person.

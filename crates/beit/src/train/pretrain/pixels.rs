@@ -1,6 +1,6 @@
 //! Towards pixels: the paper's ablation of visual tokens (§3.3).
 
-use super::goal::Goal;
+use super::goal::{Artist, Goal, Seen};
 use super::{Pretraining, Recovered, Samples};
 use crate::device::Device;
 use crate::error::Result;
@@ -11,6 +11,7 @@ use beit_data::Source;
 use beit_heads::PixelMim;
 use beit_ops::prelude::*;
 use beit_train::{Communicator, MaskedPixels, evaluate_pixel_errors};
+use beit_vit::Vit;
 use beit_weights::save_pixel_mim;
 use std::path::Path;
 use std::rc::Rc;
@@ -22,6 +23,10 @@ pub(super) struct Pixels;
 impl<O: Ops + 'static> Goal<O> for Pixels {
     type Params = PixelMim<O::Tensor>;
     type Task<'t> = MaskedPixels;
+
+    fn vit(params: &PixelMim<O::Tensor>) -> &Vit<O::Tensor> {
+        &params.vit
+    }
 
     fn task(&self, job: &Pretraining) -> MaskedPixels {
         let (recompute, recover) = (job.settings.training.recompute, job.settings.objective.recover.into());
@@ -52,6 +57,19 @@ impl<O: Ops + 'static> Goal<O> for Pixels {
         let loaded = beit_weights::load_pixel_mim(ops, dir)?;
         same_model(dir, loaded.params.vit.config(), params.vit.config())?;
         Ok(loaded.params)
+    }
+
+    fn artist(
+        &self,
+        job: &Pretraining,
+        (ops, _): (&Rc<O>, &Device),
+        params: PixelMim<O::Tensor>,
+    ) -> Box<Artist> {
+        let model = DrawingModel::on(ops, PixelModel { params, preprocessing: job.preprocessing });
+        Box::new(move |image, mask| {
+            let [original, masked, _, predicted] = model.reconstruct(image, mask)?;
+            Ok(Seen { original, masked, predicted: Some(predicted) })
+        })
     }
 
     fn draw(

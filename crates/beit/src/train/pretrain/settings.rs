@@ -1,19 +1,22 @@
 use super::start::Start;
-use crate::error::{Result, setting};
+use crate::error::{Place, Result, setting};
 use crate::load;
+use crate::probe::Few;
+use crate::progress::Watch;
 use crate::settings::number::within;
 use crate::settings::{
     AverageSettings, BestMetric, BestSettings, CropSettings, DataSettings, GuardSettings, LoadSettings,
     MaskSettings, MeasureSettings, ModelSettings, ObjectiveSettings, OptimisationSettings, RunSettings,
     TargetKind, TokenizerKind,
 };
-use beit_data::Preprocessing;
+use beit_data::{Preprocessing, Source};
 use beit_mask::Masker;
 use beit_train::Recover;
 use beit_vit::Config;
 use beit_weights::Checkpoint;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Which model is pre-trained, on what, and how.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -70,6 +73,10 @@ pub struct PretrainSettings {
     #[cfg_attr(feature = "clap", command(flatten))]
     #[serde(flatten)]
     pub best: BestSettings,
+    /// Judge the frozen features of every block before the first step, after every so many, and after the last: by the 10 nearest of up
+    /// to 1,000 training images with labels, on up to 500 others. Test images are not looked at, and training stays the same to the bit
+    #[cfg_attr(feature = "clap", arg(long, value_name = "N"))]
+    pub probe_every: Option<u64>,
     /// The views.
     #[cfg_attr(feature = "clap", command(flatten))]
     #[serde(flatten)]
@@ -106,6 +113,7 @@ impl Default for PretrainSettings {
             accept_tokenizer: false,
             measure: MeasureSettings::default(),
             best: BestSettings::default(),
+            probe_every: None,
             crop: CropSettings::default(),
             colour_jitter: None,
             average: AverageSettings::default(),
@@ -133,6 +141,11 @@ impl PretrainSettings {
                 "--colour-jitter {jitter}: expected pictures in RGB of 8 bits, not --channels; give 0, or leave it out"
             );
         }
+        if self.probe_every == Some(0) {
+            setting!(
+                "--probe-every 0: expected a number of steps, at least 1; leave it out to judge no features"
+            );
+        }
         within("--colour-jitter", "a jitter", jitter, 0.0..=10.0)
     }
 
@@ -152,6 +165,19 @@ impl PretrainSettings {
     /// Patches of an image that are predicted, where so many of them are masked.
     pub(crate) fn predicted(&self, vit: &Config, masker: &Masker) -> usize {
         Recover::from(self.objective.recover).predicted(vit.patches(), masker.config().target)
+    }
+
+    /// The images by which features are judged, where that is asked for.
+    pub(super) fn few(&self, source: &Arc<dyn Source>, watch: &Watch) -> Result<Option<Few>> {
+        let Some(every) = self.probe_every else { return Ok(None) };
+        let of = || format!("--probe-every {every}, which needs images with classes, of {}", self.data.data);
+        let few = Few::of(source, self.training.seed).at(of)?;
+        let ([learnt, judging], k) = (few.images(), few.neighbours());
+        watch.note(&format!(
+            "--probe-every {every}: features are judged by the {k} nearest of {learnt} labelled training images, on {judging} others; the \
+             model learns from no label"
+        ));
+        Ok(Some(few))
     }
 
     /// How pictures become pixels. A run that goes on has written that down.

@@ -1,6 +1,6 @@
 //! Towards visual tokens: masked image modelling as the paper has it.
 
-use super::goal::Goal;
+use super::goal::{Artist, Goal, Seen};
 use super::{Pretraining, Recovered, Samples};
 use crate::any_tokenizer::AnyTokenizer;
 use crate::device::Device;
@@ -8,6 +8,7 @@ use crate::error::{Result, unfit};
 use crate::load::{self, MimModel};
 use crate::loaders::Loading;
 use crate::masked::MaskedModel;
+use crate::picture::greyed;
 use crate::tokenizer::Tokenizer;
 use crate::train::tokenizer::{REMEDIES, sentence};
 use crate::train::tokenizer_kinds::Job as TokenizerJob;
@@ -19,6 +20,7 @@ use beit_tokenizer::{Codebook, VisualTokens};
 use beit_train::{
     Communicator, MaskedImages, Record, Sink, TokenizerQuality, evaluate_tokens, token_baselines,
 };
+use beit_vit::Vit;
 use beit_weights::save_mim;
 use std::path::Path;
 use std::rc::Rc;
@@ -34,6 +36,10 @@ pub(super) struct Tokens<O: Ops> {
 impl<O: Ops + 'static> Goal<O> for Tokens<O> {
     type Params = Mim<O::Tensor>;
     type Task<'t> = MaskedImages<'t, AnyTokenizer<O::Tensor>>;
+
+    fn vit(params: &Mim<O::Tensor>) -> &Vit<O::Tensor> {
+        &params.vit
+    }
 
     fn task(&self, job: &Pretraining) -> Self::Task<'_> {
         let (recompute, recover) = (job.settings.training.recompute, job.settings.objective.recover.into());
@@ -64,6 +70,30 @@ impl<O: Ops + 'static> Goal<O> for Tokens<O> {
         let loaded = beit_weights::load_mim(ops, dir)?;
         same_model(dir, &loaded.params.config(), &params.config())?;
         Ok(loaded.params)
+    }
+
+    fn artist(
+        &self,
+        job: &Pretraining,
+        (ops, device): (&Rc<O>, &Device),
+        params: Mim<O::Tensor>,
+    ) -> Box<Artist> {
+        let (preprocessing, grid) = (job.preprocessing, job.config.vit.grid());
+        let door = Tokenizer::on(ops, &self.tokenizer, device);
+        let model = MaskedModel::on(ops, MimModel { params, preprocessing });
+        Box::new(move |image, mask| {
+            if door.draws() {
+                let seen = model.reconstruct(image, mask, &door)?;
+                return Ok(Seen {
+                    original: seen.original,
+                    masked: seen.masked,
+                    predicted: Some(seen.predicted),
+                });
+            }
+            let view = preprocessing.view(image);
+            let masked = greyed(&view, mask, grid);
+            Ok(Seen { original: view.shown().into_owned(), masked, predicted: None })
+        })
     }
 
     fn draw(

@@ -1,15 +1,21 @@
-//! Curves as SVG. No text of a file gets into one: names stand beside it, in the page.
+//! Curves as SVG. No text of a file gets into one: names of runs stand beside it, in the page.
 
+use super::GENERATOR;
+use crate::error::{Result, unfit};
+use crate::files;
 use plotters::prelude::*;
+use std::path::Path;
 
 /// The palette of Okabe and Ito, which people with any kind of colour vision can tell apart, without the yellow, which is too light for
 /// a line on white.
-pub(super) const COLOURS: [&str; 7] =
+pub(crate) const COLOURS: [&str; 7] =
     ["#0072b2", "#d55e00", "#009e73", "#000000", "#cc79a7", "#e69f00", "#56b4e9"];
 const SIDES: (u32, u32) = (480, 280);
 /// In what plotters calls points: 15 pixels.
 const FONT: (&str, u32) = ("sans-serif", 19);
 const GRID: RGBColor = RGBColor(221, 221, 221);
+/// Length of the line beside the name of a curve.
+const SAMPLE: i32 = 18;
 /// Between two of so many points no eye sees a difference.
 const MOST_POINTS: usize = 400;
 /// With so few points each of them is shown.
@@ -18,20 +24,36 @@ const FEW: usize = 24;
 const LARGEST: f64 = 1e30;
 const LEAST_SPAN: f64 = 1e-3;
 
-/// What is drawn on the axes.
-pub(super) struct Axes {
-    pub(super) x: &'static str,
-    pub(super) y: &'static str,
+/// What stands at the axes, and above them.
+#[derive(Default)]
+pub(crate) struct Axes<'a> {
+    pub(crate) x: &'static str,
+    pub(crate) y: &'static str,
+    /// Whether whole numbers alone mean something on the lower axis.
+    pub(crate) whole: bool,
+    /// Nothing within a page, which has words of its own.
+    pub(crate) title: &'a str,
 }
 
-/// A curve: the number of its colour, and its points from left to right.
-pub(super) type Curve<'a> = (usize, &'a [(f64, f64)]);
+/// A curve.
+#[derive(Default)]
+pub(crate) struct Curve<'a> {
+    /// The number of its colour.
+    pub(crate) colour: usize,
+    /// From left to right.
+    pub(crate) points: &'a [(f64, f64)],
+    /// What it is called within the picture; nothing where the page says so.
+    pub(crate) name: &'static str,
+    /// Whether it is a level that others are compared with: its points are no measures.
+    pub(crate) level: bool,
+}
 
 /// Draws curves on common axes. None where there is not a point to draw.
-pub(super) fn draw(axes: &Axes, curves: &[Curve<'_>]) -> Option<String> {
-    let curves: Vec<(usize, Vec<(f64, f64)>)> =
-        curves.iter().map(|&(colour, points)| (colour, thinned(points))).collect();
-    let all = || curves.iter().flat_map(|(_, points)| points);
+pub(crate) fn draw(axes: &Axes<'_>, curves: &[Curve<'_>]) -> Option<String> {
+    let thin: Vec<Vec<(f64, f64)>> = curves.iter().map(|curve| thinned(curve.points)).collect();
+    let curves: Vec<Curve<'_>> =
+        curves.iter().zip(&thin).map(|(curve, points)| Curve { points, ..*curve }).collect();
+    let all = || curves.iter().flat_map(|curve| curve.points);
     let x = range(all().map(|point| point.0))?;
     let y = range(all().map(|point| point.1))?;
     let mut svg = String::new();
@@ -40,14 +62,28 @@ pub(super) fn draw(axes: &Axes, curves: &[Curve<'_>]) -> Option<String> {
     Some(svg)
 }
 
+/// Writes curves into a file of their own, that is known to be drawn here.
+///
+/// # Errors
+///
+/// Not a point to draw, or a file that cannot be written.
+pub(crate) fn write(path: &Path, axes: &Axes<'_>, curves: &[Curve<'_>]) -> Result<()> {
+    let Some(svg) = draw(axes, curves) else { unfit!("a picture of no curves") };
+    files::write(path, format!("<!-- {GENERATOR} -->\n{svg}").as_bytes())
+}
+
 fn onto(
     svg: &mut String,
-    axes: &Axes,
+    axes: &Axes<'_>,
     ([left, right], [low, high]): ([f64; 2], [f64; 2]),
-    curves: &[(usize, Vec<(f64, f64)>)],
-) -> Result<(), Box<dyn std::error::Error>> {
+    curves: &[Curve<'_>],
+) -> std::result::Result<(), Box<dyn std::error::Error>> {
     let area = SVGBackend::with_string(svg, SIDES).into_drawing_area();
-    let mut chart = ChartBuilder::on(&area)
+    let mut builder = ChartBuilder::on(&area);
+    if !axes.title.is_empty() {
+        builder.caption(axes.title, FONT);
+    }
+    let mut chart = builder
         .margin(10)
         .x_label_area_size(44)
         .y_label_area_size(88)
@@ -62,15 +98,23 @@ fn onto(
         .y_labels(6)
         .light_line_style(TRANSPARENT)
         .bold_line_style(GRID)
-        .x_label_formatter(&|&x| count(x))
+        .x_label_formatter(&|&x| if axes.whole && x.fract() != 0.0 { String::new() } else { count(x) })
         .y_label_formatter(&|&y| number(y, high - low))
         .draw()?;
-    for (colour, points) in curves {
-        let colour = colour_of(*colour);
-        chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
-        if points.len() <= FEW {
-            chart.draw_series(points.iter().map(|&point| Circle::new(point, 3, colour.filled())))?;
+    for curve in curves {
+        let (points, colour) = (curve.points.iter().copied(), colour_of(curve.colour));
+        let line = chart.draw_series(LineSeries::new(points.clone(), colour.stroke_width(2)))?;
+        if !curve.name.is_empty() {
+            line.label(curve.name)
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + SAMPLE, y)], colour.stroke_width(2)));
         }
+        if curve.points.len() <= FEW && !curve.level {
+            chart.draw_series(points.map(|point| Circle::new(point, 3, colour.filled())))?;
+        }
+    }
+    if curves.iter().any(|curve| !curve.name.is_empty()) {
+        let labels = &mut chart.configure_series_labels();
+        labels.label_font(FONT).background_style(WHITE.mix(0.8)).border_style(GRID).draw()?;
     }
     area.present()?;
     drop(chart);
@@ -143,7 +187,11 @@ fn number(value: f64, span: f64) -> String {
 mod tests {
     use super::*;
 
-    const AXES: Axes = Axes { x: "steps", y: "loss" };
+    const AXES: Axes<'static> = Axes { x: "steps", y: "loss", whole: false, title: "" };
+
+    fn curve(colour: usize, points: &[(f64, f64)]) -> Curve<'_> {
+        Curve { colour, points, ..Curve::default() }
+    }
 
     #[test]
     fn whatever_was_measured_can_be_drawn() {
@@ -158,11 +206,28 @@ mod tests {
             &[(5.0, 1.0), (2.0, -3.0)],
         ];
         for points in all {
-            let svg = draw(&AXES, &[(0, points)]).expect("there is a point");
+            let svg = draw(&AXES, &[curve(0, points)]).expect("there is a point");
             assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"), "{svg}");
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{points:?}: {svg}");
         }
-        assert_eq!(draw(&AXES, &[(0, &[(1.0, f64::NAN)]), (1, &[])]), None);
+        assert_eq!(draw(&AXES, &[curve(0, &[(1.0, f64::NAN)]), curve(1, &[])]), None);
+    }
+
+    #[test]
+    fn names_and_titles_are_in_the_picture() {
+        let points = [(1.0, 0.5), (2.0, 0.75)];
+        let axes = Axes { title: "above", whole: true, ..AXES };
+        let svg = draw(&axes, &[Curve { name: "beside", ..curve(0, &points) }]).expect("two points");
+        let words: Vec<&str> = svg.lines().map(str::trim).filter(|line| !line.starts_with('<')).collect();
+        for word in ["above", "beside", "steps", "1", "2"] {
+            assert!(words.contains(&word), "{word} in {words:?}");
+        }
+        assert!(!words.contains(&"1.5"), "{words:?}");
+        let circles = |level| {
+            let svg = draw(&AXES, &[Curve { level, ..curve(0, &points) }]).expect("two points");
+            svg.matches("<circle").count()
+        };
+        assert_eq!([circles(false), circles(true)], [2, 0]);
     }
 
     #[test]
