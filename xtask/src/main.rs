@@ -2,6 +2,7 @@
 //!
 //! Every verb is a file; this one parses, chooses the device and turns errors into exit codes.
 
+mod ablate;
 mod bench;
 mod compare;
 mod device;
@@ -65,6 +66,7 @@ enum Verb {
     Compare(compare::Args),
     Replay(replay::Args),
     Report(report::Args),
+    Ablate(ablate::Args),
 }
 
 fn main() -> ExitCode {
@@ -88,6 +90,7 @@ fn main() -> ExitCode {
         Verb::Compare(args) => compare::run(&args),
         Verb::Replay(args) => replay::run(&args, &given),
         Verb::Report(args) => report::run(&args),
+        Verb::Ablate(args) => ablate::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

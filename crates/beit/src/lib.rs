@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod ablate;
 mod any_tokenizer;
 mod checksum;
 mod classifier;

@@ -13,11 +13,11 @@ mod replaced;
 
 pub(crate) use checkpoints::{checkpoint_of, newest};
 pub use lock::FolderLock;
-pub(crate) use lock::Lock;
+pub(crate) use lock::{Lock, NAME as LOCK};
 pub(crate) use on_the_way::step_of;
 pub(crate) use parts::{LOGS, METRICS, PICTURES, REPORT, SETTINGS};
 pub use record::merged;
-pub(crate) use record::{Recorded, data_stamp, training_stamp};
+pub(crate) use record::{Recorded, data_stamp, difference, training_stamp};
 
 use crate::error::{Error, Result, setting, unfit};
 use crate::progress::Watch;

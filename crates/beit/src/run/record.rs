@@ -156,7 +156,7 @@ pub(super) fn different(first: &str, other: &str) -> String {
 }
 
 /// A sentence about a setting that is not as it was.
-fn difference(name: &str, was: Option<&Value>, is: Option<&Value>) -> String {
+pub(crate) fn difference(name: &str, was: Option<&Value>, is: Option<&Value>) -> String {
     let text = |value: Option<&Value>| match value {
         Some(Value::String(text)) => text.clone(),
         Some(value) => value.to_string(),

@@ -231,6 +231,12 @@ impl Pretraining {
         device.run(rate::Rate { job: self, images })
     }
 
+    /// Steps of the run.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.hyper.schedule.total
+    }
+
     /// What speaks against the run on this device: memory that there is not.
     ///
     /// # Errors

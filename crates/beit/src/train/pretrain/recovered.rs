@@ -15,7 +15,7 @@ pub enum Recovered {
 
 impl Recovered {
     /// By which the checkpoints of a run are compared.
-    pub(super) fn value(&self) -> f64 {
+    pub(crate) fn value(&self) -> f64 {
         match self {
             Self::Tokens(tokens) => tokens.accuracy,
             Self::Pixels(pixels) => pixels.error,

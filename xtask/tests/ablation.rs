@@ -1,0 +1,87 @@
+//! Ablations: small ones, stopped and gone on with.
+
+mod common;
+
+use common::Place;
+use serde_json::Value;
+use std::fs;
+
+/// Two rows that are pre-trained and one that is not; `scenes` take longest.
+const SMALL: &str = "ablate --data folder:photos --preset tiny --image-size 16 --steps 4 --batch-size 8 --labels 12 --finetune-steps 2 \
+                     --longer 2 --seeds 1";
+
+fn lines(place: &Place, out: &str) -> Vec<Value> {
+    let text = fs::read_to_string(place.path(out).join("results.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn rows_are_judged_once_and_more_are_added() {
+    let place = Place::with_photos();
+    let line = |more: &str| format!("{SMALL} --judges finetune,linear,knn --out all {more}");
+    let done = place.good(&line("--rows pixels,scratch --json")).answer();
+    let rows: Vec<&str> =
+        done["rows"].as_array().unwrap().iter().filter_map(|row| row["row"].as_str()).collect();
+    assert_eq!(rows, ["pixels", "scratch", "pixels of the images"]);
+    let first = lines(&place, "all");
+    // Pre-trained and judged by three; fine-tuned from random values; the pixels of the images by both probes.
+    assert_eq!(first.len(), 4 + 1 + 2, "{first:?}");
+    let table = fs::read_to_string(place.path("all/table.md")).unwrap();
+    assert!(
+        table.contains("| pixels instead of visual tokens |") && table.contains("81.04 | 41.38"),
+        "{table}"
+    );
+    assert!(fs::read_to_string(place.path("all/plot.svg")).unwrap().contains("<circle"));
+
+    // More rows: what is there is not found again.
+    let before =
+        fs::metadata(place.path("all/pixels/seed-0/pretrain/metrics.jsonl")).unwrap().modified().unwrap();
+    place.good(&line("--rows pixels,longer,scratch"));
+    let second = lines(&place, "all");
+    assert_eq!(second[..first.len()], first);
+    assert_eq!(second.len(), first.len() + 4, "{second:?}");
+    let after =
+        fs::metadata(place.path("all/pixels/seed-0/pretrain/metrics.jsonl")).unwrap().modified().unwrap();
+    assert_eq!(before, after);
+    // Twice as long.
+    let steps = |row: &str| {
+        place
+            .metrics(&format!("all/{row}/seed-0/pretrain"))
+            .iter()
+            .filter_map(|of| of["total"].as_u64())
+            .max()
+    };
+    assert_eq!((steps("pixels"), steps("longer")), (Some(4), Some(8)));
+
+    // A line that is lost is found again, to the same bit; the runs it is from go on where they stand.
+    let text = fs::read_to_string(place.path("all/results.jsonl")).unwrap();
+    let (kept, lost): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| !line.contains("\"finetune\""));
+    fs::write(place.path("all/results.jsonl"), format!("{}\n", kept.join("\n"))).unwrap();
+    place.good(&line("--rows pixels,longer,scratch"));
+    let again = fs::read_to_string(place.path("all/results.jsonl")).unwrap();
+    assert!(lost.iter().all(|line| again.contains(line)), "{lost:?}\n{again}");
+
+    let other = line("--rows pixels").replace("--labels 12", "--labels 9");
+    place.bad(1, &other, &["is of another ablation: --labels was 12, is 9"]);
+}
+
+#[test]
+fn what_no_ablation_can_have() {
+    let place = Place::with_photos();
+    place.write("full/note.txt", "mine");
+    place.bad(1, &format!("{SMALL} --out full"), &["something else is in this folder"]);
+    for (given, instead, says) in [
+        ("--seeds 1", "--seeds 0", "--seeds 0: expected 1 to"),
+        ("--longer 2", "--longer 1", "--longer 1: expected more than 1"),
+        ("--labels 12", "--labels 0", "--labels 0: expected at least 1"),
+        ("--image-size 16", "--image-size 14 --patch-size 7 --rows dvae", "row dvae: patches of 7x7"),
+    ] {
+        place.bad(2, &format!("{} --out no", SMALL.replace(given, instead)), &[says]);
+    }
+    place.bad(1, "ablate --data folder:nothing --out no", &["nothing"]);
+    assert!(!place.path("no").exists());
+
+    let plan = place.good(&format!("{SMALL} --rows beit,longer --dry-run --json --out no")).answer();
+    assert_eq!((plan["steps"].as_u64(), plan["images_per_step"].as_u64()), (Some(4 + 8), Some(8)), "{plan}");
+    assert!(!place.path("no").exists());
+}
