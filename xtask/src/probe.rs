@@ -1,8 +1,11 @@
 //! `probe`: what frozen features are worth.
 
+use crate::device;
+use crate::model::ModelArgs;
 use crate::output::{Output, Overwrite};
 use crate::ranks;
 use crate::usage::usage;
+use beit::probe::{AttentionProbeSettings, AttentionProbed};
 use beit::{Contents, DeviceSettings, Judge, OpenSettings, Probe, ProbeSettings, RankSettings};
 use clap::{Args as ClapArgs, Subcommand};
 use std::path::{Path, PathBuf};
@@ -15,6 +18,7 @@ use std::path::{Path, PathBuf};
 pub(crate) enum Verb {
     Knn(Knn),
     Linear(Linear),
+    Attention(AttentionArgs),
 }
 
 /// By a majority of the nearest training images, nearest by the cosine
@@ -48,6 +52,26 @@ pub(crate) struct Linear {
     args: Args,
 }
 
+/// How much of what a patch looks at lies in the object that it is of, beside what needs no learning
+///
+/// An object is all pixels of a class in the mask of a picture. Attention of a patch to itself and to the class token does not count. Beside each
+/// block stand the same model with random weights, attention that is the same everywhere, and such as falls off from the middle of the picture or
+/// from the patch, each of the width that does best.
+#[derive(ClapArgs)]
+#[command(after_help = "Examples:
+  cargo xtask probe attention --model runs/pretrain-001 --data scenes
+  cargo xtask probe attention --model runs/pretrain-001 --data masks:images,masks,classes.txt --objects car,person")]
+pub(crate) struct AttentionArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    settings: AttentionProbeSettings,
+    #[command(flatten)]
+    device: DeviceSettings,
+    #[command(flatten)]
+    output: Output,
+}
+
 #[derive(ClapArgs)]
 struct Args {
     /// Run, checkpoint folder, file, official name or name on the hub; pixels alone where it is left out
@@ -74,6 +98,7 @@ pub(crate) fn run(verb: &Verb) -> anyhow::Result<()> {
     let (judge, args) = match verb {
         Verb::Knn(Knn { k, args }) => (Judge::Knn { k: *k }, args),
         Verb::Linear(Linear { c, args }) => (Judge::Linear { c: *c }, args),
+        Verb::Attention(args) => return attention(args),
     };
     judge.check()?;
     let Args { model, open, settings, picture, overwrite, device, ranks, output } = args;
@@ -91,6 +116,14 @@ pub(crate) fn run(verb: &Verb) -> anyhow::Result<()> {
         }
         member.answer(*output, &probed, &probed.table())
     })
+}
+
+fn attention(args: &AttentionArgs) -> anyhow::Result<()> {
+    let AttentionArgs { model, settings, device, output } = args;
+    let watch = output.watch();
+    let device = device::open(device, &watch)?;
+    let probed = AttentionProbed::of(&model.model, &model.open, settings, &device, &watch)?;
+    output.answer(&probed, &probed.table())
 }
 
 fn is_svg(picture: &Path) -> anyhow::Result<()> {

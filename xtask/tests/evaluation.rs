@@ -200,8 +200,8 @@ fn features() {
     let shapes = [
         ("run", "--layer 1", vec![24, width]),
         ("run", "--pool cls", vec![24, width]),
-        ("run", "--pool none", vec![24, 49, width]),
-        ("tuned", "--layer 2 --pool none", vec![24, 49, width]),
+        ("run", "--pool none", vec![24, 16, width]),
+        ("tuned", "--layer 2 --pool none", vec![24, 16, width]),
         ("tuned", "--pool model", vec![24, width]),
     ];
     for (model, flags, shape) in shapes {

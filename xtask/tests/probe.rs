@@ -34,7 +34,7 @@ fn every_layer_and_the_pixels_are_judged() {
         assert_eq!(found.iter().map(|(name, ..)| name.as_str()).collect::<Vec<_>>(), blocks);
         assert_eq!(
             found.iter().map(|(_, width, _)| *width).collect::<Vec<_>>(),
-            [2352, width, width, width, width]
+            [768, width, width, width, width]
         );
         // Patterns in shades: easy to tell apart by anything.
         assert!(found[0].2 > 0.5, "{outcome}");
@@ -44,7 +44,7 @@ fn every_layer_and_the_pixels_are_judged() {
     assert_eq!(lines[0], "logistic regression, 9 labels, validation accuracy on 12 images", "{table}");
     assert_eq!(lines[1], "features   width  accuracy");
     assert!(
-        lines[2].starts_with("pixels      2352    0.") || lines[2].starts_with("pixels      2352    1."),
+        lines[2].starts_with("pixels      768    0.") || lines[2].starts_with("pixels      768    1."),
         "{table}"
     );
     // What the blocks say, after a line each.
@@ -133,4 +133,33 @@ fn fine_tuning_is_printed_beside_pixels() {
     let tuned = place.good(&format!("{finetune} --validation 0.25 --out other"));
     assert!(tuned.stdout.contains("validation accuracy on 12 images"), "{tuned}");
     assert!(tuned.stdout.contains("\nthe same with logistic regression on pixels: top-1 "), "{tuned}");
+}
+
+#[test]
+fn attention_is_measured_in_objects() {
+    let place = Place::with_photos();
+    place.good(&format!("pretrain {SHORT} --out run"));
+    let probed = place.good("probe attention --model run --data scenes --images 4 --json").answer();
+    let share =
+        |value: &serde_json::Value| value.as_f64().filter(|share| (0.0..=1.0).contains(share)).unwrap();
+    let [uniform, centre, near] = ["uniform", "centre", "near"].map(|name| share(&probed[name]));
+    assert!(uniform < 0.5 && near > uniform && centre > 0.0, "{probed}");
+    let blocks = probed["blocks"].as_array().unwrap();
+    assert_eq!((blocks.len(), probed["images"].as_u64()), (4, Some(4)));
+    // Random weights look everywhere alike, and two steps change little of them.
+    for block in blocks {
+        assert!((share(&block["random"]) - uniform).abs() < 0.05, "{probed}");
+        assert!((share(&block["model"]) - uniform).abs() < 0.2, "{probed}");
+    }
+    place.bad(1, "probe attention --model run --data folder:photos", &["folder:photos", "no masks"]);
+    place.bad(
+        2,
+        "probe attention --model run --data scenes --objects Hat",
+        &["--objects Hat: expected some of ground"],
+    );
+    place.bad(
+        2,
+        "probe attention --model run --data scenes --images 0",
+        &["--images 0: expected at least 1"],
+    );
 }

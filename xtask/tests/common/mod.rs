@@ -19,7 +19,7 @@ use tempfile::TempDir;
 /// Side of the pictures, the tiny preset's.
 pub(crate) const SIDE: u32 = 28;
 /// What makes a run of pre-training short.
-pub(crate) const SHORT: &str = "--data folder:photos --tokenizer-kind dvae --accept-tokenizer --tokenizer-steps 2 --steps 2 --batch-size 8";
+pub(crate) const SHORT: &str = "--data folder:photos --image-size 16 --tokenizer-kind dvae --accept-tokenizer --tokenizer-steps 2 --steps 2 --batch-size 8";
 
 /// A folder that is gone after the test; paths in command lines are relative to it.
 pub(crate) struct Place(TempDir);

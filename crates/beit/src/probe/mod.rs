@@ -1,6 +1,7 @@
 //! What features are worth: judges that learn from frozen features and labels, on every layer of a model and on the pixels.
 
 mod again;
+mod attention;
 mod curve;
 mod knn;
 mod layer;
@@ -10,6 +11,7 @@ mod rows;
 mod seen;
 
 pub(crate) use again::{Again, Few};
+pub use attention::{AttentionMass, AttentionProbeSettings, AttentionProbed};
 pub use knn::knn;
 pub(crate) use knn::neighbours;
 pub use layer::ProbedLayer;

@@ -129,11 +129,11 @@ impl PretrainSettings {
         self.crop.check()?;
         self.average.check()?;
         self.guard.check()?;
-        let measured = match self.objective.predict {
-            TargetKind::Tokens => BestMetric::TokenAccuracy,
-            TargetKind::Pixels => BestMetric::PixelError,
+        let (of, measured) = match self.objective.predict {
+            TargetKind::Tokens => ("pre-training", BestMetric::TokenAccuracy),
+            TargetKind::Pixels => ("pre-training towards pixels", BestMetric::PixelError),
         };
-        self.best.check("such pre-training", &[measured], &self.run)?;
+        self.best.check(of, &[measured], &self.run)?;
         self.check_tokenizer()?;
         let jitter = self.colour_jitter.unwrap_or(0.0);
         if jitter != 0.0 && self.data.bands().is_some() {
