@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Outcome, Place, SHORT};
+use common::{Outcome, Place, short_of_whole_pictures};
 use serde_json::Value;
 
 /// Height of a row of images of the tiny preset, and width of a column.
@@ -29,7 +29,7 @@ fn share(value: &Value, outcome: &Outcome) -> f64 {
 
 fn trained() -> Place {
     let place = Place::with_photos();
-    place.good(&format!("pretrain {SHORT} --out run"));
+    place.good(&format!("pretrain {} --out run", short_of_whole_pictures()));
     place
 }
 

@@ -21,6 +21,11 @@ pub(crate) const SIDE: u32 = 28;
 /// What makes a run of pre-training short.
 pub(crate) const SHORT: &str = "--data folder:photos --image-size 16 --tokenizer-kind dvae --accept-tokenizer --tokenizer-steps 2 --steps 2 --batch-size 8";
 
+/// The same of pictures as they are.
+pub(crate) fn short_of_whole_pictures() -> String {
+    SHORT.replace("--image-size 16 ", "")
+}
+
 /// A folder that is gone after the test; paths in command lines are relative to it.
 pub(crate) struct Place(TempDir);
 
