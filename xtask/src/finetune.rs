@@ -1,7 +1,7 @@
 //! `finetune`: classification and segmentation.
 
 use crate::dry_run::DryRun;
-use crate::output::Output;
+use crate::output::{Output, Shown};
 use crate::pretrain::LOOKED_AT;
 use crate::ranks::{self, Member};
 use crate::recipe::Recipes;
@@ -36,11 +36,13 @@ pub(crate) struct Args {
     #[command(flatten)]
     sums: SumSettings,
     #[command(flatten)]
+    shown: Shown,
+    #[command(flatten)]
     output: Output,
 }
 
 pub(crate) fn run(args: Args, given: &Given) -> anyhow::Result<()> {
-    let (ranks, output) = (args.ranks.clone(), args.output);
+    let (ranks, output) = (args.ranks.clone(), args.shown.with(args.output));
     ranks::run(&ranks, output, |member| train(args, given, member))
 }
 

@@ -5,6 +5,7 @@
 mod ablate;
 mod bench;
 mod compare;
+mod dashboard;
 mod device;
 mod doctor;
 mod dry_run;
@@ -92,6 +93,7 @@ fn main() -> ExitCode {
         Verb::Report(args) => report::run(&args),
         Verb::Ablate(args) => ablate::run(&args),
     };
+    dashboard::close();
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => match error.downcast_ref() {

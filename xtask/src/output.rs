@@ -1,5 +1,6 @@
 //! What a person or a program sees: answers on stdout, everything else on stderr.
 
+use crate::dashboard::{self, Dashboard};
 use beit::{Contents, OutFile, Progress, StepReport, Task, Watch};
 use clap::Args;
 use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressStyle};
@@ -16,11 +17,30 @@ pub(crate) struct Output {
     /// JSON on stdout: a line a report and an answer
     #[arg(long)]
     pub(crate) json: bool,
+    /// Whether the run is shown on the whole terminal.
+    #[arg(skip)]
+    pub(crate) tui: bool,
+}
+
+/// How training is shown.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Shown {
+    /// Show training on the whole terminal: curves, speed, how far it is, the last notes; plain lines where standard error is no terminal
+    #[arg(long)]
+    tui: bool,
+}
+
+impl Shown {
+    /// An answer of a run that is shown so.
+    pub(crate) const fn with(self, output: Output) -> Output {
+        Output { tui: self.tui, ..output }
+    }
 }
 
 impl Output {
     /// The answer of a verb: JSON on stdout where a program reads, else a sentence.
     pub(crate) fn answer(self, value: &impl Serialize, sentence: &str) -> anyhow::Result<()> {
+        dashboard::close();
         let line = if self.json { serde_json::to_string(value)?.into() } else { plain(sentence) };
         match writeln!(std::io::stdout(), "{line}") {
             // Whoever read our answer has heard enough.
@@ -31,7 +51,19 @@ impl Output {
 
     /// Shows progress on the terminal.
     pub(crate) fn watch(self) -> Watch {
-        Watch::new(Terminal { json: self.json, shown: Mutex::default() })
+        let lines = Terminal { json: self.json, bar: Mutex::default() };
+        if !self.tui {
+            return Watch::new(lines);
+        }
+        if !has_bar() {
+            note("--tui: standard error is no terminal; lines follow");
+            return Watch::new(lines);
+        }
+        if self.json && std::io::stdout().is_terminal() {
+            note("--tui: standard output is the terminal too, and has JSON; lines follow");
+            return Watch::new(lines);
+        }
+        Watch::new(Dashboard::new(lines, self.json))
     }
 }
 
@@ -73,34 +105,50 @@ fn is_command(c: char) -> bool {
 
 /// A line for the person who watches. That nobody listens any more is no reason to stop.
 pub(crate) fn note(line: &str) {
+    if dashboard::takes(line) {
+        return;
+    }
     let _ = writeln!(std::io::stderr(), "{}", plain(line));
 }
 
 /// A bar with rate and time left on a terminal; a plain line a report otherwise; JSON lines for a program.
-struct Terminal {
+pub(crate) struct Terminal {
     json: bool,
-    shown: Mutex<Shown>,
+    bar: Mutex<Bar>,
 }
 
-struct Shown {
+struct Bar {
     bar: ProgressBar,
-    /// When training began, and at which step.
-    begin: (Instant, u64),
+    clock: Clock,
     /// Whether the bar stays when it is full.
     stays: bool,
 }
 
-impl Default for Shown {
+impl Default for Bar {
     fn default() -> Self {
-        Self { bar: ProgressBar::hidden(), begin: (Instant::now(), 0), stays: false }
+        Self { bar: ProgressBar::hidden(), clock: Clock::at(0), stays: false }
     }
 }
 
-impl Shown {
-    /// At the speed so far.
-    fn left(&self, step: u64, total: u64) -> Duration {
-        let (begin, done) = self.begin;
-        let steps = step.saturating_sub(done).max(1) as f64;
+/// When training began, and at which step.
+pub(crate) struct Clock(Instant, u64);
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::at(0)
+    }
+}
+
+impl Clock {
+    /// Begins now.
+    pub(crate) fn at(step: u64) -> Self {
+        Self(Instant::now(), step)
+    }
+
+    /// The time from `step` to `total`, at the speed so far.
+    pub(crate) fn left(&self, step: u64, total: u64) -> Duration {
+        let Self(begin, done) = self;
+        let steps = step.saturating_sub(*done).max(1) as f64;
         begin.elapsed().mul_f64(total.saturating_sub(step) as f64 / steps)
     }
 }
@@ -120,9 +168,9 @@ fn has_bar() -> bool {
 }
 
 impl Terminal {
-    fn with(&self, change: impl FnOnce(&mut Shown)) {
+    fn with(&self, change: impl FnOnce(&mut Bar)) {
         // A panic of another thread while it drew leaves a bar that can still be drawn.
-        change(&mut self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        change(&mut self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     }
 }
 
@@ -153,7 +201,7 @@ impl Progress for Terminal {
         };
         self.with(|shown| {
             let bar = if has_bar() { drawn } else { ProgressBar::hidden() };
-            *shown = Shown { bar, begin: (Instant::now(), done), stays };
+            *shown = Bar { bar, clock: Clock::at(done), stays };
         });
     }
 
@@ -167,7 +215,7 @@ impl Progress for Terminal {
 
     fn report(&self, report: &StepReport) {
         if self.json {
-            let _ = writeln!(std::io::stdout(), "{}", serde_json::to_string(report).unwrap_or_default());
+            print_report(report);
         }
         self.with(|shown| {
             if has_bar() {
@@ -176,7 +224,7 @@ impl Progress for Terminal {
                 let StepReport { phase, step, total, .. } = report;
                 note(&format!(
                     "{phase} {step}/{total}, {} left  {}  {}",
-                    HumanDuration(shown.left(*step, *total)),
+                    HumanDuration(shown.clock.left(*step, *total)),
                     measures(report),
                     pace(report)
                 ));
@@ -198,6 +246,11 @@ impl Progress for Terminal {
     }
 }
 
+/// A line for a program.
+pub(crate) fn print_report(report: &StepReport) {
+    let _ = writeln!(std::io::stdout(), "{}", serde_json::to_string(report).unwrap_or_default());
+}
+
 /// How fast it goes, and what the time was spent on besides computing.
 pub(crate) fn pace(report: &StepReport) -> String {
     format!("{:.0} images/s, {}", report.images_per_second, waits(report))
@@ -216,7 +269,8 @@ fn waits(report: &StepReport) -> String {
     }
 }
 
-fn measures(report: &StepReport) -> String {
+/// What was measured.
+pub(crate) fn measures(report: &StepReport) -> String {
     let mut text = format!("loss {:.3}", report.loss);
     if let Some(accuracy) = report.accuracy {
         text += &format!(", accuracy {accuracy:.3}");

@@ -1,7 +1,7 @@
 //! `pretrain`: masked image modelling.
 
 use crate::dry_run::DryRun;
-use crate::output::Output;
+use crate::output::{Output, Shown};
 use crate::ranks::{self, Member};
 use crate::recipe::Recipes;
 use crate::signals;
@@ -42,11 +42,13 @@ pub(crate) struct Args {
     #[command(flatten)]
     cluster: ClusterSettings,
     #[command(flatten)]
+    shown: Shown,
+    #[command(flatten)]
     output: Output,
 }
 
 pub(crate) fn run(args: Args, given: &Given) -> anyhow::Result<()> {
-    let (mut ranks, output) = (args.ranks.clone(), args.output);
+    let (mut ranks, output) = (args.ranks.clone(), args.shown.with(args.output));
     if args.dry_run {
         // Those are imagined.
         ranks.ranks = None;

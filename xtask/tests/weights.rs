@@ -67,7 +67,7 @@ fn layouts(place: &Place) {
         place.good("evaluate --model nameless.safetensors --data folder:numbered --preprocess unilm --json");
     assert_eq!(run.answer()["images"], 24);
     assert!(
-        run.stderr.contains("preprocessing: shorter side to 28, centre 28x28, Bicubic, mean [0.5"),
+        run.stderr.contains("preprocessing: shorter side to 16, centre 16x16, Bicubic, mean [0.5"),
         "{run}"
     );
     // A file under an official name is prepared as that was: the second version has the statistics of ImageNet.

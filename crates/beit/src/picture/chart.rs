@@ -16,6 +16,8 @@ const FONT: (&str, u32) = ("sans-serif", 19);
 const GRID: RGBColor = RGBColor(221, 221, 221);
 /// Length of the line beside the name of a curve.
 const SAMPLE: i32 = 18;
+/// The share of the height of the curves that each name takes above them.
+const ROOM_FOR_A_NAME: f64 = 0.13;
 /// Between two of so many points no eye sees a difference.
 const MOST_POINTS: usize = 400;
 /// With so few points each of them is shown.
@@ -55,7 +57,9 @@ pub(crate) fn draw(axes: &Axes<'_>, curves: &[Curve<'_>]) -> Option<String> {
         curves.iter().zip(&thin).map(|(curve, points)| Curve { points, ..*curve }).collect();
     let all = || curves.iter().flat_map(|curve| curve.points);
     let x = range(all().map(|point| point.0))?;
-    let y = range(all().map(|point| point.1))?;
+    let [low, high] = range(all().map(|point| point.1))?;
+    let names = curves.iter().filter(|curve| !curve.name.is_empty()).count();
+    let y = [low, high + names as f64 * ROOM_FOR_A_NAME * (high - low)];
     let mut svg = String::new();
     // Nothing is written but this text: there is nothing that can fail, and a page without a curve is no reason to lose a run.
     onto(&mut svg, axes, (x, y), &curves).ok()?;
@@ -108,12 +112,14 @@ fn onto(
             line.label(curve.name)
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + SAMPLE, y)], colour.stroke_width(2)));
         }
-        if curve.points.len() <= FEW && !curve.level {
+        // Of one point there is no line.
+        if curve.points.len() <= if curve.level { 1 } else { FEW } {
             chart.draw_series(points.map(|point| Circle::new(point, 3, colour.filled())))?;
         }
     }
     if curves.iter().any(|curve| !curve.name.is_empty()) {
         let labels = &mut chart.configure_series_labels();
+        labels.position(SeriesLabelPosition::UpperLeft);
         labels.label_font(FONT).background_style(WHITE.mix(0.8)).border_style(GRID).draw()?;
     }
     area.present()?;

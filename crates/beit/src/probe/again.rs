@@ -52,6 +52,16 @@ impl Few {
     }
 }
 
+/// How the judge did.
+pub(crate) struct Accuracies {
+    /// To learn from, and to judge by, without those that cannot be decoded.
+    pub(crate) images: [usize; 2],
+    /// With the pixels, if they are not too many.
+    pub(crate) pixels: Option<f64>,
+    /// With each block.
+    pub(crate) blocks: Vec<f64>,
+}
+
 /// How these images are looked at.
 pub(crate) struct Again<'a> {
     few: &'a Few,
@@ -64,22 +74,17 @@ pub(crate) struct Again<'a> {
 
 impl<'a> Again<'a> {
     pub(crate) fn new(few: &'a Few, preprocessing: Preprocessing, loading: &Loading, team: &'a Team) -> Self {
-        // Whoever watches follows the training, and has heard of what cannot be decoded.
-        let loading = Loading { watch: Watch::silent(), ..loading.clone() };
+        // Whoever watches follows the training, which names what cannot be decoded and counts it. Of a few images it may be a large share.
+        let loading = Loading { watch: Watch::silent(), max_bad_share: 1.0, ..loading.clone() };
         Self { few, preprocessing, loading, team, pixels: None }
     }
 
-    /// The accuracy of the pixels, if they are not too many, and of each block of a model. Several processes share the images, and then
-    /// the blocks.
+    /// Judges each block of a model. Several processes share the images, and then the blocks.
     ///
     /// # Errors
     ///
     /// The data, the device, or features that are not finite.
-    pub(crate) fn accuracies<O: Ops>(
-        &mut self,
-        ops: &O,
-        vit: &Vit<O::Tensor>,
-    ) -> Result<(Option<f64>, Vec<f64>)> {
+    pub(crate) fn accuracies<O: Ops>(&mut self, ops: &O, vit: &Vit<O::Tensor>) -> Result<Accuracies> {
         let Self { few, preprocessing, loading, team, pixels } = self;
         let most_bytes = pixels.is_none().then_some(MOST_BYTES);
         let look = Look { sources: few.sources.clone(), loading, team, most_bytes };
@@ -91,6 +96,10 @@ impl<'a> Again<'a> {
         let (of_pixels, of_blocks): (Vec<_>, Vec<_>) =
             team.shared(&Layer::all(sight)?, judged)?.into_iter().partition(|layer| layer.is_of_pixels());
         let of_pixels = of_pixels.first().map(|layer| layer.accuracy);
-        Ok((*pixels.get_or_insert(of_pixels), of_blocks.into_iter().map(|layer| layer.accuracy).collect()))
+        Ok(Accuracies {
+            images: labels.map(|labels| labels.len()),
+            pixels: *pixels.get_or_insert(of_pixels),
+            blocks: of_blocks.into_iter().map(|layer| layer.accuracy).collect(),
+        })
     }
 }

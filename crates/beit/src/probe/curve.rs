@@ -64,7 +64,11 @@ impl Probed {
         if let Some(points) = &level {
             curves.push(Curve { colour: 1, points, name: PIXELS, level: true });
         }
-        let title = format!("{}: block {best_block} {best:.3}, the last {last:.3}", self.judge.name());
+        let judge = self.judge.name();
+        let title = match best_block == blocks {
+            true => format!("{judge}: the last of {blocks} blocks {best:.3}"),
+            false => format!("{judge}: block {best_block} {best:.3}, the last {last:.3}"),
+        };
         chart::write(path, &Axes { x: "block", y: "accuracy", whole: true, title: &title }, &curves)
     }
 

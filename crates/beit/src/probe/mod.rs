@@ -10,7 +10,7 @@ mod logistic;
 mod rows;
 mod seen;
 
-pub(crate) use again::{Again, Few};
+pub(crate) use again::{Accuracies, Again, Few};
 pub use attention::{AttentionMass, AttentionProbeSettings, AttentionProbed};
 pub use knn::knn;
 pub(crate) use knn::neighbours;

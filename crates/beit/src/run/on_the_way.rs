@@ -17,8 +17,8 @@ impl Run {
 
     /// Deletes pictures of steps after `step`, which a run that goes on from there takes again.
     pub(crate) fn forget_pictures_after(&self, step: u64) -> Result<()> {
-        let later = self.pictures_on_the_way()?.into_iter().filter(|(of, _)| *of > step);
-        later.map(|(_, path)| remove(&path)).collect()
+        let mut later = self.pictures_on_the_way()?.into_iter().filter(|(of, _)| *of > step);
+        later.try_for_each(|(_, path)| remove(&path))
     }
 
     /// Deletes pictures until there are few: each time the one whose neighbours are nearest to one another, and never the first or the

@@ -195,13 +195,14 @@ impl<'a> Journal<'a> {
         loop {
             let save_at = settings.next_stop(saved_at, end);
             let until = onlooker.next(trainer.optimiser.steps()).map_or(save_at, |next| next.min(save_at));
-            if let Err(error) = self.steps(trainer, loader, until, by_time.then_some(due))
-                && !self.leaves_out(trainer, loader, keep, &error)?
-            {
+            let looked = match self.steps(trainer, loader, until, by_time.then_some(due)) {
+                Err(error) if !self.leaves_out(trainer, loader, keep, &error)? => Err(error),
+                _ => onlooker.look(self, trainer),
+            };
+            if let Err(error) = looked {
                 self.rescue(trainer, saved_at, keep, &error);
                 return Err(error);
             }
-            onlooker.look(self, trainer)?;
             let step = trainer.optimiser.steps();
             // A step that was left out counts like one that was taken, and may be the one after which something is due.
             if step < save_at && !self.team.any(self.watch.stops() || by_time && Instant::now() >= due)? {

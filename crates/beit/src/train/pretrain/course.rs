@@ -51,7 +51,7 @@ impl<'a, O: Ops + 'static, G: Goal<O>> Course<'a, O, G> {
         }
         let seen = newest.is_some().then(|| trainer.optimiser.steps());
         let here = (&*journal.run, self.loading);
-        let mut glances = Glances::new(job, (self.ops, device), self.goal, here, (seen, step))?;
+        let mut glances = Glances::new(job, (self.ops, device), self.goal, here, (seen, step));
         let ended = self.to_the_end(&mut trainer, journal, &mut glances)?;
         let (params, ()) = trainer.into_model();
         self.finish(params, journal, ended)

@@ -4,7 +4,7 @@ use super::Pretraining;
 use super::goal::Goal;
 use crate::error::Result;
 use crate::loaders::Loading;
-use crate::probe::{Again, Few};
+use crate::probe::{Accuracies, Again, Few};
 use crate::ranks::Team;
 use crate::train::Journal;
 use beit_ops::Ops;
@@ -46,15 +46,16 @@ impl<'a> Features<'a> {
         trainer: &Trainer<'_, O, G::Task<'t>>,
     ) -> Result<FeatureReport> {
         let begun = Instant::now();
-        let (pixels, blocks) = self.again.accuracies(trainer.ops, G::vit(&trainer.params))?;
+        let Accuracies { images, pixels, blocks } =
+            self.again.accuracies(trainer.ops, G::vit(&trainer.params))?;
         let average = match trainer.recipe.ema {
-            Some(_) => Some(self.again.accuracies(trainer.ops, G::vit(trainer.model().0))?.1),
+            Some(_) => Some(self.again.accuracies(trainer.ops, G::vit(trainer.model().0))?.blocks),
             None => None,
         };
         Ok(FeatureReport {
             of: Task::<O>::phase(&trainer.task),
             step: trainer.optimiser.steps(),
-            images: self.few.images(),
+            images,
             pixels,
             blocks,
             average,

@@ -29,15 +29,12 @@ impl<'a, O: Ops + 'static, G: Goal<O>> Glances<'a, O, G> {
         goal: &'a G,
         (run, loading): (&Run, &Loading),
         (seen, step): (Option<u64>, Option<Duration>),
-    ) -> Result<Self> {
-        let leads = !run.follows();
-        if leads {
-            run.forget_pictures_after(seen.unwrap_or(0))?;
-        }
-        Ok(Self {
+    ) -> Self {
+        let snapshots = || Snapshots::new(job, (ops, device), goal, (run, seen.unwrap_or(0)));
+        Self {
             features: Features::asked_for(job, loading, device.team(), (seen, step)),
-            snapshots: leads.then(|| Snapshots::new(job, (ops, device), goal)),
-        })
+            snapshots: (!run.follows()).then(snapshots),
+        }
     }
 }
 

@@ -35,7 +35,14 @@ pub(super) struct Snapshots<'a, O: Ops, G> {
 }
 
 impl<'a, O: Ops + 'static, G: Goal<O>> Snapshots<'a, O, G> {
-    pub(super) fn new(job: &'a Pretraining, (ops, device): (&'a Rc<O>, &'a Device), goal: &'a G) -> Self {
+    /// Of a run that goes on after `step` steps: pictures of later ones go.
+    pub(super) fn new(
+        job: &'a Pretraining,
+        (ops, device): (&'a Rc<O>, &'a Device),
+        goal: &'a G,
+        (run, step): (&Run, u64),
+    ) -> Self {
+        told(job, run.forget_pictures_after(step));
         Self { job, ops, device, goal, images: None, due: None }
     }
 
@@ -48,11 +55,7 @@ impl<'a, O: Ops + 'static, G: Goal<O>> Snapshots<'a, O, G> {
         if !must && self.due.is_some_and(|due| begun < due) {
             return;
         }
-        if let Err(error) = self.write(run, trainer) {
-            self.job
-                .watch
-                .note_once(&format!("pictures on the way are not drawn, and the run goes on: {error}"));
-        }
+        told(self.job, self.write(run, trainer));
         self.due = begun.checked_add(begun.elapsed().max(Duration::from_millis(10)) * COSTS);
     }
 
@@ -105,5 +108,12 @@ impl<'a, O: Ops + 'static, G: Goal<O>> Snapshots<'a, O, G> {
         let images: Vec<_> = decodable(&held_out, indices, &self.job.watch).map(masked).collect();
         self.images = Some(images.clone());
         Ok(images)
+    }
+}
+
+/// Says once what is no reason to end a run.
+fn told(job: &Pretraining, done: Result<()>) {
+    if let Err(error) = done {
+        job.watch.note_once(&format!("pictures on the way are not drawn, and the run goes on: {error}"));
     }
 }
