@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Named, Place, SHORT, floats, integers, mask, read_json, write_tensors};
+use common::{Named, Place, floats, integers, mask, read_json, short_of_whole_pictures, write_tensors};
 use safetensors::Dtype;
 use std::fs;
 
@@ -12,7 +12,7 @@ const FINETUNE: &str = "--data folder:photos --steps 2 --batch-size 8";
 /// With `run`, a run of pre-training, and `tuned`, a classifier.
 fn place_with_runs() -> Place {
     let place = Place::with_photos();
-    place.good(&format!("pretrain {SHORT} --out run"));
+    place.good(&format!("pretrain {} --out run", short_of_whole_pictures()));
     place.good(&format!("finetune --init run {FINETUNE} --out tuned"));
     place
 }
@@ -71,7 +71,8 @@ fn another_model() {
         ("--patch-size 2", &["--patch-size was not given, is [2, 2]"]),
     ];
     for (flags, says) in resume {
-        place.bad(1, &format!("pretrain {SHORT} --resume --out run {flags}"), says);
+        let resume = format!("pretrain {} --resume --out run {flags}", short_of_whole_pictures());
+        place.bad(1, &resume, says);
     }
     let says = ["tuned/run.toml", "--use-cls was false, is true"];
     place.bad(1, &format!("finetune {FINETUNE} --resume --use-cls --out tuned"), &says);
@@ -145,7 +146,7 @@ fn damaged_files() {
 #[test]
 fn damaged_state_of_training() {
     let place = place_with_runs();
-    let resume = format!("pretrain {SHORT} --resume --out run");
+    let resume = format!("pretrain {} --resume --out run", short_of_whole_pictures());
     let training = "run/checkpoints/step-0000002/training";
     for (file, says) in [("optimiser.safetensors", "is damaged"), ("state.json", "does not fit this run")] {
         let name = format!("{training}/{file}");
@@ -168,7 +169,7 @@ fn pixels_that_do_not_fit() {
     let whole = [1, 3, 28, 28];
     let whole_numbers = ("pixel_values", Dtype::U8, whole.to_vec(), vec![0; 3 * 28 * 28]);
     let rows: [(&str, Vec<Named<'_>>, &[&str]); 10] = [
-        ("run", vec![pixels(&[1, 3, 32, 28])], &["pixel_values is 32x28", "16x16"]),
+        ("run", vec![pixels(&[1, 3, 32, 28])], &["pixel_values is 32x28", "28x28"]),
         ("run", vec![pixels(&[1, 1, 28, 28])], &["1 channels, expected 3"]),
         ("run", vec![pixels(&[3, 28, 28])], &["shape [3, 28, 28], expected [B, channels, H, W]"]),
         ("run", vec![floats("pixels", &whole)], &["no tensor `pixel_values`"]),

@@ -44,7 +44,7 @@ fn every_layer_and_the_pixels_are_judged() {
     assert_eq!(lines[0], "logistic regression, 9 labels, validation accuracy on 12 images", "{table}");
     assert_eq!(lines[1], "features   width  accuracy");
     assert!(
-        lines[2].starts_with("pixels      768    0.") || lines[2].starts_with("pixels      768    1."),
+        lines[2].starts_with("pixels       768    0.") || lines[2].starts_with("pixels       768    1."),
         "{table}"
     );
     // What the blocks say, after a line each.

@@ -2,14 +2,14 @@
 
 mod common;
 
-use common::{Outcome, Place, SHORT, without_metadata};
+use common::{Outcome, Place, short_of_whole_pictures, without_metadata};
 use serde_json::Value;
 use std::fs;
 
 /// With `run`, a run of pre-training, and `tuned`, a classifier of three classes.
 fn place_with_runs() -> Place {
     let place = Place::with_photos();
-    place.good(&format!("pretrain {SHORT} --out run"));
+    place.good(&format!("pretrain {} --out run", short_of_whole_pictures()));
     place.good("finetune --init run --data folder:photos --steps 3 --batch-size 8 --out tuned");
     place
 }
@@ -67,7 +67,7 @@ fn layouts(place: &Place) {
         place.good("evaluate --model nameless.safetensors --data folder:numbered --preprocess unilm --json");
     assert_eq!(run.answer()["images"], 24);
     assert!(
-        run.stderr.contains("preprocessing: shorter side to 16, centre 16x16, Bicubic, mean [0.5"),
+        run.stderr.contains("preprocessing: shorter side to 28, centre 28x28, Bicubic, mean [0.5"),
         "{run}"
     );
     // A file under an official name is prepared as that was: the second version has the statistics of ImageNet.

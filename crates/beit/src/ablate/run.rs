@@ -188,12 +188,11 @@ impl Ablation {
             let chosen = best_block(&choosing.judged(&by, &self.watch)?.layers);
             let layers = judging.judged(&by, &self.watch)?.layers;
             for layer in layers {
-                let (name, value) = (layer.features, layer.accuracy);
-                if name == PIXELS_LAYER {
-                    ledger.add(entry(PIXELS, seed, judge.name(), value))?;
-                } else if Some(&name) == chosen.as_ref() {
-                    let found = entry(row.name(), seed, judge.name(), value);
-                    ledger.add(Entry { features: Some(name), ..found })?;
+                if layer.is_of_pixels() {
+                    ledger.add(entry(PIXELS, seed, judge.name(), layer.accuracy))?;
+                } else if Some(&layer.features) == chosen.as_ref() {
+                    let found = entry(row.name(), seed, judge.name(), layer.accuracy);
+                    ledger.add(Entry { features: Some(layer.features), ..found })?;
                 }
             }
         }
@@ -214,12 +213,9 @@ impl Ablation {
     }
 }
 
-/// As the probes call the pixels.
-const PIXELS_LAYER: &str = "pixels";
-
 /// The first of the best.
 fn best_block(layers: &[ProbedLayer]) -> Option<String> {
-    let blocks = layers.iter().filter(|layer| layer.features != PIXELS_LAYER);
+    let blocks = layers.iter().filter(|layer| !layer.is_of_pixels());
     let best = blocks.reduce(|best, layer| if layer.accuracy > best.accuracy { layer } else { best });
     best.map(|layer| layer.features.clone())
 }
