@@ -2,7 +2,7 @@
 
 #![allow(clippy::print_stdout)]
 
-use beit_cubecl::{Gpu, HOPPER, Precision};
+use beit_cubecl::{CANDIDATES, Gpu, HOPPER, Precision};
 use beit_ops::conformance::{self, Tolerance};
 use beit_ops::prelude::*;
 use beit_ops::{
@@ -72,6 +72,19 @@ fn products_on_hopper() {
         for (extents, (linear_wanted, conv_wanted)) in extents.iter().zip(&wanted) {
             within(&linear(&gpu, *extents), linear_wanted, &format!("{tile:?}: linear {extents:?}"));
             within(&conv(&gpu), conv_wanted, &format!("{tile:?}: conv2d"));
+        }
+    }
+}
+
+/// More tiles along m than a grid has blocks along y: several rows of tiles lie along x, and the last blocks have no tile.
+#[test]
+fn products_with_more_tiles_than_a_grid_has_along_y() {
+    let (host, extents) = (Host::<f64>::new(), [600, 136, 72]);
+    let wanted = linear(&host, extents);
+    for (sm, tile) in [(80, CANDIDATES[2]), (90, HOPPER[3])] {
+        for most in [1, 2] {
+            let gpu = gpu(Precision::Bf16, Sm(sm)).with_tile(tile).with_most_blocks(most);
+            within(&linear(&gpu, extents), &wanted, &format!("{tile:?}, at most {most} along y"));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Launching the matrix products of `cuda/product.cu`: bf16 on the tensor cores of Hopper. The tiling is drawn in that file.
 
-use super::native::Native;
+use super::native::{Native, Source};
 use super::operand::Product;
 use super::product_variant::{Epilogue, Variant};
 use super::tile::Hopper;
@@ -8,8 +8,11 @@ use crate::gpu::Gpu;
 use crate::tensor::{Dtype, Tensor};
 use cubecl::prelude::*;
 
-const SOURCE: [&str; 3] =
-    [include_str!("cuda/wgmma.cuh"), include_str!("cuda/product.cuh"), include_str!("cuda/product.cu")];
+const SOURCE: Source = Source::new(&[
+    include_str!("cuda/wgmma.cuh"),
+    include_str!("cuda/product.cuh"),
+    include_str!("cuda/product.cu"),
+]);
 
 /// Threads of a block: two warpgroups.
 const THREADS: u32 = 256;
@@ -68,7 +71,8 @@ fn kernel(variant: &Variant, hopper: Hopper, f32_result: bool) -> Native {
         ("STAGES", hopper.stages),
         ("BLOCKS", hopper.blocks),
     ];
-    // The stages, and 1 KiB so that the first can begin at a multiple of 1 KiB. The result in f32 reuses them and is smaller.
+    // The stages, and 1 KiB so that the first can begin at a multiple of 1 KiB. The result in f32 reuses them: product.cu asserts
+    // that it is smaller.
     let shared = 2 * (tile.m + tile.n) * tile.k * hopper.stages + 1024;
-    Native { name: "product", source: &SOURCE, defines, threads: THREADS, shared }
+    Native { name: "product", source: SOURCE, defines, threads: THREADS, shared }
 }

@@ -73,7 +73,7 @@ impl Product<'_> {
         let hopper = gpu.has_wgmma() && hopper::suits(self);
         let fits = |tile: &Tile| tile.tensor_cores == gpu.tensor_cores() && (tile.hopper.is_none() || hopper);
         let by_table = || match hopper {
-            true => Tile::pick_hopper(self.extents),
+            true => Tile::pick_hopper(self.extents, self.a.layout.filter > 0),
             false => Tile::pick(self.extents, gpu.multiprocessors(), gpu.tensor_cores()),
         };
         gpu.tile.filter(fits).unwrap_or_else(by_table)
@@ -92,11 +92,8 @@ impl Product<'_> {
         let tile = self.tile(gpu);
         let (a, b) = (self.a.layout, self.b.layout);
         let variant = Variant { a, b, epilogue, bias: self.bias.is_some(), tile };
-        let count = CubeCount::Static(
-            n.div_ceil(tile.n) as u32,
-            m.div_ceil(tile.m) as u32,
-            k.div_ceil(k_per_block) as u32,
-        );
+        let [along_x, along_y, splits] = tile.grid([m, n], k.div_ceil(k_per_block), gpu.most_blocks);
+        let count = CubeCount::Static(along_x, along_y, splits);
         if let Some(hopper) = tile.hopper {
             return hopper::launch(gpu, self, (&variant, hopper), count, [aux, Some(y)], k_per_block);
         }

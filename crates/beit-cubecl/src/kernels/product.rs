@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!                         n
-//!                   +-----------+   step 0           grid: x counts tiles of columns, y tiles of rows, z splits of the sum
+//!                   +-----------+   step 0           grid: x and y count tiles (`Tile::grid`), z splits of the sum
 //!                 k |     B     |                    block: 256 threads, one tile [m, n] of the result
 //!                   +-----------+   step 1
 //!                   :           :
@@ -165,8 +165,10 @@ pub(crate) fn product<A: Float, B: Float, S: Float, C: Float, NA: Size, NB: Size
     let (tile_a, tile_b) = comptime!((variant.operand_a(), variant.operand_b()));
     let tile_k = comptime!(variant.tile.k);
     let shape = comptime!(variant.shape());
-    let first_m = CUBE_POS_Y as usize * comptime!(variant.tile.m);
-    let first_n = CUBE_POS_X as usize * comptime!(variant.tile.n);
+    let columns = (n + comptime!(variant.tile.n - 1)) / comptime!(variant.tile.n);
+    let block = CUBE_POS_Y as usize * CUBE_COUNT_X as usize + CUBE_POS_X as usize;
+    let first_m = block / columns * comptime!(variant.tile.m);
+    let first_n = block % columns * comptime!(variant.tile.n);
     let first_k = CUBE_POS_Z as usize * k_per_block;
     let end_k = min(first_k + k_per_block, k);
     let row_a = if comptime!(variant.a.k_contiguous) { k } else { m };

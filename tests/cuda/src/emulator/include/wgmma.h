@@ -66,7 +66,7 @@ template <int N> void copies_wait() {
 inline void show_to_tensor_cores() {}
 inline void products_begin() {}
 inline void products_end() {}
-template <int N> void products_wait() {}
+template <int N, int COUNT> void products_wait(float (&)[COUNT]) {}
 
 template <int TA, int TB, int COUNT> void multiply(float (&d)[COUNT], Words a, Words b) {
     const unsigned lane = threadIdx.x % 32, first = threadIdx.x / 32 % 4 * 16 + lane / 4;
