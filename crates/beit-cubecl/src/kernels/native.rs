@@ -13,15 +13,15 @@ use std::fmt::Write;
 
 /// The files of a kernel, one after another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Source {
+pub struct Source {
     files: &'static [&'static str],
     /// Of the text, so that a cache of compiled kernels tells an edited file from the one it was made of.
     digest: u64,
 }
 
 impl Source {
-    /// Meant for constants: kernels are named at each launch, and the text is long.
-    pub(crate) const fn new(files: &'static [&'static str]) -> Self {
+    /// Of the text of these files. Meant for constants: kernels are named at each launch, and the text is long.
+    pub const fn new(files: &'static [&'static str]) -> Self {
         Self { files, digest: digest(files) }
     }
 }
@@ -44,16 +44,17 @@ const fn digest(files: &[&str]) -> u64 {
 
 /// A kernel in CUDA C++, and what it is compiled for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Native {
+pub struct Native {
     /// The function, `extern "C" __global__`.
-    pub(crate) name: &'static str,
-    pub(crate) source: Source,
+    pub name: &'static str,
+    /// Its text, behind the macros.
+    pub source: Source,
     /// Macros that the source takes for numbers.
-    pub(crate) defines: Vec<(&'static str, usize)>,
+    pub defines: Vec<(&'static str, usize)>,
     /// Threads of a block.
-    pub(crate) threads: u32,
+    pub threads: u32,
     /// Bytes of shared memory.
-    pub(crate) shared: usize,
+    pub shared: usize,
 }
 
 impl Native {
