@@ -91,8 +91,10 @@ impl Product<'_> {
         let [m, n, k] = self.extents;
         let tile = self.tile(gpu);
         let (a, b) = (self.a.layout, self.b.layout);
-        let variant = Variant { a, b, epilogue, bias: self.bias.is_some(), tile };
         let [along_x, along_y, splits] = tile.grid([m, n], k.div_ceil(k_per_block), gpu.most_blocks);
+        let rows_along_x = along_x as usize > n.div_ceil(tile.n);
+        let bias = self.bias.is_some();
+        let variant = Variant { a, b, epilogue, bias, rows_along_x, tile };
         let count = CubeCount::Static(along_x, along_y, splits);
         if let Some(hopper) = tile.hopper {
             return hopper::launch(gpu, self, (&variant, hopper), count, [aux, Some(y)], k_per_block);

@@ -145,6 +145,19 @@ impl<S: Float, N: Size> Panel<S, N> {
     }
 }
 
+/// The row and the column of the tile of a block: its place in the grid, unless several rows of tiles lie along x.
+#[cube]
+fn tile_of_block(n: usize, #[comptime] variant: Variant) -> (usize, usize) {
+    let (x, y) = (CUBE_POS_X as usize, CUBE_POS_Y as usize);
+    if comptime!(variant.rows_along_x) {
+        let columns = (n + comptime!(variant.tile.n - 1)) / comptime!(variant.tile.n);
+        let block = y * CUBE_COUNT_X as usize + x;
+        (block / columns, block % columns)
+    } else {
+        (y, x)
+    }
+}
+
 /// `y [m, n]` of the operands; split z of the sum goes from `z · k_per_block` to `(z + 1) · k_per_block`.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
@@ -165,10 +178,9 @@ pub(crate) fn product<A: Float, B: Float, S: Float, C: Float, NA: Size, NB: Size
     let (tile_a, tile_b) = comptime!((variant.operand_a(), variant.operand_b()));
     let tile_k = comptime!(variant.tile.k);
     let shape = comptime!(variant.shape());
-    let columns = (n + comptime!(variant.tile.n - 1)) / comptime!(variant.tile.n);
-    let block = CUBE_POS_Y as usize * CUBE_COUNT_X as usize + CUBE_POS_X as usize;
-    let first_m = block / columns * comptime!(variant.tile.m);
-    let first_n = block % columns * comptime!(variant.tile.n);
+    let (row, column) = tile_of_block(n, variant);
+    let first_m = row * comptime!(variant.tile.m);
+    let first_n = column * comptime!(variant.tile.n);
     let first_k = CUBE_POS_Z as usize * k_per_block;
     let end_k = min(first_k + k_per_block, k);
     let row_a = if comptime!(variant.a.k_contiguous) { k } else { m };

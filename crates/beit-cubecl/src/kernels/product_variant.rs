@@ -46,6 +46,8 @@ pub(crate) struct Variant {
     pub(crate) b: Layout,
     pub(crate) epilogue: Epilogue,
     pub(crate) bias: bool,
+    /// Whether the grid has more than one row of tiles along x. Blocks divide to find their tile only then: registers are scarce.
+    pub(crate) rows_along_x: bool,
     pub(crate) tile: Tile,
 }
 
