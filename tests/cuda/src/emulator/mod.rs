@@ -23,8 +23,8 @@ pub struct Emulator {
 #[derive(Debug)]
 struct Built {
     library: Result<Arc<Library>, String>,
-    /// How often it was launched.
-    launches: usize,
+    /// How often it was launched with the same grid and the same numbers.
+    launches: HashMap<([u32; 3], Vec<u64>), usize>,
 }
 
 impl Machine for Emulator {
@@ -36,11 +36,12 @@ impl Machine for Emulator {
 
     fn launch(&mut self, launch: Launch) -> Result<(), String> {
         let kernel = &launch.kernel;
-        let build = || Built { library: build(kernel).map(Arc::new), launches: 0 };
+        let build = || Built { library: build(kernel).map(Arc::new), launches: HashMap::new() };
         let built = self.kernels.entry(kernel.source.clone()).or_insert_with(build);
-        built.launches += 1;
+        let launches = built.launches.entry((launch.cubes, launch.info.clone())).or_default();
+        *launches += 1;
         let library = built.library.clone()?;
-        execute(&launch, &library, built.launches - 1)
+        execute(&launch, &library, *launches - 1)
             .map_err(|error| format!("{error}\n{}", quoted(kernel, &error)))
     }
 }
@@ -57,27 +58,30 @@ fn execute(launch: &Launch, library: &Library, launches: usize) -> Result<(), St
     let result = run(launch, library, &mut all, Order::default(), &[]);
     all.untouched()?;
     result?;
-    compare_orders(launch, library, &orders::of(launch, launches))?;
+    compare_orders(launch, library, &orders::of(launch, launches), &all)?;
     all.finish();
     Ok(())
 }
 
-/// Runs some of the blocks in each order.
-fn compare_orders(launch: &Launch, library: &Library, orders: &[Order]) -> Result<(), String> {
+/// Runs some of the blocks in each order, and compares them with themselves as `all` ran.
+fn compare_orders(
+    launch: &Launch,
+    library: &Library,
+    orders: &[Order],
+    all: &Copies<'_>,
+) -> Result<(), String> {
     let blocks = orders::sample(launch.cubes);
     let some = |order| -> Result<Copies<'_>, String> {
         let mut copies = Copies::new(&launch.buffers);
         let result = run(launch, library, &mut copies, order, &blocks);
-        copies.untouched().and(result).map(|()| copies)
+        let result = copies.untouched().and(result);
+        result.map(|()| copies).map_err(|error| format!("{error} ({})", orders::words(order)))
     };
-    let in_words = |error, order| format!("{error} ({})", orders::words(order));
-    let mut first = None;
+    let is_all = blocks.len() as u64 == orders::blocks(launch.cubes);
+    let first = if is_all || orders.is_empty() { None } else { Some(some(Order::default())?) };
     for &order in orders {
-        let copies = some(order).map_err(|error| in_words(error, order))?;
-        match &first {
-            None => first = Some(copies),
-            Some(first) => copies.agrees_with(first).map_err(|error| in_words(error, order))?,
-        }
+        let agrees = some(order)?.agrees_with(first.as_ref().unwrap_or(all));
+        agrees.map_err(|error| format!("{error} ({})", orders::words(order)))?;
     }
     Ok(())
 }

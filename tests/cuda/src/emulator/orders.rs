@@ -3,8 +3,7 @@
 //! ```text
 //!                        copies in the background     products in the background     warps
 //! all blocks             when they are waited for     when they are waited for       one after another
-//! a sample of them       the same                     the same                       the same
-//!                        when they are begun          when they are waited for       shuffled
+//! a sample of them       when they are begun          when they are waited for       shuffled
 //!                        when they are waited for     when they are begun            shuffled
 //!                        when they are begun          when they are begun            shuffled
 //!                        when they are waited for     when they are waited for       shuffled
@@ -16,26 +15,32 @@
 use super::library::{Order, in_background};
 use crate::Launch;
 
-/// How often the samples of a kernel without such instructions are run: where only the order of warps may differ, further launches
-/// say little that is new.
-const SHUFFLED_LAUNCHES: usize = 1;
-
-/// The orders in which the sample of a launch is run, the first as all blocks were. `launches`: how many there were of this kernel before.
+/// The orders of the sample of a launch. `launches`: how many there were before of this kernel, with its grid and its numbers. Such
+/// launches say little that is new: they take one order in turn, or none where only the order of warps may differ.
 pub(super) fn of(launch: &Launch, launches: usize) -> Vec<Order> {
-    let order = |copies_at_issue, products_at_issue, seed| Order { copies_at_issue, products_at_issue, seed };
-    if in_background(&launch.kernel.source) {
-        vec![order(0, 0, 0), order(1, 0, 1), order(0, 1, 2), order(1, 1, 3), order(0, 0, 4)]
-    } else if launches < SHUFFLED_LAUNCHES {
-        vec![order(0, 0, 0), order(0, 0, 1)]
-    } else {
-        Vec::new()
+    let seed = 4 * launches as u32;
+    let order = |(copies_at_issue, products_at_issue, i)| Order {
+        copies_at_issue,
+        products_at_issue,
+        seed: seed + i,
+    };
+    let all = [(1, 0, 1), (0, 1, 2), (1, 1, 3), (0, 0, 4)].map(order);
+    match (in_background(&launch.kernel.source), launches) {
+        (true, 0) => all.to_vec(),
+        (true, _) => vec![all[launches % 4]],
+        (false, 0) => vec![Order { seed: 1, ..Order::default() }],
+        (false, _) => Vec::new(),
     }
+}
+
+/// Blocks of a grid.
+pub(super) fn blocks(cubes: [u32; 3]) -> u64 {
+    cubes.iter().map(|&n| u64::from(n)).product()
 }
 
 /// The blocks that stand for all: the first and the last.
 pub(super) fn sample(cubes: [u32; 3]) -> Vec<u64> {
-    let blocks: u64 = cubes.iter().map(|&n| u64::from(n)).product();
-    let mut sample: Vec<u64> = [0, blocks - 1].into();
+    let mut sample: Vec<u64> = [0, blocks(cubes) - 1].into();
     sample.dedup();
     sample
 }
