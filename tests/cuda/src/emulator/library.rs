@@ -47,7 +47,7 @@ const FLAGS: [&str; 9] = [
 ];
 
 /// What more a kernel is compiled with that works in the background: its accesses to memory call functions of accesses.h.
-const SEEN: &str = "-fsanitize=thread";
+const SEEN: [&str; 3] = ["-fsanitize=thread", "--param", "tsan-instrument-func-entry-exit=0"];
 
 /// Whether a kernel includes headers of the emulator for instructions that work in the background.
 pub(super) fn in_background(source: &str) -> bool {
@@ -57,7 +57,9 @@ pub(super) fn in_background(source: &str) -> bool {
 /// The flags of a kernel.
 fn flags(source: &str) -> Vec<&'static str> {
     let mut flags = FLAGS.to_vec();
-    flags.extend(in_background(source).then_some(SEEN));
+    if in_background(source) {
+        flags.extend(SEEN);
+    }
     flags
 }
 
@@ -78,7 +80,7 @@ impl Builder {
         // Most of the time goes into the standard headers: they are compiled once for each set of flags. The compiler takes those that
         // have its own.
         fs::create_dir(folder.path().join("cuda_runtime.h.gch")).map_err(|e| e.to_string())?;
-        for (name, more) in [("plain", &[][..]), ("seen", &[SEEN])] {
+        for (name, more) in [("plain", &[][..]), ("seen", &SEEN)] {
             let to = format!("cuda_runtime.h.gch/{name}");
             let header = ["-x", "c++-header", "cuda_runtime.h", "-o", &to];
             execute(folder.path(), &[&FLAGS, more, &header].concat())?;

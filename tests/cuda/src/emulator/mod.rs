@@ -8,6 +8,7 @@ use crate::tensor_map::Opaque;
 use crate::{Kernel, Launch, Machine, Sm};
 use buffers::Copies;
 use library::{Builder, Library, Order, Run};
+use orders::Launches;
 use std::collections::HashMap;
 use std::ffi::c_void;
 use std::sync::{Arc, OnceLock};
@@ -23,8 +24,18 @@ pub struct Emulator {
 #[derive(Debug)]
 struct Built {
     library: Result<Arc<Library>, String>,
-    /// How often it was launched with the same grid and the same numbers.
+    /// How often it was launched with which grid and numbers.
     launches: HashMap<([u32; 3], Vec<u64>), usize>,
+}
+
+impl Built {
+    /// Counts a launch; returns how many there were before.
+    fn count(&mut self, launch: &Launch) -> Launches {
+        let all = self.launches.values().sum();
+        let alike = self.launches.entry((launch.cubes, launch.info.clone())).or_default();
+        *alike += 1;
+        Launches { all, alike: *alike - 1 }
+    }
 }
 
 impl Machine for Emulator {
@@ -38,11 +49,9 @@ impl Machine for Emulator {
         let kernel = &launch.kernel;
         let build = || Built { library: build(kernel).map(Arc::new), launches: HashMap::new() };
         let built = self.kernels.entry(kernel.source.clone()).or_insert_with(build);
-        let launches = built.launches.entry((launch.cubes, launch.info.clone())).or_default();
-        *launches += 1;
+        let before = built.count(&launch);
         let library = built.library.clone()?;
-        execute(&launch, &library, *launches - 1)
-            .map_err(|error| format!("{error}\n{}", quoted(kernel, &error)))
+        execute(&launch, &library, before).map_err(|error| format!("{error}\n{}", quoted(kernel, &error)))
     }
 }
 
@@ -53,12 +62,12 @@ fn build(kernel: &Kernel) -> Result<Library, String> {
 }
 
 /// Runs all blocks, then some of them in other orders, which must give the same.
-fn execute(launch: &Launch, library: &Library, launches: usize) -> Result<(), String> {
+fn execute(launch: &Launch, library: &Library, before: Launches) -> Result<(), String> {
     let mut all = Copies::new(&launch.buffers);
     let result = run(launch, library, &mut all, Order::default(), &[]);
     all.untouched()?;
     result?;
-    compare_orders(launch, library, &orders::of(launch, launches), &all)?;
+    compare_orders(launch, library, &orders::of(launch, before), &all)?;
     all.finish();
     Ok(())
 }

@@ -15,21 +15,31 @@
 use super::library::{Order, in_background};
 use crate::Launch;
 
-/// The orders of the sample of a launch. `launches`: how many there were before of this kernel, with its grid and its numbers. Such
-/// launches say little that is new: they take one order in turn, or none where only the order of warps may differ.
-pub(super) fn of(launch: &Launch, launches: usize) -> Vec<Order> {
-    let seed = 4 * launches as u32;
+/// How often a kernel was launched before.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Launches {
+    pub(super) all: usize,
+    /// With the same grid and the same numbers.
+    pub(super) alike: usize,
+}
+
+/// The orders of the sample of a launch: all of them at the first of a kernel, and of grids of one block, which are quick, at the first
+/// with these numbers. Further launches say little that is new: they take one order in turn, or none where only the order of warps may
+/// differ.
+pub(super) fn of(launch: &Launch, before: Launches) -> Vec<Order> {
+    let seed = 4 * before.all as u32;
     let order = |(copies_at_issue, products_at_issue, i)| Order {
         copies_at_issue,
         products_at_issue,
         seed: seed + i,
     };
-    let all = [(1, 0, 1), (0, 1, 2), (1, 1, 3), (0, 0, 4)].map(order);
-    match (in_background(&launch.kernel.source), launches) {
-        (true, 0) => all.to_vec(),
-        (true, _) => vec![all[launches % 4]],
-        (false, 0) => vec![Order { seed: 1, ..Order::default() }],
-        (false, _) => Vec::new(),
+    let orders = [(1, 0, 1), (0, 1, 2), (1, 1, 3), (0, 0, 4)].map(order);
+    let is_new = before.all == 0 || (before.alike == 0 && blocks(launch.cubes) == 1);
+    match (in_background(&launch.kernel.source), is_new) {
+        (true, true) => orders.to_vec(),
+        (true, false) => vec![orders[before.all % 4]],
+        (false, true) => vec![Order { seed: 1, ..Order::default() }],
+        (false, false) => Vec::new(),
     }
 }
 

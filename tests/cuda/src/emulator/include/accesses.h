@@ -64,8 +64,6 @@ SEEN_BYTES(16)
 SEEN(read_range, (void *at, unsigned long bytes), emulated::reads(at, bytes))
 SEEN(write_range, (void *at, unsigned long bytes), emulated::writes(at, bytes))
 SEEN(init, (), )
-SEEN(func_entry, (void *), )
-SEEN(func_exit, (), )
 SEEN(vptr_update, (void **, void *), )
 #undef SEEN_BYTES
 #undef SEEN

@@ -45,7 +45,7 @@ static thread_local Chunk chunks[SHARED / CHUNK];
 static thread_local uint16_t writers[SHARED / CHUNK];
 static thread_local std::vector<unsigned> unshown[MAX_THREADS];
 
-inline unsigned thread_number() { return self - block.thread; }
+UNSEEN inline unsigned thread_number() { return self - block.thread; }
 
 // What a 32-bit address of shared memory stands for.
 inline unsigned char *shared_bytes(unsigned address, size_t bytes, unsigned alignment, const char *what) {

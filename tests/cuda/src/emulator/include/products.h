@@ -37,13 +37,16 @@ struct Products {
 };
 static thread_local Products products[MAX_THREADS];
 
-inline void set_nothing(Sums &sums) {
+UNSEEN inline void set_nothing(Sums &sums) {
     memset(sums.registers, NOTHING, sums.count * sizeof(float));
 }
 
-inline bool is_nothing(const Sums &sums) {
+UNSEEN inline bool is_nothing(const Sums &sums) {
     const auto *bytes = (const unsigned char *)sums.registers;
-    return std::all_of(bytes, bytes + sums.count * sizeof(float), [](unsigned char b) { return b == NOTHING; });
+    for (size_t i = 0; i < sums.count * sizeof(float); i++)
+        if (bytes[i] != NOTHING)
+            return false;
+    return true;
 }
 
 inline void product_begins(float *registers, int count, Words a, Words b, void (*multiply)(float *, Words, Words)) {

@@ -33,18 +33,31 @@ constexpr Word UNTOUCHED{{NOBODY, 0}, {{NOBODY, 0}, {NOBODY, 0}, {NOBODY, 0}, {N
 static thread_local std::vector<Word> words;
 // Row `t` is what thread `t` knows of each. The last is no thread: it is the copies of tensor maps.
 static thread_local Steps known;
+// The same without the functions of vectors, which are seen.
+static thread_local Word *all_words;
+static thread_local size_t word_count;
+static thread_local uint32_t *all_known;
 
-inline bool watching() { return order.seed != 0; }
-inline unsigned watched() { return block.threads + 1; }
-inline uint32_t *known_by(unsigned thread) { return &known[thread * watched()]; }
+UNSEEN inline bool watching() { return order.seed != 0; }
+UNSEEN inline unsigned watched() { return block.threads + 1; }
+UNSEEN inline uint32_t *known_by(unsigned thread) { return all_known + thread * watched(); }
 
 inline void begin_watching(size_t shared) {
     if (!watching())
         return;
     words.assign(shared / WORD, UNTOUCHED);
     known.assign(watched() * watched(), 0);
+    all_words = words.data();
+    word_count = words.size();
+    all_known = known.data();
     for (unsigned t = 0; t < watched(); t++)
         known_by(t)[t] = 1;
+}
+
+// Of each the larger.
+UNSEEN inline void add_steps(uint32_t *to, const uint32_t *from, unsigned count) {
+    for (unsigned t = 0; t < count; t++)
+        to[t] = to[t] < from[t] ? from[t] : to[t];
 }
 
 // `thread` lets others know of all that it knows; `to` is what waits for them.
@@ -52,16 +65,13 @@ inline void give(unsigned thread, Steps &to) {
     if (!watching())
         return;
     to.resize(watched());
-    uint32_t *own = known_by(thread);
-    for (unsigned t = 0; t < watched(); t++)
-        to[t] = std::max(to[t], own[t]);
-    own[thread]++;
+    add_steps(to.data(), known_by(thread), watched());
+    known_by(thread)[thread]++;
 }
 
 inline void take(unsigned thread, const Steps &from) {
-    uint32_t *own = known_by(thread);
-    for (unsigned t = 0; t < from.size(); t++)
-        own[t] = std::max(own[t], from[t]);
+    if (watching())
+        add_steps(known_by(thread), from.data(), from.size());
 }
 
 // Threads have met that lie side by side.
@@ -86,8 +96,8 @@ inline void race(unsigned thread, const char *does, unsigned word, const Access 
 
 // `act(word, its number)` for the words of shared memory from byte `begin` on.
 template <class Act> UNSEEN inline void on_words(size_t begin, size_t bytes, Act act) {
-    for (size_t i = begin / WORD; i * WORD < begin + bytes && i < words.size() && !block.failed; i++)
-        act(words[i], unsigned(i));
+    for (size_t i = begin / WORD; i * WORD < begin + bytes && i < word_count && !block.failed; i++)
+        act(all_words[i], unsigned(i));
 }
 
 UNSEEN inline void watch_read(unsigned thread, size_t begin, size_t bytes) {

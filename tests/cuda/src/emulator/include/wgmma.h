@@ -25,8 +25,12 @@ UNSEEN inline float operand(Words matrix, bool transposed, unsigned outer, unsig
     const unsigned at = place(matrix, transposed, outer, k);
     if (chunks[at / CHUNK] != Chunk::Settled)
         look(at, "a product reads");
-    __nv_bfloat16 value;
-    memcpy(&value, dynamic_shared_mem + at, 2);
+    // A bfloat16 is the upper half of an f32; its own functions are seen.
+    uint16_t half;
+    memcpy(&half, dynamic_shared_mem + at, 2);
+    const uint32_t bits = uint32_t(half) << 16;
+    float value;
+    memcpy(&value, &bits, 4);
     return value;
 }
 
