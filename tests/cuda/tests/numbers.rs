@@ -130,9 +130,11 @@ fn conv<O: Ops>(ops: &O) -> Named {
     let p = Conv2d { weight: random(ops, [o, i, k, k], 1), bias: Some(random(ops, [o], 2)) };
     let mut dp = Conv2d { weight: random(ops, [o, i, k, k], 3), bias: Some(random(ops, [o], 4)) };
     let (x, dy) = (random(ops, [b, h, w, i], 5), random(ops, [b, h, w, o], 6));
-    let y = ops.conv2d(&x, &p);
+    let [y, positive] = [ops.conv2d(&x, &p), ops.conv2d_relu(&x, &p)];
+    let sum = ops.conv2d_add_scaled(&y, &x, &p, -0.25);
     let dx = ops.conv2d_backward(&dy, &x, &p, &mut dp);
-    read(ops, [("y", &y), ("dx", &dx), ("d weight", &dp.weight)])
+    let results = [("y", &y), ("relu", &positive), ("sum", &sum), ("dx", &dx)];
+    [read(ops, results).as_slice(), &read(ops, [("d weight", &dp.weight)])].concat()
 }
 
 /// The attention of the base model: two heads of 64 on 197 tokens, with both tables.

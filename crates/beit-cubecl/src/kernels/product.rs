@@ -29,6 +29,7 @@ use super::product_variant::{Epilogue, OperandTile, Variant};
 use super::sums::{Accumulators, SQUARE, thread_origin, warp_origin};
 use super::tile::FRAGMENT;
 use crate::kernels::elementwise::{gelu, gelu_slope};
+use crate::kernels::nan::unless_negative;
 use crate::launch::THREADS;
 use cubecl::cmma::{self, MatrixLayout};
 use cubecl::ir::ElemType;
@@ -171,6 +172,7 @@ pub(crate) fn product<A: Float, B: Float, S: Float, C: Float, NA: Size, NB: Size
     n: usize,
     k: usize,
     k_per_block: usize,
+    scale: f32,
     map: &Map,
     #[comptime] variant: Variant,
     #[define(A, B, S, C)] _types: [ElemType; 4],
@@ -213,9 +215,9 @@ pub(crate) fn product<A: Float, B: Float, S: Float, C: Float, NA: Size, NB: Size
     }
     let (first, extents) = ((first_m, first_n), (m, n));
     if comptime!(shape.tensor_cores) {
-        write_fragments::<C, NC>(&sums, bias, aux, y, first, extents, variant);
+        write_fragments::<C, NC>(&sums, bias, aux, y, scale, first, extents, variant);
     } else {
-        write_numbers::<C, NC>(&sums, bias, aux, y, first, extents, variant);
+        write_numbers::<C, NC>(&sums, bias, aux, y, scale, first, extents, variant);
     }
 }
 
@@ -225,11 +227,13 @@ const FRAGMENT_STRIDE: usize = FRAGMENT + 4;
 /// Hands over the sums of tensor cores, one fragment at a time. `first` is where the tile begins, `extents` where the result
 /// ends.
 #[cube]
+#[allow(clippy::too_many_arguments)]
 fn write_fragments<C: Float, N: Size>(
     sums: &Accumulators<N>,
     bias: &Array<Vector<f32, N>>,
     aux: &mut Array<Vector<C, N>>,
     y: &mut Array<Vector<C, N>>,
+    scale: f32,
     first: (usize, usize),
     extents: (usize, usize),
     #[comptime] variant: Variant,
@@ -262,7 +266,7 @@ fn write_fragments<C: Float, N: Size>(
                 }
                 let row = first.0 + first_m + comptime!(i * FRAGMENT) + row;
                 let column = first.1 + first_n + comptime!(j * FRAGMENT) + column;
-                store_result::<C, N>(v, row, column, bias, aux, y, extents, variant);
+                store_result::<C, N>(v, row, column, bias, aux, y, scale, extents, variant);
                 e += PLANE_DIM as usize;
             }
             sync_plane();
@@ -272,11 +276,13 @@ fn write_fragments<C: Float, N: Size>(
 
 /// Hands over the sums of plain multiply-adds.
 #[cube]
+#[allow(clippy::too_many_arguments)]
 fn write_numbers<C: Float, N: Size>(
     sums: &Accumulators<N>,
     bias: &Array<Vector<f32, N>>,
     aux: &mut Array<Vector<C, N>>,
     y: &mut Array<Vector<C, N>>,
+    scale: f32,
     first: (usize, usize),
     extents: (usize, usize),
     #[comptime] variant: Variant,
@@ -290,7 +296,7 @@ fn write_numbers<C: Float, N: Size>(
             let sum = sums.numbers[comptime!(i * columns + j)];
             let row = first.0 + first_m + comptime!(i * SQUARE);
             let column = first.1 + first_n + comptime!(j * SQUARE);
-            store_result::<C, N>(sum, row, column, bias, aux, y, extents, variant);
+            store_result::<C, N>(sum, row, column, bias, aux, y, scale, extents, variant);
         }
     }
 }
@@ -305,6 +311,7 @@ fn store_result<C: Float, N: Size>(
     bias: &Array<Vector<f32, N>>,
     aux: &mut Array<Vector<C, N>>,
     y: &mut Array<Vector<C, N>>,
+    scale: f32,
     extents: (usize, usize),
     #[comptime] variant: Variant,
 ) {
@@ -325,6 +332,12 @@ fn store_result<C: Float, N: Size>(
             }
             Epilogue::GeluOnly => {
                 y[at] = Vector::cast_from(gelu::<N>(v));
+            }
+            Epilogue::Relu => {
+                y[at] = Vector::cast_from(unless_negative::<N>(v, v));
+            }
+            Epilogue::AddScaled => {
+                y[at] = Vector::cast_from(Vector::cast_from(aux[at]) + v * Vector::new(scale));
             }
             Epilogue::GeluBackward => {
                 y[at] = Vector::cast_from(v * gelu_slope::<N>(Vector::cast_from(aux[at])));

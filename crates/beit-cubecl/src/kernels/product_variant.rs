@@ -31,6 +31,10 @@ pub(crate) enum Epilogue {
     Gelu,
     /// `y = gelu(sum)`
     GeluOnly,
+    /// `y = max(sum, 0)`; NaN stays NaN.
+    Relu,
+    /// `y = aux + scale · sum`
+    AddScaled,
     /// `y = sum · gelu'(aux)`
     GeluBackward,
     /// `y += sum`

@@ -31,8 +31,7 @@ __device__ __forceinline__ Words descriptor(unsigned address, bool k_contiguous)
 }
 
 // Begins the products of one step: the tiles of A and B that begin at `tile`.
-__device__ __forceinline__ void multiply_stage(float (&sums)[TILE_N / 2], unsigned tile) {
-    const unsigned group = threadIdx.x / 128;
+__device__ __forceinline__ void multiply_stage(float (&sums)[TILE_N / 2], unsigned tile, unsigned group) {
     const Words left = descriptor(tile + group * (A_K_CONTIGUOUS ? 64 * 128 : TILE_K * 128), A_K_CONTIGUOUS);
     const Words right = descriptor(tile + A_BYTES, B_K_CONTIGUOUS);
     products_begin();
@@ -69,13 +68,15 @@ __device__ __forceinline__ void add_products(float (&sums)[TILE_N / 2], unsigned
         }
         copies_end();
     }
+    // The same in all lanes, and by the shuffle the compiler knows it: descriptors are then made once for a warp.
+    const unsigned group = __shfl_sync(0xffffffff, threadIdx.x / 128, 0);
     int filled = AHEAD, stage = 0;
     for (int step = 0; step < steps; step++) {
         copies_wait<AHEAD - 1>();
         show_to_tensor_cores();
         products_wait<RUNNING>(sums);
         __syncthreads();
-        multiply_stage(sums, shared + stage * STAGE_BYTES);
+        multiply_stage(sums, shared + stage * STAGE_BYTES, group);
         // The products that read this buffer have ended in all threads: those of the step before, or of the one before that.
         if (step + AHEAD < steps) {
             load_a.next(shared + filled * STAGE_BYTES, p);
@@ -116,17 +117,17 @@ __device__ __forceinline__ void write_rows(const float *staged, unsigned row, un
                                            const Params &p) {
     // All reads before all writes, so that they wait for memory together.
     Four given[TIMES];
-    if (EPILOGUE == 2 || EPILOGUE == 3) {
+    if (EPILOGUE == 2 || EPILOGUE == 3 || EPILOGUE == 7) {
 #pragma unroll
         for (int i = 0; i < TIMES; i++)
             if (row + i * ROWS_AT_ONCE < p.m)
-                given[i] = load_four((EPILOGUE == 2 ? aux : y) + size_t(row + i * ROWS_AT_ONCE) * p.n + column);
+                given[i] = load_four((EPILOGUE == 3 ? y : aux) + size_t(row + i * ROWS_AT_ONCE) * p.n + column);
     }
 #pragma unroll
     for (int i = 0; i < TIMES; i++) {
         const unsigned r = row + i * ROWS_AT_ONCE;
         if (r < p.m)
-            store_result(load_four(staged + i * ROWS_AT_ONCE * RESULT_STRIDE), bias, given[i], aux, y, size_t(r) * p.n + column);
+            store_result(load_four(staged + i * ROWS_AT_ONCE * RESULT_STRIDE), bias, given[i], p.scale, aux, y, size_t(r) * p.n + column);
     }
 }
 
