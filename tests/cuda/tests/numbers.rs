@@ -80,11 +80,13 @@ fn products_on_hopper() {
 #[test]
 fn products_with_more_tiles_than_a_grid_has_along_y() {
     let (host, extents) = (Host::<f64>::new(), [600, 136, 72]);
-    let wanted = linear(&host, extents);
+    let (wanted, conv_wanted) = (linear(&host, extents), conv(&host));
     for (sm, tile) in [(80, CANDIDATES[2]), (90, HOPPER[3])] {
         for most in [1, 2] {
             let gpu = gpu(Precision::Bf16, Sm(sm)).with_tile(tile).with_most_blocks(most);
-            within(&linear(&gpu, extents), &wanted, &format!("{tile:?}, at most {most} along y"));
+            let what = format!("{tile:?}, at most {most} along y");
+            within(&linear(&gpu, extents), &wanted, &what);
+            within(&conv(&gpu), &conv_wanted, &format!("{what}: conv2d"));
         }
     }
 }
