@@ -11,7 +11,8 @@ use std::path::Path;
 const PANEL: u32 = 240;
 const WORDS: u32 = 270;
 const ROW: u32 = 24;
-const FRAME: u32 = 76;
+const ABOVE: u32 = 30;
+const BELOW: u32 = 40;
 /// In what plotters calls points: 13 pixels.
 const FONT: (&str, u32) = ("sans-serif", 16);
 const GRID: RGBColor = RGBColor(221, 221, 221);
@@ -30,11 +31,11 @@ pub(super) fn write(path: &Path, rows: &[Ablated], judges: &[AblationJudge]) -> 
 }
 
 fn onto(svg: &mut String, rows: &[Ablated], judges: &[AblationJudge]) -> Drawn {
-    let sides = (WORDS + PANEL * judges.len() as u32, FRAME + ROW * rows.len() as u32);
+    let sides = (WORDS + PANEL * judges.len() as u32, ABOVE + ROW * rows.len() as u32 + BELOW);
     let area = SVGBackend::with_string(svg, sides).into_drawing_area();
     let (words, panels) = area.split_horizontally(WORDS);
     for (i, row) in rows.iter().enumerate() {
-        let at = (10, (FRAME / 2 + ROW * i as u32 + ROW / 2 - 7) as i32);
+        let at = (10, (ABOVE + ROW * i as u32 + ROW / 2 - 7) as i32);
         words.draw(&Text::new(row.title.clone(), at, FONT))?;
     }
     for (panel, judge) in panels.split_evenly((1, judges.len().max(1))).iter().zip(judges) {
@@ -60,11 +61,13 @@ fn draw_panel(
     let (low, high) = ends.fold((f64::MAX, f64::MIN), |(low, high), end| (low.min(end), high.max(end)));
     let (low, high) = if low > high { (0.0, 100.0) } else { (low - 1.0, high + 1.0) };
     let height = rows.len() as f64;
-    let mut chart = ChartBuilder::on(panel)
-        .caption(judge.title(), FONT)
+    // The title stands in a part of its own, so that rows lie beside their words.
+    let (title, body) = panel.split_vertically(ABOVE);
+    title.draw(&Text::new(judge.title(), (6, 8), FONT))?;
+    let mut chart = ChartBuilder::on(&body)
         .margin_left(6)
         .margin_right(14)
-        .x_label_area_size(FRAME / 2)
+        .x_label_area_size(BELOW)
         .build_cartesian_2d(low..high, height..0.0)?;
     chart
         .configure_mesh()

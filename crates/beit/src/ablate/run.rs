@@ -103,7 +103,7 @@ impl Ablation {
             data: data.clone(),
             model: model.clone(),
             training: self.settings.training(seed),
-            crop: crop.clone(),
+            crop: *crop,
             tokenizer_kind: *tokenizer_kind,
             run: self.run_settings(row, seed, PRETRAINED),
             ..PretrainSettings::default()

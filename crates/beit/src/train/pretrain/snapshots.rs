@@ -1,6 +1,6 @@
 //! Pictures of what the model makes of a few images, drawn while it is trained.
 
-use super::goal::{Goal, Seen};
+use super::goal::{Artist, Goal, Seen};
 use super::{PretrainSettings, Pretraining};
 use crate::device::Device;
 use crate::error::Result;
@@ -84,7 +84,7 @@ impl<'a, O: Ops + 'static, G: Goal<O>> Snapshots<'a, O, G> {
     /// An image as the model sees it, masked, reconstructed where it can be drawn, and what the patch in its middle looks at.
     fn seen(
         &self,
-        (reconstruct, maps): (&dyn Fn(&Image, &[bool]) -> Result<Seen>, &AttentionMaps),
+        (reconstruct, maps): (&Artist, &AttentionMaps),
         image: &Image,
         mask: &[bool],
     ) -> Result<[Option<Image>; 4]> {
