@@ -79,10 +79,10 @@ fn train(mut args: Args, given: &Given, member: &Member) -> anyhow::Result<()> {
 }
 
 fn sentence(done: &Pretrained) -> String {
-    let Pretrained { run, checkpoint, best, recovered, split, pictures } = done;
+    let Pretrained { run, checkpoint, best, pictures, .. } = done;
     format!(
         "{}\ncheckpoint: {}\n{}pictures: {}\nnext: cargo xtask finetune --init {}",
-        recovered.sentence(split),
+        done.sentence(),
         checkpoint.display(),
         best.as_ref().map(|best| best.sentence() + "\n").unwrap_or_default(),
         pictures.display(),

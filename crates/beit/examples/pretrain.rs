@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // A trial of few steps takes the tokens as they are then.
     settings.accept_tokenizer = steps.is_some();
     let pretrained = beit::Pretraining::new(settings, &watch)?.run(&device)?;
-    println!("{}", pretrained.recovered.sentence(&pretrained.split));
+    println!("{}", pretrained.sentence());
 
     let mut settings = beit::FinetuneSettings::from_model(pretrained.run);
     settings.run = beit::RunSettings::in_folder(folder.join("finetune"));

@@ -89,6 +89,14 @@ pub struct Pretrained {
     pub pictures: PathBuf,
 }
 
+impl Pretrained {
+    /// How it recovers masked patches, in lines for a person.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        self.recovered.sentence(&self.split)
+    }
+}
+
 impl Pretraining {
     /// Checks the settings and opens the data.
     ///
