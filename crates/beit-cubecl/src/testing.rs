@@ -1,6 +1,4 @@
-//! For tests: how one that needs a device says that it did not run, and kernels in CUDA C++.
-
-pub use crate::kernels::native::{Native, Source};
+//! For tests that need a device: how a test says that it did not run.
 
 use crate::precision::OpenError;
 use std::io::Write;

@@ -5,7 +5,6 @@
 // The kernel language has no `is_multiple_of`.
 #![allow(clippy::manual_is_multiple_of)]
 
-mod background;
 mod compiled;
 mod faults;
 mod numbers;

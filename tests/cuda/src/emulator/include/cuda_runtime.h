@@ -5,7 +5,6 @@
 #include <cmath>
 #include <type_traits>
 
-#include "blocks.h"
 #include "fibres.h"
 #include "warp.h"
 
@@ -21,6 +20,10 @@
 #define __maxnreg__(...)
 #define __align__(n) __attribute__((aligned(n)))
 
+// All shared memory is one array: CubeCL declares it inside the kernel and cuts it itself.
+extern "C" {
+extern thread_local unsigned char dynamic_shared_mem[];
+}
 #define __shared__ thread_local
 
 #define threadIdx (emulated::self->index)

@@ -1,19 +1,16 @@
 // A block of CUDA threads on one thread of the CPU: each is a fibre that runs until it waits for others.
 //
 // Fibres of a warp run one after another, forwards and backwards in turn, so that a value which another thread has not yet written
-// (or has already overwritten) is read as such. Warps run in an order that a seed shuffles, and some stay behind. A block that cannot
-// go on is a failure that names the lines.
+// (or has already overwritten) is read as such. A block that cannot go on is a failure that names the lines.
 #pragma once
 #include <atomic>
 #include <cstdarg>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
-#include <functional>
 #include <mutex>
 #include <sys/mman.h>
 #include <thread>
-#include <utility>
 #include <vector>
 #ifndef __x86_64__
 #include <ucontext.h>
@@ -34,14 +31,7 @@ constexpr size_t SHARED = 227 * 1024, GUARD = 4096;
 constexpr uint64_t CANARY = 0x7a9d3c5e1b2f4860;
 constexpr unsigned char NOTHING = 0xff;
 
-// When things happen whose time CUDA leaves open: copies and products in the background at their earliest or their latest, warps in
-// one order or another. Seed 0: one after another.
-struct Order {
-    unsigned copies_at_issue, products_at_issue, seed;
-};
-
-// `Late`: until no other thread can go on. `Apart`: for a barrier of some of the threads.
-enum class State { Ready, InWarp, InBlock, Late, Apart, Done };
+enum class State { Ready, InWarp, InBlock, Done };
 
 struct Thread {
 #ifdef __x86_64__
@@ -85,16 +75,7 @@ struct Block {
 
 static thread_local Block block;
 static thread_local Thread *self;
-static thread_local dim3 grid_dim, block_dim;
-static thread_local Order order;
-// What happens in the background without any thread that must wait for it. Each is done at the latest when no thread can go on.
-static thread_local std::vector<std::function<void()>> background;
-// Defined in async.h, which has what threads begin and barriers of some threads.
-static void begin_block(size_t shared);
-static void end_thread();
-static void explain_waiting();
-// Defined in races.h: threads have met.
-static void meet_all(unsigned first, unsigned count);
+static dim3 grid_dim, block_dim;
 
 #ifdef __x86_64__
 extern "C" void emulated_switch(void **from, void *to);
@@ -161,7 +142,6 @@ __attribute__((format(printf, 1, 2))) static void fail(const char *format, ...) 
 
 static void fibre() {
     block.body(block.arguments);
-    end_thread();
     self->state = State::Done;
     leave();
 }
@@ -191,17 +171,13 @@ static void prepare(unsigned i) {
 #endif
 }
 
-static unsigned random(unsigned below) {
-    block.random = block.random * 1664525 + 1013904223;
-    return uint64_t(block.random) * below >> 32;
-}
-
-// Runs the threads of a warp until all of them wait for others or are done. False if nothing could run.
+// Runs the threads of a warp until all of them wait for the block or are done. False if nothing could run.
 static bool advance(Warp &warp) {
     bool any = false;
     for (bool more = true; more && !block.failed;) {
         more = false;
-        bool backwards = random(2);
+        block.random = block.random * 1664525 + 1013904223;
+        bool backwards = block.random >> 31;
         for (unsigned i = 0; i < warp.threads && !block.failed; i++) {
             Thread &thread = warp.first[backwards ? warp.threads - 1 - i : i];
             if (thread.state != State::Ready)
@@ -218,54 +194,8 @@ static bool advance(Warp &warp) {
     return any;
 }
 
-// Runs the warps in the order of the seed. False if nothing could run.
-static bool advance_all(unsigned warps) {
-    unsigned turns[MAX_THREADS / WARP];
-    for (unsigned w = 0; w < warps; w++) {
-        turns[w] = w;
-        if (order.seed)
-            std::swap(turns[w], turns[random(w + 1)]);
-    }
-    bool any = false;
-    for (unsigned w = 0; w < warps && !block.failed; w++) {
-        const bool stays_behind = order.seed && any && random(2);
-        if (!stays_behind)
-            any |= advance(block.warp[turns[w]]);
-    }
-    return any;
-}
-
-// Lets threads go on that gave way to all others; where warps are shuffled, those of one warp. False if there are none.
-static bool resume_late(unsigned warps) {
-    const unsigned first = order.seed ? random(warps) : 0;
-    bool any = false;
-    for (unsigned i = 0; i < warps && !(any && order.seed); i++) {
-        Warp &warp = block.warp[(first + i) % warps];
-        for (unsigned t = 0; t < warp.threads; t++)
-            if (warp.first[t].state == State::Late) {
-                warp.first[t].state = State::Ready;
-                any = true;
-            }
-    }
-    return any;
-}
-
-// Lets one thing happen in the background: any, since they do not wait for one another. False if there is none.
-static bool advance_background() {
-    if (background.empty())
-        return false;
-    std::swap(background[order.seed ? random(background.size()) : 0], background.back());
-    const auto happens = std::move(background.back());
-    background.pop_back();
-    happens();
-    return true;
-}
-
 // All threads of the block wait. Either all are at one barrier, or they would wait for ever.
 static void release() {
-    explain_waiting();
-    if (block.failed)
-        return;
     const Thread &first = block.thread[0];
     for (unsigned i = 0; i < block.threads; i++) {
         const Thread &thread = block.thread[i];
@@ -280,7 +210,6 @@ static void release() {
             return;
         }
     }
-    meet_all(0, block.threads);
     for (unsigned i = 0; i < block.threads; i++)
         block.thread[i].state = State::Ready;
 }
@@ -288,7 +217,7 @@ static void release() {
 // Runs one block to its end. `shared` is its shared memory, with a guard zone after it.
 static void run(uint3 index, unsigned char *shared, size_t shared_size) {
     block.index = index;
-    block.random = index.x + 40503 * index.y + 12289 * index.z + 2654435761u * order.seed;
+    block.random = index.x + 40503 * index.y + 12289 * index.z;
     memset(shared, NOTHING, shared_size + GUARD);
     unsigned warps = (block.threads + WARP - 1) / WARP;
     for (unsigned w = 0; w < warps; w++) {
@@ -297,21 +226,15 @@ static void run(uint3 index, unsigned char *shared, size_t shared_size) {
     }
     for (unsigned i = 0; i < block.threads; i++)
         prepare(i);
-    begin_block(shared_size);
     while (!block.failed) {
-        if (advance_all(warps))
-            continue;
-        bool done = true;
+        bool any = false, done = true;
+        for (unsigned w = 0; w < warps; w++)
+            any |= advance(block.warp[w]);
         for (unsigned i = 0; i < block.threads; i++)
             done &= block.thread[i].state == State::Done;
-        if (done && !background.empty())
-            fail("the block ends before copies that it has begun");
         if (done)
             break;
-        const bool background_first = order.seed && random(2);
-        if (background_first && advance_background())
-            continue;
-        if (!resume_late(warps) && !advance_background())
+        if (!any)
             release();
     }
     for (size_t i = 0; i < GUARD; i++)
@@ -321,18 +244,12 @@ static void run(uint3 index, unsigned char *shared, size_t shared_size) {
         }
 }
 
-// Waits for others.
-static void wait(State state, int line) {
+// Waits for all threads of the block.
+static void barrier(int line) {
     self->line = line;
-    self->state = state;
+    self->state = State::InBlock;
     leave();
 }
-
-// Lets all others go on as far as they can.
-static void give_way() { wait(State::Late, self->line); }
-
-// Waits for all threads of the block.
-static void barrier(int line) { wait(State::InBlock, line); }
 
 // Waits for all threads of the warp. The last to arrive does `operation`, which sees the slot of each.
 template <class Operation> static void collective(int line, const char *what, unsigned mask, void *slot, Operation operation) {

@@ -18,19 +18,6 @@ struct Place {
     unsigned line, column;
 };
 
-// A grid of `cubes` blocks of `dim` threads.
-struct Grid {
-    unsigned cubes[3], dim[3];
-    // Bytes of shared memory.
-    unsigned shared;
-    // How many threads of the CPU run it.
-    unsigned workers;
-    Order order;
-    // The blocks that are run, by number; all of them without `blocks`.
-    const uint64_t *blocks;
-    uint64_t count;
-};
-
 } // namespace emulated
 
 #define CHECK(name, what)                                                                                                        \
@@ -42,22 +29,20 @@ CHECK(out_of_bounds, "an index beyond a local array")
 CHECK(divrem_overflow, "a division by zero")
 #undef CHECK
 
-// Runs a grid. Returns whether all went well; if not, `message` says what did not.
+// Runs `cubes` blocks of `dim` threads on `workers` threads of the CPU. Returns whether all went well; if not, `message` says what did not.
 template <class Kernel>
-static bool emulate_grid(Kernel kernel, void **arguments, const emulated::Grid &grid, char *message, size_t size) {
+static bool emulate_grid(Kernel kernel, void **arguments, const unsigned *cubes, const unsigned *dim, unsigned shared,
+                         unsigned workers, char *message, size_t size) {
     using namespace emulated;
     static Kernel body;
     body = kernel;
-    const auto &cubes = grid.cubes, &dim = grid.dim;
-    const uint64_t blocks = grid.blocks ? grid.count : uint64_t(cubes[0]) * cubes[1] * cubes[2];
+    grid_dim = {cubes[0], cubes[1], cubes[2]};
+    block_dim = {dim[0], dim[1], dim[2]};
+    const uint64_t blocks = uint64_t(cubes[0]) * cubes[1] * cubes[2];
     std::atomic<uint64_t> next(0);
     std::atomic<bool> failed(false);
     std::mutex lock;
     auto work = [&] {
-        // Of this thread: other threads may run another grid of this kernel.
-        grid_dim = {cubes[0], cubes[1], cubes[2]};
-        block_dim = {dim[0], dim[1], dim[2]};
-        order = grid.order;
         block.threads = dim[0] * dim[1] * dim[2];
         block.body = [](void *a) { call(body, (void **)a); };
         block.arguments = arguments;
@@ -68,11 +53,8 @@ static bool emulate_grid(Kernel kernel, void **arguments, const emulated::Grid &
             self = nullptr;
             fail("no memory for stacks");
         }
-        for (uint64_t i; !block.failed && !failed && (i = next++) < blocks;) {
-            const uint64_t b = grid.blocks ? grid.blocks[i] : i;
-            const uint3 index{unsigned(b % cubes[0]), unsigned(b / cubes[0] % cubes[1]), unsigned(b / cubes[0] / cubes[1])};
-            run(index, dynamic_shared_mem, grid.shared);
-        }
+        for (uint64_t i; !block.failed && !failed && (i = next++) < blocks;)
+            run({unsigned(i % cubes[0]), unsigned(i / cubes[0] % cubes[1]), unsigned(i / cubes[0] / cubes[1])}, dynamic_shared_mem, shared);
         if (block.stacks != MAP_FAILED)
             munmap(block.stacks, stacks);
         if (block.failed) {
@@ -82,7 +64,7 @@ static bool emulate_grid(Kernel kernel, void **arguments, const emulated::Grid &
         }
     };
     std::vector<std::thread> others;
-    for (unsigned i = 1; i < grid.workers && i < blocks; i++)
+    for (unsigned i = 1; i < workers && i < blocks; i++)
         others.emplace_back(work);
     work();
     for (auto &thread : others)
@@ -91,6 +73,7 @@ static bool emulate_grid(Kernel kernel, void **arguments, const emulated::Grid &
 }
 
 #define EMULATE(kernel)                                                                                                          \
-    extern "C" bool emulate(void **arguments, const emulated::Grid *grid, char *message, size_t size) {                          \
-        return emulate_grid(kernel, arguments, *grid, message, size);                                                            \
+    extern "C" bool emulate(void **arguments, const unsigned *cubes, const unsigned *dim, unsigned shared, unsigned workers,     \
+                            char *message, size_t size) {                                                                        \
+        return emulate_grid(kernel, arguments, cubes, dim, shared, workers, message, size);                                      \
     }
