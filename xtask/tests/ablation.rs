@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::Place;
+use common::{Place, ranks};
 use serde_json::Value;
 use std::fs;
 
@@ -84,4 +84,26 @@ fn what_no_ablation_can_have() {
     let plan = place.good(&format!("{SMALL} --rows beit,longer --dry-run --json --out no")).answer();
     assert_eq!((plan["steps"].as_u64(), plan["images_per_step"].as_u64()), (Some(4 + 8), Some(8)), "{plan}");
     assert!(!place.path("no").exists());
+}
+
+/// Stopped in the middle of pre-training, it goes on there and finds the same to the bit.
+#[test]
+#[cfg(unix)]
+fn what_is_stopped_goes_on() {
+    let place = Place::with_photos();
+    let small = SMALL.replace("--steps 4", "--steps 60");
+    let line = |out: &str| format!("{small} --rows pixels --judges finetune --out {out}");
+    place.good(&line("whole"));
+    let mut child = ranks::start(&place, &line("run"), Vec::new());
+    ranks::wait_for(&place, &mut child, "run/pixels/seed-0/pretrain/metrics.jsonl");
+    ranks::signal(&child, "TERM");
+    let [stopped] = ranks::ended([child]);
+    assert_eq!(stopped.code, Some(143), "{stopped}");
+    assert!(
+        stopped.stderr.contains("error: stopped: what was found stands in run; the same command goes on"),
+        "{stopped}"
+    );
+    assert!(!place.path("run/results.jsonl").exists(), "nothing was found yet");
+    place.good(&line("run"));
+    assert_eq!(lines(&place, "run"), lines(&place, "whole"));
 }

@@ -49,4 +49,24 @@ impl<T: Clone> Vit<T> {
         }
         self.blocks[i].attention(ops, &x, &self.context(input, i), queries)
     }
+
+    /// [`attention`](Self::attention) of every block, from the first to the last, in one pass: `see` is given `[B, H, queries, T]` of each.
+    ///
+    /// # Errors
+    ///
+    /// What the device reported.
+    pub fn attention_of_each<O: TransformerOps<Tensor = T>>(
+        &self,
+        ops: &O,
+        input: &Input<'_, T>,
+        queries: &[usize],
+        see: &mut dyn FnMut(Vec<f32>),
+    ) -> Result<(), DeviceError> {
+        let (mut x, _) = self.embed(ops, input);
+        for (i, block) in self.blocks.iter().enumerate() {
+            see(block.attention(ops, &x, &self.context(input, i), queries)?);
+            x = block.infer(ops, x, &self.context(input, i), None);
+        }
+        Ok(())
+    }
 }

@@ -155,4 +155,10 @@ fn a_model_finds_those_of_the_queries_asked_for() {
         some.len(),
         "the first block reads the embeddings"
     );
+
+    let mut each = Vec::new();
+    vit.attention_of_each(&OPS, &input, &queries, &mut |of_block| each.push(of_block)).unwrap();
+    let apart: Vec<_> =
+        (0..vit.blocks.len()).map(|i| vit.attention(&OPS, &input, i, &queries).unwrap()).collect();
+    assert_eq!(each, apart);
 }

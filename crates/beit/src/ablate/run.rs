@@ -4,7 +4,7 @@ use super::ledger::{Entry, Ledger};
 use super::table::PIXELS;
 use super::{Ablation, AblationJudge, AblationRow, AblationSettings};
 use crate::device::Device;
-use crate::error::{Place, Result, unfit};
+use crate::error::{Error, Place, Result, unfit};
 use crate::probe::{Judge, Probe, ProbeSettings, ProbedLayer};
 use crate::settings::{
     DataSettings, HeldOutSettings, OpenSettings, OptimisationSettings, Resume, RunSettings, Sides,
@@ -54,7 +54,10 @@ impl Ablation {
                     rows.len(),
                     number + 1
                 );
-                self.row(device, ledger, (*row, seed), &place).at(|| &place)?;
+                match self.row(device, ledger, (*row, seed), &place) {
+                    Err(stopped @ Error::Stopped(_)) => return Err(stopped),
+                    done => done.at(|| &place)?,
+                }
                 self.draw(ledger)?;
             }
         }
@@ -177,14 +180,17 @@ impl Ablation {
         }
     }
 
-    /// Both judges of frozen features, since looking at the images takes longest. A part of the training images chooses the block.
+    /// All judges of frozen features that there are, since looking at the images takes longest. A part of the training images chooses the block.
     fn probed(&self, device: &Device, ledger: &mut Ledger, (row, seed): (AblationRow, u64)) -> Result<()> {
         let run = self.folder(row, seed, PRETRAINED);
         let choosing = self.probe(device, &run, seed, HeldOutSettings::validation(CHOOSING))?;
         let judging = self.probe(device, &run, seed, HeldOutSettings::default())?;
-        for (judge, by) in
-            [(AblationJudge::Linear, Judge::Linear { c: None }), (AblationJudge::Knn, Judge::Knn { k: K })]
-        {
+        let by = |judge: &AblationJudge| match judge {
+            AblationJudge::Linear => Some((AblationJudge::Linear, Judge::Linear { c: None })),
+            AblationJudge::Knn => Some((AblationJudge::Knn, Judge::Knn { k: K })),
+            AblationJudge::Finetune | AblationJudge::Segment => None,
+        };
+        for (judge, by) in self.settings.judges.iter().filter_map(by) {
             let chosen = best_block(&choosing.judged(&by, &self.watch)?.layers);
             let layers = judging.judged(&by, &self.watch)?.layers;
             for layer in layers {

@@ -6,13 +6,12 @@ use crate::settings::{
     Batches, CropSettings, DataSettings, ModelSettings, OptimisationSettings, TokenizerKind,
 };
 use crate::train::PretrainSettings;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::path::PathBuf;
 
 /// An ablation: what all rows share, which rows there are, and who judges them.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
-#[serde(default, deny_unknown_fields)]
 pub struct AblationSettings {
     /// The images: with classes, and test images that judge.
     #[cfg_attr(feature = "clap", command(flatten))]

@@ -126,7 +126,7 @@ impl AttentionProbed {
 /// Which classes of masks are objects.
 enum Wanted {
     These(Vec<u8>),
-    /// All but the commonest of each picture's data set, which is known when all pictures were looked at.
+    /// All but the one that most pixels have.
     AllBut(u8),
 }
 
@@ -238,17 +238,10 @@ impl Work for Look<'_> {
             if !found.is_empty() {
                 let pixels = pixels(source.as_ref(), index, vit.config().image, &preprocessing.normalise)?;
                 for (of, vit) in [&vit, &random].into_iter().enumerate() {
-                    for block in 0..depth {
-                        let mean = attention(&**ops, vit, &pixels, block)?;
-                        Error::unless_finite(name, "attention maps", &mean, mean.len(), |_| {
-                            source.name(index)
-                        })?;
-                        seen.blocks[block][of] += found
-                            .iter()
-                            .map(|object| {
-                                object.mass(|query, key| f64::from(mean[query * grid[0] * grid[1] + key]))
-                            })
-                            .sum::<f64>();
+                    for (block, mean) in attention(&**ops, vit, &pixels)?.into_iter().enumerate() {
+                        let what = "attention maps";
+                        Error::unless_finite(name, what, &mean, mean.len(), |_| source.name(index))?;
+                        seen.blocks[block][of] += masses(&found, &mean);
                     }
                 }
             }
@@ -275,18 +268,27 @@ fn pixels(source: &dyn Source, index: usize, size: [usize; 2], normalise: &Norma
     Ok(normalise.planes(&normalise.seen(&image).resize(size, Filter::Bicubic)))
 }
 
-/// What every patch looks at, by the mean over the heads: `[N, N]`, patches alone.
-fn attention<O: Ops>(ops: &O, vit: &Vit<O::Tensor>, pixels: &[f32], block: usize) -> Result<Vec<f32>> {
+/// The sum over objects of what stays in them, of what every patch looks at `[N, N]`.
+fn masses(found: &[Object], attention: &[f32]) -> f64 {
+    let weight = |of: usize| move |query: usize, key: usize| f64::from(attention[query * of + key]);
+    found.iter().map(|object| object.mass(weight(object.of))).sum()
+}
+
+/// What every patch looks at in each block, by the mean over the heads: `[N, N]`, patches alone.
+fn attention<O: Ops>(ops: &O, vit: &Vit<O::Tensor>, pixels: &[f32]) -> Result<Vec<Vec<f32>>> {
     let (config, images) = (vit.config(), ops.upload(vit.config().images(1), pixels));
     let (n, tokens, heads) = (config.patches(), config.tokens(), config.heads);
     let queries: Vec<usize> = (1..tokens).collect();
     let input = Input { images: &images, mask: None, drop_path: None };
-    let all = vit.attention(ops, &input, block, &queries)?;
-    let mut mean = vec![0.0; n * n];
-    for head in all.chunks_exact(n * tokens) {
-        for (mean, row) in mean.chunks_exact_mut(n).zip(head.chunks_exact(tokens)) {
-            mean.iter_mut().zip(&row[1..]).for_each(|(mean, p)| *mean += p / heads as f32);
+    let mut blocks = Vec::new();
+    vit.attention_of_each(ops, &input, &queries, &mut |all| {
+        let mut mean = vec![0.0; n * n];
+        for head in all.chunks_exact(n * tokens) {
+            for (mean, row) in mean.chunks_exact_mut(n).zip(head.chunks_exact(tokens)) {
+                mean.iter_mut().zip(&row[1..]).for_each(|(mean, p)| *mean += p / heads as f32);
+            }
         }
-    }
-    Ok(mean)
+        blocks.push(mean);
+    })?;
+    Ok(blocks)
 }
