@@ -74,3 +74,26 @@ fn flags_that_contradict_each_other() {
     place.bad(2, &pixels("--keep-best token-accuracy"), &["pixel-error is measured"]);
     assert!(!place.path("no").exists());
 }
+
+/// They explain nothing of a picture, which is said, and may be asked for in spite of it.
+#[test]
+fn random_tokens_are_drawn_by_the_seed() {
+    let place = Place::with_photos();
+    let random = |flags: &str| {
+        format!(
+            "pretrain --data folder:photos --image-size 16 --tokenizer-kind random --steps 2 --batch-size 8 {flags}"
+        )
+    };
+    place.bad(1, &random("--out no"), &["is of no use on these images", "--accept-tokenizer"]);
+    place.bad(
+        2,
+        &random("--tokenizer-steps 3 --out no3"),
+        &["nothing is learnt for these, leave the steps out"],
+    );
+    let tokenizer = |out: &str, seed: u64| {
+        place.good(&random(&format!("--accept-tokenizer --seed {seed} --out {out}")));
+        place.contents(&format!("{out}/tokenizer"))
+    };
+    let [one, same, other] = [("one", 0), ("same", 0), ("other", 1)].map(|(out, seed)| tokenizer(out, seed));
+    assert!(one == same && one != other);
+}

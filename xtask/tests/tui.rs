@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Place, SHORT};
+use common::{Place, SHORT, short_of_whole_pictures};
 
 #[test]
 fn without_a_terminal_there_are_lines() {
@@ -80,7 +80,7 @@ mod on_a_terminal {
     #[test]
     fn what_was_there_is_there_again() {
         let place = Place::with_photos();
-        let args = format!("pretrain {SHORT} --report-every 1 --tui --out run");
+        let args = format!("pretrain {} --report-every 1 --tui --out run", short_of_whole_pictures());
         let (code, answer, all) = run(&place, &args, |_, _| ());
         assert_eq!(code, Some(0), "{all}");
         assert!(answer.contains("checkpoint: run/checkpoints/step-0000002"), "{answer}");
@@ -94,6 +94,7 @@ mod on_a_terminal {
         for part in ["measuring the tokenizer on 24 test images", "pretrain 2/2  loss "] {
             assert_eq!(after.matches(part).count(), 1, "{after}");
         }
+        // Two steps of the tokenizer, two of the model, and the answer.
         let reports = format!("{args} --overwrite --json");
         let (code, answer, all) = run(&place, &reports, |_, _| ());
         assert_eq!(
