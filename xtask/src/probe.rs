@@ -54,9 +54,10 @@ pub(crate) struct Linear {
 
 /// How much of what a patch looks at lies in the object that it is of, beside what needs no learning
 ///
-/// An object is all pixels of a class in the mask of a picture. Attention of a patch to itself and to the class token does not count. Beside each
-/// block stand the same model with random weights, attention that is the same everywhere, and such as falls off from the middle of the picture or
-/// from the patch, each of the width that does best.
+/// An object is all pixels of a class in the mask of a picture. Attention of a patch to itself and to the class token does not count.
+/// Beside each block stand what the model looks at from the same place in other pictures, and the same model with random weights; above
+/// them attention that is the same everywhere, and such as falls off from the middle of the picture or from the patch, each of the width
+/// that does best.
 #[derive(ClapArgs)]
 #[command(after_help = "Examples:
   cargo xtask probe attention --model runs/pretrain-001 --data scenes

@@ -150,6 +150,7 @@ fn attention_is_measured_in_objects() {
     for block in blocks {
         assert!((share(&block["random"]) - uniform).abs() < 0.05, "{probed}");
         assert!((share(&block["model"]) - uniform).abs() < 0.2, "{probed}");
+        assert!((share(&block["place"]) - uniform).abs() < 0.2, "{probed}");
     }
     place.bad(1, "probe attention --model run --data folder:photos", &["folder:photos", "no masks"]);
     place.bad(

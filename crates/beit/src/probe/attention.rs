@@ -3,6 +3,7 @@
 //! The paper shows it in pictures (§3.3, "analysis of self-attention map"); here it is a number, beside what needs no learning.
 
 mod objects;
+mod places;
 mod priors;
 
 use crate::device::{Device, Work};
@@ -16,6 +17,7 @@ use beit_data::{Filter, Mask, Normalise, Source};
 use beit_ops::Ops;
 use beit_vit::{Init, Input, Vit};
 use objects::{Object, objects};
+use places::Places;
 use priors::Priors;
 use serde::Serialize;
 use std::rc::Rc;
@@ -76,6 +78,9 @@ pub struct AttentionMass {
     pub block: usize,
     /// Of the model, by the mean over its heads.
     pub model: f64,
+    /// Of the model, by the place of the query alone: by the mean of what it looks at from there in the other half of the pictures. None of a
+    /// single picture.
+    pub place: Option<f64>,
     /// Of the same model with random values.
     pub random: f64,
 }
@@ -114,10 +119,11 @@ impl AttentionProbed {
         let mut text = format!(
             "attention that stays within the object of the query, {objects} objects in {images} {split} pictures\n\
              everywhere alike {uniform:.4}, towards the middle {centre:.4}, towards the query {near:.4}\n\
-             block     model  random weights"
+             block     model  by place alone  random weights"
         );
-        for AttentionMass { block, model, random } in &self.blocks {
-            text += &format!("\n{block:5}    {model:.4}          {random:.4}");
+        for AttentionMass { block, model, place, random } in &self.blocks {
+            let place = place.map_or_else(|| "-".to_owned(), |place| format!("{place:.4}"));
+            text += &format!("\n{block:5}    {model:.4}          {place:>6}          {random:.4}");
         }
         text
     }
@@ -174,6 +180,7 @@ struct Seen {
     objects: usize,
     uniform: f64,
     priors: Priors,
+    places: Places,
     /// `[blocks]`, of the model and of the random one.
     blocks: Vec<[f64; 2]>,
 }
@@ -186,7 +193,13 @@ impl Seen {
             );
         }
         let mean = |sum: f64| sum / self.objects as f64;
-        let blocks = self.blocks.iter().enumerate();
+        let places = self.places.masses();
+        let block = |(i, [model, random]): (usize, &[f64; 2])| AttentionMass {
+            block: i + 1,
+            model: mean(*model),
+            place: places.as_ref().map(|places| mean(places[i])),
+            random: mean(*random),
+        };
         Ok(AttentionProbed {
             model: model.to_owned(),
             data: data.to_owned(),
@@ -196,9 +209,7 @@ impl Seen {
             uniform: mean(self.uniform),
             centre: mean(self.priors.best_centre()),
             near: mean(self.priors.best_near()),
-            blocks: blocks
-                .map(|(i, sums)| AttentionMass { block: i + 1, model: mean(sums[0]), random: mean(sums[1]) })
-                .collect(),
+            blocks: self.blocks.iter().enumerate().map(block).collect(),
         })
     }
 }
@@ -226,6 +237,7 @@ impl Work for Look<'_> {
             objects: 0,
             uniform: 0.0,
             priors: Priors::new(grid),
+            places: Places::default(),
             blocks: vec![[0.0; 2]; depth],
         };
         let indices: Vec<usize> = spread(source.len(), settings.images, settings.seed).collect();
@@ -237,13 +249,14 @@ impl Work for Look<'_> {
             seen.add_priors(&found);
             if !found.is_empty() {
                 let pixels = pixels(source.as_ref(), index, vit.config().image, &preprocessing.normalise)?;
-                for (of, vit) in [&vit, &random].into_iter().enumerate() {
-                    for (block, mean) in attention(&**ops, vit, &pixels)?.into_iter().enumerate() {
-                        let what = "attention maps";
-                        Error::unless_finite(name, what, &mean, mean.len(), |_| source.name(index))?;
-                        seen.blocks[block][of] += masses(&found, &mean);
+                let maps = |vit| -> Result<Vec<Vec<f32>>> {
+                    let maps = attention(&**ops, vit, &pixels)?;
+                    for map in &maps {
+                        Error::unless_finite(name, "attention maps", map, map.len(), |_| source.name(index))?;
                     }
-                }
+                    Ok(maps)
+                };
+                seen.add_maps(found, [&maps(&vit)?, &maps(&random)?]);
             }
             watch.done(number as u64 + 1);
         }
@@ -259,6 +272,16 @@ impl Seen {
             self.uniform += object.mass(|_, _| 1.0);
             self.priors.add(object);
         }
+    }
+
+    /// What the model and the random one look at in a picture, `[blocks][N, N]`.
+    fn add_maps(&mut self, found: Vec<Object>, maps: [&[Vec<f32>]; 2]) {
+        for (of, maps) in maps.into_iter().enumerate() {
+            for (sums, map) in self.blocks.iter_mut().zip(maps) {
+                sums[of] += masses(&found, map);
+            }
+        }
+        self.places.add(found, maps[0]);
     }
 }
 
