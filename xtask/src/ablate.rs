@@ -9,13 +9,15 @@ use clap::Args as ClapArgs;
 
 /// The paper's ablations: rows that differ in one thing, several seeds of each, judged alike, in a table and a picture
 ///
-/// Every row is pre-trained and then judged by fine-tuning with few labels, by probes of its frozen features, and by segmentation.
+/// Every row is pre-trained and then judged by fine-tuning with few labels, by probes of its frozen features, and by segmentation;
+/// images with masks by segmentation alone.
 /// What is found is written down at once: the same command goes on where it was stopped, and with more rows, seeds or judges does what is missing.
 #[derive(ClapArgs)]
 #[command(after_help = "Examples:
   cargo xtask ablate --dry-run
   cargo xtask ablate --rows beit,random-masking,pixels,scratch --seeds 1 --epochs 2
-  cargo xtask ablate --data folder:photos --image-size 64 --patch-size 8 --labels 300 --out runs/photos-ablation")]
+  cargo xtask ablate --data folder:photos --image-size 64 --patch-size 8 --labels 300 --out runs/photos-ablation
+  cargo xtask ablate --data masks:images,masks,classes.txt --image-size 64 --patch-size 8 --segment-lr 8e-3 --out runs/road-ablation")]
 pub(crate) struct Args {
     #[command(flatten)]
     settings: AblationSettings,

@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::masks::DATA;
 use common::{Place, ranks};
 use serde_json::Value;
 use std::fs;
@@ -63,6 +64,44 @@ fn rows_are_judged_once_and_more_are_added() {
 
     let other = line("--rows pixels").replace("--labels 12", "--labels 9");
     place.bad(1, &other, &["is of another ablation: --labels was 12, is 9"]);
+}
+
+/// Images with masks are judged by segmentation of themselves, with their head and rate.
+#[test]
+fn images_with_masks_are_judged_by_them() {
+    let place = Place::with_masks();
+    let small = "ablate --preset tiny --image-size 16 --steps 4 --batch-size 8 --segment-steps 2 --seeds 1 --rows pixels,scratch";
+    let line =
+        format!("{small} {DATA} --labels 9 --head upernet --head-channels 8 --segment-lr 1e-3 --out all");
+    place.good(&line);
+    let found = lines(&place, "all");
+    let of: Vec<_> =
+        found.iter().map(|of| (of["row"].as_str().unwrap(), of["what"].as_str().unwrap())).collect();
+    let commonest = "the commonest class everywhere";
+    assert_eq!(
+        of,
+        [("pixels", "pretrain"), (commonest, "segment"), ("pixels", "segment"), ("scratch", "segment")]
+    );
+    let value =
+        |row| found.iter().find(|of| of["row"] == row && of["what"] == "segment").unwrap()["value"].as_f64();
+    // As whoever fine-tunes by hand would find.
+    let tune = format!(
+        "finetune --task segment {DATA} --labels 9 --head upernet --head-channels 8 --lr 1e-3 --steps 2 --json"
+    );
+    let tuned = place.good(&format!("{tune} --init all/pixels/seed-0/pretrain --out by-hand")).answer();
+    assert_eq!(value("pixels"), tuned["miou"].as_f64());
+    assert_eq!(value(commonest), tuned["miou_of_commonest"].as_f64());
+    let scratch = "--from-scratch --preset tiny --image-size 16";
+    let tuned = place.good(&format!("{tune} {scratch} --out from-scratch")).answer();
+    assert_eq!(value("scratch"), tuned["miou"].as_f64());
+    let table = fs::read_to_string(place.path("all/table.md")).unwrap();
+    assert!(table.contains("| | segmentation, mIoU |") && table.contains(commonest), "{table}");
+
+    place.bad(
+        2,
+        &format!("{line} --judges knn"),
+        &["--judges knn: images with masks are judged by segment alone"],
+    );
 }
 
 #[test]

@@ -2,45 +2,14 @@
 
 mod common;
 
+use common::masks::{DATA, SIDE, pair};
 use common::{Outcome, Place};
-use image::{GrayImage, ImageBuffer, Luma, Rgb, RgbImage};
+use image::{GrayImage, ImageBuffer, Luma};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
 
-/// Side of the pictures.
-const SIDE: u32 = 24;
-const DATA: &str = "--data masks:set/images,set/masks,set/classes.txt";
 const SHORT: &str = "finetune --task segment --from-scratch --preset tiny --steps 2 --batch-size 4";
-
-/// A bright square on a dark ground, and where it is.
-fn pair(number: u32) -> (RgbImage, GrayImage) {
-    let (left, top, side) = (number * 3 % 12, number * 5 % 12, 8 + number % 4);
-    let inside = |x: u32, y: u32| x >= left && x < left + side && y >= top && y < top + side;
-    let image = RgbImage::from_fn(SIDE, SIDE, |x, y| {
-        let light = if inside(x, y) { 200 } else { 40 } + ((x * 7 + y * 13 + number) % 16) as u8;
-        Rgb([light, light / 2, 255 - light])
-    });
-    let mask = GrayImage::from_fn(SIDE, SIDE, |x, y| Luma([u8::from(inside(x, y))]));
-    (image, mask)
-}
-
-/// Twelve pictures with masks to train, six to test.
-fn place() -> Place {
-    let place = Place::new();
-    place.write("set/classes.txt", "ground\nsquare\n");
-    for (split, count) in [("train", 12), ("test", 6)] {
-        for folder in ["images", "masks"] {
-            fs::create_dir_all(place.path(&format!("set/{folder}/{split}"))).unwrap();
-        }
-        for number in 0..count {
-            let (image, mask) = pair(number);
-            image.save(place.path(&format!("set/images/{split}/{number:02}.png"))).unwrap();
-            mask.save(place.path(&format!("set/masks/{split}/{number:02}.png"))).unwrap();
-        }
-    }
-    place
-}
 
 fn says(outcome: &Outcome, parts: &[&str]) {
     parts.iter().for_each(|part| assert!(outcome.stderr.contains(part), "expected `{part}`\n{outcome}"));
@@ -48,7 +17,7 @@ fn says(outcome: &Outcome, parts: &[&str]) {
 
 #[test]
 fn both_heads_from_pictures_to_masks() {
-    let place = place();
+    let place = Place::with_masks();
     for head in ["setr-pup", "setr-pup --auxiliary-heads", "upernet", "upernet --loss-mean all"] {
         let tuned = place.good(&format!("{SHORT} {DATA} --head {head} --out run --overwrite --json"));
         says(&tuned, &["12 images with masks", "in 2 classes", "crops of 24x24 pixels"]);
@@ -78,7 +47,7 @@ fn both_heads_from_pictures_to_masks() {
 
 #[test]
 fn windows_scales_and_mirrors() {
-    let place = place();
+    let place = Place::with_masks();
     place.good(&format!("{SHORT} {DATA} --image-size 16 --out run"));
     let evaluate = |flags: &str| place.good(&format!("evaluate --model run {DATA} --json {flags}")).answer();
     let slid = evaluate("");
@@ -109,7 +78,7 @@ fn windows_scales_and_mirrors() {
 
 #[test]
 fn runs_and_evaluations_go_on() {
-    let place = place();
+    let place = Place::with_masks();
     let averaging = "--model-ema --model-ema-decay 0.5";
     let run = format!("{SHORT} {DATA} --head upernet --save-every 1 --keep 9 {averaging}");
     place.good(&format!("{run} --out whole"));
@@ -159,7 +128,7 @@ fn runs_and_evaluations_go_on() {
 
 #[test]
 fn a_segmenter_is_trained_further() {
-    let place = place();
+    let place = Place::with_masks();
     place.good(&format!("{SHORT} {DATA} --out first"));
     let further = "finetune --task segment --steps 1 --batch-size 4";
     let same = place.good(&format!("{further} {DATA} --init first --out same"));
@@ -175,7 +144,7 @@ fn a_segmenter_is_trained_further() {
 /// Another head reads the usual blocks.
 #[test]
 fn a_head_that_is_trained_further_reads_the_blocks_it_was_trained_on() {
-    let place = place();
+    let place = Place::with_masks();
     place.good(&format!("{SHORT} {DATA} --out first").replace("tiny", "mini"));
     let config = |run: &str, step: u32| place.path(&format!("{run}/checkpoints/step-{step:07}/config.json"));
     let read = |path: PathBuf| -> Value { serde_json::from_slice(&fs::read(path).unwrap()).unwrap() };
@@ -194,7 +163,7 @@ fn a_head_that_is_trained_further_reads_the_blocks_it_was_trained_on() {
 
 #[test]
 fn models_and_flags_of_the_other_task() {
-    let place = place();
+    let place = Place::with_masks();
     place.photos("photos", 2);
     let classify = "finetune --from-scratch --preset tiny --steps 1 --batch-size 4 --data folder:photos";
     place.good(&format!("{classify} --out classifier"));
@@ -264,7 +233,7 @@ fn models_and_flags_of_the_other_task() {
 #[test]
 fn masks_that_cannot_be_learnt_from() {
     let refused = |spoil: &dyn Fn(&Place), says: &[&str]| {
-        let place = place();
+        let place = Place::with_masks();
         spoil(&place);
         place.bad(1, &format!("{SHORT} {DATA} --out run"), says);
         assert!(place.names("run").is_empty(), "nothing was begun");
@@ -303,7 +272,7 @@ fn masks_that_cannot_be_learnt_from() {
 /// Not even the first, whose size crops would go by.
 #[test]
 fn one_picture_that_cannot_be_read_stops_nothing() {
-    let place = place();
+    let place = Place::with_masks();
     place.write("set/images/train/00.png", "no picture");
     let tuned = place.good(&format!("{SHORT} {DATA} --max-bad-share 0.2 --out run"));
     says(&tuned, &["crops of 24x24 pixels", "00.png"]);
@@ -312,7 +281,7 @@ fn one_picture_that_cannot_be_read_stops_nothing() {
 /// Training says so, and goes on with the others.
 #[test]
 fn one_mask_without_a_class_is_said() {
-    let place = place();
+    let place = Place::with_masks();
     let void = GrayImage::from_pixel(SIDE, SIDE, Luma([255]));
     void.save(place.path("set/masks/train/05.png")).unwrap();
     let tuned = place.good(&format!("{SHORT} {DATA} --out run"));

@@ -13,13 +13,18 @@ pub enum AblationJudge {
     Linear,
     /// The accuracy of the ten nearest neighbours by such features
     Knn,
-    /// The mean intersection over union after fine-tuning for segmentation, on `scenes`
+    /// The mean intersection over union after fine-tuning for segmentation: of images with masks on these, else on `scenes`
     Segment,
 }
 
 impl AblationJudge {
     /// All, in the order of the table.
     pub const ALL: [Self; 4] = [Self::Finetune, Self::Linear, Self::Knn, Self::Segment];
+
+    /// Whether it asks which class an image has; else which its pixels have.
+    pub(super) const fn is_of_images(self) -> bool {
+        !matches!(self, Self::Segment)
+    }
 
     /// Whether it trains the model further, so that a model that learnt nothing can be judged by it.
     pub(super) const fn trains(self) -> bool {
@@ -44,7 +49,7 @@ impl AblationJudge {
             Self::Finetune => "fine-tuned",
             Self::Linear => "linear probe",
             Self::Knn => "10 nearest neighbours",
-            Self::Segment => "scenes, mIoU",
+            Self::Segment => "segmentation, mIoU",
         }
     }
 }

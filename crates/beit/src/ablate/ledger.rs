@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Entry {
-    /// The name of a row; `pixels of the images` for what needs no model.
+    /// The name of a row; `pixels of the images` or `the commonest class everywhere` for what needs no model.
     pub(super) row: String,
     pub(super) seed: u64,
     /// The name of a judge; `pretrain` where a row was pre-trained.

@@ -19,9 +19,12 @@ use crate::files;
 use crate::progress::Watch;
 use crate::recipe::{leaves, table};
 use crate::run::{FolderLock, LOCK, difference};
+use crate::settings::DataSettings;
 use crate::train::Pretraining;
+use beit_data::Split;
 use ledger::Ledger;
 use serde::Serialize;
+use settings::Judging;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -43,6 +46,7 @@ const PLOT: &str = "plot.svg";
 /// ```
 pub struct Ablation {
     settings: AblationSettings,
+    judging: Judging,
     watch: Watch,
 }
 
@@ -103,12 +107,12 @@ impl Ablation {
     ///
     /// # Errors
     ///
-    /// Settings that do not fit together, data that is not there or has no classes, or a folder of something else.
+    /// Settings that do not fit together, data that is not there or has neither classes nor masks, or a folder of something else.
     pub fn new(mut settings: AblationSettings, watch: &Watch) -> Result<Self> {
-        settings.settle()?;
-        let ablation = Self { settings, watch: watch.clone() };
+        let judging = judging(&settings.data)?;
+        settings.settle(judging)?;
+        let ablation = Self { settings, judging, watch: watch.clone() };
         ablation.check_folder()?;
-        ablation.check_judges()?;
         // The notes come again when a row is run.
         for (row, settings) in ablation.pretrained(ablation.settings.seed) {
             let of = || format!("row {}", row.name());
@@ -121,6 +125,7 @@ impl Ablation {
     #[must_use]
     pub fn describe(&self) -> String {
         let AblationSettings { rows, judges, seeds, data, labels, out, .. } = &self.settings;
+        let labels = labels.map_or_else(|| "all".to_owned(), |labels| labels.to_string());
         let judges: Vec<&str> = judges.iter().map(|judge| judge.name()).collect();
         format!(
             "{} rows, {seeds} seeds of each, on {}; judged by {} with {labels} labels; what is found stands in {}",
@@ -226,6 +231,23 @@ impl Ablation {
             None => Ok(()),
         }
     }
+}
+
+/// What data can judge by; data that can judge nothing is refused.
+fn judging(data: &DataSettings) -> Result<Judging> {
+    let source = data.open(Split::Train)?;
+    let judging = match (source.class_names().is_empty(), source.mask_classes().is_empty()) {
+        (false, _) => Judging::Images,
+        (true, false) => Judging::Pixels,
+        (true, true) => {
+            unfit!(
+                "{}: rows are judged by classes of images or by masks, and these images have neither",
+                data.data
+            )
+        }
+    };
+    data.open(Split::Test).at(|| "rows are judged by test images")?;
+    Ok(judging)
 }
 
 /// Whether there is anything in a folder but the lock.

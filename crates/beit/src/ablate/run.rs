@@ -1,19 +1,19 @@
 //! Going through the rows: what is pre-trained, and how it is judged.
 
 use super::ledger::{Entry, Ledger};
-use super::table::PIXELS;
+use super::settings::Judging;
+use super::table::{COMMONEST, PIXELS};
 use super::{Ablation, AblationJudge, AblationRow, AblationSettings};
 use crate::device::Device;
-use crate::error::{Error, Place, Result, unfit};
+use crate::error::{Error, Place, Result};
 use crate::probe::{Judge, Probe, ProbeSettings, ProbedLayer};
 use crate::settings::{
     DataSettings, HeldOutSettings, OpenSettings, OptimisationSettings, Resume, RunSettings, Sides,
 };
 use crate::train::{FinetuneSettings, FinetuneTask, Finetuning, Judged, PretrainSettings, Pretraining};
-use beit_data::Split;
 use std::path::{Path, PathBuf};
 
-/// The data that segmentation is judged on, and the sides that its pictures have.
+/// The data that segmentation is judged on where the data have no masks, and the sides that its pictures have.
 const SCENES: &str = "scenes";
 const SCENE: Sides = Sides([64, 64]);
 /// The share of the training images that choose the block whose features are judged.
@@ -28,17 +28,6 @@ impl Ablation {
     pub(super) fn pretrained(&self, seed: u64) -> Vec<(AblationRow, PretrainSettings)> {
         let AblationSettings { rows, .. } = &self.settings;
         rows.iter().filter_map(|row| Some((*row, self.of_row(*row, seed)?))).collect()
-    }
-
-    /// Refuses data that cannot judge.
-    pub(super) fn check_judges(&self) -> Result<()> {
-        let data = &self.settings.data;
-        let source = data.open(Split::Train)?;
-        if source.class_names().is_empty() {
-            unfit!("{}: rows are judged by classes, and these images have none", data.data);
-        }
-        data.open(Split::Test).at(|| "rows are judged by test images")?;
-        Ok(())
     }
 
     /// Row by row, seed by seed.
@@ -139,45 +128,56 @@ impl Ablation {
         let done = Finetuning::new(settings, &self.watch)?.run(device)?;
         let value = match done.judged {
             Judged::Classes { accuracy, .. } => accuracy.top1,
-            Judged::Pixels { accuracy, .. } => accuracy.miou,
+            Judged::Pixels { accuracy, .. } => {
+                ledger.add(entry(COMMONEST, seed, judge.name(), accuracy.miou_of_commonest))?;
+                accuracy.miou
+            }
         };
         ledger.add(entry(row.name(), seed, judge.name(), value))
     }
 
     fn fine_tuning(&self, (row, seed): (AblationRow, u64), judge: AblationJudge) -> FinetuneSettings {
-        let AblationSettings { data, model, labels, finetune_steps, segment_steps, .. } = &self.settings;
+        let AblationSettings { data, model, labels, .. } = &self.settings;
         let scratch = row == AblationRow::Scratch;
         let settings = FinetuneSettings {
+            data: data.clone(),
+            labels: *labels,
             init: (!scratch).then(|| self.folder(row, seed, PRETRAINED)),
             from_scratch: scratch,
             model: if scratch { model.clone() } else { FinetuneSettings::default().model },
+            training: self.further(seed, judge),
             run: self.run_settings(row, seed, judge.name()),
             ..FinetuneSettings::default()
         };
-        let training =
-            |steps| OptimisationSettings { steps: Some(steps), seed, ..OptimisationSettings::default() };
         match judge {
-            AblationJudge::Segment => {
-                let mut model = settings.model.clone();
-                if scratch {
-                    model.image_size = Some(SCENE);
-                }
-                let data = DataSettings { data: SCENES.to_owned(), ..DataSettings::default() };
-                FinetuneSettings {
-                    task: FinetuneTask::Segment,
-                    data,
-                    model,
-                    training: training(*segment_steps),
-                    ..settings
-                }
-            }
-            _ => FinetuneSettings {
-                data: data.clone(),
-                labels: Some(*labels),
-                training: training(*finetune_steps),
-                ..settings
-            },
+            AblationJudge::Segment => self.segmenting(settings),
+            _ => settings,
         }
+    }
+
+    /// How a model is trained further.
+    fn further(&self, seed: u64, judge: AblationJudge) -> OptimisationSettings {
+        let AblationSettings { finetune_steps, finetune_lr, segment_steps, segment_lr, .. } = self.settings;
+        let (steps, lr) = match judge {
+            AblationJudge::Segment => (segment_steps, segment_lr),
+            _ => (finetune_steps, finetune_lr),
+        };
+        OptimisationSettings { steps: Some(steps), lr, seed, ..OptimisationSettings::default() }
+    }
+
+    /// The same for segmentation: on the images themselves if they have masks.
+    fn segmenting(&self, settings: FinetuneSettings) -> FinetuneSettings {
+        let settings =
+            FinetuneSettings { task: FinetuneTask::Segment, segmentation: self.settings.head, ..settings };
+        if self.judging == Judging::Pixels {
+            return settings;
+        }
+        let mut model = settings.model.clone();
+        if settings.from_scratch {
+            model.image_size = Some(SCENE);
+        }
+        let data = DataSettings { data: SCENES.to_owned(), ..DataSettings::default() };
+        FinetuneSettings { data, model, labels: None, ..settings }
     }
 
     /// All judges of frozen features that there are, since looking at the images takes longest. A part of the training images chooses the block.
@@ -207,13 +207,8 @@ impl Ablation {
 
     fn probe(&self, device: &Device, run: &Path, seed: u64, held_out: HeldOutSettings) -> Result<Probe> {
         let AblationSettings { data, labels, .. } = &self.settings;
-        let settings = ProbeSettings {
-            data: data.clone(),
-            labels: Some(*labels),
-            held_out,
-            seed,
-            ..ProbeSettings::default()
-        };
+        let settings =
+            ProbeSettings { data: data.clone(), labels: *labels, held_out, seed, ..ProbeSettings::default() };
         let name = run.to_string_lossy();
         Probe::open_with(Some(&name), &OpenSettings::default(), &settings, device, &self.watch)
     }

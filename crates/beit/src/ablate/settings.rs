@@ -5,7 +5,7 @@ use crate::error::{Result, setting};
 use crate::settings::{
     Batches, CropSettings, DataSettings, ModelSettings, OptimisationSettings, TokenizerKind,
 };
-use crate::train::PretrainSettings;
+use crate::train::{HeadSettings, PretrainSettings};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 pub struct AblationSettings {
-    /// The images: with classes, and test images that judge.
+    /// The images: with classes or masks, and test images that judge.
     #[cfg_attr(feature = "clap", command(flatten))]
     pub data: DataSettings,
     /// The model.
@@ -45,7 +45,7 @@ pub struct AblationSettings {
     #[cfg_attr(feature = "clap", arg(long, value_enum, value_delimiter = ',', value_name = "ROW,…"))]
     #[serde(skip)]
     pub rows: Vec<AblationRow>,
-    /// Who judges them; all where not given
+    /// Who judges them; all that can where not given: `segment` alone of images with masks
     #[cfg_attr(feature = "clap", arg(long, value_enum, value_delimiter = ',', value_name = "JUDGE,…"))]
     #[serde(skip)]
     pub judges: Vec<AblationJudge>,
@@ -56,19 +56,38 @@ pub struct AblationSettings {
     /// How many times as long the row `longer` is pre-trained; the paper's is 800 epochs instead of 300
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().longer, value_name = "TIMES"))]
     pub longer: f64,
-    /// Labels that fine-tuning and the probes learn from, equally many of each class, drawn by the seed
-    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().labels, value_name = "N"))]
-    pub labels: usize,
+    /// Labels that fine-tuning and the probes learn from, equally many of each class, drawn by the seed; 500 where not given. Of images with
+    /// masks so many masks, and all where not given
+    #[cfg_attr(feature = "clap", arg(long, value_name = "N"))]
+    pub labels: Option<usize>,
     /// Steps of fine-tuning
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().finetune_steps, value_name = "STEPS"))]
     pub finetune_steps: u64,
+    /// Peak learning rate of fine-tuning; what is usual where not given
+    #[cfg_attr(feature = "clap", arg(long, value_name = "LR"))]
+    pub finetune_lr: Option<f64>,
     /// Steps of fine-tuning for segmentation
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().segment_steps, value_name = "STEPS"))]
     pub segment_steps: u64,
+    /// Peak learning rate of fine-tuning for segmentation; what is usual where not given
+    #[cfg_attr(feature = "clap", arg(long, value_name = "LR"))]
+    pub segment_lr: Option<f64>,
+    /// The head of fine-tuning for segmentation.
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub head: HeadSettings,
     /// The folder of the ablation
     #[cfg_attr(feature = "clap", arg(long, default_value = "runs/ablation", value_name = "DIR"))]
     #[serde(skip)]
     pub out: PathBuf,
+}
+
+/// What the data can judge by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judging {
+    /// Classes of images.
+    Images,
+    /// Masks of images.
+    Pixels,
 }
 
 impl Default for AblationSettings {
@@ -88,9 +107,12 @@ impl Default for AblationSettings {
             seeds: 3,
             // BEiT §3.3: "pretrain longer".
             longer: 800.0 / 300.0,
-            labels: 500,
+            labels: None,
             finetune_steps: 600,
+            finetune_lr: None,
             segment_steps: 400,
+            segment_lr: None,
+            head: HeadSettings::default(),
             out: PathBuf::from("runs/ablation"),
         }
     }
@@ -99,10 +121,12 @@ impl Default for AblationSettings {
 /// The most seeds, and the most times as long: a slip of the finger beyond them would be a year.
 const MOST_SEEDS: u64 = 1000;
 const MOST_TIMES: f64 = 1000.0;
+/// Labels of images where nothing is said.
+const LABELS: usize = 500;
 
 impl AblationSettings {
     /// Puts in the place of what is not given what is usual, and refuses numbers that no ablation can have.
-    pub(super) fn settle(&mut self) -> Result<()> {
+    pub(super) fn settle(&mut self, judging: Judging) -> Result<()> {
         let mut training = self.training(self.seed);
         let usual = self.model.preset.usual_pretraining();
         training.divide(1)?;
@@ -113,8 +137,17 @@ impl AblationSettings {
             let base = self.tokenizer_kind;
             self.rows = AblationRow::ALL.into_iter().filter(|row| !row.is_the_base(base)).collect();
         }
+        match judging {
+            Judging::Images => self.labels = Some(self.labels.unwrap_or(LABELS)),
+            Judging::Pixels => {
+                if let Some(judge) = self.judges.iter().find(|judge| judge.is_of_images()) {
+                    setting!("--judges {}: images with masks are judged by segment alone", judge.name());
+                }
+            }
+        }
         if self.judges.is_empty() {
-            self.judges = AblationJudge::ALL.to_vec();
+            let all = AblationJudge::ALL.into_iter();
+            self.judges = all.filter(|judge| judging == Judging::Images || !judge.is_of_images()).collect();
         }
         self.rows.sort_unstable();
         self.rows.dedup();
@@ -127,11 +160,11 @@ impl AblationSettings {
             setting!("--longer {}: expected more than 1, and at most {MOST_TIMES}", self.longer);
         }
         for (flag, value) in [
-            ("--labels", self.labels as u64),
-            ("--finetune-steps", self.finetune_steps),
-            ("--segment-steps", self.segment_steps),
+            ("--labels", self.labels.map(|labels| labels as u64)),
+            ("--finetune-steps", Some(self.finetune_steps)),
+            ("--segment-steps", Some(self.segment_steps)),
         ] {
-            if value == 0 {
+            if value == Some(0) {
                 setting!("{flag} 0: expected at least 1");
             }
         }

@@ -6,6 +6,8 @@ use serde::Serialize;
 
 /// A row that needs no model: the pixels of the images, judged like features.
 pub(super) const PIXELS: &str = "pixels of the images";
+/// Another: the commonest class of pixels, named everywhere.
+pub(super) const COMMONEST: &str = "the commonest class everywhere";
 
 /// The mean of several seeds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -41,7 +43,7 @@ impl Mean {
 /// A row, judged.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Ablated {
-    /// Its name; `pixels of the images` for what needs no model.
+    /// Its name; `pixels of the images` or `the commonest class everywhere` for what needs no model.
     pub row: String,
     /// For a person.
     pub title: String,
@@ -53,7 +55,7 @@ impl Ablated {
     /// Those of which something was found, in the order of the table.
     pub(super) fn all(entries: &[Entry]) -> Vec<Self> {
         let named = AblationRow::ALL.map(|row| (row.name(), row.title()));
-        let rows = named.into_iter().chain([(PIXELS, PIXELS)]);
+        let rows = named.into_iter().chain([PIXELS, COMMONEST].map(|name| (name, name)));
         let all = rows.map(|(row, title)| Self {
             row: row.to_owned(),
             title: title.to_owned(),
@@ -124,6 +126,7 @@ mod tests {
             entry("beit", 1, "finetune", 0.77),
             entry(PIXELS, 0, "linear", 0.7),
             entry("scratch", 0, "finetune", 0.5),
+            entry(COMMONEST, 0, "segment", 0.1),
         ];
         let text = markdown(&Ablated::all(&entries), &[AblationJudge::Finetune, AblationJudge::Linear]);
         let lines: Vec<&str> = text.lines().collect();
