@@ -1,9 +1,7 @@
 //! Ablations: small ones, stopped and gone on with.
 
-mod common;
-
-use common::masks::DATA;
-use common::{Place, ranks};
+use crate::common::masks::DATA;
+use crate::common::{Place, ranks};
 use serde_json::Value;
 use std::fs;
 

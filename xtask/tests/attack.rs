@@ -2,10 +2,8 @@
 #![cfg(unix)] // Signals and limits as on Unix.
 #![allow(clippy::print_stdout)] // For who watches, and to repeat what failed.
 
-mod common;
-
-use common::random::Random;
-use common::{Outcome, Place};
+use crate::common::random::Random;
+use crate::common::{Outcome, Place};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,9 +1,9 @@
 //! Checkpoints that are damaged or of another model, and tensors that do not fit: exit code 1, one clear line, and what was there
 //! stays as it was.
 
-mod common;
-
-use common::{Named, Place, floats, integers, mask, read_json, short_of_whole_pictures, write_tensors};
+use crate::common::{
+    Named, Place, floats, integers, mask, read_json, short_of_whole_pictures, write_tensors,
+};
 use safetensors::Dtype;
 use std::fs;
 

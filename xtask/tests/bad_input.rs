@@ -1,9 +1,7 @@
 //! Wrong flags and bad data: exit code 2 for what the flags alone make impossible, 1 for what went wrong; one clear line; and
 //! nothing half-written.
 
-mod common;
-
-use common::{Outcome, Place, SHORT, floats, write_tensors};
+use crate::common::{Outcome, Place, SHORT, floats, write_tensors};
 use std::fs;
 use std::process::Command;
 
@@ -276,7 +274,7 @@ fn names_that_are_no_text() {
     let place = Place::with_photos();
     let args = format!("pretrain {SHORT} --out");
     let output = place.command(&args).arg(OsStr::from_bytes(b"run-\xff")).output().unwrap();
-    common::Outcome::of(&args, output).fails(1, &["run-", "UTF-8"]);
+    crate::common::Outcome::of(&args, output).fails(1, &["run-", "UTF-8"]);
 }
 
 /// What no machine has the memory, the pixels or the threads for: said before anything is allocated.

@@ -1,9 +1,7 @@
 //! The best checkpoint of a run: which it is, that it is kept, and that a run that goes on keeps the same.
 #![cfg(unix)] // Links as on Unix.
 
-mod common;
-
-use common::Place;
+use crate::common::Place;
 use serde_json::Value;
 use std::fs;
 

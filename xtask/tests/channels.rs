@@ -1,9 +1,7 @@
 //! Pictures of five channels with 16 bits, from the first step to the last: arrays of NumPy and TIFF, with masks and without.
 #![cfg(unix)] // Links as on Unix.
 
-mod common;
-
-use common::{Place, finite, read_json};
+use crate::common::{Place, finite, read_json};
 use image::{GrayImage, Luma};
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,8 +1,6 @@
 //! Which device a verb runs on, and what is measured there.
 
-mod common;
-
-use common::{Place, SHORT};
+use crate::common::{Place, SHORT};
 
 #[test]
 fn devices_that_are_not_there() {

@@ -1,8 +1,6 @@
 //! `doctor` says what is wrong before a run, and ends with an error where something is.
 
-mod common;
-
-use common::{Outcome, Place};
+use crate::common::{Outcome, Place};
 use serde_json::Value;
 
 /// The findings of a part.

@@ -1,8 +1,6 @@
 //! Verbs that use a trained classifier: `evaluate` with its files, `predict`, `embed`.
 
-mod common;
-
-use common::{Place, SHORT, finite, read_json, read_tensor};
+use crate::common::{Place, SHORT, finite, read_json, read_tensor};
 use serde_json::Value;
 use std::fs;
 

@@ -1,10 +1,8 @@
 //! Disks and data that fail while a run trains: one line says what and what to do, and the run goes on as if nothing had been.
 #![cfg(unix)] // Limits and permissions as on Unix.
 
-mod common;
-
-use common::ranks::wait_for;
-use common::{Outcome, Place};
+use crate::common::ranks::wait_for;
+use crate::common::{Outcome, Place};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::{Child, Command, Stdio};

@@ -1,8 +1,6 @@
 //! `pretrain --probe-every`: frozen features judged while a model is trained, which changes nothing of it.
 
-mod common;
-
-use common::Place;
+use crate::common::Place;
 use serde_json::Value;
 use std::fs;
 

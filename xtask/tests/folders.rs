@@ -1,9 +1,7 @@
 //! Folders as people have them, in every verb: splits by many names, folders that are no classes, files that are not read, and the
 //! names and numbers of classes.
 
-mod common;
-
-use common::{Outcome, Place, read_json, read_tensor, without_metadata};
+use crate::common::{Outcome, Place, read_json, read_tensor, without_metadata};
 use std::fs;
 
 const TINY: &str = "--from-scratch --preset tiny --steps 2 --batch-size 4";

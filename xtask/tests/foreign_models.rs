@@ -1,9 +1,7 @@
 //! Models as people have them, through the verbs: of other channels than three, in bare files, with an average beside the last step.
 
-mod common;
-
+use crate::common::{Place, finite, floats, read_json, write_tensors};
 use beit_weights::{TensorFile, TensorWriter};
-use common::{Place, finite, floats, read_json, write_tensors};
 use serde_json::json;
 use std::fs;
 

@@ -1,8 +1,6 @@
 //! The library's examples say what the command line says, for every kind of model.
 
-mod common;
-
-use common::{Outcome, Place, SHORT};
+use crate::common::{Outcome, Place, SHORT};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 

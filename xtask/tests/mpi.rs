@@ -1,9 +1,7 @@
 //! Processes that an MPI launcher starts train together as one would.
 #![cfg(all(unix, feature = "mpi"))]
 
-mod common;
-
-use common::{Outcome, Place};
+use crate::common::{Outcome, Place};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 

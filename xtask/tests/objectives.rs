@@ -2,9 +2,7 @@
 
 #![cfg(unix)] // Links as on Unix.
 
-mod common;
-
-use common::Place;
+use crate::common::Place;
 use std::fs;
 
 const PIXELS: &str =

@@ -1,8 +1,6 @@
 //! `probe`, and what fine-tuning prints beside its own accuracy.
 
-mod common;
-
-use common::{Outcome, Place, SHORT};
+use crate::common::{Outcome, Place, SHORT};
 use std::fs;
 
 /// Names, widths and accuracies of the rows, each of these a share.

@@ -1,13 +1,11 @@
 //! Several processes of which one fails, hangs, is killed or is not like the others: an end that is clear, and nothing is lost.
 #![cfg(unix)] // Signals as on Unix.
 
-mod common;
-
-use common::ranks::{
+use crate::common::ranks::{
     LONG, SHORT, STEPS, assert_same_end, ended, free_port, last, pair, signal, start, torchrun, wait_for,
     wait_until_saved,
 };
-use common::{Outcome, Place};
+use crate::common::{Outcome, Place};
 use std::fs;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};

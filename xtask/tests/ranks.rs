@@ -1,10 +1,8 @@
 //! Several processes that train together: the same bits as one, started in every way.
 #![cfg(unix)] // Signals as on Unix.
 
-mod common;
-
-use common::Place;
-use common::ranks::{
+use crate::common::Place;
+use crate::common::ranks::{
     LONG, SHORT, STEPS, Variables, assert_same_end, ended, free_port, indexed_job, last, pair, pytorch_job,
     srun, start, torchrun,
 };
@@ -20,7 +18,7 @@ fn any_number_of_processes_gives_the_same_bits() {
             fs::create_dir_all(place.path(&format!("pairs/{folder}/{split}"))).unwrap();
         }
         for number in 0..16_u8 {
-            let side = common::SIDE;
+            let side = crate::common::SIDE;
             let bright = |x: u32, y: u32| x + y > 10 + 2 * u32::from(number);
             let image = image::RgbImage::from_fn(side, side, |x, y| {
                 image::Rgb([if bright(x, y) { 200 } else { 30 }, (x * 8) as u8, number * 9])

@@ -1,8 +1,6 @@
 //! Recipes from the command line: which setting holds, what is said of it, and that a run can be repeated by its `run.toml`.
 
-mod common;
-
-use common::Place;
+use crate::common::Place;
 use std::fs;
 
 /// A run of seconds.

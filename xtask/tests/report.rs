@@ -1,8 +1,6 @@
 //! What shows a run while it goes on and afterwards: event files and the page. Neither can end it.
 
-mod common;
-
-use common::{Place, SHORT};
+use crate::common::{Place, SHORT};
 use std::fs;
 
 const FINETUNE: &str = "finetune --from-scratch --preset tiny --image-size 16 --data folder:photos --batch-size 8 --steps 4 --save-every 2 \

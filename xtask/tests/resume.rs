@@ -1,9 +1,7 @@
 //! One seed, one result: whatever the number of threads, and whether or not the run was interrupted.
 #![cfg(unix)] // Links, signals and limits as on Unix.
 
-mod common;
-
-use common::{Outcome, Place, SHORT};
+use crate::common::{Outcome, Place, SHORT};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;

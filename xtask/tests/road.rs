@@ -1,8 +1,6 @@
 //! The whole road at toy length: a tokenizer, pre-training, fine-tuning, evaluation, pictures, raw tensors.
 
-mod common;
-
-use common::{Place, SHORT, finite, floats, mask, read_json, read_tensor, write_tensors};
+use crate::common::{Place, SHORT, finite, floats, mask, read_json, read_tensor, write_tensors};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;

@@ -1,9 +1,7 @@
 //! Folders of runs: nothing is lost by replacing one, by stopping one, or by two at once.
 #![cfg(unix)] // Links and signals as on Unix.
 
-mod common;
-
-use common::{Place, SHORT, read_json};
+use crate::common::{Place, SHORT, read_json};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::symlink;

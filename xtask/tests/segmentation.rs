@@ -1,9 +1,7 @@
 //! Semantic segmentation: the whole road with both heads, going on after a stop, and data and models that do not fit.
 
-mod common;
-
-use common::masks::{DATA, SIDE, pair};
-use common::{Outcome, Place};
+use crate::common::masks::{DATA, SIDE, pair};
+use crate::common::{Outcome, Place};
 use image::{GrayImage, ImageBuffer, Luma};
 use serde_json::{Value, json};
 use std::fs;

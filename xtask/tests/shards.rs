@@ -1,8 +1,6 @@
 //! Runs on shards: the bits of a folder, and what happens to shards that are cut, go, or change.
 
-mod common;
-
-use common::{Place, SHORT};
+use crate::common::{Place, SHORT};
 use std::fs::{self, File};
 
 /// Two shards of the training pictures of `photos`, in the order in which the folder has them, and one of its test pictures.

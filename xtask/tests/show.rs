@@ -1,8 +1,6 @@
 //! `show`: pictures of what was learnt.
 
-mod common;
-
-use common::{Outcome, Place, short_of_whole_pictures};
+use crate::common::{Outcome, Place, short_of_whole_pictures};
 use serde_json::Value;
 
 /// Height of a row of images of the tiny preset, and width of a column.

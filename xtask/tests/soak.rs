@@ -3,10 +3,8 @@
 #![cfg(unix)] // Signals as on Unix.
 #![allow(clippy::print_stdout)] // For who watches, and to repeat what failed.
 
-mod common;
-
-use common::random::Random;
-use common::{Place, measured};
+use crate::common::random::Random;
+use crate::common::{Place, measured};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;

@@ -1,10 +1,8 @@
 //! A tokenizer in training is saved on the way, and goes on from there to the same bits.
 #![cfg(unix)] // Signals and limits as on Unix.
 
-mod common;
-
-use common::ranks::{signal, wait_for};
-use common::{Outcome, Place};
+use crate::common::ranks::{signal, wait_for};
+use crate::common::{Outcome, Place};
 use std::fs;
 use std::process::Stdio;
 

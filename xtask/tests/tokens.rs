@@ -1,8 +1,6 @@
 //! A tokenizer that is of no use is found out before anything is trained on its tokens.
 
-mod common;
-
-use common::Place;
+use crate::common::Place;
 use image::{Rgb, RgbImage};
 use std::fs;
 

@@ -1,8 +1,6 @@
 //! `--tui`: the terminal is taken while a run trains, and given back at every end.
 
-mod common;
-
-use common::{Place, SHORT, short_of_whole_pictures};
+use crate::common::{Place, SHORT, short_of_whole_pictures};
 
 #[test]
 fn without_a_terminal_there_are_lines() {

@@ -1,8 +1,6 @@
 //! Checkpoints of others: layouts, official names, the hub's cache, another image size.
 
-mod common;
-
-use common::{Outcome, Place, short_of_whole_pictures, without_metadata};
+use crate::common::{Outcome, Place, short_of_whole_pictures, without_metadata};
 use serde_json::Value;
 use std::fs;
 

@@ -1,5 +1,4 @@
 //! A folder of its own for each test, in which command lines run, and small data for them.
-#![allow(dead_code)] // Each test program uses some of these.
 
 pub(crate) mod masks;
 pub(crate) mod random;

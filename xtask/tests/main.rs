@@ -1,0 +1,35 @@
+//! Everything that the command line is tested for, in one program: each one more would be linked again, and would leave a core idle at its end.
+
+mod ablation;
+mod attack;
+mod bad_checkpoints;
+mod bad_input;
+mod best;
+mod channels;
+mod common;
+mod devices;
+mod doctor;
+mod evaluation;
+mod faults;
+mod features;
+mod folders;
+mod foreign_models;
+mod front_door;
+mod mpi;
+mod objectives;
+mod probe;
+mod rank_faults;
+mod ranks;
+mod recipes;
+mod report;
+mod resume;
+mod road;
+mod runs;
+mod segmentation;
+mod shards;
+mod show;
+mod soak;
+mod tokenizer_resume;
+mod tokens;
+mod tui;
+mod weights;
