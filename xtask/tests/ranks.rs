@@ -2,6 +2,7 @@
 #![cfg(unix)] // Signals as on Unix.
 
 use crate::common::Place;
+use crate::common::masks::DATA;
 use crate::common::ranks::{
     LONG, SHORT, STEPS, Variables, assert_same_end, ended, free_port, indexed_job, last, pair, pytorch_job,
     srun, start, torchrun,
@@ -12,23 +13,7 @@ use std::fs;
 fn any_number_of_processes_gives_the_same_bits() {
     let place = Place::with_photos();
     place.good(&format!("{SHORT} {STEPS} --out start"));
-    place.write("pairs/classes.txt", "dark\nbright\n");
-    for split in ["train", "test"] {
-        for folder in ["images", "masks"] {
-            fs::create_dir_all(place.path(&format!("pairs/{folder}/{split}"))).unwrap();
-        }
-        for number in 0..16_u8 {
-            let side = crate::common::SIDE;
-            let bright = |x: u32, y: u32| x + y > 10 + 2 * u32::from(number);
-            let image = image::RgbImage::from_fn(side, side, |x, y| {
-                image::Rgb([if bright(x, y) { 200 } else { 30 }, (x * 8) as u8, number * 9])
-            });
-            let mask = image::GrayImage::from_fn(side, side, |x, y| image::Luma([u8::from(bright(x, y))]));
-            image.save(place.path(&format!("pairs/images/{split}/{number:02}.png"))).unwrap();
-            mask.save(place.path(&format!("pairs/masks/{split}/{number:02}.png"))).unwrap();
-        }
-    }
-    let masks = "--data masks:pairs/images,pairs/masks,pairs/classes.txt";
+    place.masks(16, 16);
     for (name, args) in [
         ("pretrain", format!("{SHORT} {STEPS}")),
         (
@@ -37,7 +22,7 @@ fn any_number_of_processes_gives_the_same_bits() {
                 "finetune --init start --data folder:photos {STEPS} --model-ema --model-ema-decay 0.9 --drop-path 0.2"
             ),
         ),
-        ("segment", format!("finetune --task segment --init start {masks} {STEPS}")),
+        ("segment", format!("finetune --task segment --init start {DATA} {STEPS}")),
         (
             "tokenizer",
             "tokenizer train --data folder:photos --steps 3 --batch-size 4 --update-freq 4 --threads 1"

@@ -25,17 +25,22 @@ impl Place {
     /// With `set`: twelve pictures with masks to train, six to test.
     pub(crate) fn with_masks() -> Self {
         let place = Self::new();
-        place.write("set/classes.txt", "ground\nsquare\n");
-        for (split, count) in [("train", 12), ("test", 6)] {
+        place.masks(12, 6);
+        place
+    }
+
+    /// Makes `set`, so many pictures with masks to train and to test.
+    pub(crate) fn masks(&self, train: u32, test: u32) {
+        self.write("set/classes.txt", "ground\nsquare\n");
+        for (split, count) in [("train", train), ("test", test)] {
             for folder in ["images", "masks"] {
-                fs::create_dir_all(place.path(&format!("set/{folder}/{split}"))).unwrap();
+                fs::create_dir_all(self.path(&format!("set/{folder}/{split}"))).unwrap();
             }
             for number in 0..count {
                 let (image, mask) = pair(number);
-                image.save(place.path(&format!("set/images/{split}/{number:02}.png"))).unwrap();
-                mask.save(place.path(&format!("set/masks/{split}/{number:02}.png"))).unwrap();
+                image.save(self.path(&format!("set/images/{split}/{number:02}.png"))).unwrap();
+                mask.save(self.path(&format!("set/masks/{split}/{number:02}.png"))).unwrap();
             }
         }
-        place
     }
 }

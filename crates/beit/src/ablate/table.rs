@@ -128,11 +128,16 @@ mod tests {
             entry("scratch", 0, "finetune", 0.5),
             entry(COMMONEST, 0, "segment", 0.1),
         ];
-        let text = markdown(&Ablated::all(&entries), &[AblationJudge::Finetune, AblationJudge::Linear]);
+        let judges = [AblationJudge::Finetune, AblationJudge::Linear, AblationJudge::Segment];
+        let text = markdown(&Ablated::all(&entries), &judges);
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "| | fine-tuned | linear probe | paper, ImageNet | paper, ADE20K |");
-        assert_eq!(lines[2], "| BEiT | 76.0 ± 1.4 |  | 82.86 | 44.65 |");
-        assert_eq!(lines[3], "| not pre-trained | 50.0 |  | 81.8 |  |");
-        assert_eq!(lines[4], "| pixels of the images |  | 70.0 |  |  |");
+        assert_eq!(
+            lines[0],
+            "| | fine-tuned | linear probe | segmentation, mIoU | paper, ImageNet | paper, ADE20K |"
+        );
+        assert_eq!(lines[2], "| BEiT | 76.0 ± 1.4 |  |  | 82.86 | 44.65 |");
+        assert_eq!(lines[3], "| not pre-trained | 50.0 |  |  | 81.8 |  |");
+        assert_eq!(lines[4], "| pixels of the images |  | 70.0 |  |  |  |");
+        assert_eq!(lines[5], "| the commonest class everywhere |  |  | 10.0 |  |  |");
     }
 }

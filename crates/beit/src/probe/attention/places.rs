@@ -69,7 +69,8 @@ mod tests {
         assert_eq!(places.masses(), None);
         places.add(object([0, 2]), &[map([[0, 2], [1, 3]])]);
         assert_eq!(places.masses(), Some(vec![0.0]));
-        // Attention that is alike in all pictures finds what lies there: all of the third, half of what is looked at of the fourth.
+        // In the first block attention is alike in both pictures, and finds both objects. In the second, what is looked at in the first
+        // picture finds the object of the second, and the other way round nothing is found.
         let mut places = Places::default();
         places.add(object([0, 1]), &[map([[0, 1], [2, 3]]), map([[0, 1], [2, 3]])]);
         places.add(object([2, 3]), &[map([[0, 1], [2, 3]]), map([[0, 2], [1, 3]])]);
