@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 type Measured = (Resources, usize);
 
-/// The result for this source on this device: that of an earlier run, or else of `compile`. Errors are not cached.
+/// The result for this source, as it is compared, on this device: that of an earlier run, or else of `compile`. Errors are not cached.
 pub(crate) fn get_or(
     source: &str,
     sm: Sm,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 #[derive(Debug)]
 pub struct Check {
     sm: Sm,
-    /// Results by source: variants with the same source are compiled once.
+    /// Results by what is compared: variants that do the same are compiled once.
     seen: HashMap<String, Result<(Resources, usize), String>>,
     variants: HashSet<usize>,
 }
@@ -34,9 +34,9 @@ impl Machine for Check {
         let (sm, kernel) = (self.sm, &launch.kernel);
         // The server never drops a kernel, so each has an address of its own.
         if self.variants.insert(Arc::as_ptr(kernel) as usize) {
-            let result = self.seen.entry(kernel.source.clone());
+            let result = self.seen.entry(kernel.compared.clone());
             let result = result.or_insert_with(|| {
-                cache::get_or(&kernel.source, sm, || compile_source(&kernel.source, &kernel.entry, sm))
+                cache::get_or(&kernel.compared, sm, || compile_source(&kernel.source, &kernel.entry, sm))
             });
             add(Record::new(sm, kernel, result.clone()));
         }

@@ -9,6 +9,7 @@ pub mod emulator;
 pub mod models;
 mod names;
 mod nvrtc;
+mod order;
 mod report;
 mod resources;
 mod runtime;

@@ -47,6 +47,8 @@ pub struct Kernel {
     pub entry: String,
     /// CUDA C++.
     pub source: String,
+    /// The source as it is compared with others: equal where two kernels do the same.
+    pub compared: String,
     /// Threads of a block in each direction.
     pub cube_dim: [u32; 3],
     /// Bytes of dynamic shared memory.

@@ -1,5 +1,6 @@
 //! The server of the runtime: memory of the host, and kernels that become CUDA C++.
 
+use crate::order::in_order;
 use crate::runtime::{Buffer, CudaCompiler, Kernel, Launch, Machine};
 use crate::{Sm, names};
 use cubecl_common::backtrace::BackTrace;
@@ -125,6 +126,7 @@ impl<M: Machine> Server<M> {
             variant: names::variant(&format!("{id:?}")),
             entry: String::new(),
             source: String::new(),
+            compared: String::new(),
             cube_dim: [dim.x, dim.y, dim.z],
             shared_memory: 0,
             refused: None,
@@ -133,6 +135,7 @@ impl<M: Machine> Server<M> {
             Err(error) => kernel.refused = Some(error),
             Ok(compiled) => {
                 kernel.entry = compiled.entrypoint_name;
+                kernel.compared = in_order(&compiled.source);
                 kernel.source = compiled.source;
                 kernel.shared_memory = compiled.repr.map_or(0, |repr| repr.shared_memory_size());
                 names::dump_source(&kernel);

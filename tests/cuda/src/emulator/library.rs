@@ -1,6 +1,6 @@
 //! A kernel as a shared library of the CPU.
 
-use crate::toolkit;
+use crate::{order::in_order, toolkit};
 use std::ffi::{CStr, c_char, c_uint, c_void};
 use std::fmt::Debug;
 use std::fs;
@@ -58,13 +58,13 @@ impl Builder {
         Ok(Self { folder, cache, built: AtomicUsize::new(0) })
     }
 
-    /// The file of a source's library in the cache. Its name is a digest of all that it is made of, the instructions of this machine's
+    /// The file of a kernel's library in the cache. Its name is a digest of all that it is made of, the instructions of this machine's
     /// processor among them.
     fn cached(&self, source: &str) -> PathBuf {
         let mut hasher = DefaultHasher::new();
         let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let instructions = cpu.lines().find(|line| line.starts_with("flags") || line.starts_with("Features"));
-        (HEADERS, FLAGS, compiler(), instructions, source).hash(&mut hasher);
+        (HEADERS, FLAGS, compiler(), instructions, in_order(source)).hash(&mut hasher);
         self.cache.join(format!("{:016x}.so", hasher.finish()))
     }
 

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 /// Compiles kernels with the C++ compiler of the system and runs them.
 #[derive(Debug)]
 pub struct Emulator {
-    /// By source.
+    /// By the source as it is compared.
     libraries: HashMap<String, Result<Arc<Library>, String>>,
 }
 
@@ -26,7 +26,7 @@ impl Machine for Emulator {
 
     fn launch(&mut self, launch: Launch) -> Result<(), String> {
         let kernel = &launch.kernel;
-        let built = self.libraries.entry(kernel.source.clone());
+        let built = self.libraries.entry(kernel.compared.clone());
         let library = built.or_insert_with(|| build(kernel).map(Arc::new)).clone();
         run(&launch, &*library?).map_err(|error| format!("{error}\n{}", quoted(kernel, &error)))
     }
