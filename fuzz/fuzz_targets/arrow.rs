@@ -1,20 +1,4 @@
 //! Arrow files: their messages, what they say of their columns, and the rows in them.
 #![no_main]
 
-use beit_data::{Source, Split, Table};
-
-/// Columns that files of the corpus have.
-const COLUMNS: [&str; 3] = ["", ",label=name", ",image=raw,label=small"];
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let path = beit_fuzz::file("train.arrow", bytes);
-    for columns in COLUMNS {
-        let Ok(table) = Table::arrow(&format!("{}{columns}", path.display()), Split::Train) else { continue };
-        for index in (0..table.len()).take(8) {
-            let length = table.file(index).map_or(0, |picture| picture.len());
-            assert!(length <= bytes.len(), "a picture is longer than the file");
-        }
-        beit_fuzz::read_rows(&table);
-        assert!(table.groups().is_none(), "a picture of an Arrow file is read alone");
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| readers::read("arrow", bytes));

@@ -1,6 +1,4 @@
 //! PyTorch's containers and the pickles in them.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    beit_fuzz::read_everything(&beit_fuzz::file("weights.pth", bytes));
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| readers::read("pickle", bytes));
