@@ -1,7 +1,7 @@
 //! One seed, one result: whatever the number of threads, and whether or not the run was interrupted.
 #![cfg(unix)] // Links, signals and limits as on Unix.
 
-use crate::common::{Outcome, Place, SHORT};
+use crate::common::{Outcome, Place, SHORT, THREADS};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -37,7 +37,10 @@ fn one_seed_one_result() {
     let place = Place::with_photos();
     let pretrain = format!("pretrain {SHORT}");
     place.good(&format!("{pretrain} --out one"));
-    place.good(&format!("{pretrain} --out other"));
+    // As many threads as there are cores.
+    let args = format!("{pretrain} --out other");
+    let outcome = Outcome::of(&args, place.command(&args).env_remove(THREADS).output().unwrap());
+    assert_eq!(outcome.code, Some(0), "{outcome}");
     place.good(&format!("{pretrain} --threads 1 --out alone"));
     place.good(&format!("{pretrain} --threads 3 --out three"));
     for other in ["other", "alone", "three"] {
