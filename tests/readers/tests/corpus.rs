@@ -1,4 +1,8 @@
 //! Every reader on the inputs of its corpus, and on each of them damaged in many ways. The damage is the same in every run.
+// The allocator that counts is unsafe to implement.
+#![allow(unsafe_code)]
+
+mod memory;
 
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -6,12 +10,18 @@ use readers::{READERS, read};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Damaged inputs of each reader, shared among the files of its corpus. One takes a millisecond or two.
 const DAMAGED: usize = 1500;
 
 /// Longest input.
 const LONGEST: usize = 1 << 16;
+
+/// Most bytes of one allocation, and of all of the process together; longest time for one input. The fuzzers have the same.
+const ALLOCATION: usize = 512 << 20;
+const MEMORY: usize = 2 << 30;
+const TIME: Duration = Duration::from_secs(10);
 
 macro_rules! readers {
     ($($name:ident)*) => {
@@ -69,12 +79,19 @@ fn corpus(reader: &str) -> Vec<Vec<u8>> {
     paths.iter().map(|path| fs::read(path).expect("it can be read")).collect()
 }
 
-/// An input that breaks the reader is left in a file, which a fuzz target takes too.
+/// An input that breaks the reader, or asks too much of it, is left in a file, which a fuzz target takes too.
 fn survives(reader: &str, input: &[u8]) {
-    if catch_unwind(AssertUnwindSafe(|| read(reader, input))).is_err() {
+    memory::largest();
+    let begun = Instant::now();
+    let read = catch_unwind(AssertUnwindSafe(|| read(reader, input)));
+    let (took, largest, most) = (begun.elapsed(), memory::largest(), memory::most());
+    if read.is_err() || took > TIME || largest > ALLOCATION || most > MEMORY {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("breaks-{reader}"));
         fs::write(&path, input).expect("the folder for tests is writable");
-        panic!("{reader} breaks on {}, as is said above", path.display());
+        panic!(
+            "{reader} breaks on {}: in {took:?}, with an allocation of {largest} bytes and {most} in all; a panic is said above",
+            path.display()
+        );
     }
 }
 
