@@ -24,14 +24,19 @@ const HEADERS: [(&str, &str); 10] = [
     ("launch.h", include_str!("include/launch.h")),
 ];
 
+/// What runs the threads of any kernel.
+const MACHINE: &str = include_str!("include/machine.cpp");
+
 /// Fast enough to run, quick to compile. Undefined behaviour that a GPU punishes is checked; aliasing follows the device's rules.
-const FLAGS: [&str; 9] = [
+const FLAGS: [&str; 10] = [
     "-std=c++17",
     "-O1",
     "-ftree-vectorize",
     "-march=native",
     "-fPIC",
     "-fno-strict-aliasing",
+    // No thread-local variable of another file has anything to do before its first use.
+    "-fno-extern-tls-init",
     "-fsanitize=alignment,bounds,integer-divide-by-zero",
     "-w",
     "-pthread",
@@ -51,8 +56,10 @@ impl Builder {
         for (name, text) in HEADERS {
             fs::write(folder.path().join(name), text).map_err(|e| e.to_string())?;
         }
-        // Most of the time goes into the standard headers: they are compiled once.
+        fs::write(folder.path().join("machine.cpp"), MACHINE).map_err(|e| e.to_string())?;
+        // What all kernels share is compiled once: the standard headers, and the machine.
         compile(folder.path(), &["-x", "c++-header", "cuda_runtime.h", "-o", "cuda_runtime.h.gch"])?;
+        compile(folder.path(), &["-c", "machine.cpp", "-o", "machine.o"])?;
         let cache = toolkit::target().join("emulated");
         fs::create_dir_all(&cache).map_err(|e| format!("{}: {e}", cache.display()))?;
         Ok(Self { folder, cache, built: AtomicUsize::new(0) })
@@ -64,7 +71,7 @@ impl Builder {
         let mut hasher = DefaultHasher::new();
         let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let instructions = cpu.lines().find(|line| line.starts_with("flags") || line.starts_with("Features"));
-        (HEADERS, FLAGS, compiler(), instructions, in_order(source)).hash(&mut hasher);
+        (HEADERS, MACHINE, FLAGS, compiler(), instructions, in_order(source)).hash(&mut hasher);
         self.cache.join(format!("{:016x}.so", hasher.finish()))
     }
 
@@ -81,8 +88,8 @@ impl Builder {
         let [text, object, library] = ["cpp", "o", "so"].map(|kind| format!("{number}.{kind}"));
         fs::write(self.folder.path().join(&text), source).map_err(|e| e.to_string())?;
         compile(self.folder.path(), &["-c", &text, "-o", &object])?;
-        // Linked without the flags: the checks call functions of launch.h, not those of the sanitizer's library.
-        execute(self.folder.path(), &["-shared", "-pthread", &object, "-o", &library])?;
+        // Linked without the flags: the checks call functions of machine.cpp, not those of the sanitizer's library.
+        execute(self.folder.path(), &["-shared", "-pthread", &object, "machine.o", "-o", &library])?;
         // Complete or absent, also when two processes build the same kernel.
         let built = self.folder.path().join(library);
         let copy = cached.with_extension(format!("{}-{number}", std::process::id()));
@@ -124,7 +131,7 @@ impl Debug for Library {
     }
 }
 
-/// `emulate` of launch.h: arguments, blocks, threads of a block, shared memory, threads of the CPU, message.
+/// `emulate` of machine.cpp: arguments, blocks, threads of a block, shared memory, threads of the CPU, message.
 type Emulate = unsafe extern "C" fn(
     *mut *mut c_void,
     *const c_uint,
@@ -139,7 +146,7 @@ impl Library {
     fn open(path: &Path) -> Result<Self, String> {
         // SAFETY: the library was just built from our headers and a kernel; its initialisers are those of the C++ library.
         let library = unsafe { libloading::Library::new(path) }.map_err(|e| e.to_string())?;
-        // SAFETY: launch.h defines the function with this type.
+        // SAFETY: machine.cpp defines the function with this type.
         let emulate = *unsafe { library.get(b"emulate\0") }.map_err(|e| e.to_string())?;
         Ok(Self { emulate, _library: library })
     }
