@@ -63,7 +63,7 @@ fn a_tokenizer_that_is_given_is_looked_at_too() {
 fn a_discrete_vae_that_says_nothing_begins_again_once() {
     let place = Place::new();
     let trained = place.good(
-        "tokenizer train --steps 300 --batch-size 8 --lr 0.05 --measure-images 200 --out tokens --json",
+        "tokenizer train --image-size 16 --steps 300 --batch-size 8 --lr 0.05 --measure-images 200 --out tokens --json",
     );
     assert_eq!(trained.stderr.matches("begun again, once").count(), 1, "{trained}");
     assert!(trained.stderr.contains("of 8.3e-3 instead of 5.0e-2"), "{trained}");

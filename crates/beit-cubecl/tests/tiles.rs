@@ -10,7 +10,7 @@ use beit_ops::{
     Shape, relative_position_rows,
 };
 use cubecl::prelude::Runtime;
-use device::{Check, on_device};
+use device::{Check, Turn, on_device};
 
 /// Sums of up to 1000 products of normal numbers in f32: a thousand roundings of 6e-8, relative to the largest result.
 const TOLERANCE: f64 = 2e-5;
@@ -114,7 +114,7 @@ impl Check for Larger {
 
 #[test]
 fn larger_than_a_tile() {
-    on_device(Precision::F32, &Larger);
+    on_device(Precision::F32, Turn::First, &Larger);
 }
 
 fn compare(gpu: &impl Ops) {
