@@ -39,7 +39,8 @@ pub(crate) fn on_device(precision: Precision, turn: Turn, check: &impl Check) {
     }
 }
 
-/// The renderer is opened a second time by CubeCL's name for a device in software: each has a queue and a thread of its own.
+/// The default device. A renderer in software, whose name says `Cpu`, is opened a second time by CubeCL's other name for it: each has a
+/// queue and a thread of its own.
 fn wgpu(precision: Precision, turn: Turn) -> Result<Gpu<WgpuRuntime>, OpenError> {
     let first = beit_cubecl::wgpu(precision)?;
     if turn == Turn::First || !first.name().contains("(Cpu, ") {
