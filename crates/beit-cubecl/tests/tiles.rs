@@ -101,23 +101,35 @@ fn maps<O: Ops>(ops: &O, shape: [usize; 4], to: [usize; 2]) -> [O::Tensor; 8] {
     [a, b, c, d, y, dx, dp.weight, dp.bias]
 }
 
-struct Larger;
+/// Layers larger than a tile.
+enum Larger {
+    Transformer,
+    Maps,
+}
 
 impl Check for Larger {
     fn name(&self) -> &'static str {
         "layers larger than a tile"
     }
     fn run<R: Runtime>(&self, gpu: &Gpu<R>) {
-        compare(gpu);
+        match self {
+            Self::Transformer => compare_transformer(gpu),
+            Self::Maps => compare_maps(gpu),
+        }
     }
 }
 
 #[test]
-fn larger_than_a_tile() {
-    on_device(Precision::F32, Turn::First, &Larger);
+fn transformers_larger_than_a_tile() {
+    on_device(Precision::F32, Turn::First, &Larger::Transformer);
 }
 
-fn compare(gpu: &impl Ops) {
+#[test]
+fn maps_larger_than_a_tile() {
+    on_device(Precision::F32, Turn::Second, &Larger::Maps);
+}
+
+fn compare_transformer(gpu: &impl Ops) {
     let host = Host::<f64>::new();
     for extents in [[64, 64, 64], [200, 96, 130], [1000, 16, 65], [1, 70, 3]] {
         let names = ["pre", "gelu", "dx", "d_weight", "d_bias"];
@@ -125,6 +137,16 @@ fn compare(gpu: &impl Ops) {
             close(&format!("linear {extents:?}: {name}"), (gpu, x), (&host, y));
         }
     }
+    for extents in [[2, 2, 24, 7, 7], [2, 2, 64, 9, 11], [1, 2, 88, 5, 8], [1, 1, 16, 14, 14]] {
+        let names = ["context", "d_qkv", "d_q_bias", "d_v_bias", "d_table", "d_shared"];
+        for ((x, y), name) in attention(gpu, extents).iter().zip(&attention(&host, extents)).zip(names) {
+            close(&format!("attention {extents:?}: {name}"), (gpu, x), (&host, y));
+        }
+    }
+}
+
+fn compare_maps(gpu: &impl Ops) {
+    let host = Host::<f64>::new();
     for extents in [[2, 9, 7, 20, 70, 3], [1, 16, 16, 3, 8, 7], [3, 8, 8, 65, 5, 1]] {
         let names = ["y", "dx", "d_weight", "d_bias"];
         for ((x, y), name) in conv(gpu, extents).iter().zip(&conv(&host, extents)).zip(names) {
@@ -141,12 +163,6 @@ fn compare(gpu: &impl Ops) {
         let names = ["resize", "dx", "pool_to", "dx", "conv_transpose2", "dx", "d_weight", "d_bias"];
         for ((x, y), name) in maps(gpu, shape, to).iter().zip(&maps(&host, shape, to)).zip(names) {
             close(&format!("maps {shape:?} to {to:?}: {name}"), (gpu, x), (&host, y));
-        }
-    }
-    for extents in [[2, 2, 24, 7, 7], [2, 2, 64, 9, 11], [1, 2, 88, 5, 8], [1, 1, 16, 14, 14]] {
-        let names = ["context", "d_qkv", "d_q_bias", "d_v_bias", "d_table", "d_shared"];
-        for ((x, y), name) in attention(gpu, extents).iter().zip(&attention(&host, extents)).zip(names) {
-            close(&format!("attention {extents:?}: {name}"), (gpu, x), (&host, y));
         }
     }
 }
