@@ -1,6 +1,6 @@
 //! A kernel as a shared library of the CPU.
 
-use crate::{order::in_order, toolkit};
+use crate::{Kernel, order::in_order, toolkit};
 use std::ffi::{CStr, c_char, c_uint, c_void};
 use std::fmt::Debug;
 use std::fs;
@@ -66,21 +66,22 @@ impl Builder {
     }
 
     /// The file of a kernel's library in the cache. Its name is a digest of all that it is made of, the instructions of this machine's
-    /// processor among them.
-    fn cached(&self, source: &str) -> PathBuf {
+    /// processor among them, and of the bytes of shared memory, which depend on the order of the arrays where these are aligned.
+    fn cached(&self, source: &str, shared: usize) -> PathBuf {
         let mut hasher = DefaultHasher::new();
         let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let instructions = cpu.lines().find(|line| line.starts_with("flags") || line.starts_with("Features"));
-        (HEADERS, MACHINE, FLAGS, compiler(), instructions, in_order(source)).hash(&mut hasher);
+        (HEADERS, MACHINE, FLAGS, compiler(), instructions, in_order(source), shared).hash(&mut hasher);
         self.cache.join(format!("{:016x}.so", hasher.finish()))
     }
 
-    pub(super) fn build(&self, source: &str, entry: &str) -> Result<Library, String> {
+    pub(super) fn build(&self, kernel: &Kernel) -> Result<Library, String> {
+        let Kernel { source, entry, .. } = kernel;
         // A precompiled header must come first; lines are counted from the kernel's own first.
         let source = format!(
             "#include \"cuda_runtime.h\"\n#line 1 \"{entry}\"\n{source}\n#include \"launch.h\"\nEMULATE({entry})\n"
         );
-        let cached = self.cached(&source);
+        let cached = self.cached(&source, kernel.shared_memory);
         if cached.exists() {
             return Library::open(&cached);
         }

@@ -13,8 +13,8 @@ use std::sync::{Arc, OnceLock};
 /// Compiles kernels with the C++ compiler of the system and runs them.
 #[derive(Debug)]
 pub struct Emulator {
-    /// By the source as it is compared.
-    libraries: HashMap<String, Result<Arc<Library>, String>>,
+    /// By the source as it is compared, and the bytes of shared memory: a library has the places of its own arrays.
+    libraries: HashMap<(String, usize), Result<Arc<Library>, String>>,
 }
 
 impl Machine for Emulator {
@@ -26,7 +26,7 @@ impl Machine for Emulator {
 
     fn launch(&mut self, launch: Launch) -> Result<(), String> {
         let kernel = &launch.kernel;
-        let built = self.libraries.entry(kernel.compared.clone());
+        let built = self.libraries.entry((kernel.compared.clone(), kernel.shared_memory));
         let library = built.or_insert_with(|| build(kernel).map(Arc::new)).clone();
         run(&launch, &*library?).map_err(|error| format!("{error}\n{}", quoted(kernel, &error)))
     }
@@ -35,7 +35,7 @@ impl Machine for Emulator {
 fn build(kernel: &Kernel) -> Result<Library, String> {
     static BUILDER: OnceLock<Result<Builder, String>> = OnceLock::new();
     let builder = BUILDER.get_or_init(Builder::new).as_ref().map_err(Clone::clone)?;
-    builder.build(&kernel.source, &kernel.entry)
+    builder.build(kernel)
 }
 
 fn run(launch: &Launch, library: &Library) -> Result<(), String> {
