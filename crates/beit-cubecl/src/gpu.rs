@@ -23,6 +23,8 @@ pub struct Gpu<R: Runtime> {
     index: usize,
     /// The tile of every matrix product, instead of the table's.
     pub(crate) tile: Option<Tile>,
+    /// Blocks that the grid of a matrix product may have along y.
+    pub(crate) most_blocks: usize,
     /// Passed where a kernel takes a buffer that its variant does not read: [`PLACEHOLDER_LEN`] elements of f32.
     pub(crate) placeholder: Handle,
 }
@@ -37,7 +39,8 @@ impl<R: Runtime> Gpu<R> {
         let name = R::name(&client).to_owned();
         precision.check(&client, &name)?;
         let placeholder = client.empty(4 * PLACEHOLDER_LEN);
-        Ok(Self { client, precision, name, index: 0, tile: None, placeholder })
+        let most_blocks = client.properties().hardware.max_cube_count.1 as usize;
+        Ok(Self { client, precision, name, index: 0, tile: None, most_blocks, placeholder })
     }
 
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
@@ -57,6 +60,14 @@ impl<R: Runtime> Gpu<R> {
     #[must_use]
     pub fn with_tile(mut self, tile: Tile) -> Self {
         self.tile = Some(tile);
+        self
+    }
+
+    /// The same device, where grids of matrix products have at most so many blocks along y: for testing on small results how
+    /// those are launched that have more tiles.
+    #[must_use]
+    pub fn with_most_blocks(mut self, most_blocks: usize) -> Self {
+        self.most_blocks = most_blocks;
         self
     }
 

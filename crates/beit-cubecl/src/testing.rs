@@ -1,4 +1,6 @@
-//! For tests that need a device: how a test says that it did not run.
+//! For tests: how one that needs a device says that it did not run, and kernels in CUDA C++.
+
+pub use crate::kernels::native::{Native, Source};
 
 use crate::precision::OpenError;
 use std::io::Write;

@@ -69,15 +69,15 @@ impl<T: Clone> Block<T> {
     pub(crate) fn forward<O: TokenizerOps<Tensor = T>>(&self, ops: &O, x: T, gain: f64) -> (T, Saved<T>) {
         let res = &self.res_path;
         let relu_1 = ops.relu(&x);
-        let relu_2 = ops.relu(&ops.conv2d(&relu_1, &res.conv_1));
-        let relu_3 = ops.relu(&ops.conv2d(&relu_2, &res.conv_2));
-        let relu_4 = ops.relu(&ops.conv2d(&relu_3, &res.conv_3));
-        let branch = ops.conv2d(&relu_4, &res.conv_4);
-        let relu = [relu_1, relu_2, relu_3, relu_4];
-        match &self.id_path {
-            Some(id) => (ops.add_scaled(&ops.conv2d(&x, id), &branch, gain), Saved { x: Some(x), relu }),
-            None => (ops.add_scaled(&x, &branch, gain), Saved { x: None, relu }),
-        }
+        let relu_2 = ops.conv2d_relu(&relu_1, &res.conv_1);
+        let relu_3 = ops.conv2d_relu(&relu_2, &res.conv_2);
+        let relu_4 = ops.conv2d_relu(&relu_3, &res.conv_3);
+        let added_to = |base: &T| ops.conv2d_add_scaled(base, &relu_4, &res.conv_4, gain);
+        let (y, x) = match &self.id_path {
+            Some(id) => (added_to(&ops.conv2d(&x, id)), Some(x)),
+            None => (added_to(&x), None),
+        };
+        (y, Saved { x, relu: [relu_1, relu_2, relu_3, relu_4] })
     }
 
     /// Returns `dx [B, h, w, i]`.

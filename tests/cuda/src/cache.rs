@@ -1,5 +1,6 @@
 //! A cache of what the compiler measured, so that a later run compiles only what changed.
 
+use crate::resources::REFUSED;
 use crate::{Resources, Sm, Toolkit, toolkit};
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -24,11 +25,12 @@ pub(crate) fn get_or(
     Ok(measured)
 }
 
-/// The file of a result. Its name is a digest of the source, the device and the compiler.
+/// The file of a result. Its name is a digest of the source, the device, the compiler, and what is refused.
 fn path(source: &str, sm: Sm) -> Option<PathBuf> {
     let compiler = Toolkit::find().ok()?.nvrtc().into_iter().next()?;
     let mut hasher = DefaultHasher::new();
-    (source, sm, fs::canonicalize(&compiler).ok()?, fs::metadata(&compiler).ok()?.len()).hash(&mut hasher);
+    (source, sm, REFUSED, fs::canonicalize(&compiler).ok()?, fs::metadata(&compiler).ok()?.len())
+        .hash(&mut hasher);
     Some(toolkit::target().join("compiled").join(format!("{:016x}", hasher.finish())))
 }
 

@@ -15,6 +15,7 @@ mod resources;
 mod runtime;
 pub mod segmentation;
 mod server;
+mod tensor_map;
 mod toolkit;
 
 pub use check::{Check, compile_source, records};
@@ -24,6 +25,7 @@ pub use report::{table, write_csv};
 pub use resources::{Allowed, Record, Resources, violations};
 pub use runtime::{Buffer, Fake, Kernel, Launch, Machine};
 pub use server::Server;
+pub use tensor_map::TensorMap;
 pub use toolkit::Toolkit;
 
 /// A CUDA device that compiles every kernel and executes none.

@@ -2,6 +2,10 @@
 
 use crate::{Kernel, Sm};
 
+/// What a warning says where products that should overlap are executed one after another: those of `wgmma` whose registers are
+/// touched before they are waited for, or kept in memory.
+pub(crate) const REFUSED: &str = "serialized";
+
 /// What the assembler reports of a kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resources {
@@ -22,8 +26,11 @@ impl Resources {
     ///
     /// # Errors
     ///
-    /// If there is no such report in it.
+    /// If there is no such report in it, or a warning that the instructions of tensor cores wait for one another.
     pub fn parse(log: &str) -> Result<Self, String> {
+        if let Some(warning) = log.lines().find(|line| line.contains(REFUSED)) {
+            return Err(warning.trim().to_owned());
+        }
         let before = |what: &str| {
             let line = log.lines().find(|line| line.contains(what))?;
             line[..line.find(what)?].split_whitespace().next_back()?.parse().ok()

@@ -1,7 +1,7 @@
 //! CUDA as CubeCL sees it: a runtime whose launches go to a [`Machine`].
 
-use crate::Sm;
 use crate::server::Server;
+use crate::{Sm, TensorMap};
 use cubecl::prelude::*;
 use cubecl::zspace::{Shape, Strides, striding::has_pitched_row_major_strides};
 use cubecl_common::device::{Device, DeviceId};
@@ -64,7 +64,9 @@ pub struct Launch {
     pub kernel: Arc<Kernel>,
     /// Blocks in each direction.
     pub cubes: [u32; 3],
-    /// Arguments, in order.
+    /// Tensor maps: the first arguments, by value. Each is of the buffer with its number.
+    pub maps: Vec<TensorMap>,
+    /// The arguments after those, in order.
     pub buffers: Vec<Buffer>,
     /// Scalars and shapes: the last argument, by value.
     pub info: Vec<u64>,

@@ -2,7 +2,7 @@
 
 use crate::order::in_order;
 use crate::runtime::{Buffer, CudaCompiler, Kernel, Launch, Machine};
-use crate::{Sm, names};
+use crate::{Sm, TensorMap, names};
 use cubecl_common::backtrace::BackTrace;
 use cubecl_common::bytes::Bytes;
 use cubecl_common::device::{Device, DeviceId, DeviceService, ServerUtilitiesHandle};
@@ -22,7 +22,7 @@ use cubecl_runtime::memory_management::{
 };
 use cubecl_runtime::server::{
     Binding, ComputeServer, CopyDescriptor, CubeCount, ExecutionMode, KernelArguments, ProfileError,
-    ProfilingToken, ServerCommunication, ServerError, ServerUtilities,
+    ProfilingToken, ServerCommunication, ServerError, ServerUtilities, TensorMapBinding,
 };
 use cubecl_runtime::storage::{BytesResource, BytesStorage, ManagedResource};
 use cubecl_runtime::timestamp_profiler::TimestampProfiler;
@@ -183,19 +183,19 @@ impl<M: Machine> Server<M> {
         if cubes.iter().zip([max.0, max.1, max.2]).any(|(&n, max)| n == 0 || n > max) {
             return Err(format!("a grid of {cubes:?} cubes; {max:?} are allowed, and none of 0"));
         }
-        if !arguments.tensor_maps.is_empty() {
-            return Err("tensor maps are not supported here".to_owned());
-        }
         let buffer = |binding: &Binding| {
             let memory = self.resource(binding).map_err(|e| e.to_string())?;
             let begin = binding.offset_start.unwrap_or(0) as usize;
             let allocation = memory.get_write_ptr_and_length().0 as usize - begin;
             Ok(Buffer { allocation, range: begin..begin + binding.size_in_used() as usize, memory })
         };
-        let buffers = arguments.buffers.iter().map(buffer).collect::<Result<_, String>>()?;
+        let of_maps = arguments.tensor_maps.iter().map(|map| &map.binding);
+        let buffers: Vec<_> = of_maps.chain(&arguments.buffers).map(buffer).collect::<Result<_, String>>()?;
+        let map = |(map, buffer): (&TensorMapBinding, &Buffer)| TensorMap::new(&map.map, buffer.range.len());
+        let maps = arguments.tensor_maps.iter().zip(&buffers).map(map).collect::<Result<_, String>>()?;
         let info = arguments.info;
         let dynamic_info = info.dynamic_metadata_offset;
-        Ok(Launch { kernel: kernel.clone(), cubes, buffers, info: info.data, dynamic_info })
+        Ok(Launch { kernel: kernel.clone(), cubes, maps, buffers, info: info.data, dynamic_info })
     }
 }
 

@@ -2,7 +2,7 @@
 
 #![allow(clippy::print_stdout)]
 
-use beit_cubecl::{Gpu, HOPPER, Precision};
+use beit_cubecl::{CANDIDATES, Gpu, HOPPER, Precision};
 use beit_ops::conformance::{self, Tolerance};
 use beit_ops::prelude::*;
 use beit_ops::{
@@ -76,6 +76,21 @@ fn products_on_hopper() {
     }
 }
 
+/// More tiles along m than a grid has blocks along y: several rows of tiles lie along x, and the last blocks have no tile.
+#[test]
+fn products_with_more_tiles_than_a_grid_has_along_y() {
+    let (host, extents) = (Host::<f64>::new(), [600, 136, 72]);
+    let (wanted, conv_wanted) = (linear(&host, extents), conv(&host));
+    for (sm, tile) in [(80, CANDIDATES[2]), (90, HOPPER[3])] {
+        for most in [1, 2] {
+            let gpu = gpu(Precision::Bf16, Sm(sm)).with_tile(tile).with_most_blocks(most);
+            let what = format!("{tile:?}, at most {most} along y");
+            within(&linear(&gpu, extents), &wanted, &what);
+            within(&conv(&gpu), &conv_wanted, &format!("{what}: conv2d"));
+        }
+    }
+}
+
 type Named = Vec<(&'static str, Vec<f32>)>;
 
 /// Within 2 % of the largest element: some are made of others that were rounded to bf16.
@@ -117,9 +132,11 @@ fn conv<O: Ops>(ops: &O) -> Named {
     let p = Conv2d { weight: random(ops, [o, i, k, k], 1), bias: Some(random(ops, [o], 2)) };
     let mut dp = Conv2d { weight: random(ops, [o, i, k, k], 3), bias: Some(random(ops, [o], 4)) };
     let (x, dy) = (random(ops, [b, h, w, i], 5), random(ops, [b, h, w, o], 6));
-    let y = ops.conv2d(&x, &p);
+    let [y, positive] = [ops.conv2d(&x, &p), ops.conv2d_relu(&x, &p)];
+    let sum = ops.conv2d_add_scaled(&y, &x, &p, -0.25);
     let dx = ops.conv2d_backward(&dy, &x, &p, &mut dp);
-    read(ops, [("y", &y), ("dx", &dx), ("d weight", &dp.weight)])
+    let results = [("y", &y), ("relu", &positive), ("sum", &sum), ("dx", &dx)];
+    [read(ops, results).as_slice(), &read(ops, [("d weight", &dp.weight)])].concat()
 }
 
 /// The attention of the base model: two heads of 64 on 197 tokens, with both tables.

@@ -114,13 +114,18 @@ fn packed<R: Runtime>(gpu: &Gpu<R>, weight: &Tensor, packing: Packing) -> Tensor
     packed
 }
 
-/// `x [B, h, w, I] -> y [B, h, w, O]`
-pub(crate) fn forward<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, p: &Conv2d<Tensor>) -> Tensor {
+/// `x [B, h, w, I] -> y [B, h, w, O]`; `finish` launches the product with what follows it, and is given the shape of `y`.
+fn forward<R: Runtime>(
+    gpu: &Gpu<R>,
+    x: &Tensor,
+    p: &Conv2d<Tensor>,
+    finish: impl FnOnce(&Product<'_>, [usize; 4]) -> Tensor,
+) -> Tensor {
     let ([b, h, w, i], [o, _, k, _]) = (x.map(), p.weight.map());
     let (x, weight) = (gpu.operand(x), packed(gpu, &p.weight, Packing::Forward));
     let extents = [b * h * w, o, k * k * i];
     let a = Operand::along(&x).patches(k);
-    Product { a, b: Operand::along(&weight), extents, bias: p.bias.as_ref() }.store(gpu, [b, h, w, o])
+    finish(&Product { a, b: Operand::along(&weight), extents, bias: p.bias.as_ref() }, [b, h, w, o])
 }
 
 /// Returns `dx [B, h, w, I]`: the convolution of `dy` with the turned filter.
@@ -157,7 +162,16 @@ impl<R: Runtime> ConvOps for Gpu<R> {
         channels_last(self, x)
     }
     fn conv2d(&self, x: &Tensor, p: &Conv2d<Tensor>) -> Tensor {
-        forward(self, x, p)
+        forward(self, x, p, |product, shape| product.store(self, shape))
+    }
+    fn conv2d_relu(&self, x: &Tensor, p: &Conv2d<Tensor>) -> Tensor {
+        forward(self, x, p, |product, shape| product.relu(self, shape))
+    }
+    fn conv2d_add_scaled(&self, a: &Tensor, x: &Tensor, p: &Conv2d<Tensor>, scale: f64) -> Tensor {
+        if a.dtype != self.activation() {
+            return self.add_scaled(a, &self.conv2d(x, p), scale);
+        }
+        forward(self, x, p, |product, _| product.add_scaled(self, a, scale))
     }
     fn relu(&self, x: &Tensor) -> Tensor {
         elementwise::map(self, Map::Relu, 1.0, x, x.dtype)

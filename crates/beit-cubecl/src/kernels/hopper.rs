@@ -1,15 +1,18 @@
 //! Launching the matrix products of `cuda/product.cu`: bf16 on the tensor cores of Hopper. The tiling is drawn in that file.
 
-use super::native::Native;
-use super::operand::Product;
+use super::native::{Native, Source};
+use super::operand::{Output, Product};
 use super::product_variant::{Epilogue, Variant};
 use super::tile::Hopper;
 use crate::gpu::Gpu;
-use crate::tensor::{Dtype, Tensor};
+use crate::tensor::Dtype;
 use cubecl::prelude::*;
 
-const SOURCE: [&str; 3] =
-    [include_str!("cuda/wgmma.cuh"), include_str!("cuda/product.cuh"), include_str!("cuda/product.cu")];
+const SOURCE: Source = Source::new(&[
+    include_str!("cuda/wgmma.cuh"),
+    include_str!("cuda/product.cuh"),
+    include_str!("cuda/product.cu"),
+]);
 
 /// Threads of a block: two warpgroups.
 const THREADS: u32 = 256;
@@ -30,21 +33,21 @@ pub(super) fn suits(product: &Product<'_>) -> bool {
     bf16 && gathers && aligned && n.is_multiple_of(WRITTEN)
 }
 
-/// Launches the kernel on `[aux, y]`; each block sums over `k_per_block`.
+/// Launches the kernel; each block sums over `k_per_block`.
 pub(super) fn launch<R: Runtime>(
     gpu: &Gpu<R>,
     product: &Product<'_>,
     (variant, hopper): (&Variant, Hopper),
     count: CubeCount,
-    [aux, y]: [Option<&Tensor>; 2],
+    Output { aux, y, scale }: Output<'_>,
     k_per_block: usize,
 ) {
     let [m, n, k] = product.extents;
     let [h, w, c] = product.map();
-    let f32_result = y.is_some_and(|y| y.dtype == Dtype::F32);
-    let buffers = [Some(product.a.tensor), Some(product.b.tensor), product.bias, aux, y];
-    let numbers = [m, n, k, k_per_block, h, w, c, 0].map(|extent| extent as u32);
-    kernel(variant, hopper, f32_result).launch(gpu, count, &buffers, &numbers);
+    let buffers = [Some(product.a.tensor), Some(product.b.tensor), product.bias, aux, Some(y)];
+    let extents = [m, n, k, k_per_block, h, w, c].map(|extent| extent as u32);
+    let numbers = [&extents[..], &[scale.to_bits()]].concat();
+    kernel(variant, hopper, y.dtype == Dtype::F32).launch(gpu, count, &buffers, &numbers);
 }
 
 fn kernel(variant: &Variant, hopper: Hopper, f32_result: bool) -> Native {
@@ -56,6 +59,8 @@ fn kernel(variant: &Variant, hopper: Hopper, f32_result: bool) -> Native {
         Epilogue::Accumulate => 3,
         Epilogue::Partial => 4,
         Epilogue::GeluOnly => 5,
+        Epilogue::Relu => 6,
+        Epilogue::AddScaled => 7,
     };
     let defines = vec![
         ("A_K_CONTIGUOUS", variant.a.k_contiguous.into()),
@@ -68,7 +73,8 @@ fn kernel(variant: &Variant, hopper: Hopper, f32_result: bool) -> Native {
         ("STAGES", hopper.stages),
         ("BLOCKS", hopper.blocks),
     ];
-    // The stages, and 1 KiB so that the first can begin at a multiple of 1 KiB. The result in f32 reuses them and is smaller.
+    // The stages, and 1 KiB so that the first can begin at a multiple of 1 KiB. The result in f32 reuses them: product.cu asserts
+    // that it is smaller.
     let shared = 2 * (tile.m + tile.n) * tile.k * hopper.stages + 1024;
-    Native { name: "product", source: &SOURCE, defines, threads: THREADS, shared }
+    Native { name: "product", source: SOURCE, defines, threads: THREADS, shared }
 }

@@ -51,7 +51,7 @@ mod maps;
 pub(crate) mod move_rows;
 pub(crate) mod multiply;
 mod nan;
-mod native;
+pub(crate) mod native;
 mod operand;
 pub(crate) mod optimiser;
 pub(crate) mod pool;

@@ -22,13 +22,13 @@ use crate::tensor::{Dtype, Tensor, array};
 use beit_ops::Shape;
 use cubecl::prelude::*;
 
-pub(crate) use super::operand::{Operand, Product};
+pub(crate) use super::operand::{Operand, Output, Product};
 
 impl Product<'_> {
     /// The result as a tensor of `shape`, in the type of activations.
     pub(crate) fn store<R: Runtime>(&self, gpu: &Gpu<R>, shape: impl Into<Shape>) -> Tensor {
         let y = gpu.empty(shape, gpu.activation());
-        self.launch(gpu, Epilogue::Store, None, &y, self.extents[2]);
+        self.launch(gpu, Epilogue::Store, Output::new(&y), self.extents[2]);
         y
     }
 
@@ -36,21 +36,36 @@ impl Product<'_> {
     pub(crate) fn gelu<R: Runtime>(&self, gpu: &Gpu<R>, shape: impl Into<Shape>) -> (Tensor, Tensor) {
         let y = gpu.empty(shape, gpu.activation());
         let pre = gpu.empty(y.shape, gpu.activation());
-        self.launch(gpu, Epilogue::Gelu, Some(&pre), &y, self.extents[2]);
+        self.launch(gpu, Epilogue::Gelu, Output::new(&y).with(&pre), self.extents[2]);
         (pre, y)
     }
 
     /// The GELU of the result.
     pub(crate) fn gelu_only<R: Runtime>(&self, gpu: &Gpu<R>, shape: impl Into<Shape>) -> Tensor {
         let y = gpu.empty(shape, gpu.activation());
-        self.launch(gpu, Epilogue::GeluOnly, None, &y, self.extents[2]);
+        self.launch(gpu, Epilogue::GeluOnly, Output::new(&y), self.extents[2]);
+        y
+    }
+
+    /// The result, and 0 where it is negative.
+    pub(crate) fn relu<R: Runtime>(&self, gpu: &Gpu<R>, shape: impl Into<Shape>) -> Tensor {
+        let y = gpu.empty(shape, gpu.activation());
+        self.launch(gpu, Epilogue::Relu, Output::new(&y), self.extents[2]);
+        y
+    }
+
+    /// `a + scale · result`, for `a` in the type of activations.
+    pub(crate) fn add_scaled<R: Runtime>(&self, gpu: &Gpu<R>, a: &Tensor, scale: f64) -> Tensor {
+        let y = gpu.empty(a.shape, gpu.activation());
+        let output = Output { aux: Some(a), y: &y, scale: scale as f32 };
+        self.launch(gpu, Epilogue::AddScaled, output, self.extents[2]);
         y
     }
 
     /// The result times the slope of the GELU at `pre`.
     pub(crate) fn gelu_backward<R: Runtime>(&self, gpu: &Gpu<R>, pre: &Tensor) -> Tensor {
         let y = gpu.empty(pre.shape, pre.dtype);
-        self.launch(gpu, Epilogue::GeluBackward, Some(pre), &y, self.extents[2]);
+        self.launch(gpu, Epilogue::GeluBackward, Output::new(&y).with(pre), self.extents[2]);
         y
     }
 
@@ -62,10 +77,10 @@ impl Product<'_> {
         let k_per_block = tile.k_per_block([m, n], k, gpu.multiprocessors());
         let splits = k.div_ceil(k_per_block);
         if splits == 1 {
-            return self.launch(gpu, Epilogue::Accumulate, None, y, k_per_block);
+            return self.launch(gpu, Epilogue::Accumulate, Output::new(y), k_per_block);
         }
         let partials = gpu.empty([splits, m, n], Dtype::F32);
-        self.launch(gpu, Epilogue::Partial, None, &partials, k_per_block);
+        self.launch(gpu, Epilogue::Partial, Output::new(&partials), k_per_block);
         add_partials(gpu, &partials, y);
     }
 
@@ -73,33 +88,26 @@ impl Product<'_> {
         let hopper = gpu.has_wgmma() && hopper::suits(self);
         let fits = |tile: &Tile| tile.tensor_cores == gpu.tensor_cores() && (tile.hopper.is_none() || hopper);
         let by_table = || match hopper {
-            true => Tile::pick_hopper(self.extents),
+            true => Tile::pick_hopper(self.extents, self.a.layout.filter > 0),
             false => Tile::pick(self.extents, gpu.multiprocessors(), gpu.tensor_cores()),
         };
         gpu.tile.filter(fits).unwrap_or_else(by_table)
     }
 
-    /// Writes to `y`, and to or from `aux` as the epilogue says; each block sums over `k_per_block`.
-    fn launch<R: Runtime>(
-        &self,
-        gpu: &Gpu<R>,
-        epilogue: Epilogue,
-        aux: Option<&Tensor>,
-        y: &Tensor,
-        k_per_block: usize,
-    ) {
+    /// Writes the result as the epilogue says; each block sums over `k_per_block`.
+    fn launch<R: Runtime>(&self, gpu: &Gpu<R>, epilogue: Epilogue, output: Output<'_>, k_per_block: usize) {
         let [m, n, k] = self.extents;
         let tile = self.tile(gpu);
         let (a, b) = (self.a.layout, self.b.layout);
-        let variant = Variant { a, b, epilogue, bias: self.bias.is_some(), tile };
-        let count = CubeCount::Static(
-            n.div_ceil(tile.n) as u32,
-            m.div_ceil(tile.m) as u32,
-            k.div_ceil(k_per_block) as u32,
-        );
+        let [along_x, along_y, splits] = tile.grid([m, n], k.div_ceil(k_per_block), gpu.most_blocks);
+        let rows_along_x = along_x as usize > n.div_ceil(tile.n);
+        let bias = self.bias.is_some();
+        let variant = Variant { a, b, epilogue, bias, rows_along_x, tile };
+        let count = CubeCount::Static(along_x, along_y, splits);
         if let Some(hopper) = tile.hopper {
-            return hopper::launch(gpu, self, (&variant, hopper), count, [aux, Some(y)], k_per_block);
+            return hopper::launch(gpu, self, (&variant, hopper), count, output, k_per_block);
         }
+        let Output { aux, y, scale } = output;
         let [h, w, c] = self.map();
         let types = [self.a.tensor.elem(), self.b.tensor.elem(), gpu.activation().elem(), y.elem()];
         let [na, nb, nc] = self.vector_widths(tile);
@@ -119,6 +127,7 @@ impl Product<'_> {
             n,
             k,
             k_per_block,
+            scale,
             MapLaunch::new(h, w, c),
             variant,
             types,

@@ -11,19 +11,50 @@ use cubecl::server::{KernelArguments, MetadataBindingInfo};
 use cubecl::{CompilationError, Compiler, CubeTask, KernelSettings};
 use std::fmt::Write;
 
+/// The files of a kernel, one after another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Source {
+    files: &'static [&'static str],
+    /// Of the text, so that a cache of compiled kernels tells an edited file from the one it was made of.
+    digest: u64,
+}
+
+impl Source {
+    /// Of the text of these files. Meant for constants: kernels are named at each launch, and the text is long.
+    pub const fn new(files: &'static [&'static str]) -> Self {
+        Self { files, digest: digest(files) }
+    }
+}
+
+/// FNV-1a of 64 bits, of one file after another.
+const fn digest(files: &[&str]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325;
+    let mut file = 0;
+    while file < files.len() {
+        let bytes = files[file].as_bytes();
+        let mut i = 0;
+        while i < bytes.len() {
+            hash = (hash ^ bytes[i] as u64).wrapping_mul(0x100_0000_01b3);
+            i += 1;
+        }
+        file += 1;
+    }
+    hash
+}
+
 /// A kernel in CUDA C++, and what it is compiled for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Native {
+pub struct Native {
     /// The function, `extern "C" __global__`.
-    pub(crate) name: &'static str,
-    /// The files, one after another.
-    pub(crate) source: &'static [&'static str],
+    pub name: &'static str,
+    /// Its text, behind the macros.
+    pub source: Source,
     /// Macros that the source takes for numbers.
-    pub(crate) defines: Vec<(&'static str, usize)>,
+    pub defines: Vec<(&'static str, usize)>,
     /// Threads of a block.
-    pub(crate) threads: u32,
+    pub threads: u32,
     /// Bytes of shared memory.
-    pub(crate) shared: usize,
+    pub shared: usize,
 }
 
 impl Native {
@@ -53,10 +84,11 @@ impl Native {
     fn text(&self) -> String {
         // The name is part of the text, since a cache by text must tell the kernels of one file apart.
         let mut text = format!("// {}\n#include <cuda_bf16.h>\n", self.name);
+        let _ = writeln!(text, "#define SHARED_BYTES {}", self.shared);
         for (name, value) in &self.defines {
             let _ = writeln!(text, "#define {name} {value}");
         }
-        self.source.iter().for_each(|file| text.push_str(file));
+        self.source.files.iter().for_each(|file| text.push_str(file));
         text
     }
 }
@@ -67,7 +99,7 @@ impl KernelMetadata for Native {
     }
 
     fn id(&self) -> KernelId {
-        let variant = (self.name, self.defines.clone(), self.shared);
+        let variant = (self.name, self.defines.clone(), self.shared, self.source.digest);
         KernelId::new::<Self>().cube_dim(CubeDim::new_1d(self.threads)).info(variant)
     }
 
@@ -103,5 +135,32 @@ impl<C: Compiler> CubeTask<C> for Native {
     ) -> Result<CompiledKernel<C>, CompilationError> {
         let shell = KernelTask::<C, Self>::new(self.clone()).compile(compiler, options, mode, address)?;
         Ok(CompiledKernel { entrypoint_name: self.name.to_owned(), source: self.text(), ..shell })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kernel(source: Source) -> Native {
+        Native { name: "product", source, defines: vec![("BIAS", 1)], threads: 256, shared: 1024 }
+    }
+
+    /// Where compiled kernels are kept from run to run, they are found by this.
+    #[test]
+    fn an_edited_source_is_another_kernel() {
+        let [before, same, edited] =
+            [&["a;", "b;"], &["a;", "b;"], &["a;", "c;"]].map(|files| kernel(Source::new(files)).id());
+        assert_eq!((&before, before.stable_hash()), (&same, same.stable_hash()));
+        assert_ne!(before, edited);
+        assert_ne!(before.stable_hash(), edited.stable_hash());
+    }
+
+    /// <http://www.isthe.com/chongo/tech/comp/fnv> has the numbers.
+    #[test]
+    fn digests_are_those_published() {
+        assert_eq!(digest(&[]), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(digest(&["a"]), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(digest(&["foo", "bar"]), 0x8594_4171_f739_67e8);
     }
 }

@@ -48,6 +48,26 @@ pub(crate) struct Product<'a> {
     pub(crate) bias: Option<&'a Tensor>,
 }
 
+/// Where a result goes.
+#[derive(Clone, Copy)]
+pub(crate) struct Output<'a> {
+    /// What the epilogue reads or writes besides.
+    pub(crate) aux: Option<&'a Tensor>,
+    pub(crate) y: &'a Tensor,
+    /// Of the result, where it is added to `aux`.
+    pub(crate) scale: f32,
+}
+
+impl<'a> Output<'a> {
+    pub(crate) fn new(y: &'a Tensor) -> Self {
+        Self { aux: None, y, scale: 1.0 }
+    }
+
+    pub(crate) fn with(self, aux: &'a Tensor) -> Self {
+        Self { aux: Some(aux), ..self }
+    }
+}
+
 impl Product<'_> {
     /// The extents `[h, w, C]` of the feature map that an operand is; ones where both are matrices.
     pub(crate) fn map(&self) -> [usize; 3] {

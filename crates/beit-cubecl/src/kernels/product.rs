@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!                         n
-//!                   +-----------+   step 0           grid: x counts tiles of columns, y tiles of rows, z splits of the sum
+//!                   +-----------+   step 0           grid: x and y count tiles (`Tile::grid`), z splits of the sum
 //!                 k |     B     |                    block: 256 threads, one tile [m, n] of the result
 //!                   +-----------+   step 1
 //!                   :           :
@@ -29,6 +29,7 @@ use super::product_variant::{Epilogue, OperandTile, Variant};
 use super::sums::{Accumulators, SQUARE, thread_origin, warp_origin};
 use super::tile::FRAGMENT;
 use crate::kernels::elementwise::{gelu, gelu_slope};
+use crate::kernels::nan::unless_negative;
 use crate::launch::THREADS;
 use cubecl::cmma::{self, MatrixLayout};
 use cubecl::ir::ElemType;
@@ -145,6 +146,19 @@ impl<S: Float, N: Size> Panel<S, N> {
     }
 }
 
+/// The row and the column of the tile of a block: its place in the grid, unless several rows of tiles lie along x.
+#[cube]
+fn tile_of_block(n: usize, #[comptime] variant: Variant) -> (usize, usize) {
+    let (x, y) = (CUBE_POS_X as usize, CUBE_POS_Y as usize);
+    if comptime!(variant.rows_along_x) {
+        let columns = (n + comptime!(variant.tile.n - 1)) / comptime!(variant.tile.n);
+        let block = y * CUBE_COUNT_X as usize + x;
+        (block / columns, block % columns)
+    } else {
+        (y, x)
+    }
+}
+
 /// `y [m, n]` of the operands; split z of the sum goes from `z · k_per_block` to `(z + 1) · k_per_block`.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
@@ -158,6 +172,7 @@ pub(crate) fn product<A: Float, B: Float, S: Float, C: Float, NA: Size, NB: Size
     n: usize,
     k: usize,
     k_per_block: usize,
+    scale: f32,
     map: &Map,
     #[comptime] variant: Variant,
     #[define(A, B, S, C)] _types: [ElemType; 4],
@@ -165,8 +180,9 @@ pub(crate) fn product<A: Float, B: Float, S: Float, C: Float, NA: Size, NB: Size
     let (tile_a, tile_b) = comptime!((variant.operand_a(), variant.operand_b()));
     let tile_k = comptime!(variant.tile.k);
     let shape = comptime!(variant.shape());
-    let first_m = CUBE_POS_Y as usize * comptime!(variant.tile.m);
-    let first_n = CUBE_POS_X as usize * comptime!(variant.tile.n);
+    let (row, column) = tile_of_block(n, variant);
+    let first_m = row * comptime!(variant.tile.m);
+    let first_n = column * comptime!(variant.tile.n);
     let first_k = CUBE_POS_Z as usize * k_per_block;
     let end_k = min(first_k + k_per_block, k);
     let row_a = if comptime!(variant.a.k_contiguous) { k } else { m };
@@ -199,9 +215,9 @@ pub(crate) fn product<A: Float, B: Float, S: Float, C: Float, NA: Size, NB: Size
     }
     let (first, extents) = ((first_m, first_n), (m, n));
     if comptime!(shape.tensor_cores) {
-        write_fragments::<C, NC>(&sums, bias, aux, y, first, extents, variant);
+        write_fragments::<C, NC>(&sums, bias, aux, y, scale, first, extents, variant);
     } else {
-        write_numbers::<C, NC>(&sums, bias, aux, y, first, extents, variant);
+        write_numbers::<C, NC>(&sums, bias, aux, y, scale, first, extents, variant);
     }
 }
 
@@ -211,11 +227,13 @@ const FRAGMENT_STRIDE: usize = FRAGMENT + 4;
 /// Hands over the sums of tensor cores, one fragment at a time. `first` is where the tile begins, `extents` where the result
 /// ends.
 #[cube]
+#[allow(clippy::too_many_arguments)]
 fn write_fragments<C: Float, N: Size>(
     sums: &Accumulators<N>,
     bias: &Array<Vector<f32, N>>,
     aux: &mut Array<Vector<C, N>>,
     y: &mut Array<Vector<C, N>>,
+    scale: f32,
     first: (usize, usize),
     extents: (usize, usize),
     #[comptime] variant: Variant,
@@ -248,7 +266,7 @@ fn write_fragments<C: Float, N: Size>(
                 }
                 let row = first.0 + first_m + comptime!(i * FRAGMENT) + row;
                 let column = first.1 + first_n + comptime!(j * FRAGMENT) + column;
-                store_result::<C, N>(v, row, column, bias, aux, y, extents, variant);
+                store_result::<C, N>(v, row, column, bias, aux, y, scale, extents, variant);
                 e += PLANE_DIM as usize;
             }
             sync_plane();
@@ -258,11 +276,13 @@ fn write_fragments<C: Float, N: Size>(
 
 /// Hands over the sums of plain multiply-adds.
 #[cube]
+#[allow(clippy::too_many_arguments)]
 fn write_numbers<C: Float, N: Size>(
     sums: &Accumulators<N>,
     bias: &Array<Vector<f32, N>>,
     aux: &mut Array<Vector<C, N>>,
     y: &mut Array<Vector<C, N>>,
+    scale: f32,
     first: (usize, usize),
     extents: (usize, usize),
     #[comptime] variant: Variant,
@@ -276,7 +296,7 @@ fn write_numbers<C: Float, N: Size>(
             let sum = sums.numbers[comptime!(i * columns + j)];
             let row = first.0 + first_m + comptime!(i * SQUARE);
             let column = first.1 + first_n + comptime!(j * SQUARE);
-            store_result::<C, N>(sum, row, column, bias, aux, y, extents, variant);
+            store_result::<C, N>(sum, row, column, bias, aux, y, scale, extents, variant);
         }
     }
 }
@@ -291,6 +311,7 @@ fn store_result<C: Float, N: Size>(
     bias: &Array<Vector<f32, N>>,
     aux: &mut Array<Vector<C, N>>,
     y: &mut Array<Vector<C, N>>,
+    scale: f32,
     extents: (usize, usize),
     #[comptime] variant: Variant,
 ) {
@@ -311,6 +332,12 @@ fn store_result<C: Float, N: Size>(
             }
             Epilogue::GeluOnly => {
                 y[at] = Vector::cast_from(gelu::<N>(v));
+            }
+            Epilogue::Relu => {
+                y[at] = Vector::cast_from(unless_negative::<N>(v, v));
+            }
+            Epilogue::AddScaled => {
+                y[at] = Vector::cast_from(Vector::cast_from(aux[at]) + v * Vector::new(scale));
             }
             Epilogue::GeluBackward => {
                 y[at] = Vector::cast_from(v * gelu_slope::<N>(Vector::cast_from(aux[at])));

@@ -31,6 +31,10 @@ pub(crate) enum Epilogue {
     Gelu,
     /// `y = gelu(sum)`
     GeluOnly,
+    /// `y = max(sum, 0)`; NaN stays NaN.
+    Relu,
+    /// `y = aux + scale · sum`
+    AddScaled,
     /// `y = sum · gelu'(aux)`
     GeluBackward,
     /// `y += sum`
@@ -46,6 +50,8 @@ pub(crate) struct Variant {
     pub(crate) b: Layout,
     pub(crate) epilogue: Epilogue,
     pub(crate) bias: bool,
+    /// Whether the grid has more than one row of tiles along x. Blocks divide to find their tile only then: registers are scarce.
+    pub(crate) rows_along_x: bool,
     pub(crate) tile: Tile,
 }
 

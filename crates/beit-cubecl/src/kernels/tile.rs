@@ -88,10 +88,12 @@ impl Tile {
         CANDIDATES[measured.map_or_else(by_rule, |&(_, candidate)| candidate)]
     }
 
-    /// The tile for a product `[m, n]` over `k` on Hopper's tensor cores.
-    pub(crate) fn pick_hopper([_, n, k]: [usize; 3]) -> Self {
+    /// The tile for a product `[m, n]` over `k` on Hopper's tensor cores. `windows`: A is the patches of a feature map.
+    pub(crate) fn pick_hopper([_, n, k]: [usize; 3], windows: bool) -> Self {
         HOPPER[match () {
             () if n <= 64 => 3,
+            // However long their sums are, two blocks were faster: copies of patches wait for each other more.
+            () if windows => 1,
             // The longer the sum, the smaller the part of the time in which a block writes, and in which a second block would
             // help.
             () if k > 1024 => 2,
@@ -102,6 +104,19 @@ impl Tile {
     /// How many tiles cover a result `[m, n]`.
     pub(crate) fn count(&self, [m, n]: [usize; 2]) -> usize {
         m.div_ceil(self.m) * n.div_ceil(self.n)
+    }
+
+    /// The grid for a result `[m, n]` whose sums are cut into `splits`, where y counts at most `most` blocks.
+    ///
+    /// ```text
+    /// block x + y · (blocks along x) has tile         0   1   2         x counts the tiles of one row
+    ///                                                 3   4   5         or, where those of a column are more than `most`,
+    ///                                                 :   :   :         of several rows
+    /// ```
+    pub(crate) fn grid(&self, [m, n]: [usize; 2], splits: usize, most: usize) -> [u32; 3] {
+        let (rows, columns) = (m.div_ceil(self.m), n.div_ceil(self.n));
+        let rows_along_x = rows.div_ceil(most);
+        [columns * rows_along_x, rows.div_ceil(rows_along_x), splits].map(|extent| extent as u32)
     }
 
     /// How far the sum over `k` goes in one block: a multiple of the tile's k, at least eight steps. Less than `k` where the
@@ -163,10 +178,64 @@ mod tests {
     #[test]
     fn long_sums_fill_hopper() {
         let rows = 128 * 197;
-        let tile = Tile::pick_hopper([768, 768, rows]);
+        let tile = Tile::pick_hopper([768, 768, rows], false);
         assert_eq!(tile.count([768, 768]), 36);
         // Seven parts of 36 tiles are two rounds of 132 blocks, eight are three.
         assert_eq!(rows.div_ceil(tile.k_per_block([768, 768], rows, H100)), 7);
         assert_eq!(tile.k_per_block([rows, 3072], 768, H100), 768);
+    }
+
+    /// The tokenizer's filters of 3 x 3 from 112 x 112 down to 14 x 14, and products of matrices.
+    #[test]
+    fn windows_take_two_blocks_however_long_their_sums_are() {
+        let picked =
+            |n, k, windows| Tile::pick_hopper([25_088, n, k], windows).hopper.map(|h| (h.stages, h.blocks));
+        for (n, k) in [(128, 1152), (256, 2304), (512, 4608), (2048, 4608)] {
+            assert_eq!(picked(n, k, true), Some((3, 2)), "{n} columns over {k}");
+        }
+        assert_eq!(picked(64, 576, true), Some((3, 3)), "64 columns have a tile of their own");
+        assert_eq!(picked(768, 3072, false), Some((6, 1)), "matrices with long sums");
+        assert_eq!(picked(768, 768, false), Some((3, 2)), "matrices with short sums");
+    }
+
+    /// The tiles of the blocks of a grid, as kernels compute them.
+    fn tiles_of_blocks(tile: &Tile, [m, n]: [usize; 2], [x, y, _]: [u32; 3]) -> Vec<u8> {
+        let (rows, columns) = (m.div_ceil(tile.m), n.div_ceil(tile.n));
+        let mut taken = vec![0; rows * columns];
+        for block in 0..x as usize * y as usize {
+            if block / columns < rows {
+                taken[block] += 1;
+            }
+        }
+        taken
+    }
+
+    /// The most blocks of a grid of CUDA along y and z.
+    const MOST: usize = 65_535;
+
+    #[test]
+    fn grids_of_large_batches_keep_to_the_limits_of_cuda() {
+        let tile = HOPPER[3];
+        for batch in [1, 128, 668, 669, 700, 5000] {
+            let extents = [batch * 112 * 112, 64];
+            let grid = tile.grid(extents, 1, MOST);
+            assert!(
+                grid[0] <= i32::MAX as u32 && grid[1] as usize <= MOST && grid[2] == 1,
+                "{batch}: {grid:?}"
+            );
+            let spare = grid[0] as usize * grid[1] as usize - tile.count(extents);
+            assert!(spare < grid[0] as usize, "{batch}: {spare} blocks without a tile");
+            assert!(
+                tiles_of_blocks(&tile, extents, grid).iter().all(|&blocks| blocks == 1),
+                "{batch}: {grid:?}"
+            );
+        }
+        assert_eq!(tile.grid([700 * 112 * 112, 64], 1, MOST), [2, 34_300, 1]);
+        assert_eq!(
+            HOPPER[1].grid([25_216, 2304], 3, MOST),
+            [18, 197, 3],
+            "as they lie where nothing is too large"
+        );
+        assert_eq!(HOPPER[1].grid([300, 300], 1, 2), [6, 2, 1], "three rows, two along x");
     }
 }

@@ -1,6 +1,6 @@
 //! Convolutions and what stands between them.
 
-use super::case::{Backward, Case, Forward, Input, activation, constant, param};
+use super::case::{Backward, Case, Definition, Forward, Input, activation, constant, param};
 use super::check::Check;
 use crate::{Conv2d, ConvOps, ConvTraining};
 use alloc::format;
@@ -12,6 +12,9 @@ pub(super) fn infer<O: ConvOps>(check: &mut Check<'_, O>) {
     check.forward(&ChannelsLast { shape: [2, 3, 5, 4] });
     check.forward(&ChannelsLast { shape: [1, 1, 1, 1] });
     convolutions().for_each(|case| check.half(&case));
+    for case in fusions() {
+        check.fusion(&case, &Definition(case));
+    }
     for shape in MAPS {
         check.half(&Relu { shape });
         check.half(&MaxPool { shape });
@@ -57,6 +60,12 @@ fn convolutions() -> impl Iterator<Item = Convolution> {
     shapes.into_iter().map(|[b, h, w, i, o, k]| Convolution { x: [b, h, w, i], o, k })
 }
 
+fn fusions() -> impl Iterator<Item = Fusion> {
+    let shapes = [[2, 5, 1, 3, 2, 3], [3, 2, 5, 7, 4, 1], [2, 37, 33, 9, 3, 3], [1, 9, 11, 16, 72, 3]];
+    let convolutions = shapes.into_iter().map(|[b, h, w, i, o, k]| Convolution { x: [b, h, w, i], o, k });
+    convolutions.flat_map(|convolution| [None, Some(0.125)].map(|scale| Fusion { convolution, scale }))
+}
+
 /// Feature maps whose sides are even.
 const MAPS: [[usize; 4]; 3] = [[1, 2, 2, 1], [2, 4, 6, 5], [3, 2, 8, 17]];
 
@@ -95,6 +104,7 @@ impl<O: ConvOps> Forward<O> for ChannelsLast {
     }
 }
 
+#[derive(Clone, Copy)]
 struct Convolution {
     /// B, h, w, I
     x: [usize; 4],
@@ -130,6 +140,49 @@ impl<O: ConvTraining> Backward<O> for Convolution {
         let mut dp = Conv2d { weight: grads.remove(1), bias: Some(grads.remove(1)) };
         let dx = ops.conv2d_backward(dy, &x[0], &p, &mut dp);
         vec![Some(dx), Some(dp.weight), dp.bias]
+    }
+}
+
+/// A convolution with what follows it: a ReLU, or, with a scale, the sum with another map.
+#[derive(Clone, Copy)]
+struct Fusion {
+    convolution: Convolution,
+    scale: Option<f64>,
+}
+
+impl Fusion {
+    fn params<T: Clone>(&self, x: &[T]) -> Conv2d<T> {
+        Conv2d { weight: x[1].clone(), bias: Some(x[2].clone()) }
+    }
+}
+
+impl Case for Fusion {
+    fn name(&self) -> String {
+        let follows = self.scale.map_or("relu".into(), |scale| format!("add_scaled by {scale}"));
+        format!("{}, then {follows}", self.convolution.name())
+    }
+    fn inputs(&self) -> Vec<Input> {
+        let Convolution { x: [b, h, w, _], o, .. } = self.convolution;
+        let mut inputs = self.convolution.inputs();
+        inputs.push(activation("a", [b, h, w, o], 7));
+        inputs
+    }
+}
+
+impl<O: ConvOps> Forward<O> for Fusion {
+    fn forward(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor> {
+        let p = self.params(x);
+        vec![match self.scale {
+            None => ops.conv2d_relu(&x[0], &p),
+            Some(scale) => ops.conv2d_add_scaled(&x[3], &x[0], &p, scale),
+        }]
+    }
+}
+
+impl<O: ConvOps> Forward<O> for Definition<Fusion> {
+    fn forward(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor> {
+        let y = ops.conv2d(&x[0], &self.0.params(x));
+        vec![self.0.scale.map_or_else(|| ops.relu(&y), |scale| ops.add_scaled(&x[3], &y, scale))]
     }
 }
 

@@ -25,6 +25,22 @@ pub trait ConvOps: Device {
     /// `y = a + scale · b`, the residual sum of the dVAE (its post gain).
     fn add_scaled(&self, a: &Self::Tensor, b: &Self::Tensor, scale: f64) -> Self::Tensor;
 
+    /// `max(conv2d(x), 0)`
+    fn conv2d_relu(&self, x: &Self::Tensor, p: &Conv2d<Self::Tensor>) -> Self::Tensor {
+        self.relu(&self.conv2d(x, p))
+    }
+
+    /// `y = a + scale · conv2d(x)`
+    fn conv2d_add_scaled(
+        &self,
+        a: &Self::Tensor,
+        x: &Self::Tensor,
+        p: &Conv2d<Self::Tensor>,
+        scale: f64,
+    ) -> Self::Tensor {
+        self.add_scaled(a, &self.conv2d(x, p), scale)
+    }
+
     /// `y = x + bias` for each row of `x [M, C]`, with `bias [C]`.
     fn add_bias(&self, x: &Self::Tensor, bias: &Self::Tensor) -> Self::Tensor;
 }

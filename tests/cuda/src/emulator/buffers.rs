@@ -64,20 +64,41 @@ impl<'a> Copies<'a> {
         places.into_iter().map(|(part, at)| bases[part].wrapping_add(at)).collect()
     }
 
-    /// Writes the results back.
-    pub(super) fn finish(self) -> Result<(), String> {
+    /// An error where a guard zone was written.
+    pub(super) fn untouched(&self) -> Result<(), String> {
         for (i, buffer) in self.buffers.iter().enumerate() {
-            let (part, at) = self.place(buffer);
-            if let Some(offset) = self.parts[part].touched() {
+            if let Some(offset) = self.parts[self.place(buffer).0].touched() {
                 return Err(format!("buffer {i} of {} bytes: byte {offset} is written", buffer.range.len()));
             }
-            let mut memory = self.parts[part].bytes[at..at + buffer.range.len()].iter();
+        }
+        Ok(())
+    }
+
+    /// An error where the bytes are others than those of another run.
+    pub(super) fn agrees_with(&self, other: &Self) -> Result<(), String> {
+        for (i, buffer) in self.buffers.iter().enumerate() {
+            let (here, there) = (self.bytes(buffer), other.bytes(buffer));
+            if here != there {
+                let at = here.iter().zip(there).position(|(a, b)| a != b).unwrap_or_default();
+                return Err(format!("buffer {i} of {} bytes: byte {at} differs from run to run", here.len()));
+            }
+        }
+        Ok(())
+    }
+
+    fn bytes(&self, buffer: &Buffer) -> &[u8] {
+        let (part, at) = self.place(buffer);
+        &self.parts[part].bytes[at..at + buffer.range.len()]
+    }
+
+    /// Writes the results back.
+    pub(super) fn finish(self) {
+        for buffer in self.buffers {
             let (to, _) = buffer.memory.get_write_ptr_and_length();
             // SAFETY: the resource is alive as long as its launch, at least as long as its range, and borrowed by nothing else.
             let to = unsafe { std::slice::from_raw_parts_mut(to, buffer.range.len()) };
-            to.iter_mut().for_each(|byte| *byte = *memory.next().expect("as long as the range"));
+            to.copy_from_slice(self.bytes(buffer));
         }
-        Ok(())
     }
 }
 

@@ -7,13 +7,22 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 
 /// CUDA's headers for the CPU. Every kernel and every other header includes the first.
-const HEADERS: [(&str, &str); 10] = [
+const HEADERS: [(&str, &str); 18] = [
     ("cuda_runtime.h", include_str!("include/cuda_runtime.h")),
     ("fibres.h", include_str!("include/fibres.h")),
+    ("races.h", include_str!("include/races.h")),
+    ("async.h", include_str!("include/async.h")),
+    ("barriers.h", include_str!("include/barriers.h")),
+    ("products.h", include_str!("include/products.h")),
+    ("tensor_map.h", include_str!("include/tensor_map.h")),
+    ("accesses.h", include_str!("include/accesses.h")),
+    ("tma.h", include_str!("include/tma.h")),
+    ("blocks.h", include_str!("include/blocks.h")),
     ("warp.h", include_str!("include/warp.h")),
     ("small_floats.h", include_str!("include/small_floats.h")),
     ("cuda_bf16.h", include_str!("include/cuda_bf16.h")),
@@ -28,12 +37,14 @@ const HEADERS: [(&str, &str); 10] = [
 const MACHINE: &str = include_str!("include/machine.cpp");
 
 /// Fast enough to run, quick to compile. Undefined behaviour that a GPU punishes is checked; aliasing follows the device's rules.
-const FLAGS: [&str; 10] = [
+const FLAGS: [&str; 11] = [
     "-std=c++17",
     "-O1",
     "-ftree-vectorize",
     "-march=native",
     "-fPIC",
+    // Two kernels have nothing in common, and a library shows `emulate` alone.
+    "-fvisibility=hidden",
     "-fno-strict-aliasing",
     // No thread-local variable of another file has anything to do before its first use.
     "-fno-extern-tls-init",
@@ -41,6 +52,23 @@ const FLAGS: [&str; 10] = [
     "-w",
     "-pthread",
 ];
+
+/// What more a kernel is compiled with that works in the background: its accesses to memory call functions of accesses.h.
+const SEEN: [&str; 3] = ["-fsanitize=thread", "--param", "tsan-instrument-func-entry-exit=0"];
+
+/// Whether a kernel includes headers of the emulator for instructions that work in the background.
+pub(super) fn in_background(source: &str) -> bool {
+    source.contains("BEIT_EMULATED")
+}
+
+/// The flags of a kernel.
+fn flags(source: &str) -> Vec<&'static str> {
+    let mut flags = FLAGS.to_vec();
+    if in_background(source) {
+        flags.extend(SEEN);
+    }
+    flags
+}
 
 /// Compiles kernels in a folder of its own, and caches the results for later runs.
 #[derive(Debug)]
@@ -57,9 +85,15 @@ impl Builder {
             fs::write(folder.path().join(name), text).map_err(|e| e.to_string())?;
         }
         fs::write(folder.path().join("machine.cpp"), MACHINE).map_err(|e| e.to_string())?;
-        // What all kernels share is compiled once: the standard headers, and the machine.
-        compile(folder.path(), &["-x", "c++-header", "cuda_runtime.h", "-o", "cuda_runtime.h.gch"])?;
-        compile(folder.path(), &["-c", "machine.cpp", "-o", "machine.o"])?;
+        // What all kernels share is compiled once: the machine, and for each set of flags the standard headers. The compiler takes
+        // those that have its own.
+        fs::create_dir(folder.path().join("cuda_runtime.h.gch")).map_err(|e| e.to_string())?;
+        for (name, more) in [("plain", &[][..]), ("seen", &SEEN)] {
+            let to = format!("cuda_runtime.h.gch/{name}");
+            let header = ["-x", "c++-header", "cuda_runtime.h", "-o", &to];
+            execute(folder.path(), &[&FLAGS, more, &header].concat())?;
+        }
+        execute(folder.path(), &[&FLAGS[..], &["-c", "machine.cpp", "-o", "machine.o"]].concat())?;
         let cache = toolkit::target().join("emulated");
         fs::create_dir_all(&cache).map_err(|e| format!("{}: {e}", cache.display()))?;
         Ok(Self { folder, cache, built: AtomicUsize::new(0) })
@@ -71,7 +105,8 @@ impl Builder {
         let mut hasher = DefaultHasher::new();
         let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let instructions = cpu.lines().find(|line| line.starts_with("flags") || line.starts_with("Features"));
-        (HEADERS, MACHINE, FLAGS, compiler(), instructions, in_order(source), shared).hash(&mut hasher);
+        (HEADERS, MACHINE, flags(source), compiler(), instructions, in_order(source), shared)
+            .hash(&mut hasher);
         self.cache.join(format!("{:016x}.so", hasher.finish()))
     }
 
@@ -87,10 +122,12 @@ impl Builder {
         }
         let number = self.built.fetch_add(1, Ordering::Relaxed);
         let [text, object, library] = ["cpp", "o", "so"].map(|kind| format!("{number}.{kind}"));
-        fs::write(self.folder.path().join(&text), source).map_err(|e| e.to_string())?;
-        compile(self.folder.path(), &["-c", &text, "-o", &object])?;
-        // Linked without the flags: the checks call functions of machine.cpp, not those of the sanitizer's library.
-        execute(self.folder.path(), &["-shared", "-pthread", &object, "machine.o", "-o", &library])?;
+        fs::write(self.folder.path().join(&text), &source).map_err(|e| e.to_string())?;
+        execute(self.folder.path(), &[&flags(&source)[..], &["-c", &text, "-o", &object]].concat())?;
+        // Linked without the flags: the checks call functions of machine.cpp and of accesses.h, not those of the sanitizer's libraries.
+        // Of what both objects define the kernel's is taken, which is the first.
+        let link = ["-shared", "-pthread", "-Wl,-z,defs", &object, "machine.o", "-o", &library];
+        execute(self.folder.path(), &link)?;
         // Complete or absent, also when two processes build the same kernel.
         let built = self.folder.path().join(library);
         let copy = cached.with_extension(format!("{}-{number}", std::process::id()));
@@ -98,11 +135,6 @@ impl Builder {
         moved.map_err(|e| format!("{}: {e}", cached.display()))?;
         Library::open(&cached)
     }
-}
-
-fn compile(folder: &Path, arguments: &[&str]) -> Result<(), String> {
-    let flags: Vec<_> = FLAGS.iter().chain(arguments).copied().collect();
-    execute(folder, &flags)
 }
 
 fn compiler() -> String {
@@ -132,16 +164,45 @@ impl Debug for Library {
     }
 }
 
-/// `emulate` of machine.cpp: arguments, blocks, threads of a block, shared memory, threads of the CPU, message.
-type Emulate = unsafe extern "C" fn(
-    *mut *mut c_void,
-    *const c_uint,
-    *const c_uint,
-    c_uint,
-    c_uint,
-    *mut c_char,
-    usize,
-) -> bool;
+/// `emulate` of machine.cpp: arguments, grid, message.
+type Emulate = unsafe extern "C" fn(*mut *mut c_void, *const Grid, *mut c_char, usize) -> bool;
+
+/// `Grid` of machine.cpp.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+struct Grid {
+    cubes: [c_uint; 3],
+    dim: [c_uint; 3],
+    shared: c_uint,
+    workers: c_uint,
+    order: Order,
+    blocks: *const u64,
+    count: u64,
+}
+
+/// `Order` of fibres.h: when things happen whose time CUDA leaves open.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Order {
+    /// Not 0: copies are done when they are begun, and not when they are waited for.
+    pub(super) copies_at_issue: c_uint,
+    /// The same of products.
+    pub(super) products_at_issue: c_uint,
+    /// Shuffles the order of warps; 0 does not.
+    pub(super) seed: c_uint,
+}
+
+/// What of a grid is run, and how.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run<'a> {
+    pub(super) cubes: [u32; 3],
+    pub(super) dim: [u32; 3],
+    /// Bytes of shared memory of a block.
+    pub(super) shared: usize,
+    pub(super) order: Order,
+    /// Numbers of blocks; all of them where there are none.
+    pub(super) blocks: &'a [u64],
+}
 
 impl Library {
     fn open(path: &Path) -> Result<Self, String> {
@@ -153,26 +214,22 @@ impl Library {
     }
 
     /// Runs a grid. The arguments are the addresses of the kernel's parameters.
-    pub(super) fn run(
-        &self,
-        arguments: &mut [*mut c_void],
-        cubes: [u32; 3],
-        dim: [u32; 3],
-        shared_memory: usize,
-    ) -> Result<(), String> {
+    pub(super) fn run(&self, arguments: &mut [*mut c_void], run: &Run<'_>) -> Result<(), String> {
+        let &Run { cubes, dim, shared, order, blocks } = run;
         let workers = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+        let grid = Grid {
+            cubes,
+            dim,
+            shared: shared as c_uint,
+            workers,
+            order,
+            blocks: if blocks.is_empty() { ptr::null() } else { blocks.as_ptr() },
+            count: blocks.len() as u64,
+        };
         let mut message = [0 as c_char; 640];
-        // SAFETY: the arrays have the lengths that the function expects, and the arguments are those of the kernel's signature.
+        // SAFETY: the blocks live beyond the call, and the arguments are those of the kernel's signature.
         let good = unsafe {
-            (self.emulate)(
-                arguments.as_mut_ptr(),
-                cubes.as_ptr(),
-                dim.as_ptr(),
-                shared_memory as c_uint,
-                workers,
-                message.as_mut_ptr(),
-                message.len(),
-            )
+            (self.emulate)(arguments.as_mut_ptr(), &raw const grid, message.as_mut_ptr(), message.len())
         };
         if good {
             return Ok(());

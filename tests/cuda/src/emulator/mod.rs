@@ -2,10 +2,13 @@
 
 mod buffers;
 mod library;
+mod orders;
 
+use crate::tensor_map::Opaque;
 use crate::{Kernel, Launch, Machine, Sm};
 use buffers::Copies;
-use library::{Builder, Library};
+use library::{Builder, Library, Order, Run};
+use orders::Launches;
 use std::collections::HashMap;
 use std::ffi::c_void;
 use std::sync::{Arc, OnceLock};
@@ -14,21 +17,41 @@ use std::sync::{Arc, OnceLock};
 #[derive(Debug)]
 pub struct Emulator {
     /// By the source as it is compared, and the bytes of shared memory: a library has the places of its own arrays.
-    libraries: HashMap<(String, usize), Result<Arc<Library>, String>>,
+    kernels: HashMap<(String, usize), Built>,
+}
+
+/// A kernel for the CPU.
+#[derive(Debug)]
+struct Built {
+    library: Result<Arc<Library>, String>,
+    /// How often it was launched with which grid and numbers.
+    launches: HashMap<([u32; 3], Vec<u64>), usize>,
+}
+
+impl Built {
+    /// Counts a launch; returns how many there were before.
+    fn count(&mut self, launch: &Launch) -> Launches {
+        let all = self.launches.values().sum();
+        let alike = self.launches.entry((launch.cubes, launch.info.clone())).or_default();
+        *alike += 1;
+        Launches { all, alike: *alike - 1 }
+    }
 }
 
 impl Machine for Emulator {
     const EXECUTES: bool = true;
 
     fn new(_: Sm) -> Self {
-        Self { libraries: HashMap::new() }
+        Self { kernels: HashMap::new() }
     }
 
     fn launch(&mut self, launch: Launch) -> Result<(), String> {
         let kernel = &launch.kernel;
-        let built = self.libraries.entry((kernel.compared.clone(), kernel.shared_memory));
-        let library = built.or_insert_with(|| build(kernel).map(Arc::new)).clone();
-        run(&launch, &*library?).map_err(|error| format!("{error}\n{}", quoted(kernel, &error)))
+        let build = || Built { library: build(kernel).map(Arc::new), launches: HashMap::new() };
+        let built = self.kernels.entry((kernel.compared.clone(), kernel.shared_memory)).or_insert_with(build);
+        let before = built.count(&launch);
+        let library = built.library.clone()?;
+        execute(&launch, &library, before).map_err(|error| format!("{error}\n{}", quoted(kernel, &error)))
     }
 }
 
@@ -38,23 +61,65 @@ fn build(kernel: &Kernel) -> Result<Library, String> {
     builder.build(kernel)
 }
 
-fn run(launch: &Launch, library: &Library) -> Result<(), String> {
+/// Runs all blocks, then some of them in other orders, which must give the same.
+fn execute(launch: &Launch, library: &Library, before: Launches) -> Result<(), String> {
+    let mut all = Copies::new(&launch.buffers);
+    let result = run(launch, library, &mut all, Order::default(), &[]);
+    all.untouched()?;
+    result?;
+    compare_orders(launch, library, &orders::of(launch, before), &all)?;
+    all.finish();
+    Ok(())
+}
+
+/// Runs some of the blocks in each order, and compares them with themselves as `all` ran.
+fn compare_orders(
+    launch: &Launch,
+    library: &Library,
+    orders: &[Order],
+    all: &Copies<'_>,
+) -> Result<(), String> {
+    let blocks = orders::sample(launch.cubes);
+    let some = |order| -> Result<Copies<'_>, String> {
+        let mut copies = Copies::new(&launch.buffers);
+        let result = run(launch, library, &mut copies, order, &blocks);
+        let result = copies.untouched().and(result);
+        result.map(|()| copies).map_err(|error| format!("{error} ({})", orders::words(order)))
+    };
+    let is_all = blocks.len() as u64 == orders::blocks(launch.cubes);
+    let first = if is_all || orders.is_empty() { None } else { Some(some(Order::default())?) };
+    for &order in orders {
+        let agrees = some(order)?.agrees_with(first.as_ref().unwrap_or(all));
+        agrees.map_err(|error| format!("{error} ({})", orders::words(order)))?;
+    }
+    Ok(())
+}
+
+/// Runs blocks of a launch on copies of its buffers; all where none is named.
+fn run(
+    launch: &Launch,
+    library: &Library,
+    copies: &mut Copies<'_>,
+    order: Order,
+    blocks: &[u64],
+) -> Result<(), String> {
     let kernel = &launch.kernel;
-    let mut copies = Copies::new(&launch.buffers);
     let mut info = launch.info.clone();
     // The part of the shapes whose size is not known to the kernel goes by reference.
     let mut dynamic = info.split_off(launch.dynamic_info.min(info.len()));
     let mut dynamic_pointer = dynamic.as_mut_ptr();
     let mut pointers = copies.pointers();
+    let maps = launch.maps.iter().zip(&pointers).map(|(map, &pointer)| map.encode(pointer));
+    let mut maps = maps.collect::<Result<Vec<Opaque>, String>>()?;
     // As cuLaunchKernel takes them: the address of every argument, those that are passed by value too.
-    let mut arguments: Vec<*mut c_void> = pointers.iter_mut().map(|p| (&raw mut *p).cast()).collect();
+    let mut arguments: Vec<*mut c_void> = maps.iter_mut().map(|map| (&raw mut *map).cast()).collect();
+    arguments.extend(pointers.iter_mut().map(|p| (&raw mut *p).cast::<c_void>()));
     if !dynamic.is_empty() {
         arguments.push((&raw mut dynamic_pointer).cast());
     }
     arguments.push(info.as_mut_ptr().cast());
-    let result = library.run(&mut arguments, launch.cubes, kernel.cube_dim, kernel.shared_memory);
-    copies.finish()?;
-    result
+    let (dim, shared) = (kernel.cube_dim, kernel.shared_memory);
+    library.run(&mut arguments, &Run { cubes: launch.cubes, dim, shared, order, blocks })
 }
 
 /// The line of the source that an error names.

@@ -23,6 +23,61 @@ fn too_much_shared_memory_is_reported() {
     assert!(error.contains("big") && error.contains("0x3a980 bytes"), "{error}");
 }
 
+/// The sums of two products, which are read between them or not.
+const BETWEEN: &str = r#"
+extern "C" __global__ void between(float *y) {
+    extern __shared__ __align__(1024) unsigned char dynamic_shared_mem[];
+    const unsigned address = shared_address(dynamic_shared_mem);
+    const Words operand = Words(address / 16) | Words(1) << 16 | Words(64) << 32 | Words(1) << 62;
+    float sums[32] = {};
+    products_begin();
+    multiply<0, 0>(sums, operand, operand);
+    if (READ)
+        y[threadIdx.x] = sums[0];
+    multiply<0, 0>(sums, operand, operand);
+    products_end();
+    products_wait<0>(sums);
+    y[threadIdx.x + 128] = sums[1];
+}
+"#;
+
+/// Products of `wgmma` that the assembler makes wait for one another: slow, and only a warning of the compiler.
+#[test]
+fn serialized_products_are_reported() {
+    let compile = |read| {
+        let wgmma = include_str!("../../../../crates/beit-cubecl/src/kernels/cuda/wgmma.cuh");
+        compile_source(
+            &format!("#include <cuda_bf16.h>\n#define READ {read}\n{wgmma}{BETWEEN}"),
+            "between",
+            Sm(90),
+        )
+    };
+    compile(0).expect("nothing is between the products");
+    let error = compile(1).unwrap_err();
+    assert!(error.contains("wgmma.mma_async instructions are serialized"), "{error}");
+}
+
+/// Shared memory that is smaller than what a product keeps in it.
+#[test]
+fn too_little_shared_memory_for_a_product_does_not_compile() {
+    let defines = "A_K_CONTIGUOUS 1, B_K_CONTIGUOUS 1, FILTER 0, EPILOGUE 0, BIAS 0, Y_F32 0, TILE_N 128, STAGES 3, BLOCKS 2";
+    let compile = |bytes: usize| {
+        let mut source = String::from("#include <cuda_bf16.h>\n");
+        defines.split(", ").for_each(|define| source += &format!("#define {define}\n"));
+        source += &format!("#define SHARED_BYTES {bytes}\n");
+        source += include_str!("../../../../crates/beit-cubecl/src/kernels/cuda/wgmma.cuh");
+        source += include_str!("../../../../crates/beit-cubecl/src/kernels/cuda/product.cuh");
+        source += include_str!("../../../../crates/beit-cubecl/src/kernels/cuda/product.cu");
+        compile_source(&source, "product", Sm(90))
+    };
+    let stages = 3 * (128 + 128) * 64 * 2 + 1024;
+    compile(stages).expect("as much as the stages take");
+    let error = compile(stages - 1).unwrap_err();
+    assert!(error.contains("less shared memory than the stages take"), "{error}");
+    let error = compile(128 * (128 + 8) * 4 - 1).unwrap_err();
+    assert!(error.contains("less shared memory than the result takes"), "{error}");
+}
+
 #[cube(launch_unchecked)]
 fn hungry(y: &mut Array<f32>, #[comptime] floats: usize) {
     let mut shared = SharedMemory::<f32>::new(floats);

@@ -5,6 +5,7 @@
 // The kernel language has no `is_multiple_of`.
 #![allow(clippy::manual_is_multiple_of)]
 
+mod background;
 mod compiled;
 mod faults;
 mod numbers;

@@ -10,23 +10,23 @@
 
 use super::call::Call;
 use crate::gpu::Gpu;
-use crate::kernels::native::Native;
+use crate::kernels::native::{Native, Source};
 use crate::tensor::{Dtype, Tensor};
 use beit_ops::{QkvBias, QkvBiasGrad};
 use cubecl::prelude::*;
 
 macro_rules! source {
     ($($file:literal),+) => {
-        [
+        Source::new(&[
             include_str!("../cuda/mma.cuh"),
             include_str!("../cuda/attention.cuh"),
             $(include_str!(concat!("../cuda/", $file))),+
-        ]
+        ])
     };
 }
-const FORWARD: [&str; 3] = source!("attention_forward.cu");
-const RESIDENT: [&str; 5] = source!("attention_backward.cuh", "attention_table.cuh", "attention_resident.cu");
-const STAGED: [&str; 4] = source!("attention_backward.cuh", "attention_staged.cu");
+const FORWARD: Source = source!("attention_forward.cu");
+const RESIDENT: Source = source!("attention_backward.cuh", "attention_table.cuh", "attention_resident.cu");
+const STAGED: Source = source!("attention_backward.cuh", "attention_staged.cu");
 
 /// Elements of a head.
 const HEAD: usize = 64;
@@ -130,7 +130,7 @@ impl Call {
         let buffers = if tiles > division.stage { 2 } else { 1 };
         let shared = 2 * buffers * division.stage * TILE + self.offsets_bytes(tiles) + self.bias_bytes();
         let threads = 32 * division.warps as u32;
-        let kernel = Native { name: "attention_forward", source: &FORWARD, defines, threads, shared };
+        let kernel = Native { name: "attention_forward", source: FORWARD, defines, threads, shared };
         let blocks = tiles.div_ceil(division.passes * division.warps * division.row_tiles);
         let count = CubeCount::Static(blocks as u32, self.heads as u32, self.batch as u32);
         let buffers =
@@ -168,7 +168,7 @@ impl Call {
 
 /// Kernels of one source, and what they are compiled for and launched with.
 struct Family<'a> {
-    source: &'static [&'static str],
+    source: Source,
     own: &'a [(&'static str, usize)],
     warps: usize,
     /// Bytes of shared memory.
@@ -206,7 +206,7 @@ impl<R: Runtime> Backward<'_, R> {
         let groups = (self.gpu.multiprocessors() / heads).clamp(1, batch);
         let own = [("WARPS", WARPS), ("ROW_TILES", 1), ("KEYS_IN_REGISTERS", 1), ("MIN_BLOCKS", 1)];
         let shared = self.call.resident_bytes();
-        let family = Family { source: &RESIDENT, own: &own, warps: WARPS, shared };
+        let family = Family { source: RESIDENT, own: &own, warps: WARPS, shared };
         let rows = if variant.biased() { variant.bias_rows() } else { 1 };
         let partials = self.gpu.empty([groups, heads, rows], Dtype::F32);
         let [d_context, qkv, context, lse] = self.given;
@@ -229,7 +229,7 @@ impl<R: Runtime> Backward<'_, R> {
         let own = [("WARPS", WARPS), ("MIN_BLOCKS", 3)];
         // Two operands; then log-sum-exp, delta and an offset for each row.
         let shared = 2 * STAGE * TILE + (8 + 4) * 16 * STAGE + self.call.bias_bytes();
-        let family = Family { source: &STAGED, own: &own, warps: WARPS, shared };
+        let family = Family { source: STAGED, own: &own, warps: WARPS, shared };
         let numbers = self.call.numbers(1, self.gradients());
         let launch = |name, count: [usize; 3], buffers: &[Option<&Tensor>]| {
             let [x, y, z] = count.map(|extent| extent as u32);

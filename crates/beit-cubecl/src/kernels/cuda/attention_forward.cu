@@ -30,6 +30,7 @@ static_assert(STAGES == 1 || PASSES == 1, "");
 constexpr int OFFSETS_AT = 2 * BUFFERS * STAGE_BYTES;
 constexpr int BIAS_AT = OFFSETS_AT + (TABLES ? 4 * PADDED : 0);
 constexpr int FORWARD_SHARED = BIAS_AT + 4 * BIAS_LEN;
+static_assert(FORWARD_SHARED <= SHARED_BYTES, "less shared memory than the kernel uses");
 
 // What a warp has of its queries, each ROW_TILES tiles.
 struct Queries {

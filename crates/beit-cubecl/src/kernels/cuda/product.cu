@@ -1,6 +1,6 @@
 // y [M, N] = op(A) · op(B) on Hopper's tensor cores (wgmma): bf16 factors, sums in f32.
 //
-//                     B [N, K]                      grid: x counts tiles of columns, y tiles of rows, z splits of the sum
+//                     B [N, K]                      grid: x and y count tiles (`Tile::grid`), z splits of the sum
 //              +------------------+                 block: 256 threads, two warpgroups of 128
 //              |   64 along k     |
 //              +------------------+                 shared memory: STAGES buffers, each A [128, 64] and B [TILE_N, 64] in bf16
@@ -31,8 +31,7 @@ __device__ __forceinline__ Words descriptor(unsigned address, bool k_contiguous)
 }
 
 // Begins the products of one step: the tiles of A and B that begin at `tile`.
-__device__ __forceinline__ void multiply_stage(float (&sums)[TILE_N / 2], unsigned tile) {
-    const unsigned group = threadIdx.x / 128;
+__device__ __forceinline__ void multiply_stage(float (&sums)[TILE_N / 2], unsigned tile, unsigned group) {
     const Words left = descriptor(tile + group * (A_K_CONTIGUOUS ? 64 * 128 : TILE_K * 128), A_K_CONTIGUOUS);
     const Words right = descriptor(tile + A_BYTES, B_K_CONTIGUOUS);
     products_begin();
@@ -44,13 +43,23 @@ __device__ __forceinline__ void multiply_stage(float (&sums)[TILE_N / 2], unsign
     products_end();
 }
 
+// Where the tile of a block begins.
+struct Place {
+    unsigned row, column;
+};
+
+__device__ __forceinline__ Place place_of_block(const Params &p) {
+    const unsigned columns = (p.n + TILE_N - 1) / TILE_N, block = blockIdx.y * gridDim.x + blockIdx.x;
+    return {block / columns * TILE_M, block % columns * TILE_N};
+}
+
 // The sums of a block over its part of k. `shared` begins at a multiple of 1024 bytes.
 __device__ __forceinline__ void add_products(float (&sums)[TILE_N / 2], unsigned shared, const Bf16 *a, const Bf16 *b,
-                                             const Params &p) {
+                                             const Place &place, const Params &p) {
     const unsigned begin = blockIdx.z * p.k_per_block, end = min(begin + p.k_per_block, p.k);
     const int steps = (end - begin + TILE_K - 1) / TILE_K;
-    Loader<TILE_M, A_K_CONTIGUOUS, FILTER> load_a(a, blockIdx.y * TILE_M, p.m, p, begin, end);
-    Loader<TILE_N, B_K_CONTIGUOUS, 0> load_b(b, blockIdx.x * TILE_N, p.n, p, begin, end);
+    Loader<TILE_M, A_K_CONTIGUOUS, FILTER> load_a(a, place.row, p.m, p, begin, end);
+    Loader<TILE_N, B_K_CONTIGUOUS, 0> load_b(b, place.column, p.n, p, begin, end);
 #pragma unroll
     for (int s = 0; s < AHEAD; s++) {
         if (s < steps) {
@@ -59,13 +68,15 @@ __device__ __forceinline__ void add_products(float (&sums)[TILE_N / 2], unsigned
         }
         copies_end();
     }
+    // The same in all lanes, and by the shuffle the compiler knows it: descriptors are then made once for a warp.
+    const unsigned group = __shfl_sync(0xffffffff, threadIdx.x / 128, 0);
     int filled = AHEAD, stage = 0;
     for (int step = 0; step < steps; step++) {
         copies_wait<AHEAD - 1>();
         show_to_tensor_cores();
-        products_wait<RUNNING>();
+        products_wait<RUNNING>(sums);
         __syncthreads();
-        multiply_stage(sums, shared + stage * STAGE_BYTES);
+        multiply_stage(sums, shared + stage * STAGE_BYTES, group);
         // The products that read this buffer have ended in all threads: those of the step before, or of the one before that.
         if (step + AHEAD < steps) {
             load_a.next(shared + filled * STAGE_BYTES, p);
@@ -75,12 +86,14 @@ __device__ __forceinline__ void add_products(float (&sums)[TILE_N / 2], unsigned
         filled = filled + 1 == STAGES ? 0 : filled + 1;
         stage = stage + 1 == STAGES ? 0 : stage + 1;
     }
-    products_wait<0>();
+    products_wait<0>(sums);
     __syncthreads();
 }
 
 // Stride of the rows of the result in shared memory, in f32: 32 bytes of padding against bank conflicts.
 #define RESULT_STRIDE (TILE_N + 8)
+static_assert(STAGES * STAGE_BYTES + 1024 <= SHARED_BYTES, "less shared memory than the stages take");
+static_assert(TILE_M * RESULT_STRIDE * 4 <= SHARED_BYTES, "less shared memory than the result takes");
 
 // The sums of a warp into its 16 rows of shared memory.
 __device__ __forceinline__ void store_shared(float *rows, const float (&sums)[TILE_N / 2]) {
@@ -104,25 +117,26 @@ __device__ __forceinline__ void write_rows(const float *staged, unsigned row, un
                                            const Params &p) {
     // All reads before all writes, so that they wait for memory together.
     Four given[TIMES];
-    if (EPILOGUE == 2 || EPILOGUE == 3) {
+    if (EPILOGUE == 2 || EPILOGUE == 3 || EPILOGUE == 7) {
 #pragma unroll
         for (int i = 0; i < TIMES; i++)
             if (row + i * ROWS_AT_ONCE < p.m)
-                given[i] = load_four((EPILOGUE == 2 ? aux : y) + size_t(row + i * ROWS_AT_ONCE) * p.n + column);
+                given[i] = load_four((EPILOGUE == 3 ? y : aux) + size_t(row + i * ROWS_AT_ONCE) * p.n + column);
     }
 #pragma unroll
     for (int i = 0; i < TIMES; i++) {
         const unsigned r = row + i * ROWS_AT_ONCE;
         if (r < p.m)
-            store_result(load_four(staged + i * ROWS_AT_ONCE * RESULT_STRIDE), bias, given[i], aux, y, size_t(r) * p.n + column);
+            store_result(load_four(staged + i * ROWS_AT_ONCE * RESULT_STRIDE), bias, given[i], p.scale, aux, y, size_t(r) * p.n + column);
     }
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     product(const Bf16 *a, const Bf16 *b, const float *bias, Out *aux, Out *y, const Params p) {
     extern __shared__ __align__(1024) unsigned char dynamic_shared_mem[];
+    const Place place = place_of_block(p);
     float sums[TILE_N / 2] = {};
-    add_products(sums, (shared_address(dynamic_shared_mem) + 1023) / 1024 * 1024, a, b, p);
+    add_products(sums, (shared_address(dynamic_shared_mem) + 1023) / 1024 * 1024, a, b, place, p);
 
     const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     float *rows = reinterpret_cast<float *>(dynamic_shared_mem) + warp * (16 * RESULT_STRIDE);
@@ -131,7 +145,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
         y += size_t(blockIdx.z) * p.m * p.n;
 #pragma unroll
     for (int part = 0; part < (TILE_N + 127) / 128; part++) {
-        const unsigned inside = part * 128 + 4 * (lane % LANES), column = blockIdx.x * TILE_N + inside;
+        const unsigned inside = part * 128 + 4 * (lane % LANES), column = place.column + inside;
         if (column >= p.n)
             continue;
         Four shift = {{0, 0, 0, 0}};
@@ -140,7 +154,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 #pragma unroll
         for (int r = 0; r < 16; r += 8) {
             const unsigned row = r + lane / LANES;
-            write_rows(rows + row * RESULT_STRIDE + inside, blockIdx.y * TILE_M + warp * 16 + row, column, shift, aux, y, p);
+            write_rows(rows + row * RESULT_STRIDE + inside, place.row + warp * 16 + row, column, shift, aux, y, p);
         }
     }
 }

@@ -6,7 +6,7 @@
 //   FILTER                           0: A is a matrix. Otherwise A is a feature map [B, h, w, C] under a filter of this side, seen
 //                                    as a matrix of pixels by (line, column, channel)
 //   EPILOGUE                         0: y = sum. 1: aux = sum, y = gelu(sum). 2: y = sum · gelu'(aux). 3: y += sum. 4: y[z] = sum.
-//                                    5: y = gelu(sum)
+//                                    5: y = gelu(sum). 6: y = max(sum, 0). 7: y = aux + scale · sum
 //   BIAS, Y_F32                      whether a bias is added, whether y is f32
 //   TILE_N, STAGES, BLOCKS           columns of the tile (64, 128 or 256), buffers, blocks that a multiprocessor runs at a time
 
@@ -16,7 +16,7 @@ struct Params {
     unsigned k_per_block;
     // The extents of the feature map.
     unsigned h, w, c;
-    unsigned unused;
+    float scale;
 };
 
 #define TILE_M 128
@@ -174,7 +174,7 @@ __device__ __forceinline__ float gelu_slope(float x) {
 }
 
 // Bias and epilogue for the sums at element `at` of the result. `given` is what y or aux had there before.
-__device__ __forceinline__ void store_result(Four sum, const Four &bias, const Four &given, Out *aux, Out *y, size_t at) {
+__device__ __forceinline__ void store_result(Four sum, const Four &bias, const Four &given, float scale, Out *aux, Out *y, size_t at) {
 #pragma unroll
     for (int i = 0; i < 4; i++)
         sum.v[i] += bias.v[i];
@@ -188,6 +188,11 @@ __device__ __forceinline__ void store_result(Four sum, const Four &bias, const F
             sum.v[i] *= gelu_slope(given.v[i]);
         if (EPILOGUE == 3)
             sum.v[i] += given.v[i];
+        // NaN is not below 0.
+        if (EPILOGUE == 6 && sum.v[i] < 0)
+            sum.v[i] = 0;
+        if (EPILOGUE == 7)
+            sum.v[i] = given.v[i] + scale * sum.v[i];
     }
     store_four(y + at, sum);
 }

@@ -39,9 +39,13 @@ __device__ __forceinline__ void show_to_tensor_cores() { asm volatile("fence.pro
 __device__ __forceinline__ void products_begin() { asm volatile("wgmma.fence.sync.aligned;\n" ::: "memory"); }
 // Ends a group of products.
 __device__ __forceinline__ void products_end() { asm volatile("wgmma.commit_group.sync.aligned;\n" ::: "memory"); }
-// Waits until at most N groups of products are incomplete.
-template <int N> __device__ __forceinline__ void products_wait() {
+// Waits until at most N groups of products are incomplete. `d` are their sums: what reads them stays behind the wait, since the
+// compiler takes them for changed here.
+template <int N, int COUNT> __device__ __forceinline__ void products_wait(float (&d)[COUNT]) {
     asm volatile("wgmma.wait_group.sync.aligned %0;\n" ::"n"(N) : "memory");
+#pragma unroll
+    for (int i = 0; i < COUNT; i++)
+        asm volatile("" : "+f"(d[i])::"memory");
 }
 
 // d [64, 64] of a warpgroup += a [64, 16] · b [16, 64]. TA and TB: 0 where the operand is contiguous along the summed axis,

@@ -7,6 +7,9 @@
 
 #include "fibres.h"
 #include "warp.h"
+#ifdef __SANITIZE_THREAD__
+#include "accesses.h"
+#endif
 
 // Kernels with inline PTX include headers of the emulator instead.
 #define BEIT_EMULATED
@@ -20,10 +23,6 @@
 #define __maxnreg__(...)
 #define __align__(n) __attribute__((aligned(n)))
 
-// All shared memory is one array: CubeCL declares it inside the kernel and cuts it itself.
-extern "C" {
-extern thread_local unsigned char dynamic_shared_mem[];
-}
 #define __shared__ thread_local
 
 #define threadIdx (emulated::self->index)

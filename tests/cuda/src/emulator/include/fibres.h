@@ -1,11 +1,11 @@
 // A block of CUDA threads on one thread of the CPU: each is a fibre that runs until it waits for others.
 //
 // Fibres of a warp run one after another, forwards and backwards in turn, so that a value which another thread has not yet written
-// (or has already overwritten) is read as such. A block that cannot go on is a failure that names the lines.
+// (or has already overwritten) is read as such. Warps run in an order that a seed shuffles, and some stay behind. A block that cannot
+// go on is a failure that names the lines.
 #pragma once
 #include <cstdint>
 #include <cstring>
-#include <vector>
 #ifndef __x86_64__
 #include <ucontext.h>
 #endif
@@ -25,7 +25,14 @@ constexpr size_t SHARED = 227 * 1024, GUARD = 4096;
 constexpr uint64_t CANARY = 0x7a9d3c5e1b2f4860;
 constexpr unsigned char NOTHING = 0xff;
 
-enum class State { Ready, InWarp, InBlock, Done };
+// When things happen whose time CUDA leaves open: copies and products in the background at their earliest or their latest, warps in
+// one order or another. Seed 0: one after another.
+struct Order {
+    unsigned copies_at_issue, products_at_issue, seed;
+};
+
+// `Late`: until no other thread can go on. `Apart`: for a barrier of some of the threads.
+enum class State { Ready, InWarp, InBlock, Late, Apart, Done };
 
 struct Thread {
 #ifdef __x86_64__
@@ -67,24 +74,34 @@ struct Block {
     Warp warp[MAX_THREADS / WARP];
 };
 
-#pragma GCC visibility push(hidden)
-extern thread_local Block block;
-extern thread_local Thread *self;
-extern dim3 grid_dim, block_dim;
-#pragma GCC visibility pop
+// Each thread of the CPU that runs blocks has its own: defined in machine.cpp, which begins every block with it.
+#define STATE extern thread_local __attribute__((visibility("hidden")))
+STATE Block block;
+STATE Thread *self;
+STATE dim3 grid_dim, block_dim;
+STATE Order order;
 
 // In machine.cpp: goes back to the scheduler, which resumes the thread when it need not wait any longer.
 void leave();
 
+// In machine.cpp: threads that lie side by side have met.
+void meet_all(unsigned first, unsigned count);
+
 // In machine.cpp: reports what a thread did wrong. The block is given up: its other threads are not resumed.
 __attribute__((format(printf, 1, 2))) void fail(const char *format, ...);
 
-// Waits for all threads of the block.
-static void barrier(int line) {
+// Waits for others.
+static void wait(State state, int line) {
     self->line = line;
-    self->state = State::InBlock;
+    self->state = state;
     leave();
 }
+
+// Lets all others go on as far as they can.
+static void give_way() { wait(State::Late, self->line); }
+
+// Waits for all threads of the block.
+static void barrier(int line) { wait(State::InBlock, line); }
 
 // Waits for all threads of the warp. The last to arrive does `operation`, which sees the slot of each.
 template <class Operation> static void collective(int line, const char *what, unsigned mask, void *slot, Operation operation) {

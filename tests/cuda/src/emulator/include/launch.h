@@ -11,6 +11,6 @@ template <class... A> void call(void (*kernel)(A...), void **arguments) {
 } // namespace emulated
 
 #define EMULATE(kernel)                                                                                                          \
-    extern "C" __attribute__((visibility("hidden"))) void emulated_kernel(void *arguments) {                                     \
+    extern "C" void emulated_kernel(void *arguments) {                                     \
         emulated::call(kernel, (void **)arguments);                                                                              \
     }

@@ -1,36 +1,23 @@
-// The instructions of mma.cuh on the CPU. A copy happens when its thread waits for it; until then its destination is NaN.
+// The instructions of mma.cuh on the CPU.
 #pragma once
+#include "async.h"
 #include "cuda_bf16.h"
 
 typedef unsigned u32;
 
 namespace emulated {
 
-struct Copy {
-    unsigned char *to;
-    const void *from;
-};
-// The copies that each thread has begun, and how many of them there were at the end of each group.
-static thread_local std::vector<Copy> copies[MAX_THREADS];
-static thread_local std::vector<size_t> groups[MAX_THREADS];
-
 struct Matrices {
     u32 *x;
     u32 address;
 };
-
-inline unsigned char *shared_bytes(u32 address, unsigned alignment, const char *what) {
-    if (address % alignment || address + alignment > SHARED)
-        fail("%s of shared memory at %u", what, address);
-    return dynamic_shared_mem + address;
-}
 
 inline void matrices(u32 (&x)[4], u32 address, bool transposed) {
     Matrices mine{x, address};
     collective(__LINE__ + transposed, "ldmatrix", 0xffffffff, &mine, [=](Warp &warp) {
         uint16_t rows[32][8];
         for (unsigned l = 0; l < WARP; l++)
-            memcpy(rows[l], shared_bytes(((Matrices *)warp.slots[l])->address, 16, "ldmatrix"), 16);
+            memcpy(rows[l], shared_bytes(((Matrices *)warp.slots[l])->address, 16, 16, "ldmatrix"), 16);
         for (unsigned l = 0; l < WARP; l++)
             for (unsigned i = 0; i < 4; i++) {
                 unsigned row = l / 4, column = 2 * (l % 4);
@@ -50,7 +37,6 @@ struct Product {
 
 } // namespace emulated
 
-inline u32 shared_address(const void *pointer) { return u32((const unsigned char *)pointer - dynamic_shared_mem); }
 inline void load_matrices(u32 (&x)[4], u32 address) { emulated::matrices(x, address, false); }
 inline void load_matrices_transposed(u32 (&x)[4], u32 address) { emulated::matrices(x, address, true); }
 
@@ -85,36 +71,6 @@ inline void multiply_add(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
     });
 }
 
-inline void copy_async(u32 to, const void *from, bool valid) {
-    using namespace emulated;
-    unsigned char *place = shared_bytes(to, 16, "cp.async");
-    if (uintptr_t(from) % 16)
-        fail("cp.async from an address that is not aligned");
-    memset(place, NOTHING, 16);
-    copies[self - block.thread].push_back({place, valid ? from : nullptr});
-}
-
-inline void commit_copies() {
-    using namespace emulated;
-    unsigned i = self - block.thread;
-    groups[i].push_back(copies[i].size());
-}
-
-template <int N> inline void wait_copies() {
-    using namespace emulated;
-    unsigned i = self - block.thread;
-    auto &ends = groups[i];
-    if (ends.size() <= N)
-        return;
-    size_t end = ends[ends.size() - 1 - N];
-    for (size_t c = 0; c < end; c++) {
-        if (copies[i][c].from)
-            memcpy(copies[i][c].to, copies[i][c].from, 16);
-        else
-            memset(copies[i][c].to, 0, 16);
-    }
-    copies[i].erase(copies[i].begin(), copies[i].begin() + end);
-    ends.erase(ends.begin(), ends.end() - N);
-    for (auto &e : ends)
-        e -= end;
-}
+inline void copy_async(u32 to, const void *from, bool valid) { emulated::copy_begins(to, from, valid); }
+inline void commit_copies() { emulated::copies[emulated::thread_number()].end_group(); }
+template <int N> inline void wait_copies() { emulated::copies_wait_for(N); }

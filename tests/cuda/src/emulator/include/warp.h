@@ -61,7 +61,8 @@ static bool any(int line, unsigned mask, bool vote) {
 }
 
 static void sync_warp(int line, unsigned mask = 0xffffffff) {
-    collective(line, "__syncwarp", mask, nullptr, [](Warp &) {});
+    // Shuffles and votes order no accesses to memory.
+    collective(line, "__syncwarp", mask, nullptr, [](Warp &warp) { meet_all(warp.first - block.thread, warp.threads); });
 }
 
 // `f(old, value)` in memory that other blocks reach too. Returns the old value.

@@ -1,82 +1,81 @@
-// Hopper's tensor cores and asynchronous copies. A copy happens when its thread waits for it, so that a read before that is wrong. Each
-// thread computes its own share of a product from shared memory at once.
+// The instructions of wgmma.cuh on the CPU: Hopper's tensor cores and asynchronous copies. Each thread computes its own share of a
+// product from shared memory.
 #pragma once
-#include <vector>
-
 #include "cuda_bf16.h"
+#include "products.h"
 
-typedef unsigned long long Words;
-
-inline unsigned shared_address(const void *p) { return unsigned((const unsigned char *)p - dynamic_shared_mem); }
+using emulated::Words;
 
 namespace emulated {
 
-struct Copy {
-    unsigned to;
-    const void *from;
-    bool valid;
-};
-
-// The incomplete groups of copies of each thread of the block. The last group is still open.
-inline std::vector<std::vector<Copy>> &copies() {
-    static thread_local std::vector<std::vector<Copy>> all[1024];
-    auto &mine = all[threadIdx.x];
-    if (mine.empty())
-        mine.emplace_back();
-    return mine;
-}
-
-// The number at a byte of shared memory, in the 128-byte swizzle.
-inline float swizzled(unsigned at) {
-    at ^= (at >> 7 & 7) << 4;
-    if (at + 2 > SHARED)
-        fail("a product reads beyond %zu bytes of shared memory", SHARED);
-    __nv_bfloat16 value;
-    memcpy(&value, dynamic_shared_mem + at, 2);
-    return value;
-}
-
-// Element (`outer`, `k`) of the operand that `matrix` describes.
-inline float operand(Words matrix, bool transposed, unsigned outer, unsigned k) {
+// Where element (`outer`, `k`) of the operand that `matrix` describes is in shared memory, in the 128-byte swizzle. The 8 elements along
+// its contiguous axis of which it is one lie side by side.
+UNSEEN inline unsigned place(Words matrix, bool transposed, unsigned outer, unsigned k) {
     const unsigned begin = (matrix & 0x3fff) * 16, lead = (matrix >> 16 & 0x3fff) * 16, stride = (matrix >> 32 & 0x3fff) * 16;
     if (matrix >> 62 != 1)
         fail("an operand of layout %u, not in the 128-byte swizzle", unsigned(matrix >> 62));
-    if (transposed)
-        return swizzled(begin + outer / 64 * lead + k / 8 * stride + k % 8 * 128 + outer % 64 * 2);
-    return swizzled(begin + outer / 8 * stride + outer % 8 * 128 + k * 2);
+    const unsigned at = begin + (transposed ? outer / 64 * lead + k / 8 * stride + k % 8 * 128 + outer % 64 * 2
+                                            : outer / 8 * stride + outer % 8 * 128 + k * 2);
+    if (at + 2 > SHARED)
+        fail("a product reads beyond %zu bytes of shared memory", SHARED);
+    return at ^ (at >> 7 & 7) << 4;
+}
+
+UNSEEN inline float operand(Words matrix, bool transposed, unsigned outer, unsigned k) {
+    const unsigned at = place(matrix, transposed, outer, k);
+    if (chunks[at / CHUNK] != Chunk::Settled)
+        look(at, "a product reads");
+    // A bfloat16 is the upper half of an f32; its own functions are seen.
+    uint16_t half;
+    memcpy(&half, dynamic_shared_mem + at, 2);
+    const uint32_t bits = uint32_t(half) << 16;
+    float value;
+    memcpy(&value, &bits, 4);
+    return value;
+}
+
+// A warp reads `count` rows of an operand, from row `first` on.
+UNSEEN inline void watch_operand(Words matrix, bool transposed, unsigned first, unsigned count) {
+    for (unsigned outer = first; outer < first + count; outer += transposed ? 8 : 1)
+        for (unsigned k = 0; k < 16; k += transposed ? 1 : 8)
+            watch_read(thread_number(), place(matrix, transposed, outer, k), CHUNK);
+}
+
+// Adds a thread's share of a product: of each 8 columns two, in two rows.
+template <int TA, int TB, int COUNT> UNSEEN void add_product(float *sums, Words a, Words b) {
+    constexpr int K = 16;
+    const unsigned lane = threadIdx.x % 32, row = threadIdx.x / 32 % 4 * 16 + lane / 4;
+    // One lane stands for the warp.
+    if (lane == 0 && watching()) {
+        watch_operand(a, TA, row, 16);
+        watch_operand(b, TB, 0, COUNT * 2);
+    }
+    float left[2][K], right[K];
+    for (int half = 0; half < 2; half++)
+        for (int k = 0; k < K; k++)
+            left[half][k] = operand(a, TA, row + 8 * half, k);
+    for (int column = 0; column < COUNT / 2; column++) {
+        for (int k = 0; k < K; k++)
+            right[k] = operand(b, TB, column / 2 * 8 + lane % 4 * 2 + column % 2, k);
+        for (int half = 0; half < 2; half++) {
+            float &sum = sums[column / 2 * 4 + half * 2 + column % 2];
+            for (int k = 0; k < K; k++)
+                sum += left[half][k] * right[k];
+        }
+    }
 }
 
 } // namespace emulated
 
-inline void copy16(unsigned to, const void *from, bool valid) { emulated::copies().back().push_back({to, from, valid}); }
-inline void copies_end() { emulated::copies().emplace_back(); }
-template <int N> void copies_wait() {
-    auto &groups = emulated::copies();
-    while (groups.size() > N + 1) {
-        for (auto &copy : groups.front()) {
-            if (copy.valid)
-                memcpy(dynamic_shared_mem + copy.to, copy.from, 16);
-            else
-                memset(dynamic_shared_mem + copy.to, 0, 16);
-        }
-        groups.erase(groups.begin());
-    }
-}
+inline void copy16(unsigned to, const void *from, bool valid) { emulated::copy_begins(to, from, valid); }
+inline void copies_end() { emulated::copies[emulated::thread_number()].end_group(); }
+template <int N> void copies_wait() { emulated::copies_wait_for(N); }
 
-inline void show_to_tensor_cores() {}
-inline void products_begin() {}
-inline void products_end() {}
-template <int N> void products_wait() {}
+inline void show_to_tensor_cores() { emulated::show(); }
+inline void products_begin() { emulated::products[emulated::thread_number()].fenced = true; }
+inline void products_end() { emulated::products[emulated::thread_number()].groups.end_group(); }
+template <int N, int COUNT> void products_wait(float (&)[COUNT]) { emulated::products_wait_for(N); }
 
 template <int TA, int TB, int COUNT> void multiply(float (&d)[COUNT], Words a, Words b) {
-    const unsigned lane = threadIdx.x % 32, first = threadIdx.x / 32 % 4 * 16 + lane / 4;
-    float left[2][16];
-    for (int k = 0; k < 16; k++)
-        for (int half = 0; half < 2; half++)
-            left[half][k] = emulated::operand(a, TA, first + 8 * half, k);
-    for (int i = 0; i < COUNT; i++) {
-        const unsigned column = i / 4 * 8 + lane % 4 * 2 + i % 2;
-        for (int k = 0; k < 16; k++)
-            d[i] += left[i / 2 % 2][k] * emulated::operand(b, TB, column, k);
-    }
+    emulated::product_begins(d, COUNT, a, b, emulated::add_product<TA, TB, COUNT>);
 }
