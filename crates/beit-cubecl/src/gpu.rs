@@ -1,6 +1,7 @@
 //! The device: what it can do, and the memory it hands out.
 
 use crate::kernels::tile::Tile;
+use crate::launch::vector_width;
 use crate::precision::{OpenError, Precision};
 use crate::tensor::{Dtype, Ids, Tensor};
 use beit_ops::{DeviceError, Shape};
@@ -92,6 +93,16 @@ impl<R: Runtime> Gpu<R> {
             Precision::F32 => Dtype::F32,
             Precision::Bf16 => Dtype::Bf16,
         }
+    }
+
+    /// Elements that a thread loads at once in kernels that wait for memory: 16 bytes of the type of activations, less where that does
+    /// not divide all `extents`.
+    pub(crate) fn vector(&self, extents: &[usize]) -> usize {
+        let most = match self.activation() {
+            Dtype::Bf16 => 8,
+            Dtype::F32 => 4,
+        };
+        vector_width(most, extents)
     }
 
     /// Whether matrix products run on tensor cores.

@@ -6,7 +6,7 @@ use beit_cubecl::{CANDIDATES, Gpu, HOPPER, Precision};
 use beit_ops::conformance::{self, Tolerance};
 use beit_ops::prelude::*;
 use beit_ops::{
-    AttentionShape, Conv2d, Host, Linear, QkvBias, QkvBiasGrad, Shape, philox::uniforms,
+    AttentionShape, Conv2d, Host, Linear, Norm, QkvBias, QkvBiasGrad, Residual, Shape, philox::uniforms,
     relative_position_rows,
 };
 use cubecl::Runtime;
@@ -135,8 +135,34 @@ fn conv<O: Ops>(ops: &O) -> Named {
     let [y, positive] = [ops.conv2d(&x, &p), ops.conv2d_relu(&x, &p)];
     let sum = ops.conv2d_add_scaled(&y, &x, &p, -0.25);
     let dx = ops.conv2d_backward(&dy, &x, &p, &mut dp);
-    let results = [("y", &y), ("relu", &positive), ("sum", &sum), ("dx", &dx)];
+    let few = Conv2d { weight: random(ops, [o, 3, 7, 7], 7), bias: Some(random(ops, [o], 8)) };
+    let few = ops.conv2d(&random(ops, [b, h, w, 3], 9), &few);
+    let results = [("y", &y), ("relu", &positive), ("sum", &sum), ("dx", &dx), ("of 3 channels", &few)];
     [read(ops, results).as_slice(), &read(ops, [("d weight", &dp.weight)])].concat()
+}
+
+/// Rows of the base model, which warps read in vectors of eight elements: the norm with the sum before it, and all of its gradients.
+#[test]
+fn rows_of_the_base_model() {
+    let want = residual_norm(&Host::<f64>::new());
+    within(&residual_norm(&gpu(Precision::Bf16, Sm(90))), &want, "rows of 768");
+}
+
+fn residual_norm<O: Ops>(ops: &O) -> Named {
+    let (images, m, c) = (3, 15, 768);
+    let [x, branch, dy] = [1, 2, 3].map(|tag| random(ops, [m, c], tag));
+    let [gamma, weight, bias] = [4, 5, 6].map(|tag| random(ops, [c], tag));
+    let keep = random(ops, [images], 7);
+    let scale = Residual { gamma: Some(&gamma), keep: Some(&keep) };
+    let p = Norm { weight, bias };
+    let (y, normed, stats) = ops.scale_residual_norm_forward(&x, &branch, &scale, &p, 1e-6);
+    let mut dp = Norm { weight: ops.zeros([c]), bias: ops.zeros([c]) };
+    let dx = ops.layer_norm_backward_residual(&dy, &y, &p, &stats, &mut dp, &branch);
+    let mut d_gamma = ops.zeros([c]);
+    let d_branch = ops.scale_residual_backward(&dx, &branch, &scale, Some(&mut d_gamma));
+    let results = [("y", &y), ("norm", &normed), ("dx", &dx), ("d branch", &d_branch)];
+    let gradients = [("d weight", &dp.weight), ("d bias", &dp.bias), ("d gamma", &d_gamma)];
+    [read(ops, results).as_slice(), &read(ops, gradients)].concat()
 }
 
 /// The attention of the base model: two heads of 64 on 197 tokens, with both tables.

@@ -10,10 +10,10 @@
 //! - The second pass of the statistics knows the mean: a difference of moments would cancel.
 //! - A kernel that adds the segments also moves the running statistics or adds to the gradients, so a sum is read once.
 
-use super::columns::{LANES, MAX_VECTOR, ROWS_AT_ONCE, Rows, block_column_sum, own_column, sum_of_segments};
+use super::columns::{LANES, ROWS_AT_ONCE, Rows, block_column_sum, own_column, sum_of_segments};
 use super::nan::unless_negative;
 use crate::gpu::Gpu;
-use crate::launch::{launch, vector_width};
+use crate::launch::launch;
 use crate::tensor::{Dtype, Tensor};
 use beit_ops::{BATCH_NORM_MOMENTUM, Norm, Running};
 use cubecl::ir::ElemType;
@@ -195,9 +195,9 @@ pub(crate) fn statistics<R: Runtime>(
     let unbiased = if m > 1 { m as f64 / (m as f64 - 1.0) } else { 0.0 };
     for (moment, running, scale) in [(Moment::Mean, mean, 1.0), (Moment::Variance, variance, unbiased)] {
         let running = gpu.own(running);
-        let rows = Rows::all(m, c);
+        let rows = Rows::all(gpu, m, c);
         let partials = gpu.empty([rows.segments(), c], Dtype::F32);
-        let n = vector_width(MAX_VECTOR, &[c]);
+        let n = gpu.vector(&[c]);
         let (count, segment) = (blocks(c / n, rows.segments()), rows.segment);
         let (from, to, elem) = (x.arg(), partials.arg(), x.elem());
         launch!(sum_moment(gpu, count, block(), n, from, stats.arg(), to, m, c / n, segment, moment, elem));
@@ -232,10 +232,10 @@ pub(crate) fn gradients<R: Runtime>(
     dp: &mut Norm<Tensor>,
 ) -> Tensor {
     let (m, c) = (x.rows(), x.last());
-    let rows = Rows::all(m, c);
+    let rows = Rows::all(gpu, m, c);
     let y = through.unwrap_or(dy);
     let partials = gpu.empty([2, rows.segments(), c], Dtype::F32);
-    let n = vector_width(MAX_VECTOR, &[c]);
+    let n = gpu.vector(&[c]);
     let types = [dy.elem(), x.elem(), y.elem()];
     launch!(sum_gradients(
         gpu,

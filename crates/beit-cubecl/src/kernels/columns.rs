@@ -4,19 +4,19 @@
 //!                 32 vectors wide
 //!                +--------+--------+
 //!     segment 0  | block  | block  |     a block has 32 x 8 threads: x along a row, y over rows
-//!     of rows    |--------|--------|     thread (x, y) adds rows y, y + 8, y + 16, ... of its vector of 4 columns in registers;
+//!     of rows    |--------|--------|     thread (x, y) adds rows y, y + 8, y + 16, ... of its vector of 4 (bf16: 8) columns in registers;
 //!     segment 1  |        |        |     then the 8 sums of a column are added through shared memory [8, 32 vectors]
 //!                +--------+--------+
 //!                    |        |
 //!                partials [K, segments, C]     a second kernel with the same block adds the segments to the gradient
 //! ```
 //!
-//! - 32 threads side by side read 512 bytes of one row: whole lines of memory.
+//! - 32 threads side by side read 512 bytes and more of one row: whole lines of memory.
 //! - There are as many segments as give about 1,024 blocks, eight for each of 128 multiprocessors.
 //! - The grid depends on the shape alone and each sum has one writer, so the order of the additions is the same in every run.
 
 use crate::gpu::Gpu;
-use crate::launch::{launch, vector_width};
+use crate::launch::launch;
 use crate::tensor::{Dtype, Tensor};
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
@@ -53,13 +53,11 @@ pub(crate) const LANES: u32 = 32;
 pub(crate) const ROWS_AT_ONCE: u32 = 8;
 /// Blocks that keep a large device busy: eight for each of 128 multiprocessors.
 const ENOUGH: usize = 1024;
-/// Elements that a thread loads at once.
-pub(crate) const MAX_VECTOR: usize = 4;
 
 impl Rows {
     /// All rows of a matrix, in so many segments that columns and segments together fill the device.
-    pub(crate) fn all(m: usize, c: usize) -> Self {
-        let columns = c.div_ceil(LANES as usize * MAX_VECTOR);
+    pub(crate) fn all<R: Runtime>(gpu: &Gpu<R>, m: usize, c: usize) -> Self {
+        let columns = c.div_ceil(LANES as usize * gpu.vector(&[c]));
         let segments = ENOUGH.div_ceil(columns).min(m.div_ceil(ROWS_AT_ONCE as usize)).max(1);
         Self { m, stride: c, group: 1, segment: m.div_ceil(segments).max(1) }
     }
@@ -210,7 +208,7 @@ pub(crate) fn partial_sums<R: Runtime>(
     scale: f32,
 ) -> Tensor {
     let outputs = if term == Term::Normed { 2 } else { 1 };
-    let n = vector_width(MAX_VECTOR, &[c, rows.stride]);
+    let n = gpu.vector(&[c, rows.stride]);
     let columns = c / n;
     let partials = gpu.empty([outputs, rows.segments(), c], Dtype::F32);
     let count = CubeCount::Static(columns.div_ceil(LANES as usize) as u32, rows.segments() as u32, 1);
@@ -243,7 +241,7 @@ pub(crate) fn add_partials<R: Runtime>(gpu: &Gpu<R>, partials: &Tensor, k: usize
     assert_eq!(into.len(), c, "{c} sums onto a gradient of shape {}", into.shape);
     let into = gpu.own(into);
     // With many columns, vectors leave enough threads. With few, each thread takes one column, so that more of them have work.
-    let n = if c >= ENOUGH * LANES as usize { vector_width(MAX_VECTOR, &[c]) } else { 1 };
+    let n = if c >= ENOUGH * LANES as usize { gpu.vector(&[c]) } else { 1 };
     let count = CubeCount::Static((c / n).div_ceil(LANES as usize) as u32, 1, 1);
     let dim = CubeDim::new_2d(LANES, ROWS_AT_ONCE);
     launch!(add_blocks(gpu, count, dim, n, partials.arg(), into.arg(), k * segments, segments));
@@ -252,7 +250,7 @@ pub(crate) fn add_partials<R: Runtime>(gpu: &Gpu<R>, partials: &Tensor, k: usize
 /// `into [C] += Σ_m x[m, C]`
 pub(crate) fn add_column_sums<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, into: &mut Tensor) {
     let c = into.len();
-    let rows = Rows::all(x.len() / c, c);
+    let rows = Rows::all(gpu, x.len() / c, c);
     let partials = partial_sums(gpu, Term::Value, [x, x], x, rows, c, 1.0);
     add_partials(gpu, &partials, 0, into);
 }

@@ -7,12 +7,15 @@
 //! parameters    dw [O, k·k·I]    += dy [B·h·w, O]ᵀ · patches of x [B·h·w, k·k·I]
 //! ```
 //!
+//! Patches of few channels are written out first where tensor cores multiply them (patches.rs).
+//!
 //! The tiles are those of the matrix product (product.rs, cuda/product.cu). The kernels here move one element a thread, in the
 //! order in which they are written, so that writes are contiguous: weights are small, and images are transposed once a step.
 
 use super::columns::{self, add_column_sums};
 use super::elementwise::{self, Map, Zip, set};
 use super::multiply::{Operand, Product};
+use super::patches::Patches;
 use super::{bias, pool};
 use crate::gpu::Gpu;
 use crate::launch::{THREADS, grid, launch};
@@ -30,7 +33,7 @@ enum Packing {
     Turned,
 }
 
-/// The packed weight, element by element from `[O, I, k, k]`.
+/// The packed weight, element by element from `[O, I, k, k]`: rows of `row` elements, those beyond the last tap 0.
 #[cube(launch_unchecked)]
 fn pack<W: Float>(
     weight: &Array<f32>,
@@ -38,26 +41,33 @@ fn pack<W: Float>(
     outputs: usize,
     inputs: usize,
     taps: usize,
+    row: usize,
     #[comptime] packing: Packing,
     #[define(W)] _elem: ElemType,
 ) {
     let mut e = ABSOLUTE_POS;
     while e < packed.len() {
-        let source = match packing {
+        let at = e % row;
+        let mut value = W::cast_from(0.0f32);
+        match packing {
             Packing::Forward => {
-                let i = e % inputs;
-                let tap = e / inputs % taps;
-                let o = e / (inputs * taps);
-                (o * inputs + i) * taps + tap
+                let i = at % inputs;
+                let tap = at / inputs;
+                let o = e / row;
+                if tap < taps {
+                    value = W::cast_from(weight[(o * inputs + i) * taps + tap]);
+                }
             }
             Packing::Turned => {
-                let o = e % outputs;
-                let tap = e / outputs % taps;
-                let i = e / (outputs * taps);
-                (o * inputs + i) * taps + (taps - tap - 1)
+                let o = at % outputs;
+                let tap = at / outputs;
+                let i = e / row;
+                if tap < taps {
+                    value = W::cast_from(weight[(o * inputs + i) * taps + (taps - tap - 1)]);
+                }
             }
-        };
-        packed[e] = W::cast_from(weight[source]);
+        }
+        packed[e] = value;
         e += CUBE_COUNT * CUBE_DIM as usize;
     }
 }
@@ -104,13 +114,14 @@ pub(crate) fn channels_last<R: Runtime>(gpu: &Gpu<R>, x: &Tensor) -> Tensor {
     y
 }
 
-/// The weight `[O, I, k, k]` in the order and type that the product reads.
-fn packed<R: Runtime>(gpu: &Gpu<R>, weight: &Tensor, packing: Packing) -> Tensor {
+/// The weight `[O, I, k, k]` in the order and type that the product reads, in rows of `row` elements.
+fn packed<R: Runtime>(gpu: &Gpu<R>, weight: &Tensor, packing: Packing, row: usize) -> Tensor {
     let [o, i, k, _] = weight.map();
-    let packed = gpu.empty([weight.len()], gpu.activation());
-    let count = grid(weight.len(), THREADS as usize);
+    let rows = if packing == Packing::Forward { o } else { i };
+    let packed = gpu.empty([rows, row], gpu.activation());
+    let count = grid(packed.len(), THREADS as usize);
     let (dim, elem) = (CubeDim::new_1d(THREADS), packed.elem());
-    launch!(pack(gpu, count, dim, weight.arg(), packed.arg(), o, i, k * k, packing, elem));
+    launch!(pack(gpu, count, dim, weight.arg(), packed.arg(), o, i, k * k, row, packing, elem));
     packed
 }
 
@@ -121,17 +132,19 @@ fn forward<R: Runtime>(
     p: &Conv2d<Tensor>,
     finish: impl FnOnce(&Product<'_>, [usize; 4]) -> Tensor,
 ) -> Tensor {
-    let ([b, h, w, i], [o, _, k, _]) = (x.map(), p.weight.map());
-    let (x, weight) = (gpu.operand(x), packed(gpu, &p.weight, Packing::Forward));
-    let extents = [b * h * w, o, k * k * i];
-    let a = Operand::along(&x).patches(k);
-    finish(&Product { a, b: Operand::along(&weight), extents, bias: p.bias.as_ref() }, [b, h, w, o])
+    let ([b, h, w, _], [o, _, k, _]) = (x.map(), p.weight.map());
+    let patches = Patches::new(gpu, gpu.operand(x), k);
+    let weight = packed(gpu, &p.weight, Packing::Forward, patches.row);
+    let extents = [b * h * w, o, patches.row];
+    let product =
+        Product { a: patches.operand(), b: Operand::along(&weight), extents, bias: p.bias.as_ref() };
+    finish(&product, [b, h, w, o])
 }
 
 /// Returns `dx [B, h, w, I]`: the convolution of `dy` with the turned filter.
 pub(crate) fn backward_input<R: Runtime>(gpu: &Gpu<R>, dy: &Tensor, p: &Conv2d<Tensor>) -> Tensor {
     let ([b, h, w, o], [_, i, k, _]) = (dy.map(), p.weight.map());
-    let (dy, weight) = (gpu.operand(dy), packed(gpu, &p.weight, Packing::Turned));
+    let (dy, weight) = (gpu.operand(dy), packed(gpu, &p.weight, Packing::Turned, k * k * o));
     let extents = [b * h * w, i, k * k * o];
     let a = Operand::along(&dy).patches(k);
     Product { a, b: Operand::along(&weight), extents, bias: None }.store(gpu, [b, h, w, i])

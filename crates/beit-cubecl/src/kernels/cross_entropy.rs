@@ -15,7 +15,7 @@ use super::rows::{
     vector_argmax, vector_max, vector_sum,
 };
 use crate::gpu::Gpu;
-use crate::launch::{THREADS, grid, launch, vector_width};
+use crate::launch::{THREADS, grid, launch};
 use crate::tensor::{Dtype, Ids, Tensor, array};
 use beit_ops::{CrossEntropyOps, Targets};
 use cubecl::ir::ElemType;
@@ -321,7 +321,7 @@ pub(crate) fn backward<R: Runtime>(
     let v = logits.last();
     let TargetArgs { ids, goals, elem, goal, on, off, counted } = TargetArgs::new(logits, targets);
     let d_logits = gpu.empty(logits.shape, logits.dtype);
-    let n = vector_width(super::rows::MAX_VECTOR, &[v]);
+    let n = gpu.vector(&[v]);
     let (count, dim) = (grid(logits.len() / n, THREADS as usize), CubeDim::new_1d(THREADS));
     let (from, saved, to, types) = (logits.arg(), lse.arg(), d_logits.arg(), [logits.elem(), elem]);
     let scale = scale / counted as f32;

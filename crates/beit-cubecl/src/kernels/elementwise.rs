@@ -11,7 +11,7 @@
 
 use super::nan::unless_negative;
 use crate::gpu::Gpu;
-use crate::launch::{THREADS, grid, launch, vector_width};
+use crate::launch::{THREADS, grid, launch};
 use crate::tensor::{Dtype, Tensor};
 use beit_ops::GradientOps;
 use core::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
@@ -135,12 +135,9 @@ fn fill<X: Float, N: Size>(x: &mut Array<Vector<X, N>>, value: f32, #[define(X)]
     }
 }
 
-/// Elements that a thread loads at once: 16 bytes of f32.
-const MAX_VECTOR: usize = 4;
-
 /// Vector width, grid and block for `len` elements.
-fn geometry(len: usize) -> (usize, CubeCount, CubeDim) {
-    let n = vector_width(MAX_VECTOR, &[len]);
+fn geometry<R: Runtime>(gpu: &Gpu<R>, len: usize) -> (usize, CubeCount, CubeDim) {
+    let n = gpu.vector(&[len]);
     (n, grid(len / n, THREADS as usize), CubeDim::new_1d(THREADS))
 }
 
@@ -153,7 +150,7 @@ pub(crate) fn map<R: Runtime>(gpu: &Gpu<R>, op: Map, scale: f32, x: &Tensor, dty
 
 /// Writes `op(x)` to `y`.
 fn write<R: Runtime>(gpu: &Gpu<R>, op: Map, scale: f32, x: &Tensor, y: &Tensor) {
-    let (n, count, dim) = geometry(x.len());
+    let (n, count, dim) = geometry(gpu, x.len());
     launch!(unary(gpu, count, dim, n, x.arg(), y.arg(), scale, op, [x.elem(), y.elem()]));
 }
 
@@ -177,7 +174,7 @@ pub(crate) fn zip<R: Runtime>(
 ) -> Tensor {
     assert_eq!(a.len(), b.len(), "two tensors of one shape: {} and {}", a.shape, b.shape);
     let y = gpu.empty(a.shape, dtype);
-    let (n, count, dim) = geometry(a.len());
+    let (n, count, dim) = geometry(gpu, a.len());
     let types = [a.elem(), b.elem(), y.elem()];
     launch!(binary(gpu, count, dim, n, a.arg(), b.arg(), y.arg(), scale, op, types));
     y
@@ -187,13 +184,13 @@ pub(crate) fn zip<R: Runtime>(
 pub(crate) fn add_assign<R: Runtime>(gpu: &Gpu<R>, a: &mut Tensor, b: &Tensor) {
     assert_eq!(a.len(), b.len(), "two tensors of one shape: {} and {}", a.shape, b.shape);
     let a = gpu.own(a);
-    let (n, count, dim) = geometry(a.len());
+    let (n, count, dim) = geometry(gpu, a.len());
     launch!(accumulate(gpu, count, dim, n, a.arg(), b.arg(), [a.elem(), b.elem()]));
 }
 
 /// Every element becomes `value`.
 pub(crate) fn set<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, value: f32) {
-    let (n, count, dim) = geometry(x.len());
+    let (n, count, dim) = geometry(gpu, x.len());
     launch!(fill(gpu, count, dim, n, x.arg(), value, x.elem()));
 }
 

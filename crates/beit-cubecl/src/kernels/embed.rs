@@ -177,14 +177,14 @@ pub(crate) fn backward<R: Runtime>(
         let sums = columns::partial_sums(gpu, term, [d_tokens, d_tokens], weights, rows, width, 1.0);
         columns::add_partials(gpu, &sums, 0, into);
     };
-    let images = Rows { stride: tokens * c, ..Rows::all(batch, c) };
+    let images = Rows { stride: tokens * c, ..Rows::all(gpu, batch, c) };
     sum(Term::Value, d_tokens, images, c, &mut dp.cls_token);
     if let (Some(d_mask_token), Some(mask)) = (&mut dp.mask_token, mask) {
-        let rows = Rows { group: tokens, ..Rows::all(batch * tokens, c) };
+        let rows = Rows { group: tokens, ..Rows::all(gpu, batch * tokens, c) };
         sum(Term::Masked, mask, rows, c, d_mask_token);
     }
     if let Some(d_pos) = &mut dp.pos_embed {
-        sum(Term::Value, d_tokens, Rows::all(batch, tokens * c), tokens * c, d_pos);
+        sum(Term::Value, d_tokens, Rows::all(gpu, batch, tokens * c), tokens * c, d_pos);
     }
     d_patches
 }

@@ -193,7 +193,8 @@ pub(crate) fn backward<R: Runtime>(
         block_per_row,
         types
     ));
-    let sums = columns::partial_sums(gpu, Term::Normed, [dy, x], stats, columns::Rows::all(m, c), c, 1.0);
+    let sums =
+        columns::partial_sums(gpu, Term::Normed, [dy, x], stats, columns::Rows::all(gpu, m, c), c, 1.0);
     columns::add_partials(gpu, &sums, 0, &mut dp.weight);
     columns::add_partials(gpu, &sums, 1, &mut dp.bias);
     dx

@@ -21,7 +21,8 @@
 //!
 //! ```text
 //! elementwise            thread i takes vectors i, i + G, i + 2G, ... for G threads of the grid
-//!                        (elementwise, residual, embed, pool, maps, resample, batch_norm, move_rows, optimiser)
+//!                        (elementwise, residual, embed, pool, maps, patches, resample, batch_norm, move_rows,
+//!                        optimiser)
 //!
 //! along rows             a warp, or for long rows a block, takes one row
 //!                        (rows, layer_norm, residual_norm, cross_entropy, posterior)
@@ -54,6 +55,7 @@ mod nan;
 pub(crate) mod native;
 mod operand;
 pub(crate) mod optimiser;
+mod patches;
 pub(crate) mod pool;
 pub(crate) mod posterior;
 pub(crate) mod product;

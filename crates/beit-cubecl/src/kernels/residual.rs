@@ -8,7 +8,7 @@
 
 use super::columns::{self, Term};
 use crate::gpu::Gpu;
-use crate::launch::{THREADS, grid, launch, vector_width};
+use crate::launch::{THREADS, grid, launch};
 use crate::tensor::Tensor;
 use beit_ops::Residual;
 use cubecl::ir::ElemType;
@@ -46,12 +46,9 @@ fn scale_rows<X: Float, Z: Float, Y: Float, N: Size>(
     }
 }
 
-/// Elements that a thread loads at once.
-const MAX_VECTOR: usize = 4;
-
 /// Writes `y`; `x` is the trunk, if there is one.
 fn scale<R: Runtime>(gpu: &Gpu<R>, x: Option<&Tensor>, z: &Tensor, scale: &Residual<'_, Tensor>, y: &Tensor) {
-    let n = vector_width(MAX_VECTOR, &[z.last()]);
+    let n = gpu.vector(&[z.last()]);
     let count = grid(z.len() / n, THREADS as usize);
     let (trunk, gamma, keep) = (x.unwrap_or(z), scale.gamma.unwrap_or(z), scale.keep.unwrap_or(z));
     let (columns, rows) = (z.last() / n, rows_per_image(z, scale));
@@ -107,7 +104,8 @@ pub(crate) fn backward<R: Runtime>(
     if let Some(d_gamma) = d_gamma {
         let (term, keep) = factors.keep.map_or((Term::Product, branch), |keep| (Term::ScaledProduct, keep));
         let c = dy.last();
-        let rows = columns::Rows { group: rows_per_image(dy, factors), ..columns::Rows::all(dy.rows(), c) };
+        let rows =
+            columns::Rows { group: rows_per_image(dy, factors), ..columns::Rows::all(gpu, dy.rows(), c) };
         let sums = columns::partial_sums(gpu, term, [dy, branch], keep, rows, c, 1.0);
         columns::add_partials(gpu, &sums, 0, d_gamma);
     }

@@ -12,18 +12,20 @@
 //! and a block adds the sums of its warps through shared memory
 //! ```
 //!
-//! Up to 1,024 elements a row is at most eight vectors of 4 for each of 32 threads, and a warp needs no barrier. Longer rows,
+//! Up to 1,024 elements a row is at most eight vectors of 4 (four of 8) for each of 32 threads, and a warp needs no barrier. Longer rows,
 //! such as the logits of 8,192 visual tokens, take blocks.
 
 use crate::gpu::Gpu;
-use crate::launch::{THREADS, grid, launch, row_grid, vector_width};
+use crate::launch::{THREADS, grid, launch, row_grid};
 use crate::tensor::{Dtype, Tensor};
 use cubecl::prelude::*;
 
 /// Rows longer than this take a whole block: a warp of 32 threads would load more than eight vectors a thread.
 const LONG: usize = 1024;
-/// Elements that a thread loads at once.
-pub(crate) const MAX_VECTOR: usize = 4;
+/// Elements of a row that a warp loads at once must divide it where vectors are wider than this: else some of its threads would wait.
+const NARROW: usize = 4;
+/// Threads of a warp of NVIDIA's devices.
+const WARP: usize = 32;
 
 /// How a kernel over the rows of `[M, C]` is launched.
 pub(crate) struct RowLaunch {
@@ -39,7 +41,9 @@ impl RowLaunch {
     pub(crate) fn new<R: Runtime>(gpu: &Gpu<R>, m: usize, c: usize) -> Self {
         let block_per_row = c > LONG;
         let count = if block_per_row { grid(m, 1) } else { row_grid(&gpu.client, m) };
-        Self { n: vector_width(MAX_VECTOR, &[c]), count, dim: CubeDim::new_1d(THREADS), block_per_row }
+        let wide = gpu.vector(&[c]);
+        let n = if c.is_multiple_of(wide * WARP) { wide } else { wide.min(NARROW) };
+        Self { n, count, dim: CubeDim::new_1d(THREADS), block_per_row }
     }
 }
 
