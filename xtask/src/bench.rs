@@ -23,6 +23,7 @@ use table::Table;
   cargo xtask bench cpu --only steps --peer onnxruntime
   cargo xtask bench cpu --only segmentation --peer torch --runs 1
   cargo xtask bench gpu
+  cargo xtask bench gpu --preset base --only steps --peer torch --prepare-peer
   cargo xtask bench gpu --preset base --only steps --peer torch
   cargo xtask bench gpu --device wgpu --preset tiny --json")]
 pub(crate) struct Args {

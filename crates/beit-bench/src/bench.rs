@@ -44,6 +44,9 @@ struct Bench<'a, O> {
 /// How often ours and the peer's are timed in turns.
 const TURNS: usize = 3;
 
+/// What a peer that only prepares measures: one call.
+const PREPARATION: Stopwatch = Stopwatch { runs: 1, seconds: 1e-9 };
+
 impl<O: Ops> Bench<'_, O> {
     fn run(mut self) -> anyhow::Result<()> {
         self.models = self.peer(Program::Models)?;
@@ -79,7 +82,7 @@ impl<O: Ops> Bench<'_, O> {
                 let one = Model::new(preset, 1, false)?;
                 self.row(&models::inference(&one))?;
             }
-            models::steps(&model).iter().try_for_each(|case| self.row(case))?;
+            models::steps(&model, self.args.peer.is_some()).iter().try_for_each(|case| self.row(case))?;
         }
         Ok(())
     }
@@ -94,10 +97,23 @@ impl<O: Ops> Bench<'_, O> {
         }
     }
 
-    /// Measures a case, in turns with the peer where there is one.
+    /// Measures a case, in turns with the peer where there is one; or has the peer prepare for it.
     fn row(&mut self, case: &impl Case) -> anyhow::Result<()> {
+        if self.args.prepare_peer {
+            return self.prepare(case);
+        }
         let row = self.measured(case)?;
         (self.each)(row)
+    }
+
+    fn prepare(&mut self, case: &impl Case) -> anyhow::Result<()> {
+        if let (Some(peer), Some(question)) = (self.models.as_mut(), case.question())
+            && peer.knows(case.program(), &question)
+        {
+            peer.ask(&question, &PREPARATION)?;
+            self.watch.note(&format!("{}: the peer has compiled it", case.name()));
+        }
+        Ok(())
     }
 
     fn measured(&mut self, case: &impl Case) -> anyhow::Result<Row> {

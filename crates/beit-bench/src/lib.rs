@@ -56,6 +56,10 @@ pub struct BenchSettings {
     /// Measure another program in alternation
     #[cfg_attr(feature = "clap", arg(long, value_enum))]
     pub peer: Option<PeerKind>,
+    /// Measure nothing: let the program of --peer compile what it would be asked, into the caches that it has on the disk
+    /// (TORCHINDUCTOR_CACHE_DIR), from which a later run takes it. Other work may go on beside it
+    #[cfg_attr(feature = "clap", arg(long, requires = "peer"))]
+    pub prepare_peer: bool,
     /// A photograph for the row of the data pipeline; a picture is made where none is given
     #[cfg_attr(feature = "clap", arg(long, value_name = "FILE"))]
     pub image: Option<PathBuf>,

@@ -93,9 +93,13 @@ pub(super) struct Step<'a> {
     kind: Kind,
 }
 
-/// In the order of the memory that they take.
-pub(super) fn steps(model: &Model) -> Vec<Step<'_>> {
-    let kinds = [Kind::Inference, Kind::Tokenizer, Kind::FineTuning, Kind::PreTraining, Kind::WithTokenizer];
+/// In the order of the memory that they take; `beside_peer` in the order of what is asked first, since a device that is only lent may
+/// be gone before the last.
+pub(super) fn steps(model: &Model, beside_peer: bool) -> Vec<Step<'_>> {
+    let kinds = match beside_peer {
+        false => [Kind::Inference, Kind::Tokenizer, Kind::FineTuning, Kind::PreTraining, Kind::WithTokenizer],
+        true => [Kind::PreTraining, Kind::Tokenizer, Kind::FineTuning, Kind::Inference, Kind::WithTokenizer],
+    };
     kinds.into_iter().map(|kind| Step { model, kind }).collect()
 }
 

@@ -28,7 +28,7 @@ pub use ops::{
     BatchNormTraining, ConvOps, ConvTraining, Corners, CrossEntropyOps, Device, DeviceError, ElboOps,
     Embeddings, GradientOps, GumbelNoise, LinearOps, LinearTraining, MapOps, MapTraining, Ops, OptimiserOps,
     QkvBias, QkvBiasGrad, Residual, ResidualOps, ResidualTraining, RowOps, RowTraining, SegmentationOps,
-    SquaredErrorOps, Targets, TokenOps, TokenTraining, TokenizerOps, TransformerOps,
+    SquaredErrorOps, SumNorm, SumNormGrads, Targets, TokenOps, TokenTraining, TokenizerOps, TransformerOps,
 };
 pub use params::{Conv2d, ConvTranspose2, Linear, Norm, Running};
 pub use plan::{Footprint, Plan};

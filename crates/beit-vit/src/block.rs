@@ -2,7 +2,8 @@
 
 use crate::inner_norm::{self, Inner};
 use beit_ops::{
-    AttentionShape, Linear, Norm, Ops, QkvBias, QkvBiasGrad, Residual, RowOps, TransformerOps, tree,
+    AttentionShape, Linear, Norm, Ops, QkvBias, QkvBiasGrad, Residual, RowOps, SumNorm, SumNormGrads,
+    TransformerOps, tree,
 };
 
 tree! {
@@ -174,17 +175,14 @@ impl<T: Clone> Block<T> {
             Some(rows) => ops.gather_rows_backward(&d_normed2, rows, ops.shape(&s.mid)[0]),
             None => d_normed2,
         };
-        let d_mid = ops.layer_norm_backward_residual(
-            &d_normed2,
-            &s.mid,
-            &self.norm2,
-            &s.stats2,
+        let (stats, branch, scale) = (&s.stats2, &s.branch1, self.scale1(cx));
+        let (d_mid, d_branch1) = ops.scale_residual_norm_backward(
+            SumNormGrads { normed: &d_normed2, y: &dy },
+            &SumNorm { y: &s.mid, stats, branch, scale, norm: &self.norm2 },
             &mut grads.norm2,
-            &dy,
+            grads.gamma_1.as_mut(),
         );
 
-        let d_branch1 =
-            ops.scale_residual_backward(&d_mid, &s.branch1, &self.scale1(cx), grads.gamma_1.as_mut());
         let d_context =
             ops.linear_backward(&d_branch1, s.context.output(), &self.attn.proj, &mut grads.attn.proj);
         let d_context = s.context.backward(ops, d_context, self.attn.norm.as_ref(), grads.attn.norm.as_mut());

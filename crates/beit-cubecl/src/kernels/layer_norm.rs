@@ -86,6 +86,34 @@ fn normalise<X: Float, Y: Float, N: Size>(
     }
 }
 
+/// With `h = (x - mean) rstd` and `g = dy · weight`: the means of `g` and of `g h` over the row that begins at `base`.
+#[cube]
+pub(crate) fn gradient_means<D: Float, X: Float, N: Size>(
+    dy: &Array<Vector<D, N>>,
+    x: &Array<Vector<X, N>>,
+    weight: &Array<Vector<f32, N>>,
+    base: usize,
+    mean: Vector<f32, N>,
+    rstd: Vector<f32, N>,
+    #[comptime] block_per_row: bool,
+) -> (Vector<f32, N>, Vector<f32, N>) {
+    let columns = weight.len();
+    let elements = f32::cast_from(columns * N::value());
+    let mut sum_g = Vector::<f32, N>::new(0.0f32);
+    let mut sum_gh = Vector::<f32, N>::new(0.0f32);
+    let mut c = lane(block_per_row);
+    while c < columns {
+        let g = Vector::<f32, N>::cast_from(dy[base + c]) * weight[c];
+        let h = (Vector::<f32, N>::cast_from(x[base + c]) - mean) * rstd;
+        sum_g += g;
+        sum_gh += g * h;
+        c += lanes(block_per_row);
+    }
+    let mean_g = Vector::<f32, N>::new(row_sum(vector_sum(sum_g), block_per_row) / elements);
+    let mean_gh = Vector::<f32, N>::new(row_sum(vector_sum(sum_gh), block_per_row) / elements);
+    (mean_g, mean_gh)
+}
+
 /// With `h = (x - mean) rstd` and `g = dy · weight`: `dx = (residual) + rstd (g - mean(g) - h mean(g h))`. `residual`
 /// is the gradient that passes the norm by; it is added if `has_residual`.
 #[cube(launch_unchecked)]
@@ -102,24 +130,12 @@ fn normalise_backward<D: Float, X: Float, P: Float, N: Size>(
     #[define(D, X, P)] _types: [ElemType; 3],
 ) {
     let columns = weight.len();
-    let elements = f32::cast_from(columns * N::value());
     let mut row = first_row(block_per_row);
     while row < m {
         let base = row * columns;
         let mean = Vector::<f32, N>::new(stats[row]);
         let rstd = Vector::<f32, N>::new(stats[m + row]);
-        let mut sum_g = Vector::<f32, N>::new(0.0f32);
-        let mut sum_gh = Vector::<f32, N>::new(0.0f32);
-        let mut c = lane(block_per_row);
-        while c < columns {
-            let g = Vector::<f32, N>::cast_from(dy[base + c]) * weight[c];
-            let h = (Vector::<f32, N>::cast_from(x[base + c]) - mean) * rstd;
-            sum_g += g;
-            sum_gh += g * h;
-            c += lanes(block_per_row);
-        }
-        let mean_g = Vector::<f32, N>::new(row_sum(vector_sum(sum_g), block_per_row) / elements);
-        let mean_gh = Vector::<f32, N>::new(row_sum(vector_sum(sum_gh), block_per_row) / elements);
+        let (mean_g, mean_gh) = gradient_means::<D, X, N>(dy, x, weight, base, mean, rstd, block_per_row);
         let mut c = lane(block_per_row);
         while c < columns {
             let g = Vector::<f32, N>::cast_from(dy[base + c]) * weight[c];

@@ -25,7 +25,7 @@
 //!                        optimiser)
 //!
 //! along rows             a warp, or for long rows a block, takes one row
-//!                        (rows, layer_norm, residual_norm, cross_entropy, posterior)
+//!                        (rows, layer_norm, residual_norm, sum_norm, cross_entropy, posterior)
 //!
 //! in two dimensions      a block takes a tile of the result
 //!                        (product and hopper: matrix products; attention; columns and batch_sums: sums over
@@ -65,5 +65,6 @@ pub(crate) mod residual;
 pub(crate) mod residual_norm;
 pub(crate) mod rows;
 pub(crate) mod squared_error;
+mod sum_norm;
 pub(crate) mod sums;
 pub(crate) mod tile;

@@ -12,10 +12,11 @@
 use super::layer_norm::{self, normalise_row};
 use super::residual;
 use super::rows::{RowLaunch, first_row, lane, lanes, row_step, row_sum, vector_sum};
+use super::sum_norm;
 use crate::gpu::Gpu;
 use crate::launch::launch;
 use crate::tensor::{Dtype, Tensor};
-use beit_ops::{Norm, Residual, ResidualOps, ResidualTraining};
+use beit_ops::{Norm, Residual, ResidualOps, ResidualTraining, SumNorm, SumNormGrads};
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
@@ -174,5 +175,14 @@ impl<R: Runtime> ResidualTraining for Gpu<R> {
         dy: &Tensor,
     ) -> Tensor {
         layer_norm::backward(self, d_normed, x, p, stats, dp, Some(dy))
+    }
+    fn scale_residual_norm_backward(
+        &self,
+        grads: SumNormGrads<'_, Tensor>,
+        given: &SumNorm<'_, Tensor, Tensor>,
+        dp: &mut Norm<Tensor>,
+        d_gamma: Option<&mut Tensor>,
+    ) -> (Tensor, Tensor) {
+        sum_norm::backward(self, &grads, given, dp, d_gamma)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::case::{Backward, Case, Definition, Forward, Input, Saving, activation, constant, param};
 use super::check::Check;
-use crate::{Norm, Residual, ResidualOps, ResidualTraining, Shape};
+use crate::{Norm, Residual, ResidualOps, ResidualTraining, Shape, SumNorm, SumNormGrads};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -20,6 +20,16 @@ pub(super) fn train<O: ResidualTraining>(check: &mut Check<'_, O>) {
     fused_sums().for_each(|case| check.fusion(&Saving(case), &Definition(Saving(case))));
     for [m, c] in [[1, 3], [7, 5], [67, 132]] {
         check.fusion(&NormResidual { m, c }, &Definition(NormResidual { m, c }));
+    }
+    let wide = [(4, 19, 72), (2, 3, 130)].map(|(batch, tokens, c)| ResidualNorm {
+        batch,
+        tokens,
+        c,
+        gamma: true,
+        keep: true,
+    });
+    for case in fused_sums().chain(wide) {
+        check.fusion(&SumNormBackward(case), &Definition(SumNormBackward(case)));
     }
 }
 
@@ -236,6 +246,62 @@ impl<O: ResidualTraining> Forward<O> for Definition<Saving<ResidualNorm>> {
         let y = ops.scale_residual(&x[0], &x[1], &case.scale(x));
         let (normed, stats) = ops.layer_norm_forward(&y, &ResidualNorm::norm(x), EPS);
         case.seen(ops, x, [y, normed], &stats)
+    }
+}
+
+/// The gradients of a sum and the norm after it.
+#[derive(Clone, Copy)]
+struct SumNormBackward(ResidualNorm);
+
+impl SumNormBackward {
+    /// `y` and the statistics of its rows.
+    fn forward<O: ResidualTraining>(&self, ops: &O, x: &[O::Tensor]) -> (O::Tensor, O::Stats) {
+        let (y, _, stats) =
+            ops.scale_residual_norm_forward(&x[0], &x[1], &self.0.scale(x), &ResidualNorm::norm(x), EPS);
+        (y, stats)
+    }
+    /// Where gradients of the norm are added, and that of gamma.
+    fn zeros<O: ResidualTraining>(&self, ops: &O) -> (Norm<O::Tensor>, Option<O::Tensor>) {
+        let zeros = || ops.zeros([self.0.c]);
+        (Norm { weight: zeros(), bias: zeros() }, self.0.gamma.then(zeros))
+    }
+}
+
+impl Case for SumNormBackward {
+    fn name(&self) -> String {
+        let Self(ResidualNorm { batch, tokens, c, .. }) = self;
+        self.0
+            .name()
+            .replace("scale_residual_norm", &format!("scale_residual_norm_backward {}x{c}", batch * tokens))
+    }
+    fn inputs(&self) -> Vec<Input> {
+        let mut inputs = self.0.inputs();
+        inputs.push(constant("dy", [self.0.batch * self.0.tokens, self.0.c], 18));
+        inputs
+    }
+}
+
+impl<O: ResidualTraining> Forward<O> for SumNormBackward {
+    fn forward(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor> {
+        let (y, stats) = self.forward(ops, x);
+        let (mut dp, mut d_gamma) = self.zeros(ops);
+        let norm = ResidualNorm::norm(x);
+        let given = SumNorm { y: &y, stats: &stats, branch: &x[1], scale: self.0.scale(x), norm: &norm };
+        let grads = SumNormGrads { normed: &x[6], y: &x[7] };
+        let (dx, d_branch) = ops.scale_residual_norm_backward(grads, &given, &mut dp, d_gamma.as_mut());
+        [dx, d_branch, dp.weight, dp.bias].into_iter().chain(d_gamma).collect()
+    }
+}
+
+impl<O: ResidualTraining> Forward<O> for Definition<SumNormBackward> {
+    fn forward(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor> {
+        let Self(case) = self;
+        let (y, stats) = case.forward(ops, x);
+        let (mut dp, mut d_gamma) = case.zeros(ops);
+        let mut dx = ops.layer_norm_backward(&x[6], &y, &ResidualNorm::norm(x), &stats, &mut dp);
+        ops.add_assign(&mut dx, &x[7]);
+        let d_branch = ops.scale_residual_backward(&dx, &x[1], &case.0.scale(x), d_gamma.as_mut());
+        [dx, d_branch, dp.weight, dp.bias].into_iter().chain(d_gamma).collect()
     }
 }
 

@@ -92,6 +92,44 @@ pub trait ResidualTraining: ResidualOps + GradientOps {
         self.add_assign(&mut dx, dy);
         dx
     }
+    /// The mirror of [`scale_residual_norm_forward`](ResidualTraining::scale_residual_norm_forward): `(dx, d_branch)`, where `grads` are
+    /// those that reach the norm and, past it, the sum.
+    fn scale_residual_norm_backward(
+        &self,
+        grads: SumNormGrads<'_, Self::Tensor>,
+        given: &SumNorm<'_, Self::Tensor, Self::Stats>,
+        dp: &mut Norm<Self::Tensor>,
+        d_gamma: Option<&mut Self::Tensor>,
+    ) -> (Self::Tensor, Self::Tensor) {
+        let SumNorm { y, stats, branch, scale, norm } = given;
+        let dx = self.layer_norm_backward_residual(grads.normed, y, norm, stats, dp, grads.y);
+        let d_branch = self.scale_residual_backward(&dx, branch, scale, d_gamma);
+        (dx, d_branch)
+    }
+}
+
+/// What the backward of a residual sum and the norm after it is given, besides gradients.
+#[derive(Debug)]
+pub struct SumNorm<'a, T, S> {
+    /// The sum `[M, C]`.
+    pub y: &'a T,
+    /// Of its rows.
+    pub stats: &'a S,
+    /// What was added `[M, C]`.
+    pub branch: &'a T,
+    /// What scaled it.
+    pub scale: Residual<'a, T>,
+    /// The norm of the sum.
+    pub norm: &'a Norm<T>,
+}
+
+/// The gradients of a residual sum and of its norm, both `[M, C]`.
+#[derive(Debug)]
+pub struct SumNormGrads<'a, T> {
+    /// Of the norm.
+    pub normed: &'a T,
+    /// Of the sum, by what reads it besides the norm.
+    pub y: &'a T,
 }
 
 /// What scales the branch of a residual sum.
