@@ -2,9 +2,9 @@
 
 use crate::{Kernel, Sm};
 
-/// What a warning says where products that should overlap are executed one after another: those of `wgmma` whose registers are
-/// touched before they are waited for, or kept in memory.
-pub(crate) const REFUSED: &str = "serialized";
+/// What a warning says where products that should overlap are executed one after another, those of `wgmma` whose registers are touched
+/// before they are waited for, or kept in memory; and where a warpgroup keeps registers that it should give up.
+pub(crate) const REFUSED: [&str; 2] = ["serialized", "setmaxnreg"];
 
 /// What the assembler reports of a kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,9 +26,9 @@ impl Resources {
     ///
     /// # Errors
     ///
-    /// If there is no such report in it, or a warning that the instructions of tensor cores wait for one another.
+    /// If there is no such report in it, or a warning that the instructions of tensor cores wait for one another, or that registers stay where they are.
     pub fn parse(log: &str) -> Result<Self, String> {
-        if let Some(warning) = log.lines().find(|line| line.contains(REFUSED)) {
+        if let Some(warning) = log.lines().find(|line| REFUSED.iter().any(|words| line.contains(words))) {
             return Err(warning.trim().to_owned());
         }
         let before = |what: &str| {

@@ -2,7 +2,7 @@
 
 #![allow(clippy::print_stdout)]
 
-use beit_cubecl::{Gpu, Precision};
+use beit_cubecl::{Gpu, HOPPER, Precision};
 use beit_heads::Pooling;
 use beit_vit::Preset;
 use cubecl::Runtime;
@@ -35,6 +35,7 @@ fn kernels_compile_and_fit() {
                 [Precision::F32, Precision::Bf16].map(|precision| everything(Sm(sm), precision))
             });
         }
+        scope.spawn(products_that_are_asked_for);
     });
     let records = records();
     println!("{}", table(&records));
@@ -44,6 +45,16 @@ fn kernels_compile_and_fit() {
     assert!(records.len() > 10, "the device was asked for {} kernels only", records.len());
     let wrong: Vec<_> = records.iter().flat_map(sentences).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The products of a base model by the tile that is taken only where it is asked for.
+fn products_that_are_asked_for() {
+    let persistent = HOPPER.into_iter().find(|tile| tile.hopper.is_some_and(|hopper| hopper.persistent));
+    let gpu = Gpu::new(Compiled::client(&Sm(90)), Precision::Bf16).expect("the device has everything");
+    let gpu = gpu.with_tile(persistent.expect("one of the tiles is persistent"));
+    let base = paper(Preset::Base, 8192);
+    pretraining_step(&gpu, &base, &beit_tokenizer::Config::dalle()).expect("base is pre-trained");
+    fine_tuning_step(&gpu, &base, Pooling::Mean).expect("base is fine-tuned");
 }
 
 fn sentences(record: &Record) -> Vec<String> {

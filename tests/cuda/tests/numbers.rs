@@ -2,12 +2,12 @@
 
 #![allow(clippy::print_stdout)]
 
-use beit_cubecl::{CANDIDATES, Gpu, HOPPER, Precision};
+use beit_cubecl::{CANDIDATES, Gpu, HOPPER, Precision, Tile};
 use beit_ops::conformance::{self, Tolerance};
 use beit_ops::prelude::*;
 use beit_ops::{
-    AttentionShape, Conv2d, Host, Linear, Norm, QkvBias, QkvBiasGrad, Residual, Shape, philox::uniforms,
-    relative_position_rows,
+    AttentionShape, Conv2d, Host, Linear, Norm, QkvBias, QkvBiasGrad, Residual, Shape, SumNorm, SumNormGrads,
+    philox::uniforms, relative_position_rows,
 };
 use cubecl::Runtime;
 use cuda_check::{Emulated, Sm};
@@ -67,7 +67,8 @@ fn products_on_hopper() {
     let host = Host::<f64>::new();
     let extents = [[200, 136, 264], [136, 520, 128]];
     let wanted = extents.map(|extents| (linear(&host, extents), conv(&host)));
-    for tile in HOPPER {
+    let of_one_tile = HOPPER.into_iter().filter(|tile| !is_persistent(tile));
+    for tile in of_one_tile {
         let gpu = gpu(Precision::Bf16, Sm(90)).with_tile(tile);
         for (extents, (linear_wanted, conv_wanted)) in extents.iter().zip(&wanted) {
             within(&linear(&gpu, *extents), linear_wanted, &format!("{tile:?}: linear {extents:?}"));
@@ -89,6 +90,21 @@ fn products_with_more_tiles_than_a_grid_has_along_y() {
             within(&conv(&gpu), &conv_wanted, &format!("{what}: conv2d"));
         }
     }
+}
+
+fn is_persistent(tile: &Tile) -> bool {
+    tile.hopper.is_some_and(|hopper| hopper.persistent)
+}
+
+/// Persistent blocks: one that takes all tiles, more steps than it has stages, and as many blocks as there are tiles.
+#[test]
+fn products_by_persistent_blocks() {
+    let (host, extents) = (Host::<f64>::new(), [136, 264, 72]);
+    let wanted = linear(&host, extents);
+    let tile = HOPPER.into_iter().find(is_persistent).expect("one of the tiles is persistent");
+    let gpu = gpu(Precision::Bf16, Sm(90)).with_tile(tile);
+    within(&linear(&gpu, extents), &wanted, &format!("{tile:?}"));
+    within(&linear(&gpu.with_most_blocks(1), extents), &wanted, &format!("{tile:?}, one block"));
 }
 
 type Named = Vec<(&'static str, Vec<f32>)>;
@@ -156,13 +172,17 @@ fn residual_norm<O: Ops>(ops: &O) -> Named {
     let scale = Residual { gamma: Some(&gamma), keep: Some(&keep) };
     let p = Norm { weight, bias };
     let (y, normed, stats) = ops.scale_residual_norm_forward(&x, &branch, &scale, &p, 1e-6);
-    let mut dp = Norm { weight: ops.zeros([c]), bias: ops.zeros([c]) };
-    let dx = ops.layer_norm_backward_residual(&dy, &y, &p, &stats, &mut dp, &branch);
-    let mut d_gamma = ops.zeros([c]);
-    let d_branch = ops.scale_residual_backward(&dx, &branch, &scale, Some(&mut d_gamma));
-    let results = [("y", &y), ("norm", &normed), ("dx", &dx), ("d branch", &d_branch)];
+    let zeros = || Norm { weight: ops.zeros([c]), bias: ops.zeros([c]) };
+    let (mut dp, mut d_last, mut d_gamma) = (zeros(), zeros(), ops.zeros([c]));
+    let given = SumNorm { y: &y, stats: &stats, branch: &branch, scale, norm: &p };
+    let grads = SumNormGrads { normed: &dy, y: &branch };
+    let (dx, d_branch) = ops.scale_residual_norm_backward(grads, &given, &mut dp, Some(&mut d_gamma));
+    let d_first = ops.layer_norm_backward_residual(&dy, &y, &p, &stats, &mut d_last, &branch);
+    let results =
+        [("y", &y), ("norm", &normed), ("dx", &dx), ("d branch", &d_branch), ("dx alone", &d_first)];
     let gradients = [("d weight", &dp.weight), ("d bias", &dp.bias), ("d gamma", &d_gamma)];
-    [read(ops, results).as_slice(), &read(ops, gradients)].concat()
+    [read(ops, results).as_slice(), &read(ops, gradients), &read(ops, [("d weight alone", &d_last.weight)])]
+        .concat()
 }
 
 /// The attention of the base model: two heads of 64 on 197 tokens, with both tables.

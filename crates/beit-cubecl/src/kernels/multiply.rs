@@ -1,7 +1,7 @@
 //! Launching matrix products: which kernel and tile, how wide the loads, into how many parts the sum is split.
 //!
 //! ```text
-//! operands in bf16 on Hopper, rows that begin at 16 bytes      hopper.rs  -> cuda/product.cu
+//! operands in bf16 on Hopper, rows that begin at 16 bytes      hopper.rs  -> cuda/product.cu, or where asked for cuda/product_persistent.cu
 //! everything else                                              product.rs
 //!
 //! result with few tiles and a long sum (gradients of weights):
@@ -86,9 +86,11 @@ impl Product<'_> {
 
     fn tile<R: Runtime>(&self, gpu: &Gpu<R>) -> Tile {
         let hopper = gpu.has_wgmma() && hopper::suits(self);
-        let fits = |tile: &Tile| tile.tensor_cores == gpu.tensor_cores() && (tile.hopper.is_none() || hopper);
+        let windows = self.a.layout.filter > 0;
+        let on_hopper = |tile: &Tile| tile.hopper.is_none_or(|kind| hopper && !(kind.persistent && windows));
+        let fits = |tile: &Tile| tile.tensor_cores == gpu.tensor_cores() && on_hopper(tile);
         let by_table = || match hopper {
-            true => Tile::pick_hopper(self.extents, self.a.layout.filter > 0),
+            true => Tile::pick_hopper(self.extents, windows),
             false => Tile::pick(self.extents, gpu.multiprocessors(), gpu.tensor_cores()),
         };
         gpu.tile.filter(fits).unwrap_or_else(by_table)

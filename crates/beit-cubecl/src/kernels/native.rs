@@ -7,7 +7,7 @@ use crate::gpu::Gpu;
 use crate::tensor::Tensor;
 use cubecl::compute::KernelBuilder;
 use cubecl::prelude::*;
-use cubecl::server::{KernelArguments, MetadataBindingInfo};
+use cubecl::server::{KernelArguments, MetadataBindingInfo, TensorMapBinding};
 use cubecl::{CompilationError, Compiler, CubeTask, KernelSettings};
 use std::fmt::Write;
 
@@ -66,6 +66,18 @@ impl Native {
         buffers: &[Option<&Tensor>],
         numbers: &[u32],
     ) {
+        self.launch_with_maps(gpu, count, Vec::new(), buffers, numbers);
+    }
+
+    /// The same with tensor maps, which come first: all of them by value, then a pointer for the buffer of each.
+    pub(crate) fn launch_with_maps<R: Runtime>(
+        self,
+        gpu: &Gpu<R>,
+        count: CubeCount,
+        maps: Vec<TensorMapBinding>,
+        buffers: &[Option<&Tensor>],
+        numbers: &[u32],
+    ) {
         let binding = |buffer: &Option<&Tensor>| {
             buffer.map_or(&gpu.placeholder, |tensor| tensor.handle()).clone().binding()
         };
@@ -75,6 +87,7 @@ impl Native {
         let words: Vec<u64> = words.collect();
         let fixed = words.len();
         let arguments = KernelArguments::new()
+            .with_tensor_maps(maps)
             .with_buffers(buffers.iter().map(binding).collect())
             .with_info(MetadataBindingInfo::new(words, fixed));
         // SAFETY: the kernel compares what it reads and writes with the extents among its numbers, and every loop in it ends.

@@ -28,7 +28,7 @@ pub struct Tile {
     pub warps: [usize; 2],
     /// Whether tensor cores multiply.
     pub tensor_cores: bool,
-    /// Whether they are Hopper's: the kernel of `cuda/product.cu`.
+    /// Whether they are Hopper's: the kernels of `cuda/product.cu` and `cuda/product_persistent.cu`.
     pub hopper: Option<Hopper>,
 }
 
@@ -39,6 +39,8 @@ pub struct Hopper {
     pub stages: usize,
     /// Blocks that a multiprocessor runs at a time.
     pub blocks: usize,
+    /// Whether blocks take one tile after another, with a warpgroup that only copies: the kernel of `cuda/product_persistent.cu`.
+    pub persistent: bool,
 }
 
 /// Without tensor cores: each of 16 x 16 threads has 4 x 4 sums.
@@ -60,10 +62,21 @@ const fn portable(m: usize, n: usize, warps: [usize; 2]) -> Tile {
 ///
 /// Shared memory limits the number of buffers, registers the number of blocks. Two blocks of 128 columns were faster than one
 /// of 256 at most of the models' products: while one block writes its result the other computes.
-pub const HOPPER: [Tile; 4] = [hopper(256, 4, 1), hopper(128, 3, 2), hopper(128, 6, 1), hopper(64, 3, 3)];
+///
+/// No measurement of the last, the persistent one, has been entered: it is taken where it is asked for.
+pub const HOPPER: [Tile; 5] =
+    [hopper(256, 4, 1), hopper(128, 3, 2), hopper(128, 6, 1), hopper(64, 3, 3), persistent(256, 4)];
 
 const fn hopper(n: usize, stages: usize, blocks: usize) -> Tile {
-    Tile { m: 128, n, k: 64, warps: [1, 1], tensor_cores: true, hopper: Some(Hopper { stages, blocks }) }
+    on_hopper(n, Hopper { stages, blocks, persistent: false })
+}
+
+const fn persistent(n: usize, stages: usize) -> Tile {
+    on_hopper(n, Hopper { stages, blocks: 1, persistent: true })
+}
+
+const fn on_hopper(n: usize, hopper: Hopper) -> Tile {
+    Tile { m: 128, n, k: 64, warps: [1, 1], tensor_cores: true, hopper: Some(hopper) }
 }
 
 /// The largest candidate that is taken without a measurement: two blocks of it fit a multiprocessor.

@@ -13,7 +13,7 @@ use cuda_check::{Compiled, Emulated, Sm, records, violations};
 use half::bf16;
 
 const WGMMA: &str = include_str!("../../../../crates/beit-cubecl/src/kernels/cuda/wgmma.cuh");
-const TMA: &str = include_str!("cuda/tma.cuh");
+const TMA: &str = include_str!("../../../../crates/beit-cubecl/src/kernels/cuda/tma.cuh");
 const PIPELINE: &str = include_str!("cuda/pipeline.cu");
 const ROLES: &str = include_str!("cuda/roles.cu");
 const TILES: &str = include_str!("cuda/tiles.cu");

@@ -67,6 +67,7 @@ fn too_little_shared_memory_for_a_product_does_not_compile() {
         source += &format!("#define SHARED_BYTES {bytes}\n");
         source += include_str!("../../../../crates/beit-cubecl/src/kernels/cuda/wgmma.cuh");
         source += include_str!("../../../../crates/beit-cubecl/src/kernels/cuda/product.cuh");
+        source += include_str!("../../../../crates/beit-cubecl/src/kernels/cuda/product_loader.cuh");
         source += include_str!("../../../../crates/beit-cubecl/src/kernels/cuda/product.cu");
         compile_source(&source, "product", Sm(90))
     };

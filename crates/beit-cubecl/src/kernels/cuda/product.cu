@@ -22,27 +22,6 @@
 //  - Results go through shared memory, so that whole lines are written. The argument of the GELU's slope is read eight rows at
 //    a time: one latency instead of eight.
 
-// How tensor cores find an operand: 8 lines of 128 bytes after one another, and, where k is not contiguous, panels of 64
-// columns, each of TILE_K lines. The fields are those of the matrix descriptor in the PTX manual; 1 << 62 is the 128-byte
-// swizzle.
-__device__ __forceinline__ Words descriptor(unsigned address, bool k_contiguous) {
-    const Words lead = k_contiguous ? 1 : TILE_K * 128 / 16;
-    return Words(address / 16) | lead << 16 | Words(1024 / 16) << 32 | Words(1) << 62;
-}
-
-// Begins the products of one step: the tiles of A and B that begin at `tile`.
-__device__ __forceinline__ void multiply_stage(float (&sums)[TILE_N / 2], unsigned tile, unsigned group) {
-    const Words left = descriptor(tile + group * (A_K_CONTIGUOUS ? 64 * 128 : TILE_K * 128), A_K_CONTIGUOUS);
-    const Words right = descriptor(tile + A_BYTES, B_K_CONTIGUOUS);
-    products_begin();
-#pragma unroll
-    for (int k = 0; k < TILE_K / 16; k++) {
-        const Words ka = k * (A_K_CONTIGUOUS ? 32 : 16 * 128) / 16, kb = k * (B_K_CONTIGUOUS ? 32 : 16 * 128) / 16;
-        multiply<!A_K_CONTIGUOUS, !B_K_CONTIGUOUS>(sums, left + ka, right + kb);
-    }
-    products_end();
-}
-
 // Where the tile of a block begins.
 struct Place {
     unsigned row, column;

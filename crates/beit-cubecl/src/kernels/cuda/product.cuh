@@ -1,5 +1,5 @@
-// The parts of the product on Hopper's tensor cores: its numbers, the copies of operands, the arithmetic of epilogues. See
-// product.cu.
+// What the products on Hopper's tensor cores have in common: their numbers, operands in shared memory, the arithmetic of epilogues. See
+// product.cu and product_persistent.cu.
 //
 // Compiled for:
 //   A_K_CONTIGUOUS, B_K_CONTIGUOUS   whether an operand is contiguous along the summed axis k, or along m or n
@@ -21,11 +21,6 @@ struct Params {
 
 #define TILE_M 128
 #define TILE_K 64
-#define THREADS 256
-// Groups of products that may run on into the next step.
-#define RUNNING (BLOCKS == 1 ? 1 : 0)
-// Steps that copies are ahead of products.
-#define AHEAD (STAGES - 1 - RUNNING)
 #define A_BYTES (TILE_M * TILE_K * 2)
 #define B_BYTES (TILE_N * TILE_K * 2)
 #define STAGE_BYTES (A_BYTES + B_BYTES)
@@ -37,93 +32,26 @@ typedef float Out;
 typedef Bf16 Out;
 #endif
 
-// A thread's share of the copies of an operand. OUTER: rows (or columns) of the tile. SIDE: of the filter, 0 for a matrix.
-//
-// A tile in shared memory, in lines of 128 bytes; a thread copies one chunk of 16 bytes of every LINES-th line:
-//
-//   contiguous along k     OUTER lines, one for each row of the result: 64 elements along k, 8 chunks
-//   across k               panels of 64 rows of the result; a panel has 64 lines, one for each k
-template <int OUTER, bool K_CONTIGUOUS, int SIDE> struct Loader {
-    // Chunks of a line of device memory that belongs to the tile, and lines that all threads copy at a time.
-    static constexpr int ACROSS = K_CONTIGUOUS ? TILE_K / 8 : OUTER / 8;
-    static constexpr int LINES = THREADS / ACROSS;
-    static constexpr int COUNT = OUTER * TILE_K / 8 / THREADS;
+// How tensor cores find an operand: 8 lines of 128 bytes after one another, and, where k is not contiguous, panels of 64
+// columns, each of TILE_K lines. The fields are those of the matrix descriptor in the PTX manual; 1 << 62 is the 128-byte
+// swizzle.
+__device__ __forceinline__ Words descriptor(unsigned address, bool k_contiguous) {
+    const Words lead = k_contiguous ? 1 : TILE_K * 128 / 16;
+    return Words(address / 16) | lead << 16 | Words(1024 / 16) << 32 | Words(1) << 62;
+}
 
-    const Bf16 *from;
-    // Bit i: line i of this thread is inside the operand.
-    unsigned inside;
-    // Along the summed axis: of the first chunk, and where the sum ends.
-    unsigned k, end;
-    // Offset of the first chunk in a tile.
-    unsigned to;
-    // Elements of a row in device memory.
-    unsigned row;
-    // The line and the column of each pixel, 16 bits each.
-    unsigned pixel[SIDE ? COUNT : 1];
-
-    __device__ __forceinline__ Loader(const Bf16 *x, unsigned first, unsigned outer, const Params &p, unsigned begin, unsigned end)
-        : end(end) {
-        const unsigned chunk = threadIdx.x % ACROSS, line = threadIdx.x / ACROSS;
-        if (K_CONTIGUOUS) {
-            row = p.k;
-            k = begin + 8 * chunk;
-            inside = 0;
+// Begins the products of one step: the tiles of A and B that begin at `tile`.
+__device__ __forceinline__ void multiply_stage(float (&sums)[TILE_N / 2], unsigned tile, unsigned group) {
+    const Words left = descriptor(tile + group * (A_K_CONTIGUOUS ? 64 * 128 : TILE_K * 128), A_K_CONTIGUOUS);
+    const Words right = descriptor(tile + A_BYTES, B_K_CONTIGUOUS);
+    products_begin();
 #pragma unroll
-            for (int i = 0; i < COUNT; i++) {
-                const unsigned r = first + line + i * LINES;
-                inside |= unsigned(r < outer) << i;
-                if (SIDE)
-                    pixel[i] = r / p.w % p.h << 16 | r % p.w;
-            }
-            from = x + size_t(first + line) * (SIDE ? p.c : row) + (SIDE ? 0 : k);
-            to = line * 128 + (chunk ^ line % 8) * 16;
-        } else {
-            row = outer;
-            k = begin + line;
-            const unsigned column = first + 8 * chunk;
-            inside = column < outer ? ~0u : 0;
-            from = x + size_t(k) * row + column;
-            to = chunk / 8 * (TILE_K * 128) + line * 128 + (chunk % 8 ^ line % 8) * 16;
-        }
+    for (int k = 0; k < TILE_K / 16; k++) {
+        const Words ka = k * (A_K_CONTIGUOUS ? 32 : 16 * 128) / 16, kb = k * (B_K_CONTIGUOUS ? 32 : 16 * 128) / 16;
+        multiply<!A_K_CONTIGUOUS, !B_K_CONTIGUOUS>(sums, left + ka, right + kb);
     }
-
-    // Begins to copy the next tile to `tile`.
-    __device__ __forceinline__ void next(unsigned tile, const Params &p) {
-        if (K_CONTIGUOUS && SIDE) {
-            next_patches(tile, p);
-        } else if (K_CONTIGUOUS) {
-#pragma unroll
-            for (int i = 0; i < COUNT; i++) {
-                const bool valid = k < end && (inside >> i & 1);
-                copy16(tile + to + i * (LINES * 128), from + size_t(i * LINES) * row, valid);
-            }
-            from += TILE_K;
-        } else {
-#pragma unroll
-            for (int i = 0; i < COUNT; i++) {
-                const bool valid = inside && k + i * LINES < end;
-                copy16(tile + to + i * (LINES * 128), from + size_t(i * LINES) * row, valid);
-            }
-            from += size_t(TILE_K) * row;
-        }
-        k += TILE_K;
-    }
-
-    // The same of a feature map: one tap of the filter for each chunk, zeros in the padding.
-    __device__ __forceinline__ void next_patches(unsigned tile, const Params &p) {
-        constexpr unsigned ACROSS_TAPS = SIDE ? SIDE : 1;
-        const unsigned tap = k / p.c, down = tap / ACROSS_TAPS, right = tap % ACROSS_TAPS;
-        const int shift = (int(down) - SIDE / 2) * int(p.w) + int(right) - SIDE / 2;
-        const Bf16 *shifted = from + (long long)shift * p.c + k % p.c;
-#pragma unroll
-        for (int i = 0; i < COUNT; i++) {
-            // Unsigned: what lies before the first line or column wraps round and is beyond the last.
-            const unsigned line = (pixel[i] >> 16) + down - SIDE / 2, column = (pixel[i] & 0xffff) + right - SIDE / 2;
-            const bool valid = line < p.h && column < p.w && k < end && (inside >> i & 1);
-            copy16(tile + to + i * (LINES * 128), shifted + size_t(i * LINES) * p.c, valid);
-        }
-    }
-};
+    products_end();
+}
 
 // Four results side by side.
 struct Four {

@@ -30,6 +30,8 @@ inline void load_box(unsigned to, const TensorMap *map, unsigned barrier, int x,
 inline void store_box(const TensorMap *map, unsigned from, int x, int y, int z, HERE) {
     emulated::store_tile(line, map, from, x, y, z);
 }
+template <int N> void give_up_registers() {}
+template <int N> void take_registers() {}
 inline void stores_end() { emulated::stores[emulated::thread_number()].end_group(); }
 template <int N> void stores_wait() { emulated::stores_wait_for(N); }
 #undef HERE

@@ -81,6 +81,15 @@ __device__ __forceinline__ void store_box(const TensorMap *map, unsigned from, i
                  : "memory");
 }
 
+// Registers of each thread of a warpgroup from here on, all of whose threads call it: fewer than it has, or more, up to what others of the
+// block have given up.
+template <int N> __device__ __forceinline__ void give_up_registers() {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;\n" ::"n"(N));
+}
+template <int N> __device__ __forceinline__ void take_registers() {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;\n" ::"n"(N));
+}
+
 // Ends a group of stores.
 __device__ __forceinline__ void stores_end() { asm volatile("cp.async.bulk.commit_group;\n" ::: "memory"); }
 
