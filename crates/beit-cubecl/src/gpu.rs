@@ -64,8 +64,8 @@ impl<R: Runtime> Gpu<R> {
         self
     }
 
-    /// The same device, where grids of matrix products have at most so many blocks along y: for testing on small results how
-    /// those are launched that have more tiles.
+    /// The same device, where grids of matrix products have at most so many blocks along y, and persistent products so many in all: for
+    /// testing on small results how those are launched that have more tiles.
     #[must_use]
     pub fn with_most_blocks(mut self, most_blocks: usize) -> Self {
         self.most_blocks = most_blocks;

@@ -96,15 +96,16 @@ fn is_persistent(tile: &Tile) -> bool {
     tile.hopper.is_some_and(|hopper| hopper.persistent)
 }
 
-/// Persistent blocks: one that takes all tiles, more steps than it has stages, and as many blocks as there are tiles.
+/// Persistent blocks: one that takes all tiles, with more steps than it has stages; three that share more rows of tiles than are taken
+/// together, and sums that are cut into pieces.
 #[test]
 fn products_by_persistent_blocks() {
-    let (host, extents) = (Host::<f64>::new(), [136, 264, 72]);
-    let wanted = linear(&host, extents);
     let tile = HOPPER.into_iter().find(is_persistent).expect("one of the tiles is persistent");
-    let gpu = gpu(Precision::Bf16, Sm(90)).with_tile(tile);
-    within(&linear(&gpu, extents), &wanted, &format!("{tile:?}"));
-    within(&linear(&gpu.with_most_blocks(1), extents), &wanted, &format!("{tile:?}, one block"));
+    for (extents, blocks) in [([136, 264, 72], 1), ([1160, 72, 264], 3)] {
+        let gpu = gpu(Precision::Bf16, Sm(90)).with_tile(tile).with_most_blocks(blocks);
+        let wanted = linear(&Host::<f64>::new(), extents);
+        within(&linear(&gpu, extents), &wanted, &format!("{tile:?}, {extents:?} by {blocks}"));
+    }
 }
 
 type Named = Vec<(&'static str, Vec<f32>)>;

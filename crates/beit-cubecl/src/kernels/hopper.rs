@@ -32,7 +32,7 @@ const WARPGROUP: u32 = 128;
 const STRIPS: usize = THREADS as usize / 32 * 16 * (32 + 8) * 4;
 
 /// Elements of bf16 that one asynchronous copy moves: 16 bytes.
-const COPIED: usize = 8;
+pub(super) const COPIED: usize = 8;
 
 /// Elements of bf16 in the 128 bytes of a line of shared memory.
 const PANEL: usize = 64;

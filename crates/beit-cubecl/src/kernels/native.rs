@@ -1,7 +1,7 @@
 //! Kernels written in CUDA C++, for instructions that CubeCL has no names for, such as the tensor cores of Hopper.
 //!
-//! CubeCL launches them as it does its own. Arguments follow its convention: a pointer for each buffer, then one structure
-//! with all numbers. The tilings are drawn in the files of `cuda/`.
+//! CubeCL launches them as it does its own. Arguments follow its convention: tensor maps by value, where there are any, with a pointer for
+//! the buffer of each after all of them; a pointer for each other buffer; then one structure with all numbers. The tilings are drawn in the files of `cuda/`.
 
 use crate::gpu::Gpu;
 use crate::tensor::Tensor;

@@ -13,6 +13,7 @@
 //! load, each with a tap of its own to find. So they are gathered once, and what follows is a product of matrices. The tokenizer's
 //! first convolution is the one that needs it: 3 channels under a filter of 7 x 7 are rows of 147 elements, 152 with zeros.
 
+use super::hopper::COPIED;
 use super::multiply::Operand;
 use super::product::{Map, MapLaunch};
 use crate::gpu::Gpu;
@@ -20,9 +21,6 @@ use crate::launch::{THREADS, grid, launch};
 use crate::tensor::Tensor;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
-
-/// Elements of bf16 that a product on tensor cores copies at once.
-const COPIED: usize = 8;
 
 /// The patches that a convolution sees, as an operand of a product.
 pub(super) struct Patches {

@@ -41,6 +41,9 @@ const SUMS: usize = 3;
 /// Elements of a row for each thread of a warp: three sums of each have to stay in registers.
 const MOST_ELEMENTS: usize = 32;
 
+/// Buffers of a launch, with that of its numbers. Devices for graphics may allow eight.
+const BINDINGS: u32 = 12;
+
 /// `dx = dy + rstd (g - mean(g) - h mean(g h))`, `d_branch = keep · gamma ⊙ dx`, `partials [3, blocks, C]`.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
@@ -138,8 +141,9 @@ fn division<R: Runtime>(gpu: &Gpu<R>, c: usize, rows: &RowLaunch) -> Option<(usi
     let vectors = (c / rows.n).div_ceil(warp.max(1));
     let shared = THREADS as usize * vectors * rows.n * size_of::<f32>();
     let fits = vectors * rows.n <= MOST_ELEMENTS && shared <= gpu.shared_memory();
+    let enough_bindings = hardware.max_bindings >= BINDINGS;
     let one_size = warp > 0 && hardware.plane_size_min as usize == warp;
-    (one_size && fits && !rows.block_per_row).then_some((warp, vectors))
+    (one_size && enough_bindings && fits && !rows.block_per_row).then_some((warp, vectors))
 }
 
 /// Returns `dx [M, C]` in the type of the sum and `d_branch [M, C]` in that of the branch; adds to the gradients of the norm and of
@@ -160,7 +164,7 @@ pub(crate) fn backward<R: Runtime>(
         return (dx, d_branch);
     };
     let (dx, d_branch) = (gpu.empty(y.shape, y.dtype), gpu.empty(branch.shape, branch.dtype));
-    // As many blocks as run at a time: each adds its sums to what others add up.
+    // Few blocks, since each has sums to add up. A multiprocessor runs two at a time, of variants with most registers one.
     let blocks = m.div_ceil(THREADS as usize / warp).clamp(1, 2 * gpu.multiprocessors());
     let partials = gpu.empty([SUMS, blocks, c], Dtype::F32);
     let rows_per_image = scale.keep.map_or(1, |keep| m / keep.len());

@@ -128,7 +128,7 @@ impl Tile {
     /// ```
     pub(crate) fn grid(&self, [m, n]: [usize; 2], splits: usize, most: usize) -> [u32; 3] {
         let (rows, columns) = (m.div_ceil(self.m), n.div_ceil(self.n));
-        let rows_along_x = rows.div_ceil(most);
+        let rows_along_x = rows.div_ceil(most).max(1);
         [columns * rows_along_x, rows.div_ceil(rows_along_x), splits].map(|extent| extent as u32)
     }
 

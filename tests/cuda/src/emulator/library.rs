@@ -53,6 +53,9 @@ const FLAGS: [&str; 11] = [
     "-pthread",
 ];
 
+/// Linked without the flags: the checks call functions of machine.cpp and of accesses.h, not those of the sanitizer's libraries.
+const LINK: [&str; 3] = ["-shared", "-pthread", "-Wl,-z,defs"];
+
 /// What more a kernel is compiled with that works in the background: its accesses to memory call functions of accesses.h.
 const SEEN: [&str; 3] = ["-fsanitize=thread", "--param", "tsan-instrument-func-entry-exit=0"];
 
@@ -75,6 +78,8 @@ fn flags(source: &str) -> Vec<&'static str> {
 pub(super) struct Builder {
     folder: TempDir,
     cache: PathBuf,
+    /// What the compiler says that it is.
+    version: Vec<u8>,
     built: AtomicUsize,
 }
 
@@ -96,7 +101,9 @@ impl Builder {
         execute(folder.path(), &[&FLAGS[..], &["-c", "machine.cpp", "-o", "machine.o"]].concat())?;
         let cache = toolkit::target().join("emulated");
         fs::create_dir_all(&cache).map_err(|e| format!("{}: {e}", cache.display()))?;
-        Ok(Self { folder, cache, built: AtomicUsize::new(0) })
+        let version = Command::new(compiler()).arg("--version").output();
+        let version = version.map_err(|e| format!("{}: {e}", compiler()))?.stdout;
+        Ok(Self { folder, cache, version, built: AtomicUsize::new(0) })
     }
 
     /// The file of a kernel's library in the cache. Its name is a digest of all that it is made of, the instructions of this machine's
@@ -105,8 +112,8 @@ impl Builder {
         let mut hasher = DefaultHasher::new();
         let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let instructions = cpu.lines().find(|line| line.starts_with("flags") || line.starts_with("Features"));
-        (HEADERS, MACHINE, flags(source), compiler(), instructions, in_order(source), shared)
-            .hash(&mut hasher);
+        (HEADERS, MACHINE, flags(source), LINK, compiler(), &self.version).hash(&mut hasher);
+        (instructions, in_order(source), shared).hash(&mut hasher);
         self.cache.join(format!("{:016x}.so", hasher.finish()))
     }
 
@@ -124,10 +131,9 @@ impl Builder {
         let [text, object, library] = ["cpp", "o", "so"].map(|kind| format!("{number}.{kind}"));
         fs::write(self.folder.path().join(&text), &source).map_err(|e| e.to_string())?;
         execute(self.folder.path(), &[&flags(&source)[..], &["-c", &text, "-o", &object]].concat())?;
-        // Linked without the flags: the checks call functions of machine.cpp and of accesses.h, not those of the sanitizer's libraries.
         // Of what both objects define the kernel's is taken, which is the first.
-        let link = ["-shared", "-pthread", "-Wl,-z,defs", &object, "machine.o", "-o", &library];
-        execute(self.folder.path(), &link)?;
+        let objects = [object.as_str(), "machine.o", "-o", &library];
+        execute(self.folder.path(), &[&LINK[..], &objects].concat())?;
         // Complete or absent, also when two processes build the same kernel.
         let built = self.folder.path().join(library);
         let copy = cached.with_extension(format!("{}-{number}", std::process::id()));
