@@ -134,6 +134,46 @@ fn peers_that_are_not_there() {
     place.bad(2, "bench --device cpu --seconds 0", &["--seconds 0"]);
 }
 
+/// A peer that writes down what it is asked, and answers half a second.
+#[cfg(unix)]
+const STAND_IN: &str = r#"#!/bin/sh
+echo '{"hello": "stand-in"}'
+while read -r question; do
+    echo "$question" >> asked
+    echo '{"time": 0.5}'
+done
+"#;
+
+#[cfg(unix)]
+#[test]
+fn a_peer_prepares_what_it_is_asked_later() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    std::fs::write(place.path("stand-in"), STAND_IN).unwrap();
+    std::fs::set_permissions(place.path("stand-in"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let rows = || {
+        let asked = std::fs::read_to_string(place.path("asked")).unwrap();
+        std::fs::remove_file(place.path("asked")).unwrap();
+        let row = |line: &str| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["row"].as_str().unwrap().to_owned()
+        };
+        let mut rows: Vec<_> = asked.lines().map(row).collect();
+        let all = rows.len();
+        rows.dedup();
+        (rows, all)
+    };
+    let bench = format!("bench {QUICK} --only steps --peer torch --python ./stand-in");
+    let said = place.good(&format!("{bench} --prepare-peer"));
+    assert!(said.stdout.trim().is_empty(), "nothing is measured: {}", said.stdout);
+    let (prepared, all) = rows();
+    assert_eq!(prepared, ["product", "pretrain", "tokenizer", "finetune", "inference"]);
+    assert_eq!(all, prepared.len(), "each is asked for once");
+
+    let measured = place.good(&format!("{bench} --json")).json();
+    assert_eq!(measured[1]["peer_seconds"], 0.5);
+    assert_eq!(rows().0, prepared);
+}
+
 #[test]
 fn a_device_is_compared_with_the_cpu() {
     let place = Place::new();

@@ -30,11 +30,10 @@ impl Table {
     }
 
     pub(super) fn end(&self) -> anyhow::Result<()> {
-        if self.output.json {
-            return Ok(());
-        }
+        // Where a peer only prepared, nothing was measured.
+        let Some(peak) = self.peak.filter(|_| !self.output.json) else { return Ok(()) };
         let (name, precision) = (self.device.name(), self.device.precision());
-        let peak = self.peak.unwrap_or_default() / 1e12;
+        let peak = peak / 1e12;
         self.output
             .answer(&(), &format!("{name}, {precision}; shares are of {peak:.2} TFLOP/s, the square product"))
     }
