@@ -15,7 +15,7 @@
 
 use super::hopper::COPIED;
 use super::multiply::Operand;
-use super::product::{Map, MapLaunch};
+use super::product::{Map, MapLaunch, load_vector};
 use crate::gpu::Gpu;
 use crate::launch::{THREADS, grid, launch};
 use crate::tensor::Tensor;
@@ -56,20 +56,21 @@ fn unfold<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, side: usize, row: usize) -> Tens
     let patches = gpu.empty([b * h * w, row], x.dtype);
     let count = grid(patches.len() / COPIED, THREADS as usize);
     let (dim, map, elem) = (CubeDim::new_1d(THREADS), MapLaunch::new(h, w, c), x.elem());
-    launch!(write_patches(gpu, count, dim, COPIED, x.arg(), patches.arg(), map, row, side, elem));
+    launch!(write_patches(gpu, count, dim, 1, COPIED, x.arg(), patches.arg(), map, row, side, elem));
     patches
 }
 
-/// Each thread writes whole vectors of a row.
+/// Each thread writes whole vectors of a row, gathered as the product gathers its own.
 #[cube(launch_unchecked)]
-fn write_patches<X: Float, N: Size>(
-    x: &Array<X>,
+fn write_patches<X: Float, One: Size, N: Size>(
+    x: &Array<Vector<X, One>>,
     patches: &mut Array<Vector<X, N>>,
     map: &Map,
     row: usize,
     #[comptime] side: usize,
     #[define(X)] _elem: ElemType,
 ) {
+    let end = (patches.len() * N::value() / row, comptime!(side * side) * map.c);
     let mut vector = ABSOLUTE_POS;
     while vector < patches.len() {
         let pixel = vector * N::value() / row;
@@ -77,27 +78,10 @@ fn write_patches<X: Float, N: Size>(
         let mut values = Vector::<X, N>::empty();
         #[unroll]
         for i in 0..N::value() {
-            values[i] = tap_of_pixel::<X>(x, pixel, first + i, map, side);
+            let element = load_vector::<X, X, One>(x, (pixel, first + i), end, row, map, side);
+            values[i] = element[0];
         }
         patches[vector] = values;
         vector += CUBE_COUNT * CUBE_DIM as usize;
     }
-}
-
-/// Element `at` of the patch around a pixel: zero outside of the map, and beyond the patch.
-#[cube]
-fn tap_of_pixel<X: Float>(x: &Array<X>, pixel: usize, at: usize, map: &Map, #[comptime] side: usize) -> X {
-    let padding = comptime!(side / 2);
-    let tap = at / map.c;
-    // Coordinates count the padding, so that none is negative.
-    let line = (pixel / map.w) % map.h + tap / side;
-    let column = pixel % map.w + tap % side;
-    let inside_lines = line >= padding && line < map.h + padding;
-    let inside_columns = column >= padding && column < map.w + padding;
-    let mut value = X::cast_from(0.0f32);
-    if tap < comptime!(side * side) && inside_lines && inside_columns {
-        let shifted = pixel + tap / side * map.w + tap % side;
-        value = x[(shifted - padding * map.w - padding) * map.c + at % map.c];
-    }
-    value
 }

@@ -45,7 +45,7 @@ pub(crate) struct Map {
 
 /// The elements at (`slow`, `contiguous`) of an operand; zeros outside of it and in the padding of a feature map.
 #[cube]
-fn load_vector<X: Float, S: Float, N: Size>(
+pub(crate) fn load_vector<X: Float, S: Float, N: Size>(
     x: &Array<Vector<X, N>>,
     at: (usize, usize),
     end: (usize, usize),
