@@ -79,7 +79,7 @@ const QUICK: &str = "--device cpu --preset tiny --side 32 --runs 1 --seconds 0.0
 fn every_row_of_a_bench() {
     let place = Place::new();
     let rows = place.good(&format!("bench gpu {QUICK} --json")).json();
-    assert_eq!(rows.len(), 1 + 5 * 3 + 11 + 5);
+    assert_eq!(rows.len(), 1 + (5 * 3 + 2) + 13 + 11 + 5);
     for row in &rows {
         assert!(row["seconds"].as_f64().unwrap() > 0.0, "{row}");
         assert_eq!(row["gflop"].as_f64().unwrap() > 0.0, row["share_of_peak"].is_number(), "{row}");
@@ -91,6 +91,24 @@ fn every_row_of_a_bench() {
     let table = place.good(&format!("bench {QUICK} --only steps"));
     assert_eq!(table.stdout.lines().count(), 1 + 1 + 5 + 1, "{table}");
     assert!(table.stdout.contains("tiny pre-training step with tokenizer"), "{table}");
+}
+
+/// Some of the rows: without the square product no shares of it.
+#[test]
+fn rows_by_their_names() {
+    let place = Place::new();
+    let bench = format!("bench {QUICK} --only convolutions,steps --matching");
+    let rows = place.good(&format!("{bench} tokenizer --json")).json();
+    let names: Vec<_> = rows.iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert!(
+        names.contains(&"tiny tokenizer alone, batch 2")
+            && names.contains(&"tiny tokenizer 3x3 14x14 16 to 16"),
+        "{names:?}"
+    );
+    assert!(rows.iter().all(|row| row["share_of_peak"].is_null() && row["gflop"].as_f64().unwrap() > 0.0));
+    let table = place.good(&format!("{bench} inference"));
+    assert_eq!(table.stdout.lines().count(), 1 + 1, "a heading and the row: {table}");
+    place.bad(2, &format!("{bench} infrence"), &["--matching infrence", "prints the names"]);
 }
 
 #[test]
@@ -172,6 +190,16 @@ fn a_peer_prepares_what_it_is_asked_later() {
     let measured = place.good(&format!("{bench} --json")).json();
     assert_eq!(measured[1]["peer_seconds"], 0.5);
     assert_eq!(rows().0, prepared);
+
+    let bench = bench.replace("steps", "products,convolutions,layers");
+    let measured = place.good(&format!("{bench} --json")).json();
+    let beside = measured.iter().filter(|row| row["peer_seconds"].is_number()).count();
+    assert_eq!(
+        beside,
+        1 + (5 * 3 + 2) + 13 + 2,
+        "all products and convolutions, and attention there and back"
+    );
+    assert_eq!(rows().0, ["product", "convolution", "attention"]);
 }
 
 #[test]

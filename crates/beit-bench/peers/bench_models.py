@@ -144,10 +144,56 @@ def training(net, loss_of):
     return step
 
 
+def random(*shape):
+    """In the type of activations."""
+    return torch.randn(*shape, device=DEVICE, dtype=torch.bfloat16 if PRECISION == "bf16" else torch.float32)
+
+
 def product(q, _):
-    dtype = torch.bfloat16 if PRECISION == "bf16" else torch.float32
-    a, b = (torch.randn(q["side"], q["side"], device=DEVICE, dtype=dtype) for _ in range(2))
-    return lambda: functional.linear(a, b)
+    """A linear map, or the gradients of its weights, or those and that of its input; with a GELU after it or before it."""
+    x, w, dy = random(q["m"], q["c"]), random(q["n"], q["c"]), random(q["m"], q["n"])
+    bias = random(q["n"]) if q["bias"] else None
+
+    def forward():
+        return functional.linear(x, w, bias)
+
+    def parameters():
+        return dy.t() @ x, dy.sum(0) if q["bias"] else None
+
+    return {
+        "forward": forward,
+        "dw": parameters,
+        "dx + dw": lambda: (dy @ w, parameters()),
+        "forward, gelu": lambda: functional.gelu(forward()),
+        "dx with gelu + dw": lambda: (torch.ops.aten.gelu_backward(dy @ w, x), parameters()),
+    }[q["part"]]
+
+
+def convolution(q, _):
+    net = nn.Conv2d(q["in"], q["out"], q["kernel"], padding=q["kernel"] // 2)
+    x = random(q["batch"], q["in"], *q["sides"])
+    net, x = (part.to(DEVICE, x.dtype, memory_format=torch.channels_last) for part in (net, x))
+    return in_inference_mode(net, x)
+
+
+def attention(q, compiled):
+    """With the biases of queries and values and the position table, of which the backward pass has the gradients too."""
+    width, heads, side = q["width"], q["heads"], q["side"]
+    tokens, index = side * side + 1, relative_index(side).to(DEVICE)
+    table = (0.02 * random((2 * side - 1) ** 2 + 3, heads)).requires_grad_()
+    x, biases = random(q["batch"], tokens, 3 * width).requires_grad_(), random(3 * width).requires_grad_()
+
+    def context(x, biases, table):
+        parts = (x + biases).view(-1, tokens, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+        mask = table[index].permute(2, 0, 1)[None].contiguous()
+        return functional.scaled_dot_product_attention(*parts, attn_mask=mask).transpose(1, 2).flatten(2)
+
+    forward = torch.compile(context) if compiled else context
+    if not q["backward"]:
+        return lambda: forward(x, biases, table)
+    y = forward(x, biases, table)
+    dy = random(*y.shape)
+    return lambda: torch.autograd.grad(y, (x, biases, table), dy, retain_graph=True)
 
 
 def pretrain(q, compiled):
@@ -278,8 +324,11 @@ def tokenizer(q, compiled):
     return without_gradients(net, x, compiled)
 
 
-ROWS = {f.__name__: f for f in (product, pretrain, finetune, inference, tokenizer, masks, pipeline)}
-ALONE = ("product", "masks", "pipeline")
+ROWS = {
+    f.__name__: f
+    for f in (product, convolution, attention, pretrain, finetune, inference, tokenizer, masks, pipeline)
+}
+ALONE = ("product", "convolution", "masks", "pipeline")
 
 
 def wait():

@@ -5,7 +5,8 @@ use crate::measure::{self, Stopwatch};
 use crate::models::Model;
 use crate::peer::{Peer, Program};
 use crate::{BenchSettings, Kind, Row, What};
-use crate::{data, layers, models, products, segmentation};
+use crate::{convolutions, data, layers, models, products, segmentation};
+use anyhow::bail;
 use beit::settings::Size;
 use beit::{Device, Watch, Work};
 use beit_ops::{Ops, Plan};
@@ -25,7 +26,8 @@ impl Work for Run<'_> {
     fn run<O: Ops + 'static>(self, ops: &Rc<O>, device: &Device) -> beit::Result<Self::Output> {
         let Self { settings, watch, each } = self;
         let stopwatch = Stopwatch { runs: settings.runs.into(), seconds: settings.seconds };
-        let bench = Bench { args: settings, ops: &**ops, device, watch, stopwatch, each, models: None };
+        let bench =
+            Bench { args: settings, ops: &**ops, device, watch, stopwatch, each, models: None, any: false };
         Ok(bench.run())
     }
 }
@@ -39,6 +41,8 @@ struct Bench<'a, O> {
     each: &'a mut dyn FnMut(Row) -> anyhow::Result<()>,
     /// The peer of every row but those of segmenters.
     models: Option<Peer>,
+    /// Whether a row was wanted.
+    any: bool,
 }
 
 /// How often ours and the peer's are timed in turns.
@@ -64,7 +68,12 @@ impl<O: Ops> Bench<'_, O> {
             self.row(&data::Masks::new()?)?;
             self.row(&pipeline)?;
         }
-        Ok(())
+        match &self.args.matching {
+            Some(text) if !self.any => bail!(beit::Error::Setting(format!(
+                "--matching {text}: no row of these presets and kinds has a name with it; a run without the flag prints the names"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     fn model(&mut self, preset: Size) -> anyhow::Result<()> {
@@ -73,6 +82,9 @@ impl<O: Ops> Bench<'_, O> {
         let model = Model::new(preset, batch, self.args.recompute)?;
         if self.args.wants(Kind::Products) {
             products::of_model(&model).iter().try_for_each(|case| self.row(case))?;
+        }
+        if self.args.wants(Kind::Convolutions) {
+            convolutions::of_tokenizer(&model).iter().try_for_each(|case| self.row(case))?;
         }
         if self.args.wants(Kind::Layers) {
             layers::of_model(&model).iter().try_for_each(|case| self.row(case))?;
@@ -97,8 +109,12 @@ impl<O: Ops> Bench<'_, O> {
         }
     }
 
-    /// Measures a case, in turns with the peer where there is one; or has the peer prepare for it.
+    /// Measures a case that is wanted, in turns with the peer where there is one; or has the peer prepare for it.
     fn row(&mut self, case: &impl Case) -> anyhow::Result<()> {
+        if !self.args.matches(&case.name()) {
+            return Ok(());
+        }
+        self.any = true;
         if self.args.prepare_peer {
             return self.prepare(case);
         }
@@ -145,6 +161,7 @@ impl<O: Ops> Bench<'_, O> {
             planned_bytes,
             taken_bytes: self.device.memory().map(|[_, taken]| taken),
             peer_seconds: (!others.is_empty()).then(|| measure::median(&mut others)),
+            square: case.is_square(),
             alone: case.program() == Program::Segmenters && self.device.flag() == "cpu",
             peak_bytes: None,
             peer_peak_bytes: theirs.iter().filter_map(|answer| answer.peak_bytes).max(),

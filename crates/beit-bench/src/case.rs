@@ -14,6 +14,10 @@ pub(crate) trait Case {
     fn name(&self) -> String;
     /// Allocates everything, and returns what is to be timed.
     fn prepare<'a, O: Ops>(&'a self, ops: &'a O, fill: Fill<O>) -> Running<'a>;
+    /// Whether it is the product that others are compared with.
+    fn is_square(&self) -> bool {
+        false
+    }
     /// Images of a call, where it has any.
     fn images(&self) -> Option<usize> {
         None

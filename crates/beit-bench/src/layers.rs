@@ -5,6 +5,7 @@ use crate::models::Model;
 use beit_heads::Mim;
 use beit_ops::relative_position_rows;
 use beit_ops::{AdamW, AttentionShape, Norm, Ops, QkvBias, QkvBiasGrad, Residual, Shape, Targets, Tree};
+use serde_json::{Value, json};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -53,6 +54,16 @@ impl Case for Layer<'_> {
             Kind::CrossEntropy => self.cross_entropy(ops, fill),
             Kind::AdamW => self.adamw(ops, fill),
         }
+    }
+
+    fn question(&self) -> Option<Value> {
+        let vit = &self.model.vit;
+        (self.kind == Kind::Attention).then(|| {
+            json!({
+                "row": "attention", "batch": self.model.batch, "side": vit.grid()[0], "heads": vit.heads, "width": vit.width,
+                "backward": self.backward,
+            })
+        })
     }
 }
 

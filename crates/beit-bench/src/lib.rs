@@ -5,6 +5,7 @@ mod alone;
 mod bench;
 mod case;
 mod compare;
+mod convolutions;
 mod data;
 mod layers;
 mod measure;
@@ -35,6 +36,10 @@ pub struct BenchSettings {
     /// Kinds of rows; all but segmentation where not given
     #[cfg_attr(feature = "clap", arg(long, value_enum, value_delimiter = ','))]
     pub only: Vec<Kind>,
+    /// Only rows whose names contain this, as a run without it prints them; the square product is left out too then, and no shares of it
+    /// are given
+    #[cfg_attr(feature = "clap", arg(long, value_name = "TEXT"))]
+    pub matching: Option<String>,
     /// Images of a batch; where not given, 128 on CUDA (64 for large), 8 on the CPU, else 2; 1 for segmentation
     #[cfg_attr(feature = "clap", arg(long))]
     pub batch_size: Option<usize>,
@@ -84,6 +89,8 @@ pub enum What {
 pub enum Kind {
     /// Matrix products: square, and those of the model, forward and backward.
     Products,
+    /// The convolutions of the model's tokenizer, forward.
+    Convolutions,
     /// Every other operation of a block, the loss and the optimiser.
     Layers,
     /// Inference, fine-tuning and pre-training, in images per second.
@@ -111,6 +118,8 @@ pub struct Row {
     pub taken_bytes: Option<u64>,
     /// Of one call of the peer.
     pub peer_seconds: Option<f64>,
+    /// Whether it is the product that others are compared with.
+    pub square: bool,
     /// Whether memory is to be compared too: by a process that does this row [alone](BenchSettings::alone).
     pub alone: bool,
     /// The most bytes that such a process held. Who starts one fills this in.
@@ -163,7 +172,7 @@ impl BenchSettings {
         Ok(DeviceSettings { device: "cpu".into(), ..asked.clone() })
     }
 
-    /// Measures every case. The first row is a square product: what the others are compared with.
+    /// Measures every case. The first row is a square product, what the others are compared with, unless only some are wanted.
     ///
     /// # Errors
     ///
@@ -184,6 +193,11 @@ impl BenchSettings {
     /// The device, or a name that is of no [row that is measured alone](Row::alone).
     pub fn alone(&self, name: &str, device: &Device) -> anyhow::Result<Option<u64>> {
         device.run(Alone { settings: self, name })?
+    }
+
+    /// Whether a row of this name is wanted.
+    fn matches(&self, name: &str) -> bool {
+        self.matching.as_deref().is_none_or(|text| name.contains(text))
     }
 
     fn presets(&self) -> Vec<Size> {

@@ -19,7 +19,8 @@ pub(super) struct Model {
     pub(super) vocab: usize,
     pub(super) batch: usize,
     keep: Keep,
-    tokenizer: beit_tokenizer::Config,
+    /// Its tokenizer.
+    pub(super) tokenizer: beit_tokenizer::Config,
 }
 
 impl Model {
@@ -60,6 +61,11 @@ impl Model {
     fn classifier(&self) -> ClassifierConfig {
         let vit = Config { relative_positions: RelativePositions::PerLayer, ..self.vit.clone() };
         ClassifierConfig::on(vit, CLASSES, Pooling::Mean)
+    }
+
+    /// Height and width of the view of an image that the tokenizer gets.
+    pub(super) fn view(&self) -> [usize; 2] {
+        self.vit.grid().map(|side| side * self.tokenizer.downsampling())
     }
 
     fn images<O: Ops>(&self, ops: &O, fill: Fill<O>) -> O::Tensor {
@@ -169,8 +175,7 @@ impl Step<'_> {
     fn tokenizer<'a, O: Ops>(&'a self, ops: &'a O, fill: Fill<O>) -> Encode<'a, O> {
         let config = self.model.tokenizer;
         let encoder = Encoder::shapes(&config).map(&mut |shape| fill(ops, *shape));
-        let grid = self.model.vit.grid();
-        let [height, width] = grid.map(|side| side * config.downsampling());
+        let [height, width] = self.model.view();
         let pixels = fill(ops, Shape::from([self.model.batch, 3, height, width]));
         let masked = self.masks().into_iter().enumerate().filter(|(_, masked)| *masked);
         let positions = ops.upload_ids(&masked.map(|(i, _)| i as u32).collect::<Vec<_>>());

@@ -14,7 +14,26 @@ enum Part {
     Weights,
     /// `dx = dy W` and `dW`
     Backward,
+    /// `y` and its GELU
+    Gelu,
+    /// `dx = dy W` times the slope of the GELU that gave `x`, and `dW`
+    GeluBackward,
 }
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Weights => "dw",
+            Self::Backward => "dx + dw",
+            Self::Gelu => "forward, gelu",
+            Self::GeluBackward => "dx with gelu + dw",
+        }
+    }
+}
+
+/// The product that other rows are compared with.
+const SQUARE: &str = "square";
 
 /// A product of a certain size.
 pub(super) struct Product {
@@ -28,11 +47,11 @@ pub(super) struct Product {
 
 impl Product {
     pub(super) fn square(side: usize) -> Self {
-        Self { name: "square".into(), m: side, c: side, n: side, bias: false, part: Part::Forward }
+        Self { name: SQUARE.into(), m: side, c: side, n: side, bias: false, part: Part::Forward }
     }
 }
 
-/// The linear maps of a block and of the head, in the three parts each.
+/// The linear maps of a block and of the head, in three parts each, and the two that have a GELU between them.
 pub(super) fn of_model(model: &Model) -> Vec<Product> {
     let (m, c, hidden) = (model.rows(), model.vit.width, model.vit.hidden);
     let maps = [
@@ -51,18 +70,18 @@ pub(super) fn of_model(model: &Model) -> Vec<Product> {
         bias,
         part,
     };
-    maps.iter().flat_map(|&map| parts.map(|part| product(map, part))).collect()
+    let plain = maps.iter().flat_map(|&map| parts.map(|part| product(map, part)));
+    plain.chain([product(maps[2], Part::Gelu), product(maps[3], Part::GeluBackward)]).collect()
 }
 
 impl Case for Product {
     fn name(&self) -> String {
         let Self { name, m, c, n, part, .. } = self;
-        let part = match part {
-            Part::Forward => "forward",
-            Part::Weights => "dw",
-            Part::Backward => "dx + dw",
-        };
-        format!("{name} {part} {m}x{c}x{n}")
+        format!("{name} {} {m}x{c}x{n}", part.name())
+    }
+
+    fn is_square(&self) -> bool {
+        self.name == SQUARE
     }
 
     fn prepare<'a, O: Ops>(&'a self, ops: &'a O, fill: Fill<O>) -> Running<'a> {
@@ -72,18 +91,22 @@ impl Case for Product {
         let linear =
             || Linear { weight: fill(Shape::from([n, c])), bias: bias.then(|| fill(Shape::from([n]))) };
         let p = linear();
-        if part == Part::Forward {
-            return Box::new(move || drop(ops.linear(&x, &p)));
+        match part {
+            Part::Forward => return Box::new(move || drop(ops.linear(&x, &p))),
+            Part::Gelu => return Box::new(move || drop(ops.linear_gelu_forward(&x, &p))),
+            _ => (),
         }
         let (dy, mut dp) = (fill(Shape::from([m, n])), linear());
         Box::new(move || match part {
             Part::Weights => ops.linear_backward_params(&dy, &x, &mut dp),
+            Part::GeluBackward => drop(ops.linear_gelu_backward(&dy, [&x, &x], &p, &mut dp)),
             _ => drop(ops.linear_backward(&dy, &x, &p, &mut dp)),
         })
     }
 
     fn question(&self) -> Option<Value> {
-        let square = self.name == "square";
-        square.then(|| json!({ "row": "product", "side": self.m }))
+        let Self { m, c, n, bias, part, .. } = self;
+        let part = part.name();
+        Some(json!({ "row": "product", "m": m, "c": c, "n": n, "bias": bias, "part": part }))
     }
 }

@@ -9,18 +9,43 @@ use cubecl::prelude::*;
 #[cfg(feature = "wgpu")]
 use std::sync::OnceLock;
 
-/// NVIDIA GPU number `index`.
+/// Environment variable that names the [`Tile`](crate::Tile::named) of every matrix product on tensor cores that it suits, instead of the
+/// table's. For measurements: one program can be timed with each tile.
+#[cfg(feature = "cuda")]
+pub const TILE: &str = "BEIT_CUDA_TILE";
+
+/// NVIDIA GPU number `index`, with the tile that [`TILE`] names, where it is set.
 ///
 /// # Errors
 ///
-/// No driver, no such device, or a precision that it does not have.
+/// No driver, no such device, a precision that it does not have, or a tile that there is not.
 #[cfg(feature = "cuda")]
 pub fn cuda(index: usize, precision: Precision) -> Result<Gpu<cubecl::cuda::CudaRuntime>, OpenError> {
     use cubecl::cuda::{CudaDevice, CudaRuntime};
     let device = format!("cuda:{index}");
     let name = cuda_name(index).map_err(|reason| OpenError::Missing { device: device.clone(), reason })?;
     let client = CudaRuntime::client(&CudaDevice::new(index));
-    Ok(Gpu::new(client, precision)?.named(format!("{device} {name}")).numbered(index))
+    let gpu = Gpu::new(client, precision)?.named(format!("{device} {name}")).numbered(index);
+    Ok(match asked_tile(&device)? {
+        Some(tile) => gpu.with_tile(tile),
+        None => gpu,
+    })
+}
+
+/// What the environment variable [`TILE`] asks for.
+#[cfg(feature = "cuda")]
+fn asked_tile(device: &str) -> Result<Option<crate::Tile>, OpenError> {
+    let Some(name) = std::env::var_os(TILE) else { return Ok(None) };
+    let known = name.to_str().and_then(crate::Tile::named);
+    known.map(Some).ok_or_else(|| OpenError::Unsupported {
+        device: device.to_owned(),
+        reason: format!(
+            "{TILE}={}: expected portable-0 to portable-{}, or hopper-0 to hopper-{}",
+            name.display(),
+            crate::CANDIDATES.len() - 1,
+            crate::HOPPER.len() - 1,
+        ),
+    })
 }
 
 /// The default device of the machine's Vulkan, Metal or DirectX 12 driver; a software renderer too.

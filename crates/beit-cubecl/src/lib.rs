@@ -19,10 +19,10 @@ mod precision;
 mod tensor;
 pub mod testing;
 
-#[cfg(feature = "cuda")]
-pub use device::cuda;
 #[cfg(feature = "wgpu")]
 pub use device::wgpu;
+#[cfg(feature = "cuda")]
+pub use device::{TILE, cuda};
 pub use gpu::Gpu;
 pub use kernels::tile::{CANDIDATES, HOPPER, Hopper, Tile};
 pub use precision::{OpenError, Precision};

@@ -2,6 +2,7 @@
 // Unsafe calls: NVRTC, kernels that were compiled for the CPU, and `launch` of CubeCL, which is unsafe to implement.
 #![allow(unsafe_code)]
 
+pub mod attention;
 mod cache;
 mod check;
 mod device;

@@ -75,6 +75,8 @@ impl Nvrtc {
         // What cubecl-cuda passes, and the report of the assembler.
         let mut options = vec![format!("--gpu-architecture={architecture}"), "-lineinfo".into()];
         options.push("--ptxas-options=-v".into());
+        // The headers are read once for all kernels.
+        options.push("--pch".into());
         options.extend(self.includes.iter().cloned());
         let options: Vec<_> = options.into_iter().filter_map(|o| CString::new(o).ok()).collect();
         let pointers: Vec<_> = options.iter().map(|o| o.as_ptr()).collect();

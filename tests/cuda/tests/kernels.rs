@@ -6,6 +6,7 @@ use beit_cubecl::{Gpu, HOPPER, Precision};
 use beit_heads::Pooling;
 use beit_vit::Preset;
 use cubecl::Runtime;
+use cuda_check::attention::attention;
 use cuda_check::models::{Model, fine_tuning_step, paper, pretraining_step, relatives, tokenizer_step};
 use cuda_check::segmentation::segmentation_step;
 use cuda_check::{Allowed, Compiled, Record, Sm, records, table, violations, write_csv};
@@ -79,6 +80,11 @@ fn everything(sm: Sm, precision: Precision) {
     }
     for (side, channels, classes) in [(32, 768, 150), (33, 1024, 21)] {
         segmentation_step(&gpu, side, channels, classes).expect("a segmentation head is trained");
+    }
+    if precision == Precision::Bf16 {
+        for (d, window) in [(48, [14, 14]), (96, [14, 14]), (128, [14, 14]), (128, [24, 24])] {
+            attention(&gpu, window, d).unwrap_or_else(|e| panic!("heads of {d} on {window:?}: {e}"));
+        }
     }
     for model in relatives() {
         pretraining_step(&gpu, &model, &dalle).unwrap_or_else(|e| panic!("{}: {e}", model.name));

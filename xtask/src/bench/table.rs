@@ -9,28 +9,31 @@ use serde_json::json;
 pub(super) struct Table {
     output: Output,
     device: Device,
+    /// Whether the heading was printed.
+    begun: bool,
     /// The best rate of a square product, in operations per second.
     peak: Option<f64>,
 }
 
 impl Table {
     pub(super) fn new(output: Output, device: &Device) -> Self {
-        Self { output, device: device.clone(), peak: None }
+        Self { output, device: device.clone(), begun: false, peak: None }
     }
 
-    /// Prints a row. The first is a square product: what the others are compared with.
+    /// Prints a row. The others are compared with the square product, which comes first where it comes at all.
     pub(super) fn row(&mut self, row: Row) -> anyhow::Result<()> {
-        if self.peak.is_none() {
-            if !self.output.json {
-                self.output.answer(&(), &heading())?;
-            }
+        if !self.begun && !self.output.json {
+            self.output.answer(&(), &heading())?;
+        }
+        self.begun = true;
+        if row.square {
             self.peak = Some(row.rate());
         }
         self.output.answer(&self.value(&row), &self.line(&row))
     }
 
     pub(super) fn end(&self) -> anyhow::Result<()> {
-        // Where a peer only prepared, nothing was measured.
+        // Where a peer only prepared, nothing was measured, and where few rows were wanted, no square product.
         let Some(peak) = self.peak.filter(|_| !self.output.json) else { return Ok(()) };
         let (name, precision) = (self.device.name(), self.device.precision());
         let peak = peak / 1e12;
@@ -39,7 +42,7 @@ impl Table {
     }
 
     fn share(&self, row: &Row) -> Option<f64> {
-        (row.flops > 0).then(|| row.rate() / self.peak.unwrap_or(f64::INFINITY))
+        self.peak.filter(|_| row.flops > 0).map(|peak| row.rate() / peak)
     }
 
     fn value(&self, row: &Row) -> serde_json::Value {

@@ -82,11 +82,22 @@ const fn on_hopper(n: usize, hopper: Hopper) -> Tile {
 /// The largest candidate that is taken without a measurement: two blocks of it fit a multiprocessor.
 const DEFAULT: usize = 1;
 
-/// Shapes for which a candidate was measured to be best: `([least rows, columns, summed over], candidate)`. Empty: no measurement
-/// of `examples/candidates.rs` has been entered.
+/// Shapes for which a candidate was measured to be best: `([least rows, columns, summed over], candidate)`. Empty: none has been
+/// measured (`bench gpu --only products` with `BEIT_CUDA_TILE`).
 const MEASURED: [([usize; 3], usize); 0] = [];
 
 impl Tile {
+    /// The tile of this name: `portable-1` is the second of [`CANDIDATES`], `hopper-4` the fifth of [`HOPPER`].
+    pub fn named(name: &str) -> Option<Self> {
+        let (list, number) = name.split_once('-')?;
+        let tiles: &[Self] = match list {
+            "portable" => &CANDIDATES,
+            "hopper" => &HOPPER,
+            _ => return None,
+        };
+        tiles.get(number.parse::<usize>().ok()?).copied()
+    }
+
     /// The tile for a product `[m, n]` over `k`, on a device with so many multiprocessors.
     pub(crate) fn pick([m, n, k]: [usize; 3], multiprocessors: usize, tensor_cores: bool) -> Self {
         if !tensor_cores {
@@ -175,6 +186,17 @@ mod tests {
             assert!(tile.m % (FRAGMENT * tile.warps[0]) == 0 && tile.n % (FRAGMENT * tile.warps[1]) == 0);
             assert!(tile.k % FRAGMENT == 0);
         }
+    }
+
+    #[test]
+    fn names() {
+        assert_eq!(Tile::named("portable-1"), Some(CANDIDATES[1]));
+        assert_eq!(Tile::named("hopper-4"), Some(HOPPER[4]));
+        assert!(
+            ["", "hopper", "hopper-5", "hopper--1", "portable-x", "volta-0"]
+                .iter()
+                .all(|name| Tile::named(name).is_none())
+        );
     }
 
     #[test]

@@ -144,6 +144,7 @@ impl Communicator {
     }
 
     /// Whether a sum that failed may still write to its parts, since it could not be aborted.
+    #[cfg(feature = "nccl")]
     pub(super) const fn runs_on(&self) -> bool {
         self.runs_on
     }

@@ -23,8 +23,9 @@
 //! - The backward pass computes the softmax again from the log-sum-exp, so nothing of size `T x T` is saved.
 //! - Each result has one writer and a fixed order of additions, so every run gives the same bits.
 //!
-//! Heads of 64 elements in bf16 on CUDA devices take the kernels of `native.rs` instead, which are CUDA C++ and several times
-//! as fast. The kernels here serve all other devices, types and heads: 128 elements at most with 32 KiB of shared memory.
+//! In bf16 on CUDA devices, heads of up to 128 elements that are multiples of 8 take the kernels of `native.rs` instead, which are CUDA
+//! C++ and several times as fast. The kernels here serve all other devices, types and heads: 128 elements at most with 32 KiB of shared
+//! memory.
 
 mod backward;
 mod bias;

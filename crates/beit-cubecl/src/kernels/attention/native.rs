@@ -1,11 +1,11 @@
-//! Launching the attention of `cuda/attention_*.cu`: heads of 64 elements in bf16 on the `mma` instructions of a warp's tensor
-//! cores. Scores are in registers and nowhere else. The tilings are drawn in those files.
+//! Launching the attention of `cuda/attention_*.cu`: heads of up to 128 elements, multiples of 8, in bf16 on the `mma` instructions of
+//! a warp's tensor cores. Scores are in registers and nowhere else. The tilings are drawn in those files.
 //!
 //! ```text
-//! forward                    7 warps, all keys and values of a head in shared memory      up to 208 tokens
+//! forward                    7 warps, all keys and values of a head in shared memory      up to 208 tokens, as long as it fits
 //!                            4 warps, 64 keys and values at a time                        beyond
-//! backward, resident         8 warps, all of a head in shared memory, images in turn      as long as it fits
-//! backward, staged           4 warps, 64 tokens at a time, one kernel for each gradient   beyond
+//! backward, resident         8 warps, all of a head in shared memory, images in turn      heads of 64, as long as it fits
+//! backward, staged           4 warps, 64 tokens at a time, one kernel for each gradient   all others
 //! ```
 
 use super::call::Call;
@@ -15,23 +15,38 @@ use crate::tensor::{Dtype, Tensor};
 use beit_ops::{QkvBias, QkvBiasGrad};
 use cubecl::prelude::*;
 
-macro_rules! source {
-    ($($file:literal),+) => {
-        Source::new(&[
-            include_str!("../cuda/mma.cuh"),
-            include_str!("../cuda/attention.cuh"),
-            $(include_str!(concat!("../cuda/", $file))),+
-        ])
+/// A function of CUDA C++ and its files.
+#[derive(Clone, Copy)]
+struct Function {
+    name: &'static str,
+    source: Source,
+}
+
+macro_rules! function {
+    ($name:literal: $($file:literal),+) => {
+        Function {
+            name: $name,
+            source: Source::new(&[
+                include_str!("../cuda/mma.cuh"),
+                include_str!("../cuda/attention.cuh"),
+                $(include_str!(concat!("../cuda/", $file))),+
+            ]),
+        }
     };
 }
-const FORWARD: Source = source!("attention_forward.cu");
-const RESIDENT: Source = source!("attention_backward.cuh", "attention_table.cuh", "attention_resident.cu");
-const STAGED: Source = source!("attention_backward.cuh", "attention_staged.cu");
+const FORWARD: Function = function!("attention_forward": "attention_forward.cu");
+const RESIDENT: Function =
+    function!("attention_backward": "attention_backward.cuh", "attention_table.cuh", "attention_resident.cu");
+const FOLD_PARTIALS: Function = function!("attention_fold_partials": "attention_fold_partials.cu");
+const QUERIES: Function = function!("attention_backward_queries": "attention_backward.cuh", "attention_staged.cuh", "attention_queries.cu");
+const KEYS: Function = function!("attention_backward_keys": "attention_backward.cuh", "attention_staged.cuh", "attention_keys.cu");
+const SCORES: Function = function!("attention_backward_scores": "attention_backward.cuh", "attention_staged.cuh", "attention_scores.cu");
+const FOLD_SCORES: Function = function!("attention_fold_scores": "attention_fold_scores.cu");
 
-/// Elements of a head.
-const HEAD: usize = 64;
-/// Bytes of 16 rows of queries, keys or values of a head: a tile.
-const TILE: usize = 16 * 2 * HEAD;
+/// Elements of the heads that the backward pass with all of a head in shared memory is written for.
+const RESIDENT_HEAD: usize = 64;
+/// The most elements of a head: with more, the sums of its gradients do not fit the registers.
+const MOST_ELEMENTS: usize = 128;
 /// Threads of a block that adds up the gradient of a table.
 const FOLD_THREADS: usize = 256;
 /// Distances between columns of patches that a warp has a lane for. Three lanes are left for the rows of [CLS].
@@ -57,12 +72,21 @@ struct Division {
 const MOST_RESIDENT: usize = 13;
 
 impl Division {
-    fn new(tiles: usize) -> Self {
-        if tiles <= MOST_RESIDENT {
-            Self { warps: 7, row_tiles: 1, softmax_tiles: 7, stage: tiles, passes: 2, blocks: 2 }
-        } else {
-            Self { warps: 4, row_tiles: 2, softmax_tiles: 4, stage: 4, passes: 1, blocks: 1 }
-        }
+    /// With all `tiles` tiles of keys of heads of `d` elements in shared memory. Larger heads leave fewer registers for scores. Only
+    /// those of heads of 64 were measured; the others are what the assembler makes of the registers without spilling them.
+    fn resident(tiles: usize, d: usize) -> Self {
+        let (softmax_tiles, blocks) = match d {
+            ..=64 => (7, 2),
+            65..=96 => (3, 2),
+            _ => (4, 1),
+        };
+        Self { warps: 7, row_tiles: 1, softmax_tiles, stage: tiles, passes: 2, blocks }
+    }
+
+    /// With four tiles of keys at a time.
+    fn in_stages(d: usize) -> Self {
+        let row_tiles = if d > 64 { 1 } else { 2 };
+        Self { warps: 4, row_tiles, softmax_tiles: 4, stage: 4, passes: 1, blocks: 1 }
     }
 }
 
@@ -71,7 +95,14 @@ impl Call {
     pub(super) fn has_native<R: Runtime>(&self, gpu: &Gpu<R>) -> bool {
         let [height, width] = self.variant.window;
         let fits_table = !self.variant.biased() || height * width + 1 == self.tokens;
-        gpu.has_mma() && self.variant.d == HEAD && fits_table
+        let whole_chunks = self.variant.d.is_multiple_of(8) && self.variant.d <= MOST_ELEMENTS;
+        gpu.has_mma() && whole_chunks && fits_table
+    }
+
+    /// Bytes of 16 rows of queries, keys or values of a head in shared memory: `ROW` of `cuda/attention.cuh`.
+    fn tile_bytes(&self) -> usize {
+        let padded = self.variant.d.next_multiple_of(32);
+        16 * (2 * padded + if padded.is_multiple_of(64) { 0 } else { 16 })
     }
 
     fn tiles(&self) -> usize {
@@ -83,7 +114,7 @@ impl Call {
         let [height, width] = self.variant.window;
         let [table, shared] = self.variant.tables.map(usize::from);
         let common = [
-            ("HEAD_DIM", HEAD),
+            ("HEAD_DIM", self.variant.d),
             ("TOKENS", self.tokens),
             ("WINDOW_H", height),
             ("WINDOW_W", width),
@@ -109,6 +140,25 @@ impl Call {
         if self.variant.biased() { 4 * 16 * tiles } else { 0 }
     }
 
+    /// Of the forward pass on a device with so many bytes of shared memory a block.
+    fn division(&self, shared_memory: usize) -> Division {
+        let resident = Division::resident(self.tiles(), self.variant.d);
+        if self.tiles() <= MOST_RESIDENT && self.forward_bytes(&resident) <= shared_memory {
+            resident
+        } else {
+            Division::in_stages(self.variant.d)
+        }
+    }
+
+    /// Bytes of shared memory of a block of the forward pass.
+    fn forward_bytes(&self, division: &Division) -> usize {
+        // Two buffers of keys and of values where they come in stages.
+        let buffers = if self.tiles() > division.stage { 2 } else { 1 };
+        2 * buffers * division.stage * self.tile_bytes()
+            + self.offsets_bytes(self.tiles())
+            + self.bias_bytes()
+    }
+
     pub(super) fn forward_native<R: Runtime>(
         &self,
         gpu: &Gpu<R>,
@@ -117,7 +167,7 @@ impl Call {
         [context, lse]: [&Tensor; 2],
     ) {
         let tiles = self.tiles();
-        let division = Division::new(tiles);
+        let division = self.division(gpu.shared_memory());
         let defines = self.defines(&[
             ("WARPS", division.warps),
             ("ROW_TILES", division.row_tiles),
@@ -126,11 +176,9 @@ impl Call {
             ("PASSES", division.passes),
             ("MIN_BLOCKS", division.blocks),
         ]);
-        // Two buffers of keys and of values where they come in stages.
-        let buffers = if tiles > division.stage { 2 } else { 1 };
-        let shared = 2 * buffers * division.stage * TILE + self.offsets_bytes(tiles) + self.bias_bytes();
+        let shared = self.forward_bytes(&division);
         let threads = 32 * division.warps as u32;
-        let kernel = Native { name: "attention_forward", source: FORWARD, defines, threads, shared };
+        let kernel = Native { name: FORWARD.name, source: FORWARD.source, defines, threads, shared };
         let blocks = tiles.div_ceil(division.passes * division.warps * division.row_tiles);
         let count = CubeCount::Static(blocks as u32, self.heads as u32, self.batch as u32);
         let buffers =
@@ -150,7 +198,7 @@ impl Call {
         let tables = [d_bias.table.as_deref_mut(), d_bias.shared.as_deref_mut()];
         let tables = tables.map(|table| table.map(|table| gpu.own(table)));
         let backward = Backward { gpu, call: self, given, bias, d_qkv, tables };
-        let fits = self.resident_bytes() <= gpu.shared_memory();
+        let fits = self.variant.d == RESIDENT_HEAD && self.resident_bytes() <= gpu.shared_memory();
         if fits && 2 * self.variant.window[1] - 1 <= COLUMN_LANES {
             backward.resident()
         } else {
@@ -162,13 +210,16 @@ impl Call {
     /// and delta.
     fn resident_bytes(&self) -> usize {
         let (tiles, rows) = (self.tiles(), 16 * self.tiles());
-        4 * tiles * TILE + rows * (2 * rows + 16) + 8 * rows + self.offsets_bytes(tiles) + self.bias_bytes()
+        4 * tiles * self.tile_bytes()
+            + rows * (2 * rows + 16)
+            + 8 * rows
+            + self.offsets_bytes(tiles)
+            + self.bias_bytes()
     }
 }
 
-/// Kernels of one source, and what they are compiled for and launched with.
+/// What kernels that share their tiling are compiled for and launched with.
 struct Family<'a> {
-    source: Source,
     own: &'a [(&'static str, usize)],
     warps: usize,
     /// Bytes of shared memory.
@@ -194,8 +245,8 @@ impl<R: Runtime> Backward<'_, R> {
         table + 2 * shared
     }
 
-    fn kernel(&self, family: &Family<'_>, name: &'static str) -> Native {
-        let &Family { source, own, warps, shared } = family;
+    fn kernel(&self, family: &Family<'_>, Function { name, source }: Function) -> Native {
+        let &Family { own, warps, shared } = family;
         Native { name, source, defines: self.call.defines(own), threads: 32 * warps as u32, shared }
     }
 
@@ -206,7 +257,7 @@ impl<R: Runtime> Backward<'_, R> {
         let groups = (self.gpu.multiprocessors() / heads).clamp(1, batch);
         let own = [("WARPS", WARPS), ("ROW_TILES", 1), ("KEYS_IN_REGISTERS", 1), ("MIN_BLOCKS", 1)];
         let shared = self.call.resident_bytes();
-        let family = Family { source: RESIDENT, own: &own, warps: WARPS, shared };
+        let family = Family { own: &own, warps: WARPS, shared };
         let rows = if variant.biased() { variant.bias_rows() } else { 1 };
         let partials = self.gpu.empty([groups, heads, rows], Dtype::F32);
         let [d_context, qkv, context, lse] = self.given;
@@ -214,10 +265,10 @@ impl<R: Runtime> Backward<'_, R> {
         let rest = [self.bias.table, self.bias.shared, Some(self.d_qkv), Some(&partials)];
         let numbers = self.call.numbers(groups, self.gradients());
         let count = CubeCount::Static(groups as u32, heads as u32, 1);
-        let kernel = self.kernel(&family, "attention_backward");
+        let kernel = self.kernel(&family, RESIDENT);
         kernel.launch(self.gpu, count, &[&first[..], &rest].concat(), &numbers);
         let blocks = (rows * heads).div_ceil(FOLD_THREADS);
-        self.fold(&family, "attention_fold_partials", &partials, numbers, blocks);
+        self.fold(&family, FOLD_PARTIALS, &partials, numbers, blocks);
     }
 
     /// A block has four tiles of tokens in shared memory at a time.
@@ -226,14 +277,16 @@ impl<R: Runtime> Backward<'_, R> {
         const STAGE: usize = 4;
         let Call { batch, heads, tokens, .. } = *self.call;
         let tiles = self.call.tiles();
-        let own = [("WARPS", WARPS), ("MIN_BLOCKS", 3)];
+        // Larger heads need more registers than three blocks have.
+        let least = if self.call.variant.d > 64 { 2 } else { 3 };
+        let own = [("WARPS", WARPS), ("MIN_BLOCKS", least)];
         // Two operands; then log-sum-exp, delta and an offset for each row.
-        let shared = 2 * STAGE * TILE + (8 + 4) * 16 * STAGE + self.call.bias_bytes();
-        let family = Family { source: STAGED, own: &own, warps: WARPS, shared };
+        let shared = 2 * STAGE * self.call.tile_bytes() + (8 + 4) * 16 * STAGE + self.call.bias_bytes();
+        let family = Family { own: &own, warps: WARPS, shared };
         let numbers = self.call.numbers(1, self.gradients());
-        let launch = |name, count: [usize; 3], buffers: &[Option<&Tensor>]| {
+        let launch = |function, count: [usize; 3], buffers: &[Option<&Tensor>]| {
             let [x, y, z] = count.map(|extent| extent as u32);
-            let kernel = self.kernel(&family, name);
+            let kernel = self.kernel(&family, function);
             kernel.launch(self.gpu, CubeCount::Static(x, y, z), buffers, &numbers);
         };
         let [d_context, qkv, context, lse] = self.given.map(Some);
@@ -243,27 +296,27 @@ impl<R: Runtime> Backward<'_, R> {
         let (d_qkv, delta) = (Some(self.d_qkv), Some(&delta));
         let blocks = [tiles.div_ceil(WARPS), heads, batch];
         let buffers = [qkv, d_context, context, lse, q, v, table, shared_table, d_qkv, delta];
-        launch("attention_backward_queries", blocks, &buffers);
+        launch(QUERIES, blocks, &buffers);
         let buffers = [qkv, d_context, lse, delta, q, table, shared_table, d_qkv];
-        launch("attention_backward_keys", blocks, &buffers);
+        launch(KEYS, blocks, &buffers);
         if self.gradients() == 0 {
             return;
         }
         let d_scores = self.gpu.empty([heads, tokens, tokens], Dtype::F32);
         let blocks = [tiles.div_ceil(WARPS), tiles.div_ceil(STAGE), heads];
         let buffers = [qkv, d_context, lse, delta, q, table, shared_table, Some(&d_scores)];
-        launch("attention_backward_scores", blocks, &buffers);
+        launch(SCORES, blocks, &buffers);
         let blocks = (self.call.variant.bias_rows() * heads).div_ceil(FOLD_THREADS / 32);
-        self.fold(&family, "attention_fold_scores", &d_scores, numbers, blocks);
+        self.fold(&family, FOLD_SCORES, &d_scores, numbers, blocks);
     }
 
     /// Adds `sums` to the gradients of the tables.
-    fn fold(&self, family: &Family<'_>, name: &'static str, sums: &Tensor, numbers: [u32; 5], blocks: usize) {
+    fn fold(&self, family: &Family<'_>, function: Function, sums: &Tensor, numbers: [u32; 5], blocks: usize) {
         if self.gradients() == 0 {
             return;
         }
         let [table, shared] = self.tables;
-        let kernel = Native { threads: FOLD_THREADS as u32, shared: 16, ..self.kernel(family, name) };
+        let kernel = Native { threads: FOLD_THREADS as u32, shared: 16, ..self.kernel(family, function) };
         let count = CubeCount::Static(blocks as u32, 1, 1);
         kernel.launch(self.gpu, count, &[Some(sums), table, shared], &numbers);
     }

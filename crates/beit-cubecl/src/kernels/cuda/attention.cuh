@@ -1,7 +1,7 @@
 // What the kernels of the attention share: loading rows of a head, the relative position bias, fragments.
 //
 // Compiled for:
-//   HEAD_DIM             elements of a head
+//   HEAD_DIM             elements of a head: a multiple of 8, at most 128
 //   TOKENS               tokens of an image, [CLS] first
 //   WINDOW_H, WINDOW_W   lines and columns of the patch grid
 //   TABLES               bit 0: there is a relative position table of the layer; bit 1: there is one of all layers
@@ -13,7 +13,14 @@
 //   row 1            l4      l5    l6    l7      l4            in rows l / 4 and l / 4 + 8
 //    ...
 //   row 8            l0      l1    l2    l3      l0
-static_assert(HEAD_DIM == 64, "fragments are laid out for 64 elements");
+static_assert(HEAD_DIM % 8 == 0 && HEAD_DIM <= 128, "rows of a head are whole chunks of 16 bytes, and few enough for registers");
+
+// Elements of a head in registers and in shared memory. Behind its own are zeros, which add nothing to a product.
+constexpr int HEAD_PADDED = (HEAD_DIM + 31) / 32 * 32;
+// Products of 16 elements that make one over a head.
+constexpr int STEPS = HEAD_PADDED / 16;
+// Chunks of 16 bytes of a row of a head, and tiles of 8 columns of the sums of a product that has such rows.
+constexpr int ROW_CHUNKS = HEAD_PADDED / 8;
 
 struct Params {
     u32 batch;
@@ -33,9 +40,11 @@ constexpr float LARGE = 1e30f;
 // Tiles of 16 tokens.
 constexpr int TILES = (TOKENS + 15) / 16;
 constexpr int PADDED = 16 * TILES;
-// Bytes of a row of a head in shared memory. Its eight chunks of 16 bytes are permuted by the number of the row (chunk c is at
-// c ^ row % 8), so that equal chunks of eight rows lie in different banks.
-constexpr int ROW = 2 * HEAD_DIM;
+// Equal chunks of eight rows lie in different banks of shared memory. Where a row is a multiple of all banks, its chunks are
+// permuted by the number of the row (chunk c is at c ^ row % 8). Other rows are an odd number of chunks long.
+constexpr bool PERMUTED = HEAD_PADDED % 64 == 0;
+// Bytes of a row of a head in shared memory.
+constexpr int ROW = 2 * HEAD_PADDED + (PERMUTED ? 0 : 16);
 
 // The bias of a head in shared memory. The score of `q` and `k` has its bias at `query_offset(q) + key_offset(k)`, for pairs
 // with [CLS] too:
@@ -101,22 +110,24 @@ __device__ __forceinline__ void exchange(u32 (&x)[4]) {
     }
 }
 
-// 16 rows of 64 elements from device memory, as the left operands of four products. `change(pairs, half, token, column)` gets
-// 8 elements at a time and may change them.
+// 16 rows of a head from device memory, as the left operands of its products. `change(pairs, half, token, column)` gets 8 elements
+// of a token at a time and may change them.
 template <class Change>
-__device__ __forceinline__ void load_rows(u32 (&rows)[4][4], const __nv_bfloat16 *x, size_t stride, int first, Change change) {
+__device__ __forceinline__ void load_rows(u32 (&rows)[STEPS][4], const __nv_bfloat16 *x, size_t stride, int first, Change change) {
     const int lane = threadIdx.x % 32;
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         const int token = first + lane / 4 + 8 * half;
 #pragma unroll
-        for (int part = 0; part < 2; part++) {
+        for (int part = 0; part < HEAD_PADDED / 32; part++) {
             const int column = 32 * part + lane % 4 * 8;
+            const bool inside = token < TOKENS && column < HEAD_DIM;
             uint4 loaded = {0, 0, 0, 0};
-            if (token < TOKENS)
+            if (inside)
                 loaded = *(const uint4 *)(x + token * stride + column);
             u32 pairs[4] = {loaded.x, loaded.y, loaded.z, loaded.w};
-            change(pairs, half, token, column);
+            if (inside)
+                change(pairs, half, token, column);
             exchange(pairs);
 #pragma unroll
             for (int i = 0; i < 4; i++)
@@ -141,57 +152,66 @@ __device__ __forceinline__ void add_and_scale(u32 (&pairs)[4], const float *bias
 struct AddAndScale {
     const float *bias;
     float scale;
-    __device__ __forceinline__ void operator()(u32 (&pairs)[4], int, int token, int column) const {
-        if (token < TOKENS)
-            add_and_scale(pairs, bias + column, scale);
+    __device__ __forceinline__ void operator()(u32 (&pairs)[4], int, int, int column) const {
+        add_and_scale(pairs, bias + column, scale);
     }
 };
 
 // Stores 16 rows of results, each element `values · factors[half] + bias`.
 template <bool BIASED>
-__device__ __forceinline__ void store_rows(__nv_bfloat16 *x, size_t stride, int first, const float (&values)[8][4],
+__device__ __forceinline__ void store_rows(__nv_bfloat16 *x, size_t stride, int first, const float (&values)[ROW_CHUNKS][4],
                                            const float (&factors)[2], const float *bias) {
     const int lane = threadIdx.x % 32;
 #pragma unroll
-    for (int part = 0; part < 2; part++) {
+    for (int part = 0; part < HEAD_PADDED / 32; part++) {
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            const int token = first + lane / 4 + 8 * half;
+            const int token = first + lane / 4 + 8 * half, column = 32 * part + lane % 4 * 8;
             u32 pairs[4];
 #pragma unroll
             for (int i = 0; i < 4; i++) {
                 const int tile = 4 * part + i;
                 float2 b = {0, 0};
-                if (BIASED)
+                if (BIASED && 8 * tile < HEAD_DIM)
                     b = *(const float2 *)(bias + 8 * tile + lane % 4 * 2);
                 pairs[i] = pack(values[tile][2 * half] * factors[half] + b.x, values[tile][2 * half + 1] * factors[half] + b.y);
             }
             exchange(pairs);
-            if (token < TOKENS) {
+            if (token < TOKENS && column < HEAD_DIM) {
                 const uint4 stored = {pairs[0], pairs[1], pairs[2], pairs[3]};
-                *(uint4 *)(x + token * stride + 32 * part + lane % 4 * 8) = stored;
+                *(uint4 *)(x + token * stride + column) = stored;
             }
         }
     }
 }
 
-// The offset of chunk `chunk` of row `row` in shared memory.
-__device__ __forceinline__ u32 chunk_offset(int row, int chunk) {
-    return row * ROW + ((chunk ^ (row & 7)) << 4);
+// The offset of chunk `chunk` in row `row` of a head in shared memory.
+__device__ __forceinline__ u32 chunk_in_row(int row, int chunk) {
+    return (PERMUTED ? chunk ^ (row & 7) : chunk) << 4;
 }
 
-// Begins to copy `ROWS` rows of a head from token `first` on; zeros beyond the last token.
+// The offset of chunk `chunk` of row `row` in shared memory.
+__device__ __forceinline__ u32 chunk_offset(int row, int chunk) {
+    return row * ROW + chunk_in_row(row, chunk);
+}
+
+// Begins to copy `ROWS` rows of a head from token `first` on; zeros beyond the last token, and behind the elements of a head.
 template <int ROWS, int THREADS>
 __device__ __forceinline__ void copy_rows(u32 to, const __nv_bfloat16 *x, size_t stride, int first) {
 #pragma unroll
-    for (int i = 0; i < (ROWS * 8 + THREADS - 1) / THREADS; i++) {
+    for (int i = 0; i < (ROWS * ROW_CHUNKS + THREADS - 1) / THREADS; i++) {
         const int e = threadIdx.x + i * THREADS;
-        if (ROWS * 8 % THREADS == 0 || e < ROWS * 8) {
-            const int row = e / 8, token = first + row;
-            const bool valid = token < TOKENS;
-            copy_async(to + chunk_offset(row, e % 8), x + (valid ? token : 0) * stride + e % 8 * 8, valid);
+        if (ROWS * ROW_CHUNKS % THREADS == 0 || e < ROWS * ROW_CHUNKS) {
+            const int row = e / ROW_CHUNKS, chunk = e % ROW_CHUNKS, token = first + row;
+            const bool valid = token < TOKENS && chunk * 8 < HEAD_DIM;
+            copy_async(to + chunk_offset(row, chunk), x + (valid ? token * stride + chunk * 8 : 0), valid);
         }
     }
+}
+
+// The offset in a row of the chunk that comes `2 step` chunks after the first or second, whose offset is `chunk`.
+__device__ __forceinline__ u32 chunk_after(u32 chunk, int step) {
+    return PERMUTED ? chunk ^ step << 5 : chunk + (step << 5);
 }
 
 // Where a lane reads a tile whose 16 rows are the columns of the right operand: products over the elements of a head, such as
@@ -201,11 +221,11 @@ struct ColumnFragments {
     __device__ __forceinline__ ColumnFragments() {
         const int lane = threadIdx.x % 32;
         row = (lane % 8 + lane / 16 * 8) * ROW;
-        chunk = (lane / 8 % 2 ^ lane % 8) << 4;
+        chunk = chunk_in_row(lane % 8, lane / 8 % 2);
     }
     // For the elements from `16 step` on.
     __device__ __forceinline__ u32 at(int step) const {
-        return row + (chunk ^ step << 5);
+        return row + chunk_after(chunk, step);
     }
 };
 
@@ -216,11 +236,11 @@ struct RowFragments {
     __device__ __forceinline__ RowFragments() {
         const int lane = threadIdx.x % 32;
         row = (lane % 8 + lane / 8 % 2 * 8) * ROW;
-        chunk = (lane / 16 ^ lane % 8) << 4;
+        chunk = chunk_in_row(lane % 8, lane / 16);
     }
     // For the columns from `16 step` on.
     __device__ __forceinline__ u32 at(int step) const {
-        return row + (chunk ^ step << 5);
+        return row + chunk_after(chunk, step);
     }
 };
 

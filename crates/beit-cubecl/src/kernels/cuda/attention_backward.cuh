@@ -63,7 +63,7 @@ __device__ __forceinline__ void probabilities(float (&p)[M][2][4], Keys keys, co
                 p[m][n][i] = TABLES ? bias_at(bias, (i % 2 ? from.y : from.x) + to[m][i / 2]) : 0.f;
     }
 #pragma unroll
-    for (int step = 0; step < 4; step++) {
+    for (int step = 0; step < STEPS; step++) {
         u32 q[4];
         load_matrices(q, tile.q + columns.at(step));
 #pragma unroll
@@ -86,7 +86,7 @@ __device__ __forceinline__ void probabilities(float (&p)[M][2][4], Keys keys, co
 
 // `dSᵀ = P · (V dOᵀ - delta)`
 template <int M>
-__device__ __forceinline__ void score_gradients(float (&d)[M][2][4], const float (&p)[M][2][4], const u32 (&v)[M][4][4],
+__device__ __forceinline__ void score_gradients(float (&d)[M][2][4], const float (&p)[M][2][4], const u32 (&v)[M][STEPS][4],
                                                 const QueryTile &tile, const ColumnFragments &columns) {
     const int lane = threadIdx.x % 32;
 #pragma unroll
@@ -100,7 +100,7 @@ __device__ __forceinline__ void score_gradients(float (&d)[M][2][4], const float
                 d[m][n][i] = i % 2 ? second : first;
     }
 #pragma unroll
-    for (int step = 0; step < 4; step++) {
+    for (int step = 0; step < STEPS; step++) {
         u32 x[4];
         load_matrices(x, tile.d_context + columns.at(step));
 #pragma unroll
@@ -114,11 +114,11 @@ __device__ __forceinline__ void score_gradients(float (&d)[M][2][4], const float
         d[i / 8][i / 4 % 2][i % 4] *= p[i / 8][i / 4 % 2][i % 4];
 }
 
-// `sums [16, 64] += a [16, 16] · x [16, 64]`, for `M` tiles.
+// `sums [16, D] += a [16, 16] · x [16, D]`, for `M` tiles.
 template <int M>
-__device__ __forceinline__ void add_product(float (&sums)[M][8][4], const u32 (&a)[M][4], u32 x, const RowFragments &rows) {
+__device__ __forceinline__ void add_product(float (&sums)[M][ROW_CHUNKS][4], const u32 (&a)[M][4], u32 x, const RowFragments &rows) {
 #pragma unroll
-    for (int step = 0; step < 4; step++) {
+    for (int step = 0; step < STEPS; step++) {
         u32 b[4];
         load_matrices_transposed(b, x + rows.at(step));
 #pragma unroll
@@ -129,10 +129,12 @@ __device__ __forceinline__ void add_product(float (&sums)[M][8][4], const u32 (&
     }
 }
 
-template <int M> __device__ __forceinline__ void set_zero(float (&sums)[M][8][4]) {
+template <int M> __device__ __forceinline__ void set_zero(float (&sums)[M][ROW_CHUNKS][4]) {
 #pragma unroll
-    for (int i = 0; i < 32 * M; i++)
-        sums[i / 32][i / 4 % 8][i % 4] = 0;
+    for (int m = 0; m < M; m++)
+#pragma unroll
+        for (int i = 0; i < 4 * ROW_CHUNKS; i++)
+            sums[m][i / 4][i % 4] = 0;
 }
 
 // Keys in shared memory, loaded each time they are multiplied.
@@ -144,7 +146,7 @@ template <int M> struct SharedKeys {
 
 // Keys in registers.
 template <int M> struct RegisterKeys {
-    const u32 (&fragments)[M][4][4];
+    const u32 (&fragments)[M][STEPS][4];
     __device__ __forceinline__ void operator()(u32 (&k)[4], int m, int step) const {
 #pragma unroll
         for (int i = 0; i < 4; i++)

@@ -5,7 +5,7 @@
 //   warp 0  16 q  | SOFTMAX_TILES      |      |     |    grid: [tiles / (PASSES · WARPS · ROW_TILES), heads, images]
 //   warp 1  16 q  | tiles at once      | ->   | ->  |    a warp has ROW_TILES tiles of queries in registers, and for them
 //    ...          |                    |      |     |      scores of SOFTMAX_TILES tiles of keys,
-//   warp W  16 q  |                    |      |     |      maximum and sum of each row, and 16 x 64 sums of the context
+//   warp W  16 q  |                    |      |     |      maximum and sum of each row, and 16 x D sums of the context
 //                 +------+------+------+------+- - -+
 //
 //   short sequences: all keys and values are in shared memory, and the warps take PASSES tiles of queries one after another
@@ -34,12 +34,12 @@ static_assert(FORWARD_SHARED <= SHARED_BYTES, "less shared memory than the kerne
 
 // What a warp has of its queries, each ROW_TILES tiles.
 struct Queries {
-    u32 q[ROW_TILES][4][4];
+    u32 q[ROW_TILES][STEPS][4];
     // Offsets into the bias.
     int from[ROW_TILES][2];
     float largest[ROW_TILES][2];
     float sum[ROW_TILES][2];
-    float context[ROW_TILES][8][4];
+    float context[ROW_TILES][ROW_CHUNKS][4];
 };
 
 // The bias in shared memory, and the keys' offsets into it.
@@ -71,7 +71,7 @@ __device__ __forceinline__ void add_scores(float (&s)[ROW_TILES][2 * N][4], cons
 #pragma unroll
     for (int n = 0; n < N; n++)
 #pragma unroll
-        for (int step = 0; step < 4; step++) {
+        for (int step = 0; step < STEPS; step++) {
             u32 k[4];
             load_matrices(k, keys + n * 16 * ROW + columns.at(step));
 #pragma unroll
@@ -99,7 +99,7 @@ template <int N> __device__ __forceinline__ void exponentiate(float (&s)[ROW_TIL
             const float shrink = exp2_fast((before - largest) * LOG2_E);
             float sum = queries.sum[m][half] * shrink;
 #pragma unroll
-            for (int t = 0; t < 8; t++) {
+            for (int t = 0; t < ROW_CHUNKS; t++) {
                 queries.context[m][t][2 * half] *= shrink;
                 queries.context[m][t][2 * half + 1] *= shrink;
             }
@@ -127,7 +127,7 @@ template <int N> __device__ __forceinline__ void add_values(Queries &queries, co
             for (int i = 0; i < 4; i++)
                 left[m][i] = pack(p[m][2 * n + i / 2][i % 2 * 2], p[m][2 * n + i / 2][i % 2 * 2 + 1]);
 #pragma unroll
-        for (int step = 0; step < 4; step++) {
+        for (int step = 0; step < STEPS; step++) {
             u32 v[4];
             load_matrices_transposed(v, values + n * 16 * ROW + rows.at(step));
 #pragma unroll
@@ -223,7 +223,7 @@ __device__ __forceinline__ void load_queries(Queries &queries, const Head &head,
             queries.sum[m][half] = 0;
         }
 #pragma unroll
-        for (int t = 0; t < 8; t++)
+        for (int t = 0; t < ROW_CHUNKS; t++)
 #pragma unroll
             for (int i = 0; i < 4; i++)
                 queries.context[m][t][i] = 0;
