@@ -36,7 +36,7 @@ pub struct BenchSettings {
     /// Kinds of rows; all but segmentation where not given
     #[cfg_attr(feature = "clap", arg(long, value_enum, value_delimiter = ','))]
     pub only: Vec<Kind>,
-    /// Only rows whose names contain this, as a run without it prints them; the square product is left out too then, and no shares of it
+    /// Only rows whose names contain this, as a run without it prints them. Where the square product is not among them, no shares of it
     /// are given
     #[cfg_attr(feature = "clap", arg(long, value_name = "TEXT"))]
     pub matching: Option<String>,
