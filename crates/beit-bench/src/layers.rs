@@ -4,7 +4,9 @@ use crate::case::{Case, Fill, Running};
 use crate::models::Model;
 use beit_heads::Mim;
 use beit_ops::relative_position_rows;
-use beit_ops::{AdamW, AttentionShape, Norm, Ops, QkvBias, QkvBiasGrad, Residual, Shape, Targets, Tree};
+use beit_ops::{
+    AdamW, AttentionShape, BranchGrads, Norm, Ops, QkvBias, QkvBiasGrad, Residual, Shape, Targets, Tree,
+};
 use serde_json::{Value, json};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +132,10 @@ impl Layer<'_> {
         Box::new(move || {
             let scale = Residual { gamma: Some(&gamma), keep: Some(&keep) };
             drop(match backward {
-                true => ops.scale_residual_backward(&x, &branch, &scale, Some(&mut d_gamma)),
+                true => {
+                    let into = BranchGrads { gamma: Some(&mut d_gamma), bias: None };
+                    ops.scale_residual_backward(&x, &branch, &scale, into)
+                }
                 false => ops.scale_residual(&x, &branch, &scale),
             });
         })

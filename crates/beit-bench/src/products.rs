@@ -96,10 +96,12 @@ impl Case for Product {
             Part::Gelu => return Box::new(move || drop(ops.linear_gelu_forward(&x, &p))),
             _ => (),
         }
-        let (dy, mut dp) = (fill(Shape::from([m, n])), linear());
+        let (dy, mut dp, mut d_bias) = (fill(Shape::from([m, n])), linear(), ops.zeros([c]));
         Box::new(move || match part {
             Part::Weights => ops.linear_backward_params(&dy, &x, &mut dp),
-            Part::GeluBackward => drop(ops.linear_gelu_backward(&dy, [&x, &x], &p, &mut dp)),
+            Part::GeluBackward => {
+                drop(ops.linear_gelu_backward(&dy, [&x, &x], &p, &mut dp, Some(&mut d_bias)))
+            }
             _ => drop(ops.linear_backward(&dy, &x, &p, &mut dp)),
         })
     }

@@ -25,10 +25,11 @@ pub use leaf::{At, Layer, Leaf, Role, Start};
 pub use ops::prelude;
 pub use ops::{
     AdamW, AttentionOps, AttentionShape, AttentionTraining, BATCH_NORM_MOMENTUM, BatchNormOps,
-    BatchNormTraining, ConvOps, ConvTraining, Corners, CrossEntropyOps, Device, DeviceError, ElboOps,
-    Embeddings, GradientOps, GumbelNoise, LinearOps, LinearTraining, MapOps, MapTraining, Ops, OptimiserOps,
-    QkvBias, QkvBiasGrad, Residual, ResidualOps, ResidualTraining, RowOps, RowTraining, SegmentationOps,
-    SquaredErrorOps, SumNorm, SumNormGrads, Targets, TokenOps, TokenTraining, TokenizerOps, TransformerOps,
+    BatchNormTraining, BranchGrads, ConvOps, ConvTraining, Corners, CrossEntropyOps, Device, DeviceError,
+    ElboOps, Embeddings, GradientOps, GumbelNoise, LinearOps, LinearTraining, MapOps, MapTraining, Ops,
+    OptimiserOps, QkvBias, QkvBiasGrad, Residual, ResidualOps, ResidualTraining, RowOps, RowTraining,
+    SegmentationOps, SquaredErrorOps, SumNorm, SumNormGrads, Targets, TokenOps, TokenTraining, TokenizerOps,
+    TransformerOps,
 };
 pub use params::{Conv2d, ConvTranspose2, Linear, Norm, Running};
 pub use plan::{Footprint, Plan};

@@ -1,9 +1,10 @@
 //! One transformer block: forward, and its mirror below.
 
 use crate::inner_norm::{self, Inner};
+use crate::mlp::{Mlp, without_bias};
 use beit_ops::{
-    AttentionShape, Linear, Norm, Ops, QkvBias, QkvBiasGrad, Residual, RowOps, SumNorm, SumNormGrads,
-    TransformerOps, tree,
+    AttentionShape, BranchGrads, Linear, Norm, Ops, QkvBias, QkvBiasGrad, Residual, RowOps, SumNorm,
+    SumNormGrads, TransformerOps, tree,
 };
 
 tree! {
@@ -24,18 +25,6 @@ tree! {
         pub norm: Option<Norm<T>> = maybe_tree "norm.",
         /// `[C, C]`
         pub proj: Linear<T> = tree "proj.",
-    }
-}
-
-tree! {
-    /// `fc2(norm(gelu(fc1(x))))`
-    pub struct Mlp {
-        /// `[hidden, C]`
-        pub fc1: Linear<T> = tree "fc1.",
-        /// Before the second layer `[hidden]`.
-        pub norm: Option<Norm<T>> = maybe_tree "norm.",
-        /// `[C, hidden]`
-        pub fc2: Linear<T> = tree "fc2.",
     }
 }
 
@@ -70,6 +59,23 @@ pub struct Context<'a, T> {
     pub keep: [Option<&'a T>; 2],
 }
 
+/// What the branches of a block read: its input `[B·T, C]`, and the norm of that.
+pub(crate) struct Entry<O: Ops> {
+    pub(crate) x: O::Tensor,
+    normed: O::Tensor,
+    stats: O::Stats,
+}
+
+/// The gradients of an [`Entry`] without those of the norm, which is taken together with the residual sum before it.
+pub(crate) struct EntryGrads<O: Ops> {
+    x: O::Tensor,
+    stats: O::Stats,
+    /// Of the norm `[B·T, C]`.
+    d_normed: O::Tensor,
+    /// Of the input `[B·T, C]`, by what reads it besides the norm.
+    pub(crate) d_x: O::Tensor,
+}
+
 /// What `forward` keeps for `backward`; dropping it gives the memory back.
 pub struct Saved<O: Ops> {
     pub(crate) x: O::Tensor,
@@ -98,7 +104,43 @@ impl<T: Clone> Block<T> {
         cx: &Context<'_, T>,
         rows: Option<&O::Ids>,
     ) -> (T, Saved<O>) {
-        let (normed1, stats1) = ops.layer_norm_forward(&x, &self.norm1, cx.eps);
+        let saved = self.branches(ops, self.enter(ops, x, cx), cx, rows);
+        (self.leave(ops, &saved, cx), saved)
+    }
+
+    /// The first norm.
+    pub(crate) fn enter<O: Ops<Tensor = T>>(&self, ops: &O, x: T, cx: &Context<'_, T>) -> Entry<O> {
+        let (normed, stats) = ops.layer_norm_forward(&x, &self.norm1, cx.eps);
+        Entry { x, normed, stats }
+    }
+
+    /// The last sum: the output.
+    pub(crate) fn leave<O: Ops<Tensor = T>>(&self, ops: &O, saved: &Saved<O>, cx: &Context<'_, T>) -> T {
+        ops.scale_residual(&saved.mid, &saved.branch2, &self.scale2(cx))
+    }
+
+    /// [`leave`](Self::leave), and the first norm of the `next` block in the same pass.
+    pub(crate) fn hand_over<O: Ops<Tensor = T>>(
+        &self,
+        ops: &O,
+        saved: &Saved<O>,
+        cx: &Context<'_, T>,
+        next: &Self,
+    ) -> Entry<O> {
+        let scale = self.scale2(cx);
+        let (x, normed, stats) =
+            ops.scale_residual_norm_forward(&saved.mid, &saved.branch2, &scale, &next.norm1, cx.eps);
+        Entry { x, normed, stats }
+    }
+
+    /// Attention and MLP, which the last sum adds up.
+    pub(crate) fn branches<O: Ops<Tensor = T>>(
+        &self,
+        ops: &O,
+        Entry { x, normed: normed1, stats: stats1 }: Entry<O>,
+        cx: &Context<'_, T>,
+        rows: Option<&O::Ids>,
+    ) -> Saved<O> {
         let qkv = ops.linear(&normed1, &self.attn.qkv);
         let (context, probs) = ops.attention_forward(&qkv, &self.attn.bias(cx.shared), cx.shape);
         let context = Inner::forward(ops, context, self.attn.norm.as_ref(), cx.eps);
@@ -112,9 +154,8 @@ impl<T: Clone> Block<T> {
         let act = Inner::forward(ops, act, self.mlp.norm.as_ref(), cx.eps);
         let branch2 = ops.linear(act.output(), &self.mlp.fc2);
         let branch2 = scattered(ops, branch2, rows, &mid);
-        let y = ops.scale_residual(&mid, &branch2, &self.scale2(cx));
 
-        let saved = Saved {
+        Saved {
             x,
             stats1,
             normed1,
@@ -129,8 +170,7 @@ impl<T: Clone> Block<T> {
             act,
             branch2,
             rows: rows.cloned(),
-        };
-        (y, saved)
+        }
     }
 
     /// [`forward`](Block::forward) where no backward follows.
@@ -141,7 +181,42 @@ impl<T: Clone> Block<T> {
         cx: &Context<'_, T>,
         rows: Option<&O::Ids>,
     ) -> T {
-        let normed1 = ops.layer_norm(&x, &self.norm1, cx.eps);
+        let normed = ops.layer_norm(&x, &self.norm1, cx.eps);
+        self.infer_to_end(ops, [x, normed], cx, rows)
+    }
+
+    /// [`infer`](Self::infer) of an input and its norm.
+    pub(crate) fn infer_to_end<O: TransformerOps<Tensor = T>>(
+        &self,
+        ops: &O,
+        entry: [T; 2],
+        cx: &Context<'_, T>,
+        rows: Option<&O::Ids>,
+    ) -> T {
+        let [mid, branch2] = self.infer_branches(ops, entry, cx, rows);
+        ops.scale_residual(&mid, &branch2, &self.scale2(cx))
+    }
+
+    /// [`infer_to_end`](Self::infer_to_end), and the first norm of the `next` block: `[y, norm(y)]`.
+    pub(crate) fn infer_to_next<O: TransformerOps<Tensor = T>>(
+        &self,
+        ops: &O,
+        entry: [T; 2],
+        cx: &Context<'_, T>,
+        next: &Self,
+    ) -> [T; 2] {
+        let [mid, branch2] = self.infer_branches(ops, entry, cx, None);
+        ops.scale_residual_norm(&mid, &branch2, &self.scale2(cx), &next.norm1, cx.eps).into()
+    }
+
+    /// The two that the last sum adds up.
+    fn infer_branches<O: TransformerOps<Tensor = T>>(
+        &self,
+        ops: &O,
+        [x, normed1]: [T; 2],
+        cx: &Context<'_, T>,
+        rows: Option<&O::Ids>,
+    ) -> [T; 2] {
         let qkv = ops.linear(&normed1, &self.attn.qkv);
         let context = ops.attention(&qkv, &self.attn.bias(cx.shared), cx.shape);
         let context = inner_norm::infer(ops, context, self.attn.norm.as_ref(), cx.eps);
@@ -150,7 +225,7 @@ impl<T: Clone> Block<T> {
         let act = ops.linear_gelu(&gathered(ops, normed2, rows), &self.mlp.fc1);
         let act = inner_norm::infer(ops, act, self.mlp.norm.as_ref(), cx.eps);
         let branch2 = scattered(ops, ops.linear(&act, &self.mlp.fc2), rows, &mid);
-        ops.scale_residual(&mid, &branch2, &self.scale2(cx))
+        [mid, branch2]
     }
 
     /// `dy [B·T, C] -> dx [B·T, C]`, adding to `grads` and to the gradient of the shared table.
@@ -158,19 +233,74 @@ impl<T: Clone> Block<T> {
         &self,
         ops: &O,
         dy: T,
-        s: Saved<O>,
+        saved: Saved<O>,
         cx: &Context<'_, T>,
         grads: &mut Self,
         d_shared: Option<&mut T>,
     ) -> T {
-        let d_branch2 =
-            ops.scale_residual_backward(&dy, &s.branch2, &self.scale2(cx), grads.gamma_2.as_mut());
+        let d_branch2 = self.leave_backward(ops, &dy, &saved, cx, grads);
+        let entry = self.branches_backward(ops, [dy, d_branch2], saved, cx, grads, d_shared);
+        self.enter_backward(ops, entry, grads)
+    }
+
+    /// The mirror of [`leave`](Self::leave): returns the gradient of the MLP's branch.
+    pub(crate) fn leave_backward<O: Ops<Tensor = T>>(
+        &self,
+        ops: &O,
+        dy: &T,
+        saved: &Saved<O>,
+        cx: &Context<'_, T>,
+        grads: &mut Self,
+    ) -> T {
+        ops.scale_residual_backward(dy, &saved.branch2, &self.scale2(cx), grads.branch2())
+    }
+
+    /// The mirror of [`hand_over`](Self::hand_over): the gradients of the sum and of the MLP's branch. `grads` are those of this block,
+    /// `next_grads` those of the next.
+    pub(crate) fn hand_over_backward<O: Ops<Tensor = T>>(
+        &self,
+        ops: &O,
+        entry: &EntryGrads<O>,
+        saved: &Saved<O>,
+        cx: &Context<'_, T>,
+        grads: &mut Self,
+        (next, next_grads): (&Self, &mut Self),
+    ) -> [T; 2] {
+        let EntryGrads { x, stats, d_normed, d_x } = entry;
+        let (branch, scale) = (&saved.branch2, self.scale2(cx));
+        let given = SumNorm { y: x, stats, branch, scale, norm: &next.norm1 };
+        let reached = SumNormGrads { normed: d_normed, y: d_x };
+        ops.scale_residual_norm_backward(reached, &given, &mut next_grads.norm1, grads.branch2()).into()
+    }
+
+    /// The mirror of [`enter`](Self::enter).
+    pub(crate) fn enter_backward<O: Ops<Tensor = T>>(
+        &self,
+        ops: &O,
+        EntryGrads { x, stats, d_normed, d_x }: EntryGrads<O>,
+        grads: &mut Self,
+    ) -> T {
+        ops.layer_norm_backward_residual(&d_normed, &x, &self.norm1, &stats, &mut grads.norm1, &d_x)
+    }
+
+    /// The mirror of [`branches`](Self::branches), of the gradients of the last sum and of the MLP's branch.
+    pub(crate) fn branches_backward<O: Ops<Tensor = T>>(
+        &self,
+        ops: &O,
+        [dy, d_branch2]: [T; 2],
+        s: Saved<O>,
+        cx: &Context<'_, T>,
+        grads: &mut Self,
+        d_shared: Option<&mut T>,
+    ) -> EntryGrads<O> {
         let d_branch2 = match &s.rows {
             Some(rows) => ops.scatter_rows_backward(&d_branch2, rows),
             None => d_branch2,
         };
         let d_pre = self.mlp.backward_to_pre(ops, &d_branch2, &s.pre, &s.act, &mut grads.mlp);
-        let d_normed2 = ops.linear_backward(&d_pre, &s.normed2, &self.mlp.fc1, &mut grads.mlp.fc1);
+        let d_fc1 = &mut grads.mlp.fc1;
+        let d_normed2 =
+            without_bias(d_fc1, |d_fc1| ops.linear_backward(&d_pre, &s.normed2, &self.mlp.fc1, d_fc1));
         let d_normed2 = match &s.rows {
             Some(rows) => ops.gather_rows_backward(&d_normed2, rows, ops.shape(&s.mid)[0]),
             None => d_normed2,
@@ -180,17 +310,23 @@ impl<T: Clone> Block<T> {
             SumNormGrads { normed: &d_normed2, y: &dy },
             &SumNorm { y: &s.mid, stats, branch, scale, norm: &self.norm2 },
             &mut grads.norm2,
-            grads.gamma_1.as_mut(),
+            BranchGrads { gamma: grads.gamma_1.as_mut(), bias: grads.attn.proj.bias.as_mut() },
         );
 
-        let d_context =
-            ops.linear_backward(&d_branch1, s.context.output(), &self.attn.proj, &mut grads.attn.proj);
+        let d_context = without_bias(&mut grads.attn.proj, |d_proj| {
+            ops.linear_backward(&d_branch1, s.context.output(), &self.attn.proj, d_proj)
+        });
         let d_context = s.context.backward(ops, d_context, self.attn.norm.as_ref(), grads.attn.norm.as_mut());
         let bias = self.attn.bias(cx.shared);
         let mut d_bias = grads.attn.bias_grad(d_shared);
         let d_qkv = ops.attention_backward(&d_context, &s.qkv, &bias, &s.probs, cx.shape, &mut d_bias);
-        let d_normed1 = ops.linear_backward(&d_qkv, &s.normed1, &self.attn.qkv, &mut grads.attn.qkv);
-        ops.layer_norm_backward_residual(&d_normed1, &s.x, &self.norm1, &s.stats1, &mut grads.norm1, &d_mid)
+        let d_normed = ops.linear_backward(&d_qkv, &s.normed1, &self.attn.qkv, &mut grads.attn.qkv);
+        EntryGrads { x: s.x, stats: s.stats1, d_normed, d_x: d_mid }
+    }
+
+    /// What the sum with the MLP's branch adds its gradients to.
+    fn branch2(&mut self) -> BranchGrads<'_, T> {
+        BranchGrads { gamma: self.gamma_2.as_mut(), bias: self.mlp.fc2.bias.as_mut() }
     }
 
     fn scale1<'a>(&'a self, cx: &Context<'a, T>) -> Residual<'a, T> {
@@ -215,26 +351,6 @@ fn scattered<O: RowOps>(ops: &O, y: O::Tensor, rows: Option<&O::Ids>, like: &O::
     match rows {
         Some(rows) => ops.scatter_rows(&y, rows, ops.shape(like)[0]),
         None => y,
-    }
-}
-
-impl<T> Mlp<T> {
-    /// `dy [M, C] -> d_pre [M, hidden]`, through the second layer, the norm and GELU. Where there is no norm, the slope of GELU is
-    /// part of the product.
-    fn backward_to_pre<O: Ops<Tensor = T>>(
-        &self,
-        ops: &O,
-        dy: &T,
-        pre: &T,
-        act: &Inner<O>,
-        grads: &mut Self,
-    ) -> T {
-        if self.norm.is_none() {
-            return ops.linear_gelu_backward(dy, [pre, act.output()], &self.fc2, &mut grads.fc2);
-        }
-        let d_normed = ops.linear_backward(dy, act.output(), &self.fc2, &mut grads.fc2);
-        let d_act = act.backward(ops, d_normed, self.norm.as_ref(), grads.norm.as_mut());
-        ops.gelu_backward(&d_act, pre)
     }
 }
 

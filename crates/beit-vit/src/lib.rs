@@ -13,13 +13,16 @@ extern crate std;
 
 mod attention;
 mod block;
+mod chain;
 mod config;
 mod init;
 mod inner_norm;
+mod mlp;
 mod shapes;
 mod vit;
 
-pub use block::{Attention, Block, Context, Mlp, Saved as BlockSaved};
+pub use block::{Attention, Block, Context, Saved as BlockSaved};
 pub use config::{Config, Error, Preset, RelativePositions};
 pub use init::{Init, init};
+pub use mlp::Mlp;
 pub use vit::{DropPath, Input, Keep, Saved, Vit};

@@ -1,7 +1,8 @@
 //! The transformer: forward, and its mirror below.
 
 use crate::Config;
-use crate::block::{self, Block, Context};
+use crate::block::{Block, Context};
+use crate::chain::Kept;
 use alloc::vec::Vec;
 use beit_ops::{AttentionShape, Embeddings, Linear, Norm, Ops, TransformerOps, tree};
 
@@ -66,32 +67,9 @@ impl Keep {
 /// What `forward` keeps for `backward`.
 pub struct Saved<O: Ops> {
     /// None where the embeddings are not trained.
-    patches: Option<O::Tensor>,
-    blocks: Vec<Kept<O>>,
-    rows: Option<O::Ids>,
-}
-
-/// What is kept of one block.
-enum Kept<O: Ops> {
-    All(block::Saved<O>),
-    Input(O::Tensor),
-    /// It is not trained.
-    Nothing,
-}
-
-impl<O: Ops> Kept<O> {
-    /// What is not kept of `saved` is freed here.
-    fn choose(saved: block::Saved<O>, keep: Keep) -> Self {
-        if keep.inputs_only { Self::Input(saved.x) } else { Self::All(saved) }
-    }
-
-    fn input(&self) -> Option<&O::Tensor> {
-        match self {
-            Self::All(saved) => Some(&saved.x),
-            Self::Input(x) => Some(x),
-            Self::Nothing => None,
-        }
-    }
+    pub(crate) patches: Option<O::Tensor>,
+    pub(crate) blocks: Vec<Kept<O>>,
+    pub(crate) rows: Option<O::Ids>,
 }
 
 impl<O: Ops> Saved<O> {
@@ -133,32 +111,7 @@ impl<T: Clone> Vit<T> {
         keep: Keep,
         rows: Option<&O::Ids>,
     ) -> (T, Saved<O>) {
-        let (mut x, patches) = self.embed(ops, input);
-        let mut blocks = Vec::with_capacity(self.blocks.len());
-        for i in 0..self.blocks.len() {
-            let (y, kept) = self.forward_block(ops, x, (input, i), self.rows_of(i, rows), keep);
-            blocks.push(kept);
-            x = y;
-        }
-        (x, Saved { patches: (keep.frozen == 0).then_some(patches), blocks, rows: rows.cloned() })
-    }
-
-    /// Block `i`, and what is kept of it.
-    fn forward_block<O: Ops<Tensor = T>>(
-        &self,
-        ops: &O,
-        x: T,
-        (input, i): (&Input<'_, T>, usize),
-        rows: Option<&O::Ids>,
-        keep: Keep,
-    ) -> (T, Kept<O>) {
-        let block = &self.blocks[i];
-        if i < keep.frozen {
-            let steady = Input { drop_path: None, ..*input };
-            return (block.infer(ops, x, &self.context(&steady, i), rows), Kept::Nothing);
-        }
-        let (y, saved) = block.forward(ops, x, &self.context(input, i), rows);
-        (y, Kept::choose(saved, keep))
+        self.forward_blocks(ops, input, (keep, rows), self.blocks.len(), &mut |_, _| {})
     }
 
     /// The outputs of the blocks `taps`, from 0 and in ascending order, `[B·T, C]` each. What comes after the last of them is not
@@ -170,18 +123,14 @@ impl<T: Clone> Vit<T> {
         keep: Keep,
         taps: &[usize],
     ) -> (Vec<T>, Saved<O>) {
-        let (mut x, patches) = self.embed(ops, input);
-        let (mut blocks, mut tapped) = (Vec::new(), Vec::new());
-        let last = taps.last().map_or(0, |last| last + 1);
-        for i in 0..last {
-            let (y, kept) = self.forward_block(ops, x, (input, i), None, keep);
-            blocks.push(kept);
+        let mut tapped = Vec::with_capacity(taps.len());
+        let count = taps.last().map_or(0, |last| last + 1);
+        let (_, saved) = self.forward_blocks(ops, input, (keep, None), count, &mut |i, x| {
             if taps.contains(&i) {
-                tapped.push(y.clone());
+                tapped.push(x.clone());
             }
-            x = y;
-        }
-        (tapped, Saved { patches: (keep.frozen == 0).then_some(patches), blocks, rows: None })
+        });
+        (tapped, saved)
     }
 
     /// The mirror of [`forward_taps`](Vit::forward_taps): `d_taps` are the gradients of its outputs. Adds to `grads`, of which the
@@ -214,11 +163,6 @@ impl<T: Clone> Vit<T> {
         self.backward_blocks(ops, input, (d_last, d_taps), saved, grads, finished);
     }
 
-    /// The rows that are read of the output of block `i`: all but of the last.
-    fn rows_of<'a, I>(&self, i: usize, rows: Option<&'a I>) -> Option<&'a I> {
-        rows.filter(|_| i + 1 == self.blocks.len())
-    }
-
     /// `d_tokens [B·T, C]` of the last block's output; adds to `grads`.
     pub fn backward<O: Ops<Tensor = T>>(
         &self,
@@ -245,42 +189,6 @@ impl<T: Clone> Vit<T> {
         self.backward_blocks(ops, input, (d_tokens, Vec::new()), saved, grads, finished);
     }
 
-    /// `d_taps` are further gradients, each of the output of a block before the last.
-    fn backward_blocks<O: Ops<Tensor = T>>(
-        &self,
-        ops: &O,
-        input: &Input<'_, T>,
-        (mut d_tokens, mut d_taps): (T, Vec<(usize, T)>),
-        saved: Saved<O>,
-        grads: &mut Self,
-        finished: &mut dyn FnMut(&Block<T>),
-    ) {
-        let Saved { patches, blocks, rows } = saved;
-        for (i, (block, saved)) in self.blocks.iter().zip(blocks).enumerate().rev() {
-            if let Some((_, d_tap)) = d_taps.pop_if(|(tap, _)| *tap == i) {
-                ops.add_assign(&mut d_tokens, &d_tap);
-            }
-            let context = self.context(input, i);
-            let saved = match saved {
-                Kept::All(saved) => saved,
-                Kept::Input(x) => block.forward(ops, x, &context, self.rows_of(i, rows.as_ref())).1,
-                // Nor are those before it.
-                Kept::Nothing => break,
-            };
-            let (d_block, d_shared) = (&mut grads.blocks[i], grads.rel_pos_bias.as_mut());
-            d_tokens = block.backward(ops, d_tokens, saved, &context, d_block, d_shared);
-            finished(d_block);
-        }
-        let Some(patches) = patches else {
-            // Nor is a table that they share with those above them, whatever these added to it.
-            grads.rel_pos_bias.iter_mut().for_each(|table| ops.clear(table));
-            return;
-        };
-        let d_embedded =
-            ops.embed_backward(&d_tokens, input.mask, self.config.tokens(), &mut grads.embeddings);
-        ops.linear_backward_params(&d_embedded, &patches, &mut grads.patch_embed);
-    }
-
     /// [`forward`](Vit::forward) that keeps nothing. `tap(i, x)` sees the output of every block, `[B·T, C]`.
     pub fn infer<O: TransformerOps<Tensor = T>>(
         &self,
@@ -298,15 +206,13 @@ impl<T: Clone> Vit<T> {
         input: &Input<'_, T>,
         taps: &[usize],
     ) -> Vec<T> {
-        let (mut x, _) = self.embed(ops, input);
         let mut tapped = Vec::with_capacity(taps.len());
-        let last = taps.last().map_or(0, |last| last + 1);
-        for (i, block) in self.blocks[..last].iter().enumerate() {
-            x = block.infer(ops, x, &self.context(input, i), None);
+        let count = taps.last().map_or(0, |last| last + 1);
+        self.infer_blocks(ops, input, None, count, &mut |i, x| {
             if taps.contains(&i) {
                 tapped.push(x.clone());
             }
-        }
+        });
         tapped
     }
 
@@ -318,12 +224,7 @@ impl<T: Clone> Vit<T> {
         rows: Option<&O::Ids>,
         tap: &mut dyn FnMut(usize, &T),
     ) -> T {
-        let (mut x, _) = self.embed(ops, input);
-        for (i, block) in self.blocks.iter().enumerate() {
-            x = block.infer(ops, x, &self.context(input, i), self.rows_of(i, rows));
-            tap(i, &x);
-        }
-        x
+        self.infer_blocks(ops, input, rows, self.blocks.len(), tap)
     }
 
     /// Returns the tokens and the patches `[B·N, 3·h·w]`.

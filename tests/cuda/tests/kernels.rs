@@ -20,7 +20,7 @@ const SPILLS: [Allowed; 8] = [
     Allowed { name: "BackwardKeys", bytes: 16, reason: OCCUPANCY },
     Allowed { name: "Normalise", bytes: 4, reason: OCCUPANCY },
     Allowed { name: "NormaliseBackward", bytes: 16, reason: OCCUPANCY },
-    Allowed { name: "SumNormBackward", bytes: 8, reason: OCCUPANCY },
+    Allowed { name: "SumNormBackward", bytes: 48, reason: OCCUPANCY },
     Allowed { name: "SumOverImages", bytes: 40, reason: OCCUPANCY },
 ];
 

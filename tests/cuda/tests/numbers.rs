@@ -5,7 +5,9 @@
 use beit_cubecl::{CANDIDATES, Gpu, HOPPER, Precision, Tile};
 use beit_ops::conformance::{self, Tolerance};
 use beit_ops::prelude::*;
-use beit_ops::{Conv2d, Host, Linear, Norm, Residual, Shape, SumNorm, SumNormGrads, philox::uniforms};
+use beit_ops::{
+    BranchGrads, Conv2d, Host, Linear, Norm, Residual, Shape, SumNorm, SumNormGrads, philox::uniforms,
+};
 use cubecl::Runtime;
 use cuda_check::attention::attention;
 use cuda_check::{Emulated, Sm};
@@ -136,8 +138,9 @@ fn linear<O: Ops>(ops: &O, [m, c, n]: [usize; 3]) -> Named {
     let dx = ops.linear_backward(&dy, &x, &p, &mut dp);
     let next = Linear { weight: random(ops, [c, n], 7), bias: None };
     let mut d_next = Linear { weight: random(ops, [c, n], 8), bias: None };
-    let d_pre = ops.linear_gelu_backward(&dx, [&pre, &act], &next, &mut d_next);
-    let gradients = [("d weight", &dp.weight), ("d next", &d_next.weight)];
+    let mut d_before = random(ops, [n], 10);
+    let d_pre = ops.linear_gelu_backward(&dx, [&pre, &act], &next, &mut d_next, Some(&mut d_before));
+    let gradients = [("d weight", &dp.weight), ("d next", &d_next.weight), ("d bias before", &d_before)];
     let results = [("pre", &pre), ("gelu", &act), ("dx", &dx), ("d pre", &d_pre)];
     [read(ops, results), read(ops, gradients)].concat()
 }
@@ -172,14 +175,21 @@ fn residual_norm<O: Ops>(ops: &O) -> Named {
     let p = Norm { weight, bias };
     let (y, normed, stats) = ops.scale_residual_norm_forward(&x, &branch, &scale, &p, 1e-6);
     let zeros = || Norm { weight: ops.zeros([c]), bias: ops.zeros([c]) };
-    let (mut dp, mut d_last, mut d_gamma) = (zeros(), zeros(), ops.zeros([c]));
+    let (mut dp, mut d_last, [mut d_gamma, mut d_bias]) =
+        (zeros(), zeros(), [(); 2].map(|()| ops.zeros([c])));
     let given = SumNorm { y: &y, stats: &stats, branch: &branch, scale, norm: &p };
     let grads = SumNormGrads { normed: &dy, y: &branch };
-    let (dx, d_branch) = ops.scale_residual_norm_backward(grads, &given, &mut dp, Some(&mut d_gamma));
+    let into = BranchGrads { gamma: Some(&mut d_gamma), bias: Some(&mut d_bias) };
+    let (dx, d_branch) = ops.scale_residual_norm_backward(grads, &given, &mut dp, into);
     let d_first = ops.layer_norm_backward_residual(&dy, &y, &p, &stats, &mut d_last, &branch);
     let results =
         [("y", &y), ("norm", &normed), ("dx", &dx), ("d branch", &d_branch), ("dx alone", &d_first)];
-    let gradients = [("d weight", &dp.weight), ("d bias", &dp.bias), ("d gamma", &d_gamma)];
+    let gradients = [
+        ("d weight", &dp.weight),
+        ("d bias", &dp.bias),
+        ("d gamma", &d_gamma),
+        ("d bias of the branch", &d_bias),
+    ];
     [read(ops, results).as_slice(), &read(ops, gradients), &read(ops, [("d weight alone", &d_last.weight)])]
         .concat()
 }

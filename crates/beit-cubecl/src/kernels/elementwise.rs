@@ -9,6 +9,7 @@
 //! These kernels move bytes and little else. Vectors of 16 bytes are the widest loads that a thread has, and the loop by the
 //! size of the grid takes any length within the limit of blocks that WebGPU has.
 
+use super::columns;
 use super::nan::unless_negative;
 use crate::gpu::Gpu;
 use crate::launch::{THREADS, grid, launch};
@@ -241,5 +242,8 @@ impl<R: Runtime> GradientOps for Gpu<R> {
     }
     fn add_assign(&self, a: &mut Tensor, b: &Tensor) {
         add_assign(self, a, b);
+    }
+    fn add_column_sums(&self, x: &Tensor, into: &mut Tensor) {
+        columns::add_column_sums(self, x, into);
     }
 }

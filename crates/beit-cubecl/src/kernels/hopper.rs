@@ -56,15 +56,15 @@ pub(super) fn launch<R: Runtime>(
     product: &Product<'_>,
     (variant, hopper): (&Variant, Hopper),
     count: CubeCount,
-    Output { aux, y, scale }: Output<'_>,
+    Output { aux, y, scale, sums }: Output<'_>,
     k_per_block: usize,
 ) {
     let [m, n, k] = product.extents;
     let [h, w, c] = product.map();
-    let buffers = [Some(product.a.tensor), Some(product.b.tensor), product.bias, aux, Some(y)];
+    let buffers = [Some(product.a.tensor), Some(product.b.tensor), product.bias, aux, Some(y), sums];
     let extents = [m, n, k, k_per_block, h, w, c].map(|extent| extent as u32);
     let numbers = [&extents[..], &[scale.to_bits()]].concat();
-    let kernel = kernel(variant, hopper, y.dtype == Dtype::F32);
+    let kernel = kernel(variant, hopper, y.dtype == Dtype::F32, sums.is_some());
     if !hopper.persistent {
         return kernel.launch(gpu, count, &buffers, &numbers);
     }
@@ -98,7 +98,7 @@ fn map(operand: &Operand<'_>, [outer, k]: [usize; 2], tile: usize) -> TensorMapB
     TensorMapBinding::new(operand.tensor.handle().clone().binding(), meta)
 }
 
-fn kernel(variant: &Variant, hopper: Hopper, f32_result: bool) -> Native {
+fn kernel(variant: &Variant, hopper: Hopper, f32_result: bool, summed: bool) -> Native {
     let tile = variant.tile;
     let epilogue = match variant.epilogue {
         Epilogue::Store => 0,
@@ -117,15 +117,18 @@ fn kernel(variant: &Variant, hopper: Hopper, f32_result: bool) -> Native {
         ("EPILOGUE", epilogue),
         ("BIAS", variant.bias.into()),
         ("Y_F32", f32_result.into()),
+        ("SUMS", summed.into()),
         ("TILE_N", tile.n),
         ("STAGES", hopper.stages),
         ("BLOCKS", hopper.blocks),
     ];
     // The stages, and 1 KiB so that the first can begin at a multiple of 1 KiB. The result in f32 reuses them: product.cu asserts
-    // that it is smaller. Persistent blocks have strips for it, and two barriers for each stage.
+    // that it is smaller. Persistent blocks have strips for it, a row of sums for each warp where the result is summed, and two
+    // barriers for each stage.
     let stages = 2 * (tile.m + tile.n) * tile.k * hopper.stages + 1024;
     if hopper.persistent {
-        let (threads, shared) = (THREADS + WARPGROUP, stages + STRIPS + 16 * hopper.stages);
+        let sums = if summed { THREADS as usize / 32 * tile.n * 4 } else { 0 };
+        let (threads, shared) = (THREADS + WARPGROUP, stages + STRIPS + sums + 16 * hopper.stages);
         return Native { name: "product_persistent", source: PERSISTENT, defines, threads, shared };
     }
     Native { name: "product", source: SOURCE, defines, threads: THREADS, shared: stages }

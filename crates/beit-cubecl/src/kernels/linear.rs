@@ -65,15 +65,16 @@ pub(crate) fn backward_input<R: Runtime>(
     product_input(&dy, &weight).store(gpu, x.shape)
 }
 
-/// Returns `gelu'(pre) ⊙ dx`, for `x = gelu(pre)`.
+/// Returns `gelu'(pre) ⊙ dx`, for `x = gelu(pre)`, and adds its sums over rows to `d_bias`.
 pub(crate) fn backward_gelu<R: Runtime>(
     gpu: &Gpu<R>,
     dy: &Tensor,
     pre: &Tensor,
     p: &Linear<Tensor>,
+    d_bias: Option<&mut Tensor>,
 ) -> Tensor {
     let (dy, weight) = (gpu.operand(dy), gpu.operand(&p.weight));
-    product_input(&dy, &weight).gelu_backward(gpu, pre)
+    product_input(&dy, &weight).gelu_backward(gpu, pre, d_bias)
 }
 
 /// `d_weight [N, C] += dyᵀ x`, `d_bias [N] += Σ dy`
@@ -125,8 +126,9 @@ impl<R: Runtime> LinearTraining for Gpu<R> {
         [pre, act]: [&Tensor; 2],
         p: &Linear<Tensor>,
         dp: &mut Linear<Tensor>,
+        d_bias: Option<&mut Tensor>,
     ) -> Tensor {
         backward_params(self, dy, act, dp);
-        backward_gelu(self, dy, pre, p)
+        backward_gelu(self, dy, pre, p, d_bias)
     }
 }

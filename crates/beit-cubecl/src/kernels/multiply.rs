@@ -12,6 +12,7 @@
 //!   y += partial 0 + partial 1 + ...     one kernel adds them in this order: the same bits in every run
 //! ```
 
+use super::columns;
 use super::hopper;
 use super::product::{MapLaunch, product};
 use super::product_variant::{Epilogue, Variant};
@@ -57,15 +58,30 @@ impl Product<'_> {
     /// `a + scale · result`, for `a` in the type of activations.
     pub(crate) fn add_scaled<R: Runtime>(&self, gpu: &Gpu<R>, a: &Tensor, scale: f64) -> Tensor {
         let y = gpu.empty(a.shape, gpu.activation());
-        let output = Output { aux: Some(a), y: &y, scale: scale as f32 };
+        let output = Output { scale: scale as f32, ..Output::new(&y).with(a) };
         self.launch(gpu, Epilogue::AddScaled, output, self.extents[2]);
         y
     }
 
-    /// The result times the slope of the GELU at `pre`.
-    pub(crate) fn gelu_backward<R: Runtime>(&self, gpu: &Gpu<R>, pre: &Tensor) -> Tensor {
+    /// The result times the slope of the GELU at `pre`. Its sums over rows are added to `d_bias`, on Hopper in the epilogue.
+    pub(crate) fn gelu_backward<R: Runtime>(
+        &self,
+        gpu: &Gpu<R>,
+        pre: &Tensor,
+        d_bias: Option<&mut Tensor>,
+    ) -> Tensor {
         let y = gpu.empty(pre.shape, pre.dtype);
-        self.launch(gpu, Epilogue::GeluBackward, Output::new(&y).with(pre), self.extents[2]);
+        let ([m, n, k], tile) = (self.extents, self.tile(gpu));
+        let summed = d_bias.is_some() && tile.hopper.is_some();
+        let sums = summed.then(|| gpu.empty([1, m.div_ceil(tile.m), n], Dtype::F32));
+        let output = Output { sums: sums.as_ref(), ..Output::new(&y).with(pre) };
+        self.launch(gpu, Epilogue::GeluBackward, output, k);
+        if let Some(d_bias) = d_bias {
+            match sums {
+                Some(sums) => columns::add_partials(gpu, &sums, 0, d_bias),
+                None => columns::add_column_sums(gpu, &y, d_bias),
+            }
+        }
         y
     }
 
@@ -109,7 +125,7 @@ impl Product<'_> {
         if let Some(hopper) = tile.hopper {
             return hopper::launch(gpu, self, (&variant, hopper), count, output, k_per_block);
         }
-        let Output { aux, y, scale } = output;
+        let Output { aux, y, scale, .. } = output;
         let [h, w, c] = self.map();
         let types = [self.a.tensor.elem(), self.b.tensor.elem(), gpu.activation().elem(), y.elem()];
         let [na, nb, nc] = self.vector_widths(tile);

@@ -56,11 +56,13 @@ pub(crate) struct Output<'a> {
     pub(crate) y: &'a Tensor,
     /// Of the result, where it is added to `aux`.
     pub(crate) scale: f32,
+    /// `[1, tiles along M, N]`: the sums of the result over the rows of each tile. On Hopper alone.
+    pub(crate) sums: Option<&'a Tensor>,
 }
 
 impl<'a> Output<'a> {
     pub(crate) fn new(y: &'a Tensor) -> Self {
-        Self { aux: None, y, scale: 1.0 }
+        Self { aux: None, y, scale: 1.0, sums: None }
     }
 
     pub(crate) fn with(self, aux: &'a Tensor) -> Self {

@@ -10,7 +10,7 @@ use super::columns::{self, Term};
 use crate::gpu::Gpu;
 use crate::launch::{THREADS, grid, launch};
 use crate::tensor::Tensor;
-use beit_ops::Residual;
+use beit_ops::{BranchGrads, Residual};
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
@@ -91,17 +91,20 @@ pub(crate) fn forward<R: Runtime>(
     y
 }
 
-/// `d_branch = keep · gamma ⊙ dy` in the type of the branch, `d_gamma += Σ keep · dy ⊙ branch`.
+/// `d_branch = keep · gamma ⊙ dy` in the type of the branch, `d_gamma += Σ keep · dy ⊙ branch`, `d_bias += Σ d_branch`.
 pub(crate) fn backward<R: Runtime>(
     gpu: &Gpu<R>,
     dy: &Tensor,
     branch: &Tensor,
     factors: &Residual<'_, Tensor>,
-    d_gamma: Option<&mut Tensor>,
+    into: BranchGrads<'_, Tensor>,
 ) -> Tensor {
     let d_branch = gpu.empty(branch.shape, branch.dtype);
     scale(gpu, None, dy, factors, &d_branch);
-    if let Some(d_gamma) = d_gamma {
+    if let Some(d_bias) = into.bias {
+        columns::add_column_sums(gpu, &d_branch, d_bias);
+    }
+    if let Some(d_gamma) = into.gamma {
         let (term, keep) = factors.keep.map_or((Term::Product, branch), |keep| (Term::ScaledProduct, keep));
         let c = dy.last();
         let rows =

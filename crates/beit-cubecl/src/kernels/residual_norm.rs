@@ -16,7 +16,7 @@ use super::sum_norm;
 use crate::gpu::Gpu;
 use crate::launch::launch;
 use crate::tensor::{Dtype, Tensor};
-use beit_ops::{Norm, Residual, ResidualOps, ResidualTraining, SumNorm, SumNormGrads};
+use beit_ops::{BranchGrads, Norm, Residual, ResidualOps, ResidualTraining, SumNorm, SumNormGrads};
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
@@ -151,9 +151,9 @@ impl<R: Runtime> ResidualTraining for Gpu<R> {
         dy: &Tensor,
         branch: &Tensor,
         scale: &Residual<'_, Tensor>,
-        d_gamma: Option<&mut Tensor>,
+        into: BranchGrads<'_, Tensor>,
     ) -> Tensor {
-        residual::backward(self, dy, branch, scale, d_gamma)
+        residual::backward(self, dy, branch, scale, into)
     }
     fn scale_residual_norm_forward(
         &self,
@@ -181,8 +181,8 @@ impl<R: Runtime> ResidualTraining for Gpu<R> {
         grads: SumNormGrads<'_, Tensor>,
         given: &SumNorm<'_, Tensor, Tensor>,
         dp: &mut Norm<Tensor>,
-        d_gamma: Option<&mut Tensor>,
+        into: BranchGrads<'_, Tensor>,
     ) -> (Tensor, Tensor) {
-        sum_norm::backward(self, &grads, given, dp, d_gamma)
+        sum_norm::backward(self, &grads, given, dp, into)
     }
 }

@@ -6,11 +6,11 @@
 //! pass 1    reads d_normed and y: the means of g and of g h (layer_norm.rs)
 //! pass 2    reads them again from the cache, dy and the branch: writes dx and d_branch, adds to the sums of its columns
 //!
-//! sums      of d_normed h, of d_normed and of the gradient of gamma: each lane has those of its columns in registers, over all rows of
-//!           its warp; in the end a block adds up its warps in shared memory, and a second kernel the blocks (columns.rs)
+//! sums      of d_normed h, of d_normed, of the gradient of gamma and of d_branch: each lane has those of its columns in registers, over
+//!           all rows of its warp; in the end a block adds up its warps in shared memory, and a second kernel the blocks (columns.rs)
 //! ```
 //!
-//! Apart, the norm's column sums would read d_normed and y once more, and what follows dx twice.
+//! Apart, the norm's column sums would read d_normed and y once more, what follows dx twice, and the gradient of a bias d_branch.
 
 use super::columns;
 use super::layer_norm::{self, gradient_means};
@@ -19,7 +19,7 @@ use super::rows::{RowLaunch, first_row, lane, row_step};
 use crate::gpu::Gpu;
 use crate::launch::{THREADS, launch};
 use crate::tensor::{Dtype, Tensor};
-use beit_ops::{Norm, SumNorm, SumNormGrads};
+use beit_ops::{BranchGrads, Norm, SumNorm, SumNormGrads};
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
@@ -29,22 +29,28 @@ struct Variant {
     /// Whether the branch is scaled for each channel, and for each image.
     scaled: bool,
     dropped: bool,
+    /// Whether the sums of `d_branch` are wanted.
+    biased: bool,
     /// Threads of a warp.
     warp: usize,
     /// Vectors of a row for each thread of a warp.
     vectors: usize,
 }
 
-/// Sums over rows: the gradients of the norm's weight and bias, and of gamma.
-const SUMS: usize = 3;
+impl Variant {
+    /// Sums over rows: the gradients of the norm's weight and bias, of gamma, and of the bias in the branch.
+    fn sums(self) -> usize {
+        if self.biased { 4 } else { 3 }
+    }
+}
 
-/// Elements of a row for each thread of a warp: three sums of each have to stay in registers.
+/// Elements of a row for each thread of a warp: four sums of each have to stay in registers.
 const MOST_ELEMENTS: usize = 32;
 
 /// Buffers of a launch, with that of its numbers. Devices for graphics may allow eight.
 const BINDINGS: u32 = 12;
 
-/// `dx = dy + rstd (g - mean(g) - h mean(g h))`, `d_branch = keep · gamma ⊙ dx`, `partials [3, blocks, C]`.
+/// `dx = dy + rstd (g - mean(g) - h mean(g h))`, `d_branch = keep · gamma ⊙ dx`, `partials [3 or 4, blocks, C]`.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
 fn sum_norm_backward<D: Float, X: Float, P: Float, Z: Float, N: Size>(
@@ -65,9 +71,10 @@ fn sum_norm_backward<D: Float, X: Float, P: Float, Z: Float, N: Size>(
     #[define(D, X, P, Z)] _types: [ElemType; 4],
 ) {
     let columns = weight.len();
-    let mut sums = Array::<Vector<f32, N>>::new(comptime!(SUMS * variant.vectors));
+    let each = comptime!(variant.sums());
+    let mut sums = Array::<Vector<f32, N>>::new(comptime!(each * variant.vectors));
     #[unroll]
-    for i in 0..comptime!(SUMS * variant.vectors) {
+    for i in 0..comptime!(each * variant.vectors) {
         sums[i] = Vector::new(0.0f32);
     }
     let mut row = first_row(false);
@@ -88,12 +95,15 @@ fn sum_norm_backward<D: Float, X: Float, P: Float, Z: Float, N: Size>(
                     v *= Vector::new(keep[row / rows_per_image]);
                 }
                 if comptime!(variant.scaled) {
-                    sums[comptime!(SUMS * i + 2)] += v * Vector::cast_from(branch[base + c]);
+                    sums[comptime!(each * i + 2)] += v * Vector::cast_from(branch[base + c]);
                     v *= gamma[c];
                 }
                 d_branch[base + c] = Vector::cast_from(v);
-                sums[comptime!(SUMS * i)] += d * h;
-                sums[comptime!(SUMS * i + 1)] += d;
+                sums[comptime!(each * i)] += d * h;
+                sums[comptime!(each * i + 1)] += d;
+                if comptime!(variant.biased) {
+                    sums[comptime!(each * i + 3)] += v;
+                }
             }
         }
         row += row_step(false);
@@ -112,13 +122,14 @@ fn add_warps<N: Size>(
     let row = comptime!(variant.vectors * variant.warp);
     let warps = comptime!(THREADS as usize / variant.warp);
     let mut shared = SharedMemory::<Vector<f32, N>>::new(comptime!(warps * row));
+    let each = comptime!(variant.sums());
     let own = UNIT_POS as usize / comptime!(variant.warp) * row + lane(false);
     #[unroll]
-    for k in 0..comptime!(SUMS) {
+    for k in 0..each {
         sync_cube();
         #[unroll]
         for i in 0..comptime!(variant.vectors) {
-            shared[own + comptime!(i * variant.warp)] = sums[comptime!(SUMS * i + k)];
+            shared[own + comptime!(i * variant.warp)] = sums[comptime!(each * i + k)];
         }
         sync_cube();
         let mut c = UNIT_POS as usize;
@@ -146,30 +157,31 @@ fn division<R: Runtime>(gpu: &Gpu<R>, c: usize, rows: &RowLaunch) -> Option<(usi
     (one_size && enough_bindings && fits && !rows.block_per_row).then_some((warp, vectors))
 }
 
-/// Returns `dx [M, C]` in the type of the sum and `d_branch [M, C]` in that of the branch; adds to the gradients of the norm and of
-/// gamma.
+/// Returns `dx [M, C]` in the type of the sum and `d_branch [M, C]` in that of the branch; adds to the gradients of the norm, and to
+/// `into`.
 pub(crate) fn backward<R: Runtime>(
     gpu: &Gpu<R>,
     grads: &SumNormGrads<'_, Tensor>,
     given: &SumNorm<'_, Tensor, Tensor>,
     dp: &mut Norm<Tensor>,
-    d_gamma: Option<&mut Tensor>,
+    into: BranchGrads<'_, Tensor>,
 ) -> (Tensor, Tensor) {
     let SumNorm { y, stats, branch, scale, norm } = given;
     let (m, c) = (y.rows(), y.last());
     let rows = RowLaunch::new(gpu, m, c);
     let Some((warp, vectors)) = division(gpu, c, &rows) else {
         let dx = layer_norm::backward(gpu, grads.normed, y, norm, stats, dp, Some(grads.y));
-        let d_branch = residual::backward(gpu, &dx, branch, scale, d_gamma);
+        let d_branch = residual::backward(gpu, &dx, branch, scale, into);
         return (dx, d_branch);
     };
     let (dx, d_branch) = (gpu.empty(y.shape, y.dtype), gpu.empty(branch.shape, branch.dtype));
     // Few blocks, since each has sums to add up. A multiprocessor runs two at a time, of variants with most registers one.
     let blocks = m.div_ceil(THREADS as usize / warp).clamp(1, 2 * gpu.multiprocessors());
-    let partials = gpu.empty([SUMS, blocks, c], Dtype::F32);
     let rows_per_image = scale.keep.map_or(1, |keep| m / keep.len());
     let (gamma, keep) = (scale.gamma.unwrap_or(&norm.weight), scale.keep.unwrap_or(&norm.weight));
-    let variant = Variant { scaled: scale.gamma.is_some(), dropped: scale.keep.is_some(), warp, vectors };
+    let (scaled, dropped, biased) = (scale.gamma.is_some(), scale.keep.is_some(), into.bias.is_some());
+    let variant = Variant { scaled, dropped, biased, warp, vectors };
+    let partials = gpu.empty([variant.sums(), blocks, c], Dtype::F32);
     launch!(sum_norm_backward(
         gpu,
         CubeCount::Static(blocks as u32, 1, 1),
@@ -191,7 +203,7 @@ pub(crate) fn backward<R: Runtime>(
         variant,
         [grads.normed.elem(), y.elem(), grads.y.elem(), branch.elem()],
     ));
-    let into = [Some(&mut dp.weight), Some(&mut dp.bias), d_gamma];
+    let into = [Some(&mut dp.weight), Some(&mut dp.bias), into.gamma, into.bias];
     for (k, into) in into.into_iter().enumerate() {
         if let Some(into) = into {
             columns::add_partials(gpu, &partials, k, into);

@@ -206,7 +206,7 @@ impl<O: LinearTraining> Forward<O> for Definition<Saving<LinearGelu>> {
     }
 }
 
-/// `y = gelu(pre) · weightᵀ + bias` and its gradients.
+/// `y = gelu(x + bias_before) · weightᵀ + bias` and its gradients.
 struct LinearGeluBackward {
     m: usize,
     c: usize,
@@ -220,14 +220,23 @@ impl Case for LinearGeluBackward {
     fn inputs(&self) -> Vec<Input> {
         let mut pre = activation("pre", [self.m, self.c], 3);
         pre.data.iter_mut().for_each(|v| *v *= 3.0);
-        vec![pre, param("weight", [self.n, self.c], 4), param("bias", [self.n], 5)]
+        let before = param("bias_before", [self.c], 6);
+        vec![pre, param("weight", [self.n, self.c], 4), param("bias", [self.n], 5), before]
+    }
+}
+
+impl LinearGeluBackward {
+    /// What the GELU is taken of: the input and a bias, as a linear layer of ones and zeros adds it.
+    fn pre<O: LinearOps>(&self, ops: &O, x: &[O::Tensor]) -> O::Tensor {
+        let one: Vec<f32> = (0..self.c * self.c).map(|i| f32::from(i / self.c == i % self.c)).collect();
+        ops.linear(&x[0], &Linear { weight: ops.upload([self.c; 2], &one), bias: Some(x[3].clone()) })
     }
 }
 
 impl<O: LinearOps> Forward<O> for LinearGeluBackward {
     fn forward(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor> {
         let p = Linear { weight: x[1].clone(), bias: Some(x[2].clone()) };
-        vec![ops.linear(&ops.gelu(&x[0]), &p)]
+        vec![ops.linear(&ops.gelu(&self.pre(ops, x)), &p)]
     }
 }
 
@@ -241,8 +250,9 @@ impl<O: LinearTraining> Backward<O> for LinearGeluBackward {
     ) -> Vec<Option<O::Tensor>> {
         let p = Linear { weight: x[1].clone(), bias: Some(x[2].clone()) };
         let mut dp = Linear { weight: grads[1].clone(), bias: Some(grads[2].clone()) };
-        let act = ops.gelu(&x[0]);
-        let d_pre = ops.linear_gelu_backward(dy, [&x[0], &act], &p, &mut dp);
-        vec![Some(d_pre), Some(dp.weight), dp.bias]
+        let pre = self.pre(ops, x);
+        let (act, mut d_before) = (ops.gelu(&pre), grads[3].clone());
+        let d_pre = ops.linear_gelu_backward(dy, [&pre, &act], &p, &mut dp, Some(&mut d_before));
+        vec![Some(d_pre), Some(dp.weight), dp.bias, Some(d_before)]
     }
 }

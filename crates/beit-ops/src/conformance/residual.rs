@@ -2,7 +2,7 @@
 
 use super::case::{Backward, Case, Definition, Forward, Input, Saving, activation, constant, param};
 use super::check::Check;
-use crate::{Norm, Residual, ResidualOps, ResidualTraining, Shape, SumNorm, SumNormGrads};
+use crate::{BranchGrads, Norm, Residual, ResidualOps, ResidualTraining, Shape, SumNorm, SumNormGrads};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -156,7 +156,8 @@ impl<O: ResidualTraining> Backward<O> for ResidualCase {
         mut grads: Vec<O::Tensor>,
     ) -> Vec<Option<O::Tensor>> {
         let mut d_gamma = self.gamma.then(|| grads.swap_remove(2));
-        let d_branch = ops.scale_residual_backward(dy, &x[1], &self.scale(x), d_gamma.as_mut());
+        let into = BranchGrads { gamma: d_gamma.as_mut(), bias: None };
+        let d_branch = ops.scale_residual_backward(dy, &x[1], &self.scale(x), into);
         vec![Some(dy.clone()), Some(d_branch), d_gamma, None]
     }
 }
@@ -261,10 +262,11 @@ impl SumNormBackward {
             ops.scale_residual_norm_forward(&x[0], &x[1], &self.0.scale(x), &ResidualNorm::norm(x), EPS);
         (y, stats)
     }
-    /// Where gradients of the norm are added, and that of gamma.
-    fn zeros<O: ResidualTraining>(&self, ops: &O) -> (Norm<O::Tensor>, Option<O::Tensor>) {
+    /// Where gradients of the norm are added, and those of gamma and of the bias of the branch.
+    fn zeros<O: ResidualTraining>(&self, ops: &O) -> (Norm<O::Tensor>, [Option<O::Tensor>; 2]) {
         let zeros = || ops.zeros([self.0.c]);
-        (Norm { weight: zeros(), bias: zeros() }, self.0.gamma.then(zeros))
+        // Of a branch that is not dropped the bias is left out, so that both are seen.
+        (Norm { weight: zeros(), bias: zeros() }, [self.0.gamma, self.0.keep].map(|there| there.then(zeros)))
     }
 }
 
@@ -285,12 +287,13 @@ impl Case for SumNormBackward {
 impl<O: ResidualTraining> Forward<O> for SumNormBackward {
     fn forward(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor> {
         let (y, stats) = self.forward(ops, x);
-        let (mut dp, mut d_gamma) = self.zeros(ops);
+        let (mut dp, [mut d_gamma, mut d_bias]) = self.zeros(ops);
         let norm = ResidualNorm::norm(x);
         let given = SumNorm { y: &y, stats: &stats, branch: &x[1], scale: self.0.scale(x), norm: &norm };
         let grads = SumNormGrads { normed: &x[6], y: &x[7] };
-        let (dx, d_branch) = ops.scale_residual_norm_backward(grads, &given, &mut dp, d_gamma.as_mut());
-        [dx, d_branch, dp.weight, dp.bias].into_iter().chain(d_gamma).collect()
+        let into = BranchGrads { gamma: d_gamma.as_mut(), bias: d_bias.as_mut() };
+        let (dx, d_branch) = ops.scale_residual_norm_backward(grads, &given, &mut dp, into);
+        [dx, d_branch, dp.weight, dp.bias].into_iter().chain(d_gamma).chain(d_bias).collect()
     }
 }
 
@@ -298,11 +301,15 @@ impl<O: ResidualTraining> Forward<O> for Definition<SumNormBackward> {
     fn forward(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor> {
         let Self(case) = self;
         let (y, stats) = case.forward(ops, x);
-        let (mut dp, mut d_gamma) = case.zeros(ops);
+        let (mut dp, [mut d_gamma, mut d_bias]) = case.zeros(ops);
         let mut dx = ops.layer_norm_backward(&x[6], &y, &ResidualNorm::norm(x), &stats, &mut dp);
         ops.add_assign(&mut dx, &x[7]);
-        let d_branch = ops.scale_residual_backward(&dx, &x[1], &case.0.scale(x), d_gamma.as_mut());
-        [dx, d_branch, dp.weight, dp.bias].into_iter().chain(d_gamma).collect()
+        let into = BranchGrads { gamma: d_gamma.as_mut(), bias: None };
+        let d_branch = ops.scale_residual_backward(&dx, &x[1], &case.0.scale(x), into);
+        if let Some(d_bias) = &mut d_bias {
+            ops.add_column_sums(&d_branch, d_bias);
+        }
+        [dx, d_branch, dp.weight, dp.bias].into_iter().chain(d_gamma).chain(d_bias).collect()
     }
 }
 

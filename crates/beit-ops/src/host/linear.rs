@@ -178,9 +178,14 @@ on_host! {
             [pre, act]: [&Tensor; 2],
             p: &Linear<Tensor>,
             dp: &mut Linear<Tensor>,
+            d_bias: Option<&mut Tensor>,
         ) -> Tensor {
             backward_params(self.products, dy, act, dp);
-            backward_input_gelu(self.products, dy, p, pre)
+            let d_pre = backward_input_gelu(self.products, dy, p, pre);
+            if let Some(d_bias) = d_bias {
+                add_column_sums(data(&d_pre), data_mut(d_bias));
+            }
+            d_pre
         }
     }
 }

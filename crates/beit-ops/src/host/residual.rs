@@ -6,8 +6,8 @@ use super::array::{Array, data, data_mut, last, shape, unwritten};
 use super::layer_norm::{self, RowStats, normalise_row};
 use super::par;
 use super::real::Real;
-use super::reduce::{add, add_partials};
-use crate::ops::{GradientOps, Residual, ResidualOps, ResidualTraining};
+use super::reduce::{add, add_column_sums, add_partials};
+use crate::ops::{BranchGrads, GradientOps, Residual, ResidualOps, ResidualTraining};
 use crate::params::Norm;
 
 /// `a += b`
@@ -144,12 +144,12 @@ pub(super) fn forward_norm<F: Real>(
     (y, normed, RowStats(stats))
 }
 
-/// `d_branch = keep · gamma ⊙ dy`, `d_gamma += Σ keep · dy ⊙ branch`
+/// `d_branch = keep · gamma ⊙ dy`, `d_gamma += Σ keep · dy ⊙ branch`, `d_bias += Σ d_branch`
 pub(super) fn backward<F: Real>(
     dy: &Array<F>,
     branch: &Array<F>,
     scale: &Residual<'_, Array<F>>,
-    d_gamma: Option<&mut Array<F>>,
+    into: BranchGrads<'_, Array<F>>,
 ) -> Array<F> {
     let c = last(dy);
     let factor = Factor::new(scale, dy.len() / c);
@@ -167,7 +167,10 @@ pub(super) fn backward<F: Real>(
             },
         );
     });
-    if let Some(d_gamma) = d_gamma {
+    if let Some(d_bias) = into.bias {
+        add_column_sums(data(&d_branch), data_mut(d_bias));
+    }
+    if let Some(d_gamma) = into.gamma {
         let branch = data(branch);
         add_partials(dy.len() / c, &mut [data_mut(d_gamma)], |rows, [out]| {
             // Of known length, so that the loop below needs no checks and becomes vector instructions.
@@ -196,6 +199,9 @@ on_host! {
         }
         fn add_assign(&self, a: &mut Tensor, b: &Tensor) {
             add_assign(a, b);
+        }
+        fn add_column_sums(&self, x: &Tensor, into: &mut Tensor) {
+            add_column_sums(data(x), data_mut(into));
         }
     }
 
@@ -240,9 +246,9 @@ on_host! {
             dy: &Tensor,
             branch: &Tensor,
             scale: &Residual<'_, Tensor>,
-            d_gamma: Option<&mut Tensor>,
+            into: BranchGrads<'_, Tensor>,
         ) -> Tensor {
-            backward(dy, branch, scale, d_gamma)
+            backward(dy, branch, scale, into)
         }
         fn scale_residual_norm_forward(
             &self,

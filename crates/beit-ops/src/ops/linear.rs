@@ -1,6 +1,6 @@
 //! Linear layers, and the activation that follows one.
 
-use super::Device;
+use super::{Device, GradientOps};
 use crate::params::Linear;
 use crate::plan::{Plan, Planned, is, same};
 
@@ -19,7 +19,7 @@ pub trait LinearOps: Device {
 }
 
 /// Their gradients.
-pub trait LinearTraining: LinearOps {
+pub trait LinearTraining: LinearOps + GradientOps {
     /// The mirror of [`linear`](LinearOps::linear); returns `dx [M, C]`.
     fn linear_backward(
         &self,
@@ -44,16 +44,22 @@ pub trait LinearTraining: LinearOps {
         let act = self.gelu(&pre);
         (pre, act)
     }
-    /// [`linear_backward`](LinearTraining::linear_backward) of a layer whose input was `act = gelu(pre)`: returns `d_pre`.
+    /// [`linear_backward`](LinearTraining::linear_backward) of a layer whose input was `act = gelu(pre)`: returns `d_pre`. Its sums over
+    /// rows are added to `d_bias`, the gradient of the bias in `pre`, where there is one.
     fn linear_gelu_backward(
         &self,
         dy: &Self::Tensor,
         [pre, act]: [&Self::Tensor; 2],
         p: &Linear<Self::Tensor>,
         dp: &mut Linear<Self::Tensor>,
+        d_bias: Option<&mut Self::Tensor>,
     ) -> Self::Tensor {
         let d_act = self.linear_backward(dy, act, p, dp);
-        self.gelu_backward(&d_act, pre)
+        let d_pre = self.gelu_backward(&d_act, pre);
+        if let Some(d_bias) = d_bias {
+            self.add_column_sums(&d_pre, d_bias);
+        }
+        d_pre
     }
 }
 

@@ -37,7 +37,7 @@ pub use gradients::GradientOps;
 pub use linear::{LinearOps, LinearTraining};
 pub use maps::{Corners, MapOps, MapTraining};
 pub use optimiser::{AdamW, OptimiserOps};
-pub use residual::{Residual, ResidualOps, ResidualTraining, SumNorm, SumNormGrads};
+pub use residual::{BranchGrads, Residual, ResidualOps, ResidualTraining, SumNorm, SumNormGrads};
 pub use rows::{RowOps, RowTraining};
 pub use squared_error::SquaredErrorOps;
 pub use tokens::{Embeddings, TokenOps, TokenTraining};

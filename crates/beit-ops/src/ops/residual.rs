@@ -55,13 +55,13 @@ pub trait ResidualTraining: ResidualOps + GradientOps {
         dp: &mut Norm<Self::Tensor>,
     ) -> Self::Tensor;
 
-    /// The mirror of [`scale_residual`](ResidualOps::scale_residual); returns `d_branch [M, C]`, and `dx` is `dy` itself.
+    /// The mirror of [`scale_residual`](ResidualOps::scale_residual); returns `d_branch [M, C]`, and `dx` is `dy` itself. Adds to `into`.
     fn scale_residual_backward(
         &self,
         dy: &Self::Tensor,
         branch: &Self::Tensor,
         scale: &Residual<'_, Self::Tensor>,
-        d_gamma: Option<&mut Self::Tensor>,
+        into: BranchGrads<'_, Self::Tensor>,
     ) -> Self::Tensor;
 
     /// [`scale_residual_norm`](ResidualOps::scale_residual_norm) before a backward: `(y, norm(y), statistics of y)`.
@@ -93,17 +93,17 @@ pub trait ResidualTraining: ResidualOps + GradientOps {
         dx
     }
     /// The mirror of [`scale_residual_norm_forward`](ResidualTraining::scale_residual_norm_forward): `(dx, d_branch)`, where `grads` are
-    /// those that reach the norm and, past it, the sum.
+    /// those that reach the norm and, past it, the sum. Adds to `dp` and `into`.
     fn scale_residual_norm_backward(
         &self,
         grads: SumNormGrads<'_, Self::Tensor>,
         given: &SumNorm<'_, Self::Tensor, Self::Stats>,
         dp: &mut Norm<Self::Tensor>,
-        d_gamma: Option<&mut Self::Tensor>,
+        into: BranchGrads<'_, Self::Tensor>,
     ) -> (Self::Tensor, Self::Tensor) {
         let SumNorm { y, stats, branch, scale, norm } = given;
         let dx = self.layer_norm_backward_residual(grads.normed, y, norm, stats, dp, grads.y);
-        let d_branch = self.scale_residual_backward(&dx, branch, scale, d_gamma);
+        let d_branch = self.scale_residual_backward(&dx, branch, scale, into);
         (dx, d_branch)
     }
 }
@@ -139,6 +139,16 @@ pub struct Residual<'a, T> {
     pub gamma: Option<&'a T>,
     /// Drop path `[B]`: 0 for a dropped image, else `1 / (1 - rate)`.
     pub keep: Option<&'a T>,
+}
+
+/// Where the gradients of what made and scaled a branch are added, `[C]` each.
+#[derive(Debug)]
+pub struct BranchGrads<'a, T> {
+    /// Of LayerScale.
+    pub gamma: Option<&'a mut T>,
+    /// Of the bias of the layer whose result the branch is: the sums over rows of `d_branch`. None where there is no bias, or its
+    /// gradient is made elsewhere.
+    pub bias: Option<&'a mut T>,
 }
 
 impl ResidualOps for Plan {
@@ -183,10 +193,14 @@ impl ResidualTraining for Plan {
         dy: &Planned,
         branch: &Planned,
         scale: &Residual<'_, Planned>,
-        d_gamma: Option<&mut Planned>,
+        into: BranchGrads<'_, Planned>,
     ) -> Planned {
         same(dy, branch);
-        assert_eq!(scale.gamma.map(|g| g.shape), d_gamma.map(|g| g.shape));
-        self.like(branch, dy.shape)
+        assert_eq!(scale.gamma.map(|g| g.shape), into.gamma.map(|g| g.shape));
+        let d_branch = self.like(branch, dy.shape);
+        if let Some(bias) = into.bias {
+            self.add_column_sums(&d_branch, bias);
+        }
+        d_branch
     }
 }

@@ -60,7 +60,7 @@ fn serialized_products_are_reported() {
 /// Shared memory that is smaller than what a product keeps in it.
 #[test]
 fn too_little_shared_memory_for_a_product_does_not_compile() {
-    let defines = "A_K_CONTIGUOUS 1, B_K_CONTIGUOUS 1, FILTER 0, EPILOGUE 0, BIAS 0, Y_F32 0, TILE_N 128, STAGES 3, BLOCKS 2";
+    let defines = "A_K_CONTIGUOUS 1, B_K_CONTIGUOUS 1, FILTER 0, EPILOGUE 0, BIAS 0, Y_F32 0, SUMS 0, TILE_N 128, STAGES 3, BLOCKS 2";
     let compile = |bytes: usize| {
         let mut source = String::from("#include <cuda_bf16.h>\n");
         defines.split(", ").for_each(|define| source += &format!("#define {define}\n"));

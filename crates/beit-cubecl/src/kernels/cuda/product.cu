@@ -91,9 +91,9 @@ __device__ __forceinline__ void store_shared(float *rows, const float (&sums)[TI
 #define ROWS_AT_ONCE (32 / LANES)
 #define TIMES (8 / ROWS_AT_ONCE)
 
-// Four columns of eight rows of the result. `row` is the first row of this lane, `staged` its sums.
+// Four columns of eight rows of the result, added to `total`. `row` is the first row of this lane, `staged` its sums.
 __device__ __forceinline__ void write_rows(const float *staged, unsigned row, unsigned column, const Four &bias, Out *aux, Out *y,
-                                           const Params &p) {
+                                           Four &total, const Params &p) {
     // All reads before all writes, so that they wait for memory together.
     Four given[TIMES];
     if (EPILOGUE == 2 || EPILOGUE == 3 || EPILOGUE == 7) {
@@ -106,24 +106,46 @@ __device__ __forceinline__ void write_rows(const float *staged, unsigned row, un
     for (int i = 0; i < TIMES; i++) {
         const unsigned r = row + i * ROWS_AT_ONCE;
         if (r < p.m)
-            store_result(load_four(staged + i * ROWS_AT_ONCE * RESULT_STRIDE), bias, given[i], p.scale, aux, y, size_t(r) * p.n + column);
+            total.add(store_result(load_four(staged + i * ROWS_AT_ONCE * RESULT_STRIDE), bias, given[i], p.scale, aux, y,
+                                   size_t(r) * p.n + column));
     }
 }
 
+#define PARTS ((TILE_N + 127) / 128)
+
+// The sums over the rows of this block's tile. Each warp puts those of its rows where they were staged.
+__device__ __forceinline__ void write_sums(Four (&totals)[PARTS], float *staged, unsigned warp, unsigned lane, const Place &place,
+                                           float *sums, const Params &p) {
+    __syncwarp();
+#pragma unroll
+    for (int part = 0; part < PARTS; part++) {
+        if (LANES < 32)
+            totals[part].add_lane(LANES);
+        if (lane < LANES)
+            store_four(staged + warp * (16 * RESULT_STRIDE) + part * 128 + 4 * lane, totals[part]);
+    }
+    __syncthreads();
+    const unsigned inside = threadIdx.x, column = place.column + inside;
+    // A grid may have more blocks than there are tiles.
+    if (inside < TILE_N && column < p.n && place.row < p.m)
+        sums[size_t(place.row / TILE_M) * p.n + column] = sum_of_warps(staged + inside, 16 * RESULT_STRIDE);
+}
+
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
-    product(const Bf16 *a, const Bf16 *b, const float *bias, Out *aux, Out *y, const Params p) {
+    product(const Bf16 *a, const Bf16 *b, const float *bias, Out *aux, Out *y, float *column_sums, const Params p) {
     extern __shared__ __align__(1024) unsigned char dynamic_shared_mem[];
     const Place place = place_of_block(p);
     float sums[TILE_N / 2] = {};
     add_products(sums, (shared_address(dynamic_shared_mem) + 1023) / 1024 * 1024, a, b, place, p);
 
     const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    float *rows = reinterpret_cast<float *>(dynamic_shared_mem) + warp * (16 * RESULT_STRIDE);
+    float *staged = reinterpret_cast<float *>(dynamic_shared_mem), *rows = staged + warp * (16 * RESULT_STRIDE);
     store_shared(rows, sums);
     if (EPILOGUE == 4)
         y += size_t(blockIdx.z) * p.m * p.n;
+    Four totals[PARTS] = {};
 #pragma unroll
-    for (int part = 0; part < (TILE_N + 127) / 128; part++) {
+    for (int part = 0; part < PARTS; part++) {
         const unsigned inside = part * 128 + 4 * (lane % LANES), column = place.column + inside;
         if (column >= p.n)
             continue;
@@ -133,7 +155,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 #pragma unroll
         for (int r = 0; r < 16; r += 8) {
             const unsigned row = r + lane / LANES;
-            write_rows(rows + row * RESULT_STRIDE + inside, place.row + warp * 16 + row, column, shift, aux, y, p);
+            write_rows(rows + row * RESULT_STRIDE + inside, place.row + warp * 16 + row, column, shift, aux, y,
+                       totals[part], p);
         }
     }
+    if (SUMS)
+        write_sums(totals, staged, warp, lane, place, column_sums, p);
 }

@@ -8,6 +8,7 @@
 //   EPILOGUE                         0: y = sum. 1: aux = sum, y = gelu(sum). 2: y = sum · gelu'(aux). 3: y += sum. 4: y[z] = sum.
 //                                    5: y = gelu(sum). 6: y = max(sum, 0). 7: y = aux + scale · sum
 //   BIAS, Y_F32                      whether a bias is added, whether y is f32
+//   SUMS                             whether sums [tiles along M, N], those of y over the rows of each tile, are written
 //   TILE_N, STAGES, BLOCKS           columns of the tile (64, 128 or 256), buffers, blocks that a multiprocessor runs at a time
 
 struct Params {
@@ -56,6 +57,19 @@ __device__ __forceinline__ void multiply_stage(float (&sums)[TILE_N / 2], unsign
 // Four results side by side.
 struct Four {
     float v[4];
+
+    __device__ __forceinline__ void add(const Four &other) {
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            v[i] += other.v[i];
+    }
+
+    // Adds that of the lane whose number differs by `mask`.
+    __device__ __forceinline__ void add_lane(int mask) {
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            v[i] += __shfl_xor_sync(0xffffffff, v[i], mask);
+    }
 };
 
 __device__ __forceinline__ Four load_four(const float *p) {
@@ -101,8 +115,8 @@ __device__ __forceinline__ float gelu_slope(float x) {
     return cumulated + x * 0.39894228f * density;
 }
 
-// Bias and epilogue for the sums at element `at` of the result. `given` is what y or aux had there before.
-__device__ __forceinline__ void store_result(Four sum, const Four &bias, const Four &given, float scale, Out *aux, Out *y, size_t at) {
+// Bias and epilogue for the sums at element `at` of the result, which are returned. `given` is what y or aux had there before.
+__device__ __forceinline__ Four store_result(Four sum, const Four &bias, const Four &given, float scale, Out *aux, Out *y, size_t at) {
 #pragma unroll
     for (int i = 0; i < 4; i++)
         sum.v[i] += bias.v[i];
@@ -123,4 +137,14 @@ __device__ __forceinline__ void store_result(Four sum, const Four &bias, const F
             sum.v[i] = given.v[i] + scale * sum.v[i];
     }
     store_four(y + at, sum);
+    return sum;
+}
+
+// The sums of a column over the rows of the block, from those of its warps, which are `stride` apart.
+__device__ __forceinline__ float sum_of_warps(const float *of_warp, unsigned stride) {
+    float sum = 0;
+#pragma unroll
+    for (int warp = 0; warp < TILE_M / 16; warp++)
+        sum += of_warp[warp * stride];
+    return sum;
 }

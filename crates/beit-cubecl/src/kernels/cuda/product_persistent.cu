@@ -21,8 +21,9 @@
 #define STRIP_STRIDE (STRIP_COLUMNS + 8)
 #define STRIP_BYTES (16 * STRIP_STRIDE * 4)
 #define STRIPS_AT (STAGES * STAGE_BYTES)
-#define BARRIERS_AT (STRIPS_AT + MULTIPLYING / 32 * STRIP_BYTES)
-static_assert(BARRIERS_AT + 16 * STAGES + 1024 <= SHARED_BYTES, "less shared memory than stages, strips and barriers take");
+#define SUMS_AT (STRIPS_AT + MULTIPLYING / 32 * STRIP_BYTES)
+#define BARRIERS_AT (SUMS_AT + (SUMS ? MULTIPLYING / 32 * TILE_N * 4 : 0))
+static_assert(BARRIERS_AT + 16 * STAGES + 1024 <= SHARED_BYTES, "less shared memory than stages, strips, sums and barriers take");
 
 // Shared memory from a multiple of 1024 bytes on.
 struct Shared {
@@ -106,9 +107,9 @@ __device__ __forceinline__ void multiply_tile(float (&sums)[TILE_N / 2], const S
     leave(shared, n - 1);
 }
 
-// Four columns of four rows of a strip, `row` the first of this lane, every fourth one.
+// Four columns of four rows of a strip, `row` the first of this lane, every fourth one. They are added to `total`.
 __device__ __forceinline__ void write_strip(const float *strip, unsigned row, unsigned column, const Four &bias, Out *aux, Out *y,
-                                            const Params &p) {
+                                            Four &total, const Params &p) {
     // All reads before all writes, so that they wait for memory together.
     Four given[4];
     if (EPILOGUE == 2 || EPILOGUE == 3 || EPILOGUE == 7) {
@@ -121,13 +122,14 @@ __device__ __forceinline__ void write_strip(const float *strip, unsigned row, un
     for (int i = 0; i < 4; i++) {
         const unsigned r = row + 4 * i;
         if (r < p.m)
-            store_result(load_four(strip + 4 * i * STRIP_STRIDE), bias, given[i], p.scale, aux, y, size_t(r) * p.n + column);
+            total.add(
+                store_result(load_four(strip + 4 * i * STRIP_STRIDE), bias, given[i], p.scale, aux, y, size_t(r) * p.n + column));
     }
 }
 
-// The 16 rows of a warp, 32 columns at a time.
+// The 16 rows of a warp, 32 columns at a time. `row_sums` are those of this warp's rows.
 __device__ __forceinline__ void write_tile(const float (&sums)[TILE_N / 2], float *strip, const Work &work, unsigned warp,
-                                           const float *bias, Out *aux, Out *y, const Params &p) {
+                                           const float *bias, Out *aux, Out *y, float *row_sums, const Params &p) {
     const unsigned lane = threadIdx.x % 32;
     float *own = strip + lane / 4 * STRIP_STRIDE + lane % 4 * 2;
     if (EPILOGUE == 4)
@@ -142,19 +144,36 @@ __device__ __forceinline__ void write_tile(const float (&sums)[TILE_N / 2], floa
         }
         __syncwarp();
         const unsigned inside = 4 * (lane % 8), column = work.column + part * STRIP_COLUMNS + inside;
+        Four total = {};
         if (column < p.n) {
             Four shift = {{0, 0, 0, 0}};
             if (BIAS)
                 shift = load_four(bias + column);
-            write_strip(strip + lane / 8 * STRIP_STRIDE + inside, work.row + warp * 16 + lane / 8, column, shift, aux, y, p);
+            write_strip(strip + lane / 8 * STRIP_STRIDE + inside, work.row + warp * 16 + lane / 8, column, shift, aux, y,
+                        total, p);
         }
         __syncwarp();
+        if (SUMS) {
+            total.add_lane(8);
+            total.add_lane(16);
+            if (lane < 8)
+                store_four(row_sums + part * STRIP_COLUMNS + inside, total);
+        }
     }
+}
+
+// The sums over the rows of a tile, from those of all warps. No warp goes on to its next tile before they are read.
+__device__ __forceinline__ void write_sums(const float *row_sums, const Work &work, float *sums, const Params &p) {
+    meet(1, MULTIPLYING);
+    for (unsigned inside = threadIdx.x - COPYING; inside < TILE_N; inside += MULTIPLYING)
+        if (work.column + inside < p.n)
+            sums[size_t(work.row / TILE_M) * p.n + work.column + inside] = sum_of_warps(row_sums + inside, TILE_N);
+    meet(1, MULTIPLYING);
 }
 
 extern "C" __global__ void __launch_bounds__(COPYING + MULTIPLYING, 1)
     product_persistent(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, const Bf16 *, const Bf16 *,
-                       const float *bias, Out *aux, Out *y, const Params p) {
+                       const float *bias, Out *aux, Out *y, float *column_sums, const Params p) {
     extern __shared__ __align__(1024) unsigned char dynamic_shared_mem[];
     const Shared shared{(shared_address(dynamic_shared_mem) + 1023) / 1024 * 1024};
     if (threadIdx.x == 0) {
@@ -175,12 +194,16 @@ extern "C" __global__ void __launch_bounds__(COPYING + MULTIPLYING, 1)
     take_registers<232>();
     // The same in all lanes, and by the shuffle the compiler knows it: descriptors are then made once for a warp.
     const unsigned warp = __shfl_sync(0xffffffff, threadIdx.x / 32, 0) - COPYING / 32;
-    const unsigned strip = shared.base - shared_address(dynamic_shared_mem) + STRIPS_AT + warp * STRIP_BYTES;
+    unsigned char *stages = dynamic_shared_mem + (shared.base - shared_address(dynamic_shared_mem));
+    float *strip = reinterpret_cast<float *>(stages + STRIPS_AT + warp * STRIP_BYTES);
+    float *row_sums = reinterpret_cast<float *>(stages + SUMS_AT);
     unsigned n = 0;
     for (unsigned i = blockIdx.x; i < plan.count; i += gridDim.x) {
         const Work work = plan.work(i, p);
         float sums[TILE_N / 2] = {};
         multiply_tile(sums, shared, work, warp / 4, n);
-        write_tile(sums, reinterpret_cast<float *>(dynamic_shared_mem + strip), work, warp, bias, aux, y, p);
+        write_tile(sums, strip, work, warp, bias, aux, y, row_sums + warp * TILE_N, p);
+        if (SUMS)
+            write_sums(row_sums, work, column_sums, p);
     }
 }
