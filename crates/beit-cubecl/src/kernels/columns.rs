@@ -250,7 +250,17 @@ pub(crate) fn add_partials<R: Runtime>(gpu: &Gpu<R>, partials: &Tensor, k: usize
 /// `into [C] += Σ_m x[m, C]`
 pub(crate) fn add_column_sums<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, into: &mut Tensor) {
     let c = into.len();
-    let rows = Rows::all(gpu, x.len() / c, c);
+    add_sums_of_rows(gpu, x, Rows::all(gpu, x.len() / c, c), into);
+}
+
+/// `into [C] += Σ_m x[m, ..C]`, for longer rows `x`
+pub(crate) fn add_first_column_sums<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, into: &mut Tensor) {
+    let rows = Rows { stride: x.last(), ..Rows::all(gpu, x.rows(), into.len()) };
+    add_sums_of_rows(gpu, x, rows, into);
+}
+
+fn add_sums_of_rows<R: Runtime>(gpu: &Gpu<R>, x: &Tensor, rows: Rows, into: &mut Tensor) {
+    let c = into.len();
     let partials = partial_sums(gpu, Term::Value, [x, x], x, rows, c, 1.0);
     add_partials(gpu, &partials, 0, into);
 }

@@ -21,8 +21,7 @@ use super::rows::{Head, load_bias};
 use super::tiles::{Given, Saved, Tiles};
 use super::variant::Variant;
 use crate::gpu::Gpu;
-use crate::kernels::columns::add_column_sums;
-use crate::kernels::elementwise::set;
+use crate::kernels::columns::{add_column_sums, add_first_column_sums};
 use crate::kernels::sums::Accumulators;
 use crate::launch::{THREADS, grid, launch};
 use crate::tensor::{Dtype, Probs, Tensor};
@@ -223,17 +222,6 @@ fn backward_queries<X: Float, S: Float, N: Size>(
     write::<X, N>(&d_q, &mut tiles.scores, d_qkv, head, first_q, tokens, given.scale, 0usize, variant);
 }
 
-/// `q [C] += sums[..C]`, `v [C] += sums[2C..]`. Keys have no bias.
-#[cube(launch_unchecked)]
-fn add_parts(sums: &Array<f32>, q: &mut Array<f32>, v: &mut Array<f32>) {
-    let mut i = ABSOLUTE_POS;
-    while i < q.len() {
-        q[i] += sums[i];
-        v[i] += sums[2 * q.len() + i];
-        i += CUBE_COUNT * CUBE_DIM as usize;
-    }
-}
-
 /// Returns `d_qkv [B·T, 3C]`.
 pub(crate) fn backward<R: Runtime>(
     gpu: &Gpu<R>,
@@ -252,18 +240,20 @@ pub(crate) fn backward<R: Runtime>(
     } else {
         backward_by_tiles(gpu, &call, [&d_context, &qkv], bias, probs, &d_qkv, d_bias);
     }
-    add_qkv_bias_gradient(gpu, &d_qkv, d_bias);
+    add_qkv_bias_gradient(gpu, &d_context, &d_qkv, d_bias);
     d_qkv
 }
 
-/// Adds the column sums of `d_qkv` to the gradients of the biases of queries and values.
-fn add_qkv_bias_gradient<R: Runtime>(gpu: &Gpu<R>, d_qkv: &Tensor, d_bias: &mut QkvBiasGrad<'_, Tensor>) {
-    let mut sums = gpu.empty([d_qkv.last()], Dtype::F32);
-    set(gpu, &sums, 0.0);
-    add_column_sums(gpu, d_qkv, &mut sums);
-    let (q, v) = (gpu.own(d_bias.q), gpu.own(d_bias.v));
-    let dim = CubeDim::new_1d(THREADS);
-    launch!(add_parts(gpu, grid(q.len(), THREADS as usize), dim, sums.arg(), q.arg(), v.arg()));
+/// Adds to the gradients of the biases of queries and values. The probabilities of a query add up to 1, so that the sum of the values'
+/// gradients over all keys is that of the context's over all queries.
+fn add_qkv_bias_gradient<R: Runtime>(
+    gpu: &Gpu<R>,
+    d_context: &Tensor,
+    d_qkv: &Tensor,
+    d_bias: &mut QkvBiasGrad<'_, Tensor>,
+) {
+    add_first_column_sums(gpu, d_qkv, d_bias.q);
+    add_column_sums(gpu, d_context, d_bias.v);
 }
 
 /// Writes `d_qkv` and adds to the gradients of the tables, with the kernels of this folder.
