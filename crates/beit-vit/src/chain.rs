@@ -49,6 +49,13 @@ impl<O: Ops> Reached<O> {
             Self::Normed(entry) => &entry.x,
         }
     }
+
+    fn into_tokens(self) -> O::Tensor {
+        match self {
+            Self::Tokens(x) => x,
+            Self::Normed(entry) => entry.x,
+        }
+    }
 }
 
 /// How far a backward has come: the gradients of the output of a block.
@@ -90,7 +97,7 @@ impl<T: Clone> Vit<T> {
             reached = y;
         }
         let patches = (keep.frozen == 0).then_some(patches);
-        (reached.tokens().clone(), Saved { patches, blocks, rows: rows.cloned() })
+        (reached.into_tokens(), Saved { patches, blocks, rows: rows.cloned() })
     }
 
     /// Block `i`, and what is kept of it.
@@ -105,7 +112,7 @@ impl<T: Clone> Vit<T> {
         let block = &self.blocks[i];
         if i < keep.frozen {
             let steady = Input { drop_path: None, ..*input };
-            let y = block.infer(ops, reached.tokens().clone(), &self.context(&steady, i), rows);
+            let y = block.infer(ops, reached.into_tokens(), &self.context(&steady, i), rows);
             return (Reached::Tokens(y), Kept::Nothing);
         }
         let cx = self.context(input, i);

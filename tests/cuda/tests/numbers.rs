@@ -163,7 +163,10 @@ fn conv<O: Ops>(ops: &O) -> Named {
 #[test]
 fn rows_of_the_base_model() {
     let want = residual_norm(&Host::<f64>::new());
-    within(&residual_norm(&gpu(Precision::Bf16, Sm(90))), &want, "rows of 768");
+    let got = residual_norm(&gpu(Precision::Bf16, Sm(90)));
+    within(&got, &want, "rows of 768");
+    let named = |wanted| &got.iter().find(|(name, _)| *name == wanted).expect("it is among them").1;
+    assert_eq!(named("norm"), named("norm alone"), "a block that is run again from its input has other bits");
 }
 
 fn residual_norm<O: Ops>(ops: &O) -> Named {
@@ -182,8 +185,15 @@ fn residual_norm<O: Ops>(ops: &O) -> Named {
     let into = BranchGrads { gamma: Some(&mut d_gamma), bias: Some(&mut d_bias) };
     let (dx, d_branch) = ops.scale_residual_norm_backward(grads, &given, &mut dp, into);
     let d_first = ops.layer_norm_backward_residual(&dy, &y, &p, &stats, &mut d_last, &branch);
-    let results =
-        [("y", &y), ("norm", &normed), ("dx", &dx), ("d branch", &d_branch), ("dx alone", &d_first)];
+    let (alone, _) = ops.layer_norm_forward(&y, &p, 1e-6);
+    let results = [
+        ("y", &y),
+        ("norm", &normed),
+        ("norm alone", &alone),
+        ("dx", &dx),
+        ("d branch", &d_branch),
+        ("dx alone", &d_first),
+    ];
     let gradients = [
         ("d weight", &dp.weight),
         ("d bias", &dp.bias),

@@ -58,8 +58,10 @@ fn add_and_normalise<X: Float, Z: Float, Y: Float, N: Size>(
                 v *= Vector::new(keep[row / rows_per_image]);
             }
             v += Vector::cast_from(x[base + c]);
-            y[base + c] = Vector::cast_from(v);
-            sum += v;
+            // Of what is stored, so that the norm of y alone has the same bits.
+            let stored = Vector::<X, N>::cast_from(v);
+            y[base + c] = stored;
+            sum += Vector::cast_from(stored);
             c += lanes(block_per_row);
         }
         let mean = row_sum(vector_sum(sum), block_per_row) / elements;
