@@ -17,6 +17,7 @@ pub(super) fn infer<O: ResidualOps>(check: &mut Check<'_, O>) {
 pub(super) fn train<O: ResidualTraining>(check: &mut Check<'_, O>) {
     layer_norms().for_each(|case| check.pair(&Saving(case)));
     sums().for_each(|case| check.pair(&case));
+    sums().for_each(|case| check.fusion(&BranchBias(case), &Definition(BranchBias(case))));
     fused_sums().for_each(|case| check.fusion(&Saving(case), &Definition(Saving(case))));
     for [m, c] in [[1, 3], [7, 5], [67, 132]] {
         check.fusion(&NormResidual { m, c }, &Definition(NormResidual { m, c }));
@@ -111,6 +112,7 @@ impl<O: ResidualTraining> Backward<O> for Saving<LayerNorm> {
     }
 }
 
+#[derive(Clone, Copy)]
 struct ResidualCase {
     batch: usize,
     tokens: usize,
@@ -159,6 +161,40 @@ impl<O: ResidualTraining> Backward<O> for ResidualCase {
         let into = BranchGrads { gamma: d_gamma.as_mut(), bias: None };
         let d_branch = ops.scale_residual_backward(dy, &x[1], &self.scale(x), into);
         vec![Some(dy.clone()), Some(d_branch), d_gamma, None]
+    }
+}
+
+/// The gradient of the bias of the layer that made the branch.
+#[derive(Clone, Copy)]
+struct BranchBias(ResidualCase);
+
+impl Case for BranchBias {
+    fn name(&self) -> String {
+        self.0.name().replace("scale_residual", "scale_residual_backward, bias")
+    }
+    fn inputs(&self) -> Vec<Input> {
+        self.0.inputs()
+    }
+}
+
+impl<O: ResidualTraining> Forward<O> for BranchBias {
+    fn forward(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor> {
+        let mut d_bias = ops.zeros([self.0.c]);
+        let mut d_gamma = self.0.gamma.then(|| ops.zeros([self.0.c]));
+        let into = BranchGrads { gamma: d_gamma.as_mut(), bias: Some(&mut d_bias) };
+        vec![ops.scale_residual_backward(&x[0], &x[1], &self.0.scale(x), into), d_bias]
+    }
+}
+
+impl<O: ResidualTraining> Forward<O> for Definition<BranchBias> {
+    fn forward(&self, ops: &O, x: &[O::Tensor]) -> Vec<O::Tensor> {
+        let Self(BranchBias(case)) = self;
+        let mut d_bias = ops.zeros([case.c]);
+        let mut d_gamma = case.gamma.then(|| ops.zeros([case.c]));
+        let into = BranchGrads { gamma: d_gamma.as_mut(), bias: None };
+        let d_branch = ops.scale_residual_backward(&x[0], &x[1], &case.scale(x), into);
+        ops.add_column_sums(&d_branch, &mut d_bias);
+        vec![d_branch, d_bias]
     }
 }
 
